@@ -1,0 +1,1 @@
+"""What carries events: settings, topics, the Faust app, the batching transport and the partition task."""

@@ -1,0 +1,162 @@
+"""Kafka clients as the settings describe them, and reading topics to their end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.helpers import create_ssl_context
+
+from streams.settings import Settings
+
+T = TypeVar("T")
+
+# Kafka 4 answers a transaction begun right after another with NotEnoughReplicas until its
+# verification is over: ask again soon.
+RETRY_BACKOFF_MS: Final = 10
+
+
+class Unreachable(RuntimeError):
+    """Kafka did not answer within the time the settings allow."""
+
+
+def connection(settings: Settings) -> dict[str, Any]:
+    """The arguments that every aiokafka client takes to reach and sign in to Kafka."""
+    arguments: dict[str, Any] = {
+        "bootstrap_servers": settings.servers,
+        "security_protocol": settings.security_protocol,
+        "request_timeout_ms": settings.request_timeout_ms,
+    }
+    if settings.security_protocol.endswith("SSL"):
+        password = settings.ssl_password
+        arguments["ssl_context"] = create_ssl_context(
+            cafile=settings.ssl_cafile,
+            certfile=settings.ssl_certfile,
+            keyfile=settings.ssl_keyfile,
+            password=None if password is None else password.get_secret_value(),
+        )
+    if settings.security_protocol.startswith("SASL"):
+        secret = settings.sasl_password
+        arguments["sasl_mechanism"] = settings.sasl_mechanism
+        arguments["sasl_plain_username"] = settings.sasl_username
+        arguments["sasl_plain_password"] = None if secret is None else secret.get_secret_value()
+    return arguments
+
+
+@asynccontextmanager
+async def admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A started admin client."""
+    client = AIOKafkaAdminClient(**connection(settings))
+    try:
+        await client.start()
+        yield client
+    finally:
+        await client.close()
+
+
+def consumer(settings: Settings, *topics: str, **more: Any) -> AIOKafkaConsumer:
+    """A read-committed consumer, not started; groupless and from the beginning unless ``more`` says otherwise."""
+    arguments = connection(settings) | {
+        "isolation_level": "read_committed",
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "max_partition_fetch_bytes": settings.fetch_bytes,
+        "retry_backoff_ms": 50,
+    }
+    return AIOKafkaConsumer(*topics, **(arguments | more))
+
+
+def producer(settings: Settings, transactional_id: str | None = None, **more: Any) -> AIOKafkaProducer:
+    """A producer, not started: transactional if named, idempotent in any case."""
+    arguments = connection(settings) | {
+        "compression_type": None if settings.compression == "none" else settings.compression,
+        "max_batch_size": settings.output_batch_bytes,
+        "retry_backoff_ms": RETRY_BACKOFF_MS,
+        "enable_idempotence": True,
+    }
+    if transactional_id is not None:
+        arguments["transactional_id"] = transactional_id
+        arguments["transaction_timeout_ms"] = settings.transaction_timeout_ms
+    return AIOKafkaProducer(**(arguments | more))
+
+
+async def partition_counts(client: AIOKafkaAdminClient, topics: Iterable[str]) -> dict[str, int]:
+    """The number of partitions of those of the topics that exist."""
+    existing = set(await client.list_topics()) & set(topics)
+    if not existing:
+        return {}
+    described = await client.describe_topics(sorted(existing))
+    return {entry["topic"]: len(entry["partitions"]) for entry in described if entry["error_code"] == 0}
+
+
+async def partitions_of(settings: Settings, *topics: str) -> list[TopicPartition]:
+    """Every partition of the topics.
+
+    Raises:
+        UnknownTopicOrPartitionError: a topic does not exist; the message names it.
+    """
+    async with admin(settings) as client:
+        counts = await partition_counts(client, topics)
+    for topic in topics:
+        if topic not in counts:
+            raise UnknownTopicOrPartitionError(f"topic {topic} does not exist")
+    return [TopicPartition(topic, number) for topic in topics for number in range(counts[topic])]
+
+
+async def read_to_end(
+    reader: AIOKafkaConsumer, partitions: Iterable[TopicPartition], *, max_records: int | None = None
+) -> AsyncIterator[tuple[TopicPartition, list[ConsumerRecord]]]:
+    """Read the partitions from their beginning to where they end now, one list per poll and partition.
+
+    It ends by the reader's position, not by the last record: the last offset may be a transaction's marker,
+    which is never delivered. ``reader`` is started and groupless; it stays assigned to the partitions, so that
+    the caller can go on from there.
+    """
+    wanted = list(partitions)
+    reader.assign(wanted)
+    await reader.seek_to_beginning(*wanted)
+    ends = await reader.end_offsets(wanted)
+    async for tp, records in read_up_to(reader, ends, max_records=max_records):
+        yield tp, records
+
+
+async def read_up_to(
+    reader: AIOKafkaConsumer, ends: dict[TopicPartition, int], *, max_records: int | None = None
+) -> AsyncIterator[tuple[TopicPartition, list[ConsumerRecord]]]:
+    """Read the assigned partitions from where the reader stands up to the offsets given."""
+    while await behind(reader, ends):
+        polled = await reader.getmany(timeout_ms=200, max_records=max_records)
+        for tp, records in polled.items():
+            yield tp, records
+
+
+async def behind(reader: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> list[TopicPartition]:
+    """The partitions whose position is below the offset given."""
+    return [tp for tp, end in ends.items() if await reader.position(tp) < end]
+
+
+async def reach(settings: Settings, attempt: Callable[[], Awaitable[T]]) -> T:
+    """Run ``attempt`` until Kafka answers it, or the settings' time is over.
+
+    Raises:
+        Unreachable: with the addresses tried and the last error.
+    """
+    until = time.monotonic() + settings.connect_seconds
+    pause = 0.1
+    while True:
+        try:
+            return await attempt()
+        except (KafkaError, OSError, TimeoutError) as error:
+            if time.monotonic() + pause > until:
+                raise Unreachable(
+                    f"Kafka at {settings.bootstrap_servers} did not answer within "
+                    f"{settings.connect_seconds:g} s: {type(error).__name__}: {error}"
+                ) from None
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 2.0)

@@ -1,0 +1,161 @@
+"""Every environment variable of the product, typed and described, in one place."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Literal, NoReturn
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from streams.clock import Clock, ClockError
+
+PREFIX = "LYO_"
+
+
+class Settings(BaseSettings):
+    """The settings of every process; each field is the environment variable ``LYO_<FIELD>``."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    bootstrap_servers: str = Field(
+        "127.0.0.1:9092", min_length=1, description="Kafka brokers, host:port, separated by commas."
+    )
+    database_url: str = Field(
+        "postgresql://postgres@127.0.0.1:5432/lyo",
+        repr=False,
+        pattern=r"^postgres(ql)?://",
+        description="Postgres, as a URL that begins with postgresql://.",
+    )
+    app_id: str = Field(
+        "lyo",
+        pattern=r"^[a-zA-Z0-9._-]{1,100}$",
+        description="Consumer group of the workers and prefix of their transactional ids.",
+    )
+    topic_prefix: str = Field(
+        "lyo.", pattern=r"^[a-zA-Z0-9._-]{0,100}$", description="What every topic's name begins with."
+    )
+    partitions: int = Field(
+        8, ge=1, le=10_000, description="Partitions of every topic partitioned by user; fixed for ever."
+    )
+    replication: int = Field(1, ge=1, le=15, description="Replicas of each topic that is created.")
+    clock: str | None = Field(
+        None,
+        description="An RFC 3339 instant at which the clock stands still, or @FILE that holds one and is "
+        "read again each time; unset: the system's clock.",
+    )
+
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How to talk to Kafka."
+    )
+    ssl_cafile: str | None = Field(None, description="Certificate authorities that Kafka's must come from.")
+    ssl_certfile: str | None = Field(None, description="Our certificate, where Kafka asks for one.")
+    ssl_keyfile: str | None = Field(None, description="The key of our certificate.")
+    ssl_password: SecretStr | None = Field(None, description="The password of that key.")
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "PLAIN", description="How to sign in to Kafka, with a SASL protocol."
+    )
+    sasl_username: str | None = Field(None, description="User name at Kafka.")
+    sasl_password: SecretStr | None = Field(None, description="Password at Kafka.")
+
+    session_timeout_ms: int = Field(
+        10_000, ge=1_000, le=1_800_000, description="A worker silent for this long loses its partitions (ms)."
+    )
+    rebalance_timeout_ms: int = Field(
+        60_000, ge=1_000, le=1_800_000, description="Time a worker has to give partitions back (ms)."
+    )
+    transaction_timeout_ms: int = Field(
+        15_000, ge=1_000, le=900_000, description="Kafka aborts a transaction open for longer than this (ms)."
+    )
+    request_timeout_ms: int = Field(
+        10_000, ge=1_000, le=300_000, description="Longest wait for one answer of Kafka (ms)."
+    )
+    connect_seconds: float = Field(
+        20.0, ge=0, le=3_600, description="How long to go on trying to reach Kafka or Postgres at start (s)."
+    )
+
+    poll_records: int = Field(
+        4_000, ge=1, le=100_000, description="Most records taken from one partition in one poll."
+    )
+    batch_records: int = Field(
+        16_000, ge=1, le=1_000_000, description="Most records of one task's transaction."
+    )
+    fetch_bytes: int = Field(
+        2_097_152, ge=1_024, le=104_857_600, description="Most bytes fetched from one partition at once."
+    )
+    output_batch_bytes: int = Field(
+        900_000, ge=16_384, le=1_000_000, description="Most bytes of one record or record batch that is sent."
+    )
+    compression: Literal["none", "lz4", "zstd", "gzip", "snappy"] = Field(
+        "lz4", description="Compression of what is sent to Kafka."
+    )
+
+    sweep_seconds: float = Field(
+        1.0, gt=0, le=3_600, description="How often a quiet partition is looked over for due predictions (s)."
+    )
+    stalled_seconds: float = Field(
+        60.0,
+        ge=5,
+        le=86_400,
+        description="A worker that gets nothing done for this long, with lag, ends (s).",
+    )
+    dead_letter_days: int = Field(
+        30, ge=1, le=3_650, description="How long dead letters are kept (days); read at topic creation."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
+    crash_at: str | None = Field(
+        None,
+        pattern=r"^[a-z_]+(:[0-9]+)?$",
+        description="For tests: STEP[:N] ends the worker at the Nth time it reaches that step.",
+    )
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _servers(cls, value: str) -> str:
+        for server in value.split(","):
+            port = server.strip().rpartition(":")[2]
+            if ":" not in server or not port.isdigit() or not 0 < int(port) < 65_536:
+                raise ValueError(f"{server.strip()!r} is not host:port")
+        return value
+
+    @field_validator("clock")
+    @classmethod
+    def _clock(cls, value: str | None) -> str | None:
+        try:
+            Clock(value)
+        except ClockError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    @model_validator(mode="after")
+    def _sasl(self) -> Settings:
+        if self.security_protocol.startswith("SASL") and not (self.sasl_username and self.sasl_password):
+            raise ValueError("LYO_SECURITY_PROTOCOL asks for LYO_SASL_USERNAME and LYO_SASL_PASSWORD")
+        return self
+
+    @property
+    def servers(self) -> list[str]:
+        """The brokers, one ``host:port`` each."""
+        return [server.strip() for server in self.bootstrap_servers.split(",")]
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings, or end the process (2) with one line that names the bad variable."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        _refuse(describe(error))
+
+
+def describe(error: ValidationError) -> str:
+    """One line for a refused setting: the variable and what is wrong, never the value of a secret."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return message
+    return f"{PREFIX}{str(first['loc'][0]).upper()}: {message}"
+
+
+def _refuse(line: str) -> NoReturn:
+    print(f"lyo: bad setting {line}", file=sys.stderr)
+    raise SystemExit(2)

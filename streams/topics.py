@@ -1,0 +1,205 @@
+"""The names, partition counts and configurations of every topic, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+from models.events import Kind
+from streams.kafka import admin, partition_counts
+from streams.settings import Settings
+
+DEFAULT_PREFIX: Final = "lyo."
+
+INPUT_KINDS: Final = (
+    Kind.LESSON_COMPLETION,
+    Kind.SESSION,
+    Kind.SENTIMENT,
+    Kind.OUTCOME,
+    Kind.PREFERENCES,
+    Kind.STRUGGLE_REQUEST,
+)
+"""The kinds of event that go through a partition's task, partitioned by user."""
+
+CATALOGUE_KINDS: Final = (Kind.CONTENT, Kind.ORGANIZATION)
+"""The kinds that every worker reads whole."""
+
+PREDICTION_KINDS: Final = ("dropout-risk", "timing", "plateaus", "regressions", "struggle")
+
+_SUFFIX: Final[Mapping[Kind, str]] = {
+    Kind.LESSON_COMPLETION: "lesson-completions",
+    Kind.SESSION: "sessions",
+    Kind.SENTIMENT: "sentiment",
+    Kind.OUTCOME: "outcomes",
+    Kind.PREFERENCES: "preferences",
+    Kind.STRUGGLE_REQUEST: "struggle-requests",
+    Kind.ERASURE: "erasures",
+    Kind.CONTENT: "content",
+    Kind.ORGANIZATION: "organizations",
+}
+
+
+class TopicError(RuntimeError):
+    """A topic that exists does not fit the settings, or could not be created."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The topics' names under one prefix (``LYO_TOPIC_PREFIX``)."""
+
+    prefix: str = DEFAULT_PREFIX
+
+    def topic(self, kind: Kind) -> str:
+        """The topic of one kind of event."""
+        return self.prefix + _SUFFIX[kind]
+
+    def prediction(self, kind: str) -> str:
+        """The topic of one kind of prediction, such as ``dropout-risk``."""
+        return f"{self.prefix}predictions.{kind}"
+
+    @property
+    def inputs(self) -> dict[str, Kind]:
+        """The topics that go through a partition's task, with the kind of each."""
+        return {self.topic(kind): kind for kind in INPUT_KINDS}
+
+    @property
+    def catalogue(self) -> dict[str, Kind]:
+        """The topics that every worker reads whole, with the kind of each."""
+        return {self.topic(kind): kind for kind in CATALOGUE_KINDS}
+
+    @property
+    def predictions(self) -> dict[str, str]:
+        """The prediction topics by kind of prediction."""
+        return {kind: self.prediction(kind) for kind in PREDICTION_KINDS}
+
+    @property
+    def learner_rows(self) -> str:
+        """The changelog of the learners' rows."""
+        return self.prefix + "learner-rows"
+
+    @property
+    def skill_rows(self) -> str:
+        """The changelog of the skills' rows."""
+        return self.prefix + "skill-rows"
+
+    @property
+    def dead_letters(self) -> str:
+        """Where records that cannot be used go, with the reason."""
+        return self.prefix + "dead-letters"
+
+    @property
+    def interventions(self) -> str:
+        """The interventions' topic."""
+        return self.prefix + "interventions"
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """A topic as it is created."""
+
+    name: str
+    partitions: int
+    replication: int
+    config: dict[str, str] = field(default_factory=dict)
+
+
+_DEFAULT: Final = Names()
+PREDICTIONS: Final = _DEFAULT.predictions
+LEARNER_ROWS: Final = _DEFAULT.learner_rows
+SKILL_ROWS: Final = _DEFAULT.skill_rows
+DEAD_LETTERS: Final = _DEFAULT.dead_letters
+INTERVENTIONS: Final = _DEFAULT.interventions
+ERASURES: Final = _DEFAULT.topic(Kind.ERASURE)
+CONTENT: Final = _DEFAULT.topic(Kind.CONTENT)
+ORGANIZATIONS: Final = _DEFAULT.topic(Kind.ORGANIZATION)
+
+
+def topic(kind: Kind) -> str:
+    """The topic of one kind of event, under the default prefix."""
+    return _DEFAULT.topic(kind)
+
+
+def names(settings: Settings) -> Names:
+    """The topics' names under the settings' prefix."""
+    return Names(settings.topic_prefix)
+
+
+# Kept for ever: a larger partition count or a new model is rebuilt from these.
+_LOG: Final = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+# A reader that was away for a week still sees every tombstone.
+_COMPACTED: Final = {"cleanup.policy": "compact", "delete.retention.ms": str(7 * 86_400_000)}
+# Written anew with every batch, so compaction must keep up: small segments that close early.
+_BUSY: Final = _COMPACTED | {
+    "segment.bytes": str(64 * 1024 * 1024),
+    "segment.ms": str(3_600_000),
+    "min.cleanable.dirty.ratio": "0.3",
+    "min.compaction.lag.ms": "0",
+    "max.compaction.lag.ms": str(6 * 3_600_000),
+}
+
+
+def specs(settings: Settings) -> list[TopicSpec]:
+    """Every topic, as this settings' deployment creates it."""
+    n = names(settings)
+    many, replicas = settings.partitions, settings.replication
+    letters = {"cleanup.policy": "delete", "retention.ms": str(settings.dead_letter_days * 86_400_000)}
+    return [
+        *(TopicSpec(name, many, replicas, dict(_LOG)) for name in n.inputs),
+        TopicSpec(n.topic(Kind.ERASURE), many, replicas, dict(_COMPACTED)),
+        *(TopicSpec(name, 1, replicas, dict(_COMPACTED)) for name in n.catalogue),
+        *(TopicSpec(name, many, replicas, dict(_BUSY)) for name in n.predictions.values()),
+        TopicSpec(n.interventions, many, replicas, dict(_BUSY)),
+        TopicSpec(n.learner_rows, many, replicas, dict(_BUSY)),
+        TopicSpec(n.skill_rows, many, replicas, dict(_BUSY)),
+        TopicSpec(n.dead_letters, many, replicas, letters),
+    ]
+
+
+async def ensure(settings: Settings) -> list[str]:
+    """Create the topics that are missing, and return their names.
+
+    Raises:
+        TopicError: a topic has another number of partitions than the settings say, or Kafka refuses one.
+        aiokafka.errors.KafkaError: Kafka cannot be reached.
+    """
+    async with admin(settings) as client:
+        wanted = {spec.name: spec for spec in specs(settings)}
+        found = await partition_counts(client, list(wanted))
+        check(settings, found)
+        missing = [spec for name, spec in wanted.items() if name not in found]
+        if missing:
+            await _create(client, missing)
+    return [spec.name for spec in missing]
+
+
+def check(settings: Settings, found: Mapping[str, int]) -> None:
+    """Refuse topics whose number of partitions is not the settings'.
+
+    Raises:
+        TopicError: naming the topic and both numbers.
+    """
+    for spec in specs(settings):
+        count = found.get(spec.name, spec.partitions)
+        if count != spec.partitions:
+            raise TopicError(
+                f"topic {spec.name} has {count} partitions where the settings say {spec.partitions} "
+                "(LYO_PARTITIONS is fixed when topics are created; another number is a new set of topics)"
+            )
+
+
+async def _create(client: AIOKafkaAdminClient, missing: list[TopicSpec]) -> None:
+    answer = await client.create_topics(
+        [
+            NewTopic(spec.name, spec.partitions, spec.replication, topic_configs=spec.config)
+            for spec in missing
+        ]
+    )
+    for name, code, *rest in answer.topic_errors:
+        if code not in (0, TopicAlreadyExistsError.errno):
+            raise TopicError(
+                f"topic {name} was not created: {for_code(code).__name__} {' '.join(map(str, rest))}"
+            )
