@@ -1,0 +1,51 @@
+"""How events and learners are named inside: event-id hashes and Kafka partitions."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+_HASH_BYTES = 6
+_MASK = 0xFFFFFFFF
+_MURMUR_SEED = 0x9747B28C
+_MURMUR_M = 0x5BD1E995
+
+
+def event_id_hash(event_id: str) -> int:
+    """Return the 48-bit number by which an event id is remembered in a learner's row."""
+    return int.from_bytes(blake2b(event_id.encode(), digest_size=_HASH_BYTES).digest(), "little")
+
+
+def event_id_hashes(event_ids: Iterable[str]) -> NDArray[np.uint64]:
+    """Return `event_id_hash` of each id, shape (n,)."""
+    digests = b"".join([blake2b(name.encode(), digest_size=_HASH_BYTES).digest() for name in event_ids])
+    count = len(digests) // _HASH_BYTES
+    wide = np.zeros((count, 8), np.uint8)
+    wide[:, :_HASH_BYTES] = np.frombuffer(digests, np.uint8).reshape(count, _HASH_BYTES)
+    return wide.view("<u8").reshape(count).astype(np.uint64, copy=False)
+
+
+def murmur2(data: bytes) -> int:
+    """Return Kafka's 32-bit murmur2 of `data`, unsigned (org.apache.kafka.common.utils.Utils.murmur2)."""
+    length = len(data)
+    h = _MURMUR_SEED ^ length
+    whole = length & ~3
+    for start in range(0, whole, 4):
+        k = int.from_bytes(data[start : start + 4], "little") * _MURMUR_M & _MASK
+        k = (k ^ k >> 24) * _MURMUR_M & _MASK
+        h = h * _MURMUR_M & _MASK ^ k
+    if whole < length:
+        h = (h ^ int.from_bytes(data[whole:], "little")) * _MURMUR_M & _MASK
+    h = (h ^ h >> 13) * _MURMUR_M & _MASK
+    return h ^ h >> 15
+
+
+@lru_cache(maxsize=1 << 16)
+def partition(user_id: int, count: int) -> int:
+    """Return the partition, in [0, count), that Kafka's default partitioner gives the key `str(user_id)`.
+
+    Other languages' clients agree, so that an app may publish without naming partitions.
+    """
+    return (murmur2(b"%d" % user_id) & 0x7FFFFFFF) % count
