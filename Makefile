@@ -1,0 +1,69 @@
+# Lyo Predictive Intelligence: the few commands. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup tools demo test lint check bench lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CODE := $(wildcard models streams agents storage predictive ops cli migrations evaluation bench tests)
+TESTS := $(wildcard tests/unit tests/contract tests/integration tests/chaos tests/browser)
+EVENTS ?=
+LYO_TEST ?=
+PYTHON ?=
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: tools $(STAMP)  ## virtual environment from the lock file; checks Python, Java and Maven
+
+demo: setup  ## everything running on this machine with sample events (EVENTS=FILE for a real file)
+	@exec $(BIN)/lyo demo $(if $(EVENTS),--events "$(EVENTS)")
+
+test: setup  ## every test: unit, contract, integration (LYO_TEST="-k word" passes options to pytest)
+	$(BIN)/python -m pytest $(TESTS) $(LYO_TEST)
+
+lint: $(STAMP)  ## style, format, types, import layers
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy $(CODE)
+	$(BIN)/lint-imports
+
+check: lint test  ## lint and test
+
+bench: setup  ## speed, latency and memory of the full job
+	@exec $(BIN)/lyo bench
+
+lock: $(STAMP)  ## requirements.txt anew from requirements.in
+	$(BIN)/uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	  --no-emit-index-url --no-header --upgrade --quiet requirements.in --output-file requirements.txt
+
+clean:  ## stop the local stack; remove it, the virtual environment and all caches
+	@if [ -x $(BIN)/lyo ]; then $(BIN)/lyo down || true; fi
+	rm -rf $(VENV) .lyo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+
+# One line each, before anything is downloaded.
+tools:
+	@java=$$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1) || true; \
+	if [ "$${java:-0}" -lt 17 ]; then \
+	  echo "Java 17 or newer is missing (found: $${java:-none}): install it, e.g. apt-get install openjdk-17-jre-headless" >&2; exit 1; fi
+	@command -v mvn >/dev/null || { \
+	  echo "Maven is missing: install it, e.g. apt-get install maven" >&2; exit 1; }
+
+$(STAMP): $(VENV)/.locked pyproject.toml
+	@PIP_USER=0 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  --config-settings editable_mode=compat --editable .
+	@touch $@
+
+$(VENV)/.locked: requirements.txt
+	@python=""; \
+	for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then echo "Python 3.11 or newer is missing: install it, e.g. apt-get install python3.11 python3.11-venv" >&2; exit 1; fi; \
+	"$$python" -m venv $(VENV) || { echo "python -m venv failed: install it, e.g. apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing the locked packages into $(VENV)"
+	@PIP_USER=0 $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.txt
+	@touch $@

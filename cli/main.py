@@ -1,0 +1,106 @@
+"""The command `lyo`: subcommands are imported when they are called, so `lyo --help` takes no time."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a subcommand lives (`module:attribute`) and its line in `lyo --help`."""
+
+    target: str
+    help: str
+
+
+COMMANDS = {
+    "up": Entry("cli.up:up", "Start the local Kafka and Postgres, create topics, migrate."),
+    "down": Entry("cli.up:down", "Stop the local Kafka and Postgres; their data stays."),
+    "demo": Entry("cli.demo:demo", "Everything running on this machine, predictions shown."),
+    "worker": Entry("cli.worker:worker", "Fold events and predict (one process; start as many as needed)."),
+    "sink": Entry("cli.sink:sink", "Write predictions and rows into Postgres (one process)."),
+    "publish": Entry("cli.publish:publish", "Publish an event file to the topics."),
+    "replay": Entry("cli.replay:replay", "Fold event files without Kafka and print every prediction."),
+    "simulate": Entry("cli.simulate:simulate", "Write a seeded event file of simulated learners."),
+    "topics": Entry("cli.topics:topics", "Create the topics that are missing, check the others."),
+    "migrate": Entry("cli.migrate:migrate", "Bring the Postgres schema to the newest revision."),
+    "bench": Entry("cli.bench:bench", "Measure speed, latency and memory of the full job."),
+}
+
+
+class LazyGroup(click.Group):
+    """A click group that knows its subcommands from a table and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the table's order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the subcommand `cmd_name`; None when there is no such name."""
+        entry = COMMANDS.get(cmd_name)
+        return None if entry is None else load(cmd_name, entry)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of subcommands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+
+def load(name: str, entry: Entry) -> click.Command:
+    """Import one subcommand; raises ClickException when its module is not part of this version."""
+    module_name, _, attribute = entry.target.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name != module_name:
+            raise
+        raise click.ClickException(f"'lyo {name}' is not part of this version.") from None
+    command = getattr(module, attribute)
+    assert isinstance(command, click.Command)
+    return command
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.version_option(package_name="lyo-predictive", prog_name="lyo")
+def lyo() -> None:
+    """Predictive intelligence over learners' activity, as a stream.
+
+    Example: lyo up && lyo publish events.jsonl.gz
+
+    Settings come from LYO_* environment variables. Exit code 0: success, 1: failure, 2: bad usage.
+    LYO_DEBUG=1 shows where an error comes from.
+    """
+
+
+def explain(error: BaseException) -> str:
+    """Say in one line what went wrong."""
+    text = " ".join(str(error).split())
+    kind = type(error).__name__
+    return f"Error: {text} ({kind})" if text else f"Error: {kind}"
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run `lyo`; an unexpected error is one line on standard error and exit code 1."""
+    try:
+        return lyo.main(args=arguments, prog_name="lyo")
+    except BrokenPipeError:
+        # The reader of our output went away (`lyo replay ... | head`): no traceback at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("LYO_DEBUG"):
+            raise
+        click.echo(explain(error), err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
