@@ -1,6 +1,5 @@
 """From the bytes of input records to columns, with every bad record refused by the name of its field."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +29,7 @@ from models.event_types import (
     StruggleRequest,
 )
 from models.identity import event_id_hash, event_id_hashes, partition
+from models.refusals import REFUSALS, explain, shown, text_fault
 
 __all__ = [
     "Columns",
@@ -85,7 +85,6 @@ _DECODE: dict[Kind, Callable[[bytes], Any]] = {
 }
 _CONTENT: Callable[[bytes], Content] = msgspec.json.Decoder(Content).decode
 _ORGANIZATION: Callable[[bytes], Organization] = msgspec.json.Decoder(Organization).decode
-_REFUSALS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, TypeError)
 _Record = TypeVar("_Record", Content, Organization)
 
 
@@ -183,7 +182,7 @@ def decode_content(key: bytes | None, value: bytes) -> Content:
     """Return one content of the catalogue; `key`, if given, must be its id. Raises EventError."""
     content = _record(_CONTENT, value)
     if key is not None and key != content.content_id.encode():
-        raise EventError(f"content_id: the key {_shown(key)} does not match", "content_id")
+        raise EventError(f"content_id: the key {shown(key)} does not match", "content_id")
     return content
 
 
@@ -191,7 +190,7 @@ def decode_organization(key: bytes | None, value: bytes) -> Organization:
     """Return one organization; `key`, if given, must be its id. Raises EventError."""
     organization = _record(_ORGANIZATION, value)
     if key is not None and key != b"%d" % organization.organization_id:
-        raise EventError(f"organization_id: the key {_shown(key)} does not match", "organization_id")
+        raise EventError(f"organization_id: the key {shown(key)} does not match", "organization_id")
     if organization.timezone is not None and not _is_zone(organization.timezone):
         raise EventError("timezone: not an IANA time zone", "timezone")
     return organization
@@ -200,9 +199,9 @@ def decode_organization(key: bytes | None, value: bytes) -> Organization:
 def _record(decoder: Callable[[bytes], _Record], value: bytes) -> _Record:
     try:
         record = decoder(value)
-    except _REFUSALS as error:
-        raise EventError(*_explain(error, value)) from None
-    fault = _text_fault(record, value)
+    except REFUSALS as error:
+        raise EventError(*explain(error, value)) from None
+    fault = text_fault(record, value)
     if fault is not None:
         raise EventError(*fault)
     return record
@@ -219,10 +218,10 @@ def _structs(
     for position, value in enumerate(values):
         try:
             row = decoder(value)
-        except _REFUSALS as error:
-            rejected.append(Rejected(position, *_explain(error, value)))
+        except REFUSALS as error:
+            rejected.append(Rejected(position, *explain(error, value)))
             continue
-        fault = None if plain or value is None else _text_fault(row, value)
+        fault = None if plain or value is None else text_fault(row, value)
         if fault is None:
             rows.append(row)
         else:
@@ -239,78 +238,6 @@ def _is_plain(values: Sequence[bytes | None]) -> bool:
     return joined.isascii() and b"\\u0000" not in joined
 
 
-def _text_fault(record: object, value: bytes) -> tuple[str, str | None] | None:
-    if not value.isascii():
-        try:
-            value.decode()
-        except UnicodeDecodeError as error:
-            return _explain(error, value)
-    if b"\\u0000" in value:
-        field = _nul_field(record)
-        if field is not None:
-            return f"{field}: holds a NUL character", field
-    return None
-
-
-def _nul_field(value: object, path: str = "") -> str | None:
-    """Return the dotted name of the first field that holds a NUL, if any."""
-    if isinstance(value, str):
-        return path if "\0" in value else None
-    parts: list[tuple[object, str]] = []
-    if isinstance(value, msgspec.Struct):
-        names = value.__struct_fields__
-        parts = [(getattr(value, name), f"{path}.{name}".lstrip(".")) for name in names]
-    elif isinstance(value, list):
-        parts = [(item, path) for item in value]
-    elif isinstance(value, dict):
-        parts = [(item, path) for item in chain(value.keys(), value.values())]
-    return next((found for part, name in parts if (found := _nul_field(part, name)) is not None), None)
-
-
-def _explain(error: Exception, value: bytes | None) -> tuple[str, str | None]:
-    """Turn a decoder's error into a sentence and the name of the field."""
-    if value is None:
-        return "the record has no value", None
-    if isinstance(error, UnicodeDecodeError):
-        field = _undecodable_field(value)
-        return (f"{field}: not valid UTF-8" if field else "not valid UTF-8"), field
-    if isinstance(error, RecursionError):
-        return "nested too deeply", None
-    if not isinstance(error, msgspec.ValidationError):
-        return _clean(f"not valid JSON: {error}"), None
-    text, _, place = str(error).rpartition(" - at ")
-    if not text:
-        text, place = place, ""
-    path = re.search(r"`\$\.?([^`]*)`", place)
-    field = re.sub(r"\[[^\]]*\]", "", path[1]) if path else ""
-    missing = re.fullmatch(r"Object missing required field `([^`]*)`", text)
-    if missing:
-        field, text = f"{field}.{missing[1]}".lstrip("."), "required, but missing"
-    text = text.replace("`", "")
-    return _clean(f"{field}: {text[:1].lower()}{text[1:]}" if field else text), field or None
-
-
-def _undecodable_field(value: bytes) -> str | None:
-    try:
-        fields = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
-        for name, raw in fields.items():
-            try:
-                bytes(raw).decode()
-            except UnicodeDecodeError:
-                return _clean(name)
-    except _REFUSALS:
-        pass
-    return None
-
-
-def _clean(text: str) -> str:
-    return text.replace("\0", "\\0")[:300]
-
-
-def _shown(key: bytes) -> str:
-    return _clean(key[:40].decode("utf-8", "backslashreplace"))
-
-
 def _check_keys(
     keys: Sequence[bytes | None],
     index: NDArray[np.int32],
@@ -325,7 +252,7 @@ def _check_keys(
         if key is None:
             bad[row] = "user_id: the record has no key", "user_id"
         elif key != expected[row]:
-            bad[row] = f"user_id: the key {_shown(key)} does not match", "user_id"
+            bad[row] = f"user_id: the key {shown(key)} does not match", "user_id"
 
 
 def _times(moments: Any, count: int) -> NDArray[np.int64]:
