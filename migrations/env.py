@@ -1,0 +1,58 @@
+"""What alembic runs: the revisions, in one transaction, through asyncpg."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from alembic import context
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from storage.database import async_url
+from storage.tables import metadata
+from streams.settings import load_settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+# Two processes that migrate at once wait for each other. Any constant that only this product uses.
+LOCK = 7_046_029_254_386_353_131
+
+
+def database_url() -> str:
+    """The URL handed over by `storage.migrate`, else the settings'."""
+    given = context.config.attributes.get("database_url")
+    return str(given) if given is not None else load_settings().database_url
+
+
+def run(connection: Connection) -> None:
+    """Run the revisions on one connection."""
+    context.configure(connection=connection, target_metadata=metadata, compare_server_default=True)
+    with context.begin_transaction():
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        context.run_migrations()
+
+
+async def online() -> None:
+    """Connect, run the revisions, disconnect."""
+    engine = create_async_engine(async_url(database_url()), poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(run)
+    finally:
+        await engine.dispose()
+
+
+def offline() -> None:
+    """Print the SQL instead of running it (`alembic upgrade head --sql`)."""
+    context.configure(url=async_url(database_url()), target_metadata=metadata, literal_binds=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+if context.is_offline_mode():
+    offline()
+else:
+    asyncio.run(online())
