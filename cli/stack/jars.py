@@ -72,6 +72,11 @@ def _copy_dependencies(project: Path) -> None:
         check=False,
     )
     if answer.returncode:
-        lines = [line for line in answer.stdout.splitlines() if line.startswith("[ERROR]")]
-        reason = lines[0].removeprefix("[ERROR]").strip() if lines else answer.stderr.strip()[-300:]
-        raise StackError(f"Maven could not fetch Kafka: {reason}")
+        raise StackError(f"Maven could not fetch Kafka: {_reason(answer.stdout + answer.stderr)}")
+
+
+def _reason(output: str) -> str:
+    """The first error that Maven names; it colours even what it writes into a pipe."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
+    errors = [line.removeprefix("[ERROR]").strip() for line in plain.splitlines() if "[ERROR]" in line]
+    return next(filter(None, errors), plain.strip()[-300:] or "it gave no reason")

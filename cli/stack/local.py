@@ -48,6 +48,8 @@ def up(
     """
     kafka, postgres = LocalKafka(home, kafka_port), LocalPostgres(home, postgres_port)
     with _alone(home):
+        for server in (kafka, postgres):
+            server.check_port()
         # Both at once: most of either's start is waiting.
         with ThreadPoolExecutor(2) as threads:
             starts = [threads.submit(_start, server, say) for server in (kafka, postgres)]

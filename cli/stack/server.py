@@ -110,8 +110,8 @@ class Server(abc.ABC):
 
     def start(self) -> Self:
         """Start it and wait until it serves; nothing to do when it runs already. Raises StackError."""
+        self.check_port()
         if self.running:
-            self._check_asked_port()
             self._await_ready(self.port)
             return self
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -155,19 +155,23 @@ class Server(abc.ABC):
         new.write_bytes(msgspec.json.encode(state))
         new.replace(self.folder / "state.json")
 
-    def _check_asked_port(self) -> None:
-        if self.asked_port not in (None, self.port):
-            raise StackError(
-                f"{self.title} runs already on port {self.port}, not on {self.asked_port}: run lyo down first"
+    def check_port(self) -> None:
+        """Raise StackError when the port that was asked for cannot be had."""
+        if self.asked_port is None:
+            return
+        if self.running:
+            if self.asked_port != self.port:
+                raise StackError(
+                    f"{self.title} runs already on port {self.port}, not on {self.asked_port}: run lyo down first"
+                )
+        elif not processes.port_is_free(self.asked_port):
+            raise PortTakenError(
+                f"port {self.asked_port} for {self.title} is taken by another program: "
+                "choose another one, or leave the choice to lyo up"
             )
 
     def _choose_ports(self, *, remembered: bool) -> list[int]:
         if self.asked_port is not None:
-            if not processes.port_is_free(self.asked_port):
-                raise PortTakenError(
-                    f"port {self.asked_port} for {self.title} is taken by another program: "
-                    "choose another one, or leave the choice to lyo up"
-                )
             own = self.asked_port
         else:
             state = self.state

@@ -90,6 +90,7 @@ def test_a_port_that_was_asked_for_and_is_taken_is_named(home: Path) -> None:
     assert result.returncode == 1
     assert f"Error: port {port} for Postgres is taken" in result.stderr
     assert "Traceback" not in result.stderr
+    assert ours(home) == [], "nothing is started when one port cannot be had"
 
 
 def test_another_port_is_used_when_the_usual_one_is_taken(tmp_path: Path) -> None:
