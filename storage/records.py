@@ -1,0 +1,142 @@
+"""What the sink takes from the topics: the newest record per key, and the ones it must refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Protocol
+
+import msgspec
+
+
+class Record(Protocol):
+    """A Kafka record, as aiokafka delivers it."""
+
+    @property
+    def topic(self) -> str: ...  # noqa: D102
+    @property
+    def partition(self) -> int: ...  # noqa: D102
+    @property
+    def offset(self) -> int: ...  # noqa: D102
+    @property
+    def timestamp(self) -> int: ...  # noqa: D102
+    @property
+    def key(self) -> bytes | None: ...  # noqa: D102
+    @property
+    def value(self) -> bytes | None: ...  # noqa: D102
+
+
+class Refusal(NamedTuple):
+    """A record that cannot be stored, why, and the field to blame if one is known."""
+
+    record: Record
+    reason: str
+    field: str | None = None
+
+
+class Item(NamedTuple):
+    """The newest record of one key: whose it is, and of which skill or content ('' = of none)."""
+
+    record: Record
+    user: int
+    subject: str
+
+
+@dataclass(slots=True)
+class Screened:
+    """A topic's records of one batch: those to store and those to refuse."""
+
+    items: list[Item] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+
+
+def newest(records: Iterable[Record]) -> list[Record]:
+    """The last record of each key, in the order of those; log order is truth."""
+    by_key: dict[bytes | None, Record] = {}
+    for record in records:
+        by_key.pop(record.key, None)
+        by_key[record.key] = record
+    return list(by_key.values())
+
+
+class _OfUser(msgspec.Struct, gc=False):
+    user_id: int
+
+
+class _OfSkill(_OfUser, gc=False):
+    skill_id: str
+
+
+class _OfContent(_OfUser, gc=False):
+    content_id: str
+
+
+BY_USER: Final = ""
+BY_SKILL: Final = "skill_id"
+BY_CONTENT: Final = "content_id"
+_DECODE: Final = {
+    BY_USER: msgspec.json.Decoder(_OfUser).decode,
+    BY_SKILL: msgspec.json.Decoder(_OfSkill).decode,
+    BY_CONTENT: msgspec.json.Decoder(_OfContent).decode,
+}
+_LARGEST: Final = 2**63 - 1
+
+
+class KeyFault(ValueError):
+    """A key that does not say whose record it is."""
+
+
+def split_key(key: bytes | None, subject: str) -> tuple[int, str]:
+    """The user id and the skill or content id of a key (`user`, or `user|id` where there is a subject).
+
+    Raises:
+        KeyFault: the key has another form.
+    """
+    user, bar, rest = (key or b"").partition(b"|")
+    if not user.isdigit() or (bar == b"|") != (subject != BY_USER) or (bar and not rest):
+        raise KeyFault(f"key {(key or b'')[:80]!r} is not a user id" + ("|" + subject if subject else ""))
+    number = int(user)
+    if number > _LARGEST:
+        raise KeyFault(f"key {user[:80]!r} is no 64-bit user id")
+    try:
+        return number, rest.decode()
+    except UnicodeDecodeError:
+        raise KeyFault("key is not valid UTF-8") from None
+
+
+def screen_predictions(records: Sequence[Record], subject: str) -> Screened:
+    """The newest prediction of each key, if it is JSON and says the same as its key; null deletes."""
+    screened = Screened()
+    decode = _DECODE[subject]
+    for record in newest(records):
+        try:
+            user, about = split_key(record.key, subject)
+            if record.value is not None:
+                _compare(decode(record.value), user, about, subject)
+        except (KeyFault, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            screened.refused.append(Refusal(record, str(error), subject or None))
+        else:
+            screened.items.append(Item(record, user, about))
+    return screened
+
+
+def _compare(said: Any, user: int, about: str, subject: str) -> None:
+    if said.user_id != user:
+        raise KeyFault(f"user_id: the key says {user}, the record {said.user_id}")
+    if subject and getattr(said, subject) != about:
+        raise KeyFault(f"{subject}: the key says {about!r}, the record {getattr(said, subject)!r}")
+
+
+def screen_rows(records: Sequence[Record], subject: str) -> Screened:
+    """The newest row of each key; keys that begin with # belong to the partition, not to a learner."""
+    screened = Screened()
+    for record in newest(records):
+        if record.key is not None and record.key.startswith(b"#"):
+            continue
+        try:
+            user, about = split_key(record.key, subject)
+        except KeyFault as error:
+            screened.refused.append(Refusal(record, str(error)))
+        else:
+            screened.items.append(Item(record, user, about))
+    return screened

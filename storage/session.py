@@ -1,0 +1,73 @@
+"""The sink's one connection to Postgres, opened again after it broke."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+import asyncpg
+
+from storage.database import plain_url, shown_url
+from storage.faults import Fault, SinkError, judge, one_line
+
+ATTEMPT_SECONDS: Final = 10.0
+STATEMENT_SECONDS: Final = 120.0
+# Its estimate of a batch's cost is too high now and then, and then it compiles for longer than it runs.
+_SETTINGS: Final = {"application_name": "lyo sink", "timezone": "UTC", "jit": "off"}
+
+
+class Session:
+    """Holds the connection; `connection` opens it when there is none."""
+
+    def __init__(self, database_url: str) -> None:
+        self._url = database_url
+        self._connection: Any = None
+
+    async def connection(self) -> Any:
+        """The open connection.
+
+        Raises:
+            OSError, TimeoutError, asyncpg.PostgresError: Postgres cannot be reached, or refuses.
+        """
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await asyncpg.connect(
+                plain_url(self._url),
+                timeout=ATTEMPT_SECONDS,
+                command_timeout=STATEMENT_SECONDS,
+                server_settings=_SETTINGS,
+            )
+        return self._connection
+
+    async def first(self, within: float, pause: Any) -> None:
+        """Connect for the first time, trying for `within` seconds; `pause(seconds)` waits in between.
+
+        Raises:
+            SinkError: with the address and the last error.
+        """
+        until = time.monotonic() + within
+        while True:
+            try:
+                await self.connection()
+            except Exception as error:  # noqa: BLE001 - judged
+                if judge(error) is not Fault.PASSING or time.monotonic() >= until:
+                    raise SinkError(
+                        f"cannot use Postgres at {shown_url(self._url)}: {one_line(error)}"
+                    ) from None
+            else:
+                return
+            await pause(0.2)
+
+    def drop(self) -> None:
+        """Forget the connection: what it was doing is rolled back, and the next use opens another."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def close(self) -> None:
+        """Close it in order, if it is open."""
+        connection, self._connection = self._connection, None
+        if connection is not None and not connection.is_closed():
+            try:
+                await connection.close(timeout=2.0)
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                connection.terminate()

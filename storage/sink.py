@@ -1,0 +1,293 @@
+"""The sink: topics into Postgres, each record exactly once, through any crash of either.
+
+The offsets live in Postgres in the transaction of the rows; the consumer group only shares out the
+partitions. Postgres away means lag, not loss.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+
+from storage.faults import Fault, SinkError, judge, lasting, one_line
+from storage.offsets import Place, Position, check_range, claim
+from storage.records import Record, Refusal
+from storage.rows import TenantOf, tenant_of
+from storage.session import Session
+from storage.writer import Batch, Writer
+from streams import kafka, topics
+from streams.clock import Clock
+from streams.letters import letter
+from streams.log import logger
+from streams.settings import Settings
+
+BATCH_RECORDS: Final = 5_000
+POLL_MS: Final = 300
+FETCH_BYTES: Final = 524_288
+# A sink that waits for Postgres must stay in its group.
+POLL_INTERVAL_MS: Final = 24 * 3_600_000
+PAUSES: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+log = logger("sink")
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Lets a batch end before its partitions are given away."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Forget where we stand once the running transaction is over."""
+        await self._sink.release(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """Nothing: the main loop claims what it was given in Postgres before it reads."""
+
+
+class Sink:
+    """One sink process."""
+
+    def __init__(
+        self, settings: Settings, *, batch_records: int = BATCH_RECORDS, tenants: TenantOf = tenant_of
+    ) -> None:
+        self.settings = settings
+        self.names = topics.names(settings)
+        self.writer = Writer(self.names, tenants)
+        self.stored = 0
+        self.refused = 0
+        self.positions: dict[Place, Position] = {}
+        self._batch_records = batch_records
+        self._session = Session(settings.database_url)
+        self._clock = Clock(settings.clock)
+        self._consumer: Any = None
+        self._producer: AIOKafkaProducer | None = None
+        self._lock = asyncio.Lock()
+        self._generation = 0
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """End after the running transaction."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Store what comes until `stop` is called.
+
+        Raises:
+            SinkError: the one line that says why it cannot go on.
+            streams.kafka.Unreachable: Kafka did not answer at the start.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._session.close)
+            await self._session.first(self.settings.connect_seconds, self._pause)
+            self._consumer = await self._subscribe()
+            stack.push_async_callback(self._consumer.stop)
+            stack.push_async_callback(self._close_producer)
+            while not self._stop.is_set():
+                await self._claim_new()
+                await self._step()
+
+    # ------------------------------------------------------------ partitions
+
+    async def _subscribe(self) -> AIOKafkaConsumer:
+        try:
+            await kafka.reach(self.settings, lambda: kafka.partitions_of(self.settings, *self.writer.topics))
+        except UnknownTopicOrPartitionError as error:
+            raise SinkError(f"{error}: create the topics with `lyo topics`") from None
+        consumer = kafka.consumer(
+            self.settings,
+            group_id=f"{self.settings.app_id}-sink",
+            # The same numbers of every topic to the same sink.
+            partition_assignment_strategy=(RangePartitionAssignor,),
+            session_timeout_ms=self.settings.session_timeout_ms,
+            heartbeat_interval_ms=max(self.settings.session_timeout_ms // 5, 200),
+            rebalance_timeout_ms=self.settings.rebalance_timeout_ms,
+            max_poll_interval_ms=POLL_INTERVAL_MS,
+            max_partition_fetch_bytes=min(self.settings.fetch_bytes, FETCH_BYTES),
+            fetch_max_wait_ms=POLL_MS,
+        )
+        consumer.subscribe(self.writer.topics, listener=_Listener(self))
+        try:
+            await kafka.reach(self.settings, consumer.start)
+        except BaseException:
+            await consumer.stop()
+            raise
+        return consumer
+
+    async def release(self, revoked: Iterable[TopicPartition]) -> None:
+        """Give partitions back, after the transaction that may be writing them."""
+        async with self._lock:
+            self._generation += 1
+            self.positions.clear()
+        log.debug("gave back %d partitions", len(list(revoked)))
+
+    async def _claim_new(self) -> None:
+        """Claim in Postgres what the group has assigned, and read on from the offsets there."""
+        for pause in self._pauses():
+            async with self._lock:
+                new = sorted(self._consumer.assignment() - {TopicPartition(*p) for p in self.positions})
+                if not new or self._stop.is_set():
+                    return
+                try:
+                    await self._claim(new)
+                except KafkaError as error:
+                    log.warning("Kafka does not say where topics begin and end: %s", one_line(error))
+                except Exception as error:  # noqa: BLE001 - judged
+                    self._passing(error)
+                else:
+                    return
+            await self._pause(pause)
+
+    async def _claim(self, new: Sequence[TopicPartition]) -> None:
+        first = await self._consumer.beginning_offsets(new)
+        end = await self._consumer.end_offsets(new)
+        connection = await self._session.connection()
+        async with connection.transaction():
+            claimed = await claim(connection, {Place(*tp): first[tp] for tp in new})
+        for tp in new:
+            position = claimed[Place(*tp)]
+            check_range(Place(*tp), position.next_offset, first[tp], end[tp])
+            self._consumer.seek(tp, position.next_offset)
+        self.positions |= claimed
+        log.info("claimed %d partitions", len(new))
+
+    # ------------------------------------------------------------ batches
+
+    async def _step(self) -> None:
+        """One poll, stored."""
+        generation = self._generation
+        polled = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=self._batch_records)
+        if generation != self._generation:
+            return
+        records = [
+            record
+            for tp, some in polled.items()
+            if (position := self.positions.get(Place(*tp))) is not None
+            for record in some
+            if record.offset >= position.next_offset
+        ]
+        target = await self._reached()
+        if target:
+            await self._store(records, target, generation)
+
+    async def _reached(self) -> dict[Place, int]:
+        """How far the consumer has read each claimed partition, past transaction markers, too."""
+        assigned = self._consumer.assignment()
+        target = {}
+        for place, position in self.positions.items():
+            if TopicPartition(*place) in assigned:
+                reached = await self._consumer.position(TopicPartition(*place))
+                if reached > position.next_offset:
+                    target[place] = reached
+        return target
+
+    async def _store(self, records: Sequence[Record], target: Mapping[Place, int], generation: int) -> None:
+        """Store records in one transaction, or, where one of them is refused, in several."""
+        batch = self.writer.prepare(records)
+        if batch.refused:
+            await self._dead_letter(batch.refused)
+            refused = {id(refusal.record) for refusal in batch.refused}
+            records = [record for record in records if id(record) not in refused]
+        error = await self._until_stored(batch, target, generation)
+        if error is None:
+            return
+        if len(records) <= 1:
+            await self._dead_letter([Refusal(record, one_line(error)) for record in records])
+            await self._store([], target, generation)
+            return
+        half = len(records) // 2
+        await self._store(records[:half], self._part(records[:half]), generation)
+        await self._store(records[half:], target, generation)
+
+    def _part(self, records: Iterable[Record]) -> dict[Place, int]:
+        return {Place(record.topic, record.partition): record.offset + 1 for record in records}
+
+    async def _until_stored(
+        self, batch: Batch, target: Mapping[Place, int], generation: int
+    ) -> Exception | None:
+        """Try until it is stored, given away, or we are to stop; gives back what a record is refused with."""
+        for pause in self._pauses():
+            async with self._lock:
+                if generation != self._generation or self._stop.is_set():
+                    return None
+                try:
+                    await self._attempt(batch, target)
+                except Exception as error:  # noqa: BLE001 - judged
+                    if judge(error) is Fault.DATA:
+                        return error
+                    self._passing(error)
+                else:
+                    return None
+            await self._pause(pause)
+        return None
+
+    async def _attempt(self, batch: Batch, target: Mapping[Place, int]) -> None:
+        connection = await self._session.connection()
+        ahead = {p: offset for p, offset in target.items() if offset > self.positions[p].next_offset}
+        if await self.writer.store(connection, batch, self.positions, ahead):
+            self.stored += batch.stored
+        for place, offset in ahead.items():
+            self.positions[place].next_offset = offset
+
+    def _passing(self, error: Exception) -> None:
+        """Note an error that may pass, and let go of the connection.
+
+        Raises:
+            SinkError: it will not pass.
+        """
+        if isinstance(error, SinkError):
+            raise error
+        if judge(error) is not Fault.PASSING:
+            raise lasting(error) from error
+        self._session.drop()
+        log.warning("Postgres is away, trying again: %s", one_line(error))
+
+    def _pauses(self) -> Iterable[float]:
+        yield from PAUSES
+        while not self._stop.is_set():
+            yield PAUSES[-1]
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
+
+    # ------------------------------------------------------------ dead letters
+
+    async def _dead_letter(self, refusals: Sequence[Refusal]) -> None:
+        """Put aside records that cannot be stored, before their offsets are passed."""
+        try:
+            producer = await self._letters()
+            for refusal in refusals:
+                record = refusal.record
+                key, value = letter(
+                    record.topic,
+                    record.partition,
+                    record.offset,
+                    key=record.key,
+                    value=record.value,
+                    reason=f"cannot be stored in Postgres: {refusal.reason}",
+                    field=refusal.field,
+                    failed_at=self._clock.now(),
+                )
+                await producer.send_and_wait(self.names.dead_letters, value, key, partition=record.partition)
+                self.refused += 1
+                log.warning("dead letter: %s-%d@%d", record.topic, record.partition, record.offset)
+        except KafkaError as error:
+            raise SinkError(f"cannot write a dead letter to Kafka: {one_line(error)}") from None
+
+    async def _letters(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            producer = kafka.producer(self.settings)
+            await producer.start()
+            self._producer = producer
+        return self._producer
+
+    async def _close_producer(self) -> None:
+        if self._producer is not None:
+            await self._producer.stop()
