@@ -162,7 +162,8 @@ class Server(abc.ABC):
         if self.running:
             if self.asked_port != self.port:
                 raise StackError(
-                    f"{self.title} runs already on port {self.port}, not on {self.asked_port}: run lyo down first"
+                    f"{self.title} runs already on port {self.port}, not on {self.asked_port}: "
+                    "run lyo down first"
                 )
         elif not processes.port_is_free(self.asked_port):
             raise PortTakenError(
