@@ -1,0 +1,132 @@
+"""The catalogue: contents and organizations, read whole before anything is predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+
+from models.events import Content, EventError, Kind, Organization, Rejected, decode_content, decode_organization
+
+__all__ = ["UTC", "Catalogue"]
+
+UTC = "UTC"
+_MASK = (1 << 64) - 1
+
+
+class Catalogue:
+    """Contents by id and organizations by id; the newest record of a key counts."""
+
+    def __init__(self) -> None:
+        self.contents: dict[str, Content] = {}
+        self.organizations: dict[int, Organization] = {}
+        self.revision = 0
+        self._fingerprints: dict[tuple[Kind, bytes], int] = {}
+        self._topics: dict[str, list[Content]] | None = None
+        self._skills: dict[str, Content] = {}
+
+    def put(self, kind: Kind, key: bytes | None, value: bytes | None) -> Rejected | None:
+        """Take one record of the content or organizations topic; no value removes what the key names.
+
+        Returns:
+            Why the record was ignored, if it was.
+        """
+        try:
+            name = self._store(kind, key, value)
+        except EventError as error:
+            return Rejected(0, error.reason, error.field)
+        self._topics = None
+        old = self._fingerprints.pop((kind, name), 0)
+        new = 0 if value is None else _fingerprint(kind, name, value)
+        if new:
+            self._fingerprints[kind, name] = new
+        self.revision = (self.revision - old + new) & _MASK
+        return None
+
+    def timezone(self, organization: int) -> str:
+        """IANA name of an organization's time zone, UTC where it has none."""
+        found = self.organizations.get(organization)
+        return UTC if found is None or found.timezone is None else found.timezone
+
+    def content(self, content_id: str, organization: int) -> Content | None:
+        """A content that this organization may see."""
+        found = self.contents.get(content_id)
+        return found if found is not None and _visible(found, organization) else None
+
+    def skills_of(self, names: Iterable[str], organization: int) -> list[str]:
+        """Skills that content ids, topics or skills stand for, looked up in that order; no skill twice."""
+        skills: dict[str, None] = {}
+        for name in names:
+            content = self.content(name, organization)
+            contents = [content] if content is not None else self._by_topic(name, organization)
+            for found in contents:
+                skills.update(dict.fromkeys(found.skills))
+            if not contents:
+                skills[name] = None
+        return list(skills)
+
+    def skill_name(self, skill: str, organization: int) -> str:
+        """A skill's name for people, its id where the catalogue has none."""
+        content = self._by_skill(skill, organization)
+        names = (content.skill_names or {}) if content is not None else {}
+        return names.get(skill) or skill
+
+    def topic_of(self, skill: str, organization: int) -> str | None:
+        """The topic under which a skill is taught."""
+        content = self._by_skill(skill, organization)
+        return None if content is None else content.topic
+
+    def prerequisites_of(self, skill: str, organization: int) -> list[str]:
+        """Skills that the content of a skill builds on."""
+        content = self._by_skill(skill, organization)
+        return list(content.prerequisites or ()) if content is not None else []
+
+    def _store(self, kind: Kind, key: bytes | None, value: bytes | None) -> bytes:
+        if key is None:
+            raise EventError("the record has no key", None)
+        if value is None:
+            text = key.decode(errors="replace")
+            if kind is Kind.CONTENT:
+                self.contents.pop(text, None)
+            elif text.isdecimal():
+                self.organizations.pop(int(text), None)
+        elif kind is Kind.CONTENT:
+            content = decode_content(key, value)
+            self.contents[content.content_id] = content
+        else:
+            organization = decode_organization(key, value)
+            self.organizations[organization.organization_id] = organization
+        return key
+
+    def _by_topic(self, topic: str, organization: int) -> list[Content]:
+        if self._topics is None:
+            self._index()
+        assert self._topics is not None
+        return [content for content in self._topics.get(topic, ()) if _visible(content, organization)]
+
+    def _by_skill(self, skill: str, organization: int) -> Content | None:
+        if self._topics is None:
+            self._index()
+        content = self._skills.get(skill)
+        return content if content is not None and _visible(content, organization) else None
+
+    def _index(self) -> None:
+        """Look-ups by topic and skill; of several contents the one with the smallest id speaks for a skill."""
+        topics: dict[str, list[Content]] = {}
+        skills: dict[str, Content] = {}
+        for content_id in sorted(self.contents):
+            content = self.contents[content_id]
+            if content.topic is not None:
+                topics.setdefault(content.topic, []).append(content)
+            for skill in content.skills:
+                skills.setdefault(skill, content)
+        self._topics, self._skills = topics, skills
+
+
+def _visible(content: Content, organization: int) -> bool:
+    return content.organization_id is None or content.organization_id == organization
+
+
+def _fingerprint(kind: Kind, key: bytes, value: bytes) -> int:
+    digest = blake2b(value, digest_size=8, key=kind.encode()[:64], salt=b"")
+    digest.update(key)
+    return int.from_bytes(digest.digest(), "little")

@@ -1,0 +1,397 @@
+"""The engine: all state of one partition number, and the only way to change it or to ask it.
+
+Pure: no clock, no I/O. The stream, replay and evaluation all use it, so they agree. After a failure
+between `apply` (or `sweep`) and `commit` the engine is thrown away and built again from the log.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import dedup, layout, learner
+from models.catalogue import Catalogue
+from models.events import Columns, Kind, Rejected
+from models.learner import DAYS, LEARNER, RING_KINDS, empty_learners
+from models.predicting import Asked, Predicting, Sent
+from models.questions import Requests
+from models.skill import SKILL, Attempts, empty_skills, fold_attempts
+from models.table import Table
+from models.zones import DAY, Zones, boundary, next_boundary
+
+__all__ = ["Changes", "Engine"]
+
+NEVER = np.iinfo(np.int64).max
+FOLLOWED_FOR = 120 * DAY
+ACTIVE_FOR = 7 * DAY
+SWEEP_MOST = 5_000
+_SLOT_BITS = np.uint64(32)
+
+Ints = NDArray[np.int64]
+Key = tuple[bytes, bytes]
+
+
+@dataclass(slots=True)
+class Changes:
+    """What one batch or one piece of a sweep sends: keys and values by topic, and what was counted."""
+
+    learner_rows: list[Key] = field(default_factory=list)
+    skill_rows: list[Key] = field(default_factory=list)
+    predictions: dict[str, list[tuple[bytes, bytes | None]]] = field(default_factory=dict)
+    rejected: list[tuple[Kind, Rejected]] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+class Engine:
+    """Learners, skills and requests of one partition number."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self.learners = Table(
+            LEARNER, empty_learners, {"due": ("i8", NEVER), "swept": ("i8", 0), "dropout": ("i8", 0), "timing": ("i8", 0)}
+        )
+        self.skills = Table(
+            SKILL,
+            empty_skills,
+            {"owner": ("i4", -1), "name": ("i4", -1), "topic": ("i4", -1), "plateaus": ("i8", 0), "regressions": ("i8", 0)},
+        )
+        self.requests = Requests()
+        self.swept = 0
+        self._names: list[str] = []
+        self._name_index: dict[str, int] = {}
+        self._open = False
+        self._predicting = Predicting(self)
+
+    # -- names -----------------------------------------------------------------------------------------
+
+    def intern(self, name: str) -> int:
+        """Number of a skill id or topic in this process."""
+        number = self._name_index.get(name)
+        if number is None:
+            number = self._name_index[name] = len(self._names)
+            self._names.append(name)
+        return number
+
+    def known(self, name: str) -> int:
+        """Number of a skill id or topic, -1 if it never occurred."""
+        return self._name_index.get(name, -1)
+
+    def name(self, number: int) -> str:
+        """The skill id or topic of a number."""
+        return self._names[number]
+
+    def zones(self, rows: NDArray[np.void]) -> Zones:
+        """Time zones of LEARNER rows: the learner's own, else the organization's, else UTC."""
+        return Zones(
+            [
+                own.decode() if own else self.catalogue.timezone(organization)
+                for own, organization in zip(rows["zone"].tolist(), rows["organization"].tolist(), strict=True)
+            ]
+        )
+
+    # -- restore ---------------------------------------------------------------------------------------
+
+    def load(
+        self,
+        learner_rows: list[tuple[bytes, bytes | None]],
+        skill_rows: list[tuple[bytes, bytes | None]],
+        struggle: list[tuple[bytes, bytes | None]],
+    ) -> None:
+        """Take a piece of the changelogs and of the struggle topic, in log order; the newest of a key counts.
+
+        Raises:
+            LayoutError: a row that this version cannot read.
+        """
+        learners = {key: value for key, value in learner_rows if value is not None}
+        swept = learners.pop(layout.SWEEP_KEY, None)
+        if swept is not None:
+            self.swept = layout.decode_swept(swept)
+        if learners:
+            rows = layout.decode_learners(list(learners.values()))
+            self.learners.rows[self._learner_slots(rows["user"])] = rows
+        skills = {key: value for key, value in skill_rows if value is not None}
+        if skills:
+            self._load_skills(skills)
+        for key, value in struggle:
+            if value is not None:
+                user, _ = layout.split_skill_key(key)
+                self.requests.load(int(self._learner_slots(np.array([user]))[0]), value)
+
+    def _load_skills(self, skills: dict[bytes, bytes]) -> None:
+        rows, topics = layout.decode_skills(list(skills.values()))
+        names = [self.intern(layout.split_skill_key(key)[1]) for key in skills]
+        owners, inverse = np.unique(rows["user"], return_inverse=True)
+        owner = self._learner_slots(owners)[inverse]
+        slots = self._skill_slots(owner, np.array(names, np.int64), rows["user"])
+        self.skills.rows[slots] = rows
+        topic = [-1 if name is None else self.intern(name) for name in topics]
+        self.skills.column("topic")[slots] = topic
+
+    def loaded(self) -> None:
+        """End the restore: work out when each learner is due and what was sent last."""
+        rows, many = self.learners.rows, len(self.learners)
+        for start in range(0, many, SWEEP_MOST):
+            slots = np.arange(start, min(start + SWEEP_MOST, many))
+            part = rows[slots]
+            zones = self.zones(part)
+            swept = self._swept(part, zones, self.swept)
+            self.learners.column("swept")[slots] = swept
+            self._schedule(slots, part, zones, swept)
+            self._predicting.remember(slots)
+
+    # -- a batch ---------------------------------------------------------------------------------------
+
+    def apply(self, batches: list[Columns]) -> Changes:
+        """Fold events and predict for every learner and skill that they touch."""
+        self._begin()
+        changes = Changes()
+        batches = [batch for batch in batches if len(batch.user)]
+        if not batches:
+            return changes
+        users = np.unique(np.concatenate([batch.user for batch in batches]))
+        slots = self._learner_slots(users)
+        rows = self.learners.rows[slots]
+        zone_before, organization_before = rows["zone"].copy(), rows["organization"].copy()
+        skills: list[Ints] = []
+        asked: list[Asked] = []
+        for batch in batches:
+            who = np.searchsorted(users, batch.user)
+            take = self._admit(rows, who, batch, changes)
+            take = self._fold(rows, who, batch, take, changes)
+            if batch.kind is Kind.LESSON_COMPLETION:
+                skills.append(self._fold_skills(slots, who, batch, take, changes))
+            elif batch.kind is Kind.STRUGGLE_REQUEST:
+                asked += self._ask(slots, who, batch, take, changes)
+        self.learners.rows[slots] = rows
+        moved = (rows["zone"] != zone_before) | (rows["organization"] != organization_before)
+        self._follow(slots, rows, moved)
+        touched = np.unique(np.concatenate(skills)) if skills else np.zeros(0, np.int64)
+        again = self.skills_of(slots[moved]) if moved.any() else np.zeros(0, np.int64)
+        sent = self._predicting.run(slots, np.union1d(touched, again), asked, always=None)
+        self._report(changes, sent)
+        changes.learner_rows = layout.encode_learners(rows)
+        if len(touched):
+            changes.skill_rows = self._encode_skills(touched)
+        return changes
+
+    def _admit(self, rows: NDArray[np.void], who: Ints, batch: Columns, changes: Changes) -> NDArray[np.bool_]:
+        """Refuse events of another organization than the learner's; the first one named is the learner's."""
+        named = np.flatnonzero(batch.org > 0)
+        if not len(named):
+            return np.ones(len(who), bool)
+        first, where = np.unique(who[named], return_index=True)
+        unset = rows["organization"][first] == 0
+        rows["organization"][first[unset]] = batch.org[named[where[unset]]]
+        admitted = (batch.org == 0) | (batch.org == rows["organization"][who])
+        for one in np.flatnonzero(~admitted).tolist():
+            reason = "organization_id: the learner belongs to another organization"
+            changes.rejected.append((batch.kind, Rejected(int(batch.index[one]), reason, "organization_id")))
+        return admitted
+
+    def _fold(
+        self, rows: NDArray[np.void], who: Ints, batch: Columns, take: NDArray[np.bool_], changes: Changes
+    ) -> NDArray[np.bool_]:
+        """Fold a batch into LEARNER rows in place; which of its events counted."""
+        counts = changes.counts
+        counts["rejected"] += int((~take).sum())
+        if batch.kind in RING_KINDS:
+            fresh = dedup.recognise(rows, who, batch.id, batch.kind, take)
+            counts["duplicates"] += int((take & ~fresh).sum())
+            too_old = batch.at // DAY <= rows["newest"][who] // DAY - DAYS
+            counts["late"] += int((fresh & too_old).sum())
+            _FOLDS[batch.kind](rows, who, batch, fresh)
+            counts["applied"] += int(fresh.sum())
+            return fresh
+        part = batch if take.all() else _chosen(batch, take)
+        _SETS[batch.kind](rows, who[take], part)
+        counts["applied"] += int(take.sum())
+        return take
+
+    def _fold_skills(
+        self, slots: Ints, who: Ints, batch: Columns, take: NDArray[np.bool_], changes: Changes
+    ) -> Ints:
+        """Fold the skills of completions; the slots of those touched."""
+        assert batch.skills is not None and batch.skill_of is not None and batch.score is not None
+        event = batch.skill_of[take[batch.skill_of]].astype(np.int64)
+        if not len(event):
+            return np.zeros(0, np.int64)
+        intern = self.intern
+        names = np.fromiter(map(intern, batch.skills), np.int64, len(batch.skills))[take[batch.skill_of]]
+        owner = slots[who[event]]
+        keys = _keys(owner, names)
+        distinct, first, which = np.unique(keys, return_index=True, return_inverse=True)
+        touched = self._skill_slots(owner[first], names[first], batch.user[event[first]])
+        rows = self.skills.rows[touched]
+        late = fold_attempts(rows, which, _attempts(batch, event))
+        self._set_topics(rows, touched, which, batch, event)
+        self.skills.rows[touched] = rows
+        changes.counts["reordered"] += int(late.sum())
+        changes.counts["attempts"] += len(event)
+        return touched
+
+    def _set_topics(self, rows: NDArray[np.void], touched: Ints, which: Ints, batch: Columns, event: Ints) -> None:
+        """The newest completion that names a topic says under which one the skill was practised."""
+        named = {row: event_row.topic for row, event_row in enumerate(batch.rows) if event_row.topic}
+        if not named:
+            return
+        stamps = learner.stamps(batch)
+        topics = self.skills.column("topic")
+        for place, row in zip(which.tolist(), event.tolist(), strict=True):
+            topic = named.get(row)
+            if topic is not None and stamps[row] > rows["topic_stamp"][place]:
+                rows["topic_stamp"][place] = stamps[row]
+                topics[touched[place]] = self.intern(topic)
+
+    def _ask(
+        self, slots: Ints, who: Ints, batch: Columns, take: NDArray[np.bool_], changes: Changes
+    ) -> list[Asked]:
+        asked: list[Asked] = []
+        for one in np.flatnonzero(take).tolist():
+            slot = int(slots[who[one]])
+            request = self.requests.add(slot, batch.rows[one], int(batch.at[one]), int(batch.id[one]))
+            if request is not None:
+                asked.append((slot, request))
+            else:
+                changes.counts["duplicates"] += 1
+        changes.counts["requests"] += len(asked)
+        return asked
+
+    # -- time ------------------------------------------------------------------------------------------
+
+    def due(self, limit: int) -> bool:
+        """Whether a learner's day ended at or before ``limit`` (ms) and has not been swept."""
+        return bool((self.learners.column("due") <= limit).any())
+
+    def sweep(self, limit: int, most: int = SWEEP_MOST) -> Changes:
+        """Predict again for up to ``most`` learners whose day ended by ``limit`` (ms), as of its end."""
+        self._begin()
+        changes = Changes()
+        due = np.flatnonzero(self.learners.column("due") <= limit)
+        last = len(due) <= most
+        slots = np.sort(due if last else due[np.argsort(self.learners.column("due")[due], kind="stable")[:most]])
+        rows = self.learners.rows[slots]
+        zones = self.zones(rows)
+        swept = self._swept(rows, zones, limit)
+        reached = swept >= self.learners.column("due")[slots]
+        self.learners.column("swept")[slots] = np.where(reached, swept, self.learners.column("swept")[slots])
+        self._schedule(slots, rows, zones, np.maximum(swept, self.learners.column("swept")[slots]))
+        active = np.maximum(rows["last_session"], rows["last_completion"]) >= swept - ACTIVE_FOR
+        chosen = slots[reached]
+        sent = self._predicting.run(chosen, self.skills_of(chosen), [], always=active[reached])
+        self._report(changes, sent)
+        changes.counts["swept"] += len(chosen)
+        if last:
+            self.swept = max(self.swept, limit)
+            changes.learner_rows.append(layout.encode_swept(self.swept))
+        return changes
+
+    def commit(self, changes: Changes) -> None:
+        """Say that what `apply` or `sweep` returned has been committed."""
+        self._open = False
+
+    def current(self) -> Iterator[tuple[str, bytes, bytes]]:
+        """Every current prediction as (kind, key, value), computed anew."""
+        for start in range(0, len(self.learners), SWEEP_MOST):
+            slots = np.arange(start, min(start + SWEEP_MOST, len(self.learners)))
+            for kind, pairs in self._predicting.everything(slots).items():
+                for key, value in pairs:
+                    yield kind, key, value
+
+    # -- look-ups and pieces ----------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        if self._open:
+            raise RuntimeError("the changes before these were not committed: build the engine again from the log")
+        self._open = True
+
+    def _report(self, changes: Changes, sent: Sent) -> None:
+        for kind, pairs in sent.items():
+            if pairs:
+                changes.predictions[kind] = list(pairs)
+                changes.counts[f"sent:{kind}"] += len(pairs)
+
+    def _swept(self, rows: NDArray[np.void], zones: Zones, limit: int) -> Ints:
+        """Latest daily boundary of each learner up to ``limit``, 0 where none counts."""
+        if limit <= 0 or not len(rows):
+            return np.zeros(len(rows), np.int64)
+        return boundary(rows["user"], zones, np.minimum(limit, rows["newest"] + FOLLOWED_FOR))
+
+    def _schedule(self, slots: Ints, rows: NDArray[np.void], zones: Zones, swept: Ints) -> None:
+        """Set when each learner is due next: the first boundary not yet swept, for 120 days of silence."""
+        first = np.where(rows["first"] > 0, np.minimum(rows["first"], rows["newest"]), rows["newest"])
+        due = next_boundary(rows["user"], zones, np.where(swept > 0, swept, first))
+        self.learners.column("due")[slots] = np.where(due <= rows["newest"] + FOLLOWED_FOR, due, NEVER)
+
+    def _follow(self, slots: Ints, rows: NDArray[np.void], moved: NDArray[np.bool_]) -> None:
+        """Schedule learners that are new, were given up, or have moved to another zone."""
+        chosen = np.flatnonzero((self.learners.column("due")[slots] == NEVER) | moved)
+        if len(chosen):
+            some, those = rows[chosen], slots[chosen]
+            zones = self.zones(some)
+            swept = self._swept(some, zones, self.swept)
+            self.learners.column("swept")[those] = swept
+            self._schedule(those, some, zones, swept)
+
+    def _learner_slots(self, users: Ints) -> Ints:
+        return self.learners.add(users.astype(np.uint64), users)
+
+    def _skill_slots(self, owner: Ints, names: Ints, users: Ints) -> Ints:
+        before = len(self.skills)
+        slots = self.skills.add(_keys(owner, names), users)
+        if len(self.skills) > before:
+            self.skills.column("owner")[slots] = owner
+            self.skills.column("name")[slots] = names
+        return slots
+
+    def skills_of(self, slots: Ints) -> Ints:
+        """Slots of all skills of these learners."""
+        mine = np.zeros(len(self.learners), bool)
+        mine[slots] = True
+        return np.flatnonzero(mine[self.skills.column("owner")])
+
+    def find_skills(self, owner: Ints, names: Ints) -> Ints:
+        """Slots of learners' skills, -1 where a name is unknown (-1) or was never practised."""
+        found = self.skills.index.find(_keys(owner, np.maximum(names, 0))).astype(np.int64)
+        return np.where(names < 0, -1, found)
+
+    def _encode_skills(self, touched: Ints) -> list[Key]:
+        names = [self._names[number] for number in self.skills.column("name")[touched].tolist()]
+        topics = [None if number < 0 else self._names[number] for number in self.skills.column("topic")[touched].tolist()]
+        return layout.encode_skills(self.skills.rows[touched], names, topics)
+
+
+_FOLDS = {
+    Kind.LESSON_COMPLETION: learner.fold_completions,
+    Kind.SESSION: learner.fold_sessions,
+    Kind.SENTIMENT: learner.fold_sentiment,
+}
+_SETS = {
+    Kind.OUTCOME: learner.fold_outcomes,
+    Kind.PREFERENCES: learner.fold_preferences,
+    Kind.STRUGGLE_REQUEST: learner.fold_requests,
+}
+
+
+def _keys(owner: Ints, names: Ints) -> NDArray[np.uint64]:
+    return owner.astype(np.uint64) << _SLOT_BITS | names.astype(np.uint64)
+
+
+def _chosen(batch: Columns, take: NDArray[np.bool_]) -> Columns:
+    which = np.flatnonzero(take)
+    return Columns(
+        batch.kind, batch.index[which], batch.user[which], batch.org[which], batch.at[which], batch.id[which],
+        [batch.rows[row] for row in which.tolist()],
+    )
+
+
+def _attempts(batch: Columns, event: Ints) -> Attempts:
+    """Attempts at skills, one for each entry of ``event``, the row of its completion."""
+    assert batch.score is not None and batch.duration is not None
+    seconds = np.where(batch.duration < 0, 65_535, np.minimum(batch.duration, 65_534)).astype(np.uint16)
+    items = np.fromiter((crc32(row.content_id.encode()) for row in batch.rows), np.uint32, len(batch.rows))
+    return Attempts(batch.at[event], batch.id[event], items[event], batch.score[event], seconds[event])

@@ -1,0 +1,106 @@
+"""Rows as bytes: a layout number, the row itself, and for a skill its topic.
+
+A reader of layout N reads all older ones; an unknown one is refused with what to do.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.learner import LEARNER
+from models.skill import SKILL
+
+__all__ = [
+    "LAYOUT",
+    "SWEEP_KEY",
+    "LayoutError",
+    "decode_learners",
+    "decode_skills",
+    "decode_swept",
+    "encode_learners",
+    "encode_skills",
+    "encode_swept",
+    "skill_key",
+    "split_skill_key",
+]
+
+LAYOUT = 1
+SWEEP_KEY = b"#sweep"
+_HEAD = bytes([LAYOUT])
+
+
+class LayoutError(ValueError):
+    """Stored rows that this version cannot read."""
+
+
+def skill_key(user: int, skill: str) -> bytes:
+    """Key of a skill row: ``user|skill``."""
+    return f"{user}|{skill}".encode()
+
+
+def split_skill_key(key: bytes) -> tuple[int, str]:
+    """User and skill of a skill row's key. Raises LayoutError."""
+    user, separator, skill = key.partition(b"|")
+    if not separator or not user.isdigit():
+        raise LayoutError(f"skill row with key {key[:40]!r}: not user|skill")
+    return int(user), skill.decode()
+
+
+def encode_learners(rows: NDArray[np.void]) -> list[tuple[bytes, bytes]]:
+    """Keys and values of LEARNER rows ``(n,)``."""
+    size, raw = LEARNER.itemsize, rows.tobytes()
+    return [
+        (b"%d" % user, _HEAD + raw[start : start + size])
+        for user, start in zip(rows["user"].tolist(), range(0, len(raw), size), strict=True)
+    ]
+
+
+def decode_learners(values: list[bytes]) -> NDArray[np.void]:
+    """LEARNER rows ``(n,)`` of stored values. Raises LayoutError."""
+    return _decode(values, LEARNER, "learner")
+
+
+def encode_skills(rows: NDArray[np.void], names: list[str], topics: list[str | None]) -> list[tuple[bytes, bytes]]:
+    """Keys and values of SKILL rows ``(n,)`` with their skill ids and topics."""
+    size, raw = SKILL.itemsize, rows.tobytes()
+    return [
+        (f"{user}|{name}".encode(), _HEAD + raw[start : start + size] + (topic or "").encode())
+        for user, start, name, topic in zip(
+            rows["user"].tolist(), range(0, len(raw), size), names, topics, strict=True
+        )
+    ]
+
+
+def decode_skills(values: list[bytes]) -> tuple[NDArray[np.void], list[str | None]]:
+    """SKILL rows ``(n,)`` and topics of stored values. Raises LayoutError."""
+    end = 1 + SKILL.itemsize
+    return _decode([value[:end] for value in values], SKILL, "skill"), [value[end:].decode() or None for value in values]
+
+
+def encode_swept(until: int) -> tuple[bytes, bytes]:
+    """Key and value of the record that says up to when (ms) a partition has been swept."""
+    return SWEEP_KEY, _HEAD + until.to_bytes(8, "little", signed=True)
+
+
+def decode_swept(value: bytes) -> int:
+    """Up to when (ms) a partition has been swept. Raises LayoutError."""
+    _check(value[:1], "sweep")
+    return int.from_bytes(value[1:9], "little", signed=True)
+
+
+def _decode(values: list[bytes], dtype: np.dtype[np.void], name: str) -> NDArray[np.void]:
+    for value in values:
+        _check(value[:1], name)
+        if len(value) != 1 + dtype.itemsize:
+            raise LayoutError(f"{name} row of {len(value)} bytes: expected {1 + dtype.itemsize}")
+    return np.frombuffer(b"".join([value[1:] for value in values]), dtype).copy()
+
+
+def _check(head: bytes, name: str) -> None:
+    if head != _HEAD:
+        found = head[0] if head else "none"
+        raise LayoutError(
+            f"{name} row of layout {found}: this version reads layout {LAYOUT}; "
+            "start the version that wrote it, or rebuild the rows from the log"
+        )

@@ -1,0 +1,116 @@
+"""Is a moment a good time to reach a learner, why, and when would be the next one.
+
+One learner at a time: asked by the API and by whoever delivers. Specification, "Optimal Timing".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.rounding import hundredths, round_contributions
+from models.timing import TimingProfile, quiet, weekday
+from models.zones import DAY, HOUR, Zones
+
+__all__ = ["FACTORS", "GOOD_FROM", "Limits", "Moment", "check"]
+
+GOOD_FROM = 50
+HORIZON_HOURS = 14 * 24
+FACTORS = ("hour", "weekday", "studied_today")
+_WEIGHTS = np.array([0.6, 0.25, 0.15])
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What forbids a moment: quiet hours in minutes of the local day (-1 = none), the cap, what was sent today."""
+
+    quiet_from: int = -1
+    quiet_to: int = -1
+    most_per_day: int = -1
+    sent_today: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The answer: ``score`` and ``contributions`` in hundredths around a neutral 50, ``alternative`` in ms."""
+
+    is_good: bool
+    reasoning: str
+    score: int
+    contributions: tuple[int, ...]
+    confidence: int
+    alternative: int | None
+
+
+def check(profile: TimingProfile, one: int, at: int, zones: Zones, studied_today: bool, limits: Limits) -> Moment:
+    """Judge the instant ``at`` (ms) for learner ``one`` of ``profile``, whose zone is ``zones``' only one."""
+    score, contributions = _score(profile, one, at, zones, studied_today)
+    forbidden = _forbidden(at, zones, limits)
+    good = forbidden is None and score >= GOOD_FROM
+    return Moment(
+        is_good=good,
+        reasoning=forbidden or _reason(profile, one, at, zones, studied_today, good),
+        score=score,
+        contributions=contributions,
+        confidence=int(profile.confidence[one]),
+        alternative=None if good else _next(profile, one, at, zones, limits),
+    )
+
+
+def _local(at: int, zones: Zones) -> int:
+    return at + int(zones.offsets(np.array([at]))[0])
+
+
+def _score(profile: TimingProfile, one: int, at: int, zones: Zones, studied_today: bool) -> tuple[int, tuple[int, ...]]:
+    if profile.confidence[one] == 0:
+        return 50, (0,) * len(FACTORS)
+    local = _local(at, zones)
+    activity, days = profile.activity[one], profile.weekdays[one]
+    hour = 1.0 if profile.peak[one, local // HOUR % 24] else activity[local // HOUR % 24] / max(activity.max(), 1e-9)
+    day = days[int(weekday(np.array([local // DAY]))[0])] / max(days.max(), 1e-9)
+    values = np.array([hour, day, 0.0 if studied_today else 1.0])
+    contributions = _WEIGHTS * (values - 0.5)
+    score = hundredths(np.array([0.5 + contributions.sum()]))
+    rounded = round_contributions(contributions[None, :], score - 50)[0]
+    return int(score[0]), tuple(int(part) for part in rounded)
+
+
+def _forbidden(at: int, zones: Zones, limits: Limits) -> str | None:
+    minute = np.array([_local(at, zones) % DAY // 60_000])
+    if quiet(minute, np.array([limits.quiet_from]), np.array([limits.quiet_to]))[0]:
+        return "These are your quiet hours"
+    if limits.most_per_day >= 0 and limits.sent_today >= limits.most_per_day:
+        return "You have had as many reminders today as you allow"
+    return None
+
+
+def _reason(profile: TimingProfile, one: int, at: int, zones: Zones, studied_today: bool, good: bool) -> str:
+    local = _local(at, zones)
+    peak = bool(profile.peak[one, local // HOUR % 24])
+    usual = bool(profile.typical[one, int(weekday(np.array([local // DAY]))[0])])
+    if profile.confidence[one] == 0:
+        return f"Not enough sessions to know your rhythm yet ({int(profile.sessions[one])} of 10)"
+    if good and peak:
+        return "This aligns with your peak learning hours" + (" on a usual study day" if usual else "")
+    if good:
+        return "You often study around this time"
+    if studied_today:
+        return "You have already studied today, and this is outside your peak hours"
+    return "This is outside your usual study hours" if not peak else "You rarely study on this day"
+
+
+def _next(profile: TimingProfile, one: int, at: int, zones: Zones, limits: Limits) -> int | None:
+    """First full local hour after ``at`` that is allowed and good on a day not yet studied, within two weeks."""
+    today = _local(at, zones) // DAY
+    start = (_local(at, zones) // HOUR + 1) * HOUR
+    for ahead in range(HORIZON_HOURS):
+        local = start + ahead * HOUR
+        instant = int(zones.instants(np.array([local]))[0])
+        later = local // DAY > today
+        sent = Limits(limits.quiet_from, limits.quiet_to, limits.most_per_day, 0 if later else limits.sent_today)
+        if _forbidden(instant, zones, sent) is not None:
+            continue
+        if profile.confidence[one] == 0 or _score(profile, one, instant, zones, not later)[0] > GOOD_FROM:
+            return instant
+    return None

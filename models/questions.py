@@ -1,0 +1,182 @@
+"""Struggle requests: which are open, what they ask for, and their answers as records.
+
+A request is answered when it comes. While it is among the four contents that a learner asked about last,
+and not older than a week, the answer follows the learner; the first one is kept beside it. Which requests
+are open depends on their times alone, so the order of arrival does not show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from models import struggle
+from models.catalogue import Catalogue
+from models.events import event_id_hash, milliseconds
+from models.event_types import ContentMetadata, StruggleRequest
+from models.records import factors, optional, texts
+from models.zones import DAY
+
+__all__ = ["Request", "Requests", "struggle_contents"]
+
+OPEN_CONTENTS = 4
+OPEN_FOR = 7 * DAY
+KEPT_FOR = 90 * DAY
+UNKNOWN_TYPE = "unknown"
+_encode = msgspec.json.Encoder().encode
+
+Content = dict[str, Any]
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    """What a struggle record on the topic says of the request that it answers."""
+
+    request_id: str
+    content_id: str
+    requested_at: datetime
+    content_metadata: ContentMetadata
+    answered: dict[str, Any] | None = None
+
+
+_decode_stored = msgspec.json.Decoder(_Stored).decode
+
+
+@dataclass(slots=True)
+class Request:
+    """One question about a content and what it resolves to in the catalogue."""
+
+    request_id: str
+    content_id: str
+    at: int  # ms
+    id: int  # 48-bit hash of the request id
+    metadata: ContentMetadata
+    answered: Content | None = None
+    sent: int = 0  # hash of the content sent last
+    revision: int = -1  # of the catalogue that the next three come from
+    prerequisites: tuple[str, ...] = ()
+    similar: tuple[str, ...] = ()
+    difficulty: float = float("nan")
+    type: str = UNKNOWN_TYPE
+
+    def resolve(self, catalogue: Catalogue, organization: int) -> None:
+        """Look up what the question names, filling what it leaves out from the catalogue."""
+        if self.revision == catalogue.revision:
+            return
+        self.revision = catalogue.revision
+        asked, known = self.metadata, catalogue.content(self.content_id, organization)
+        prerequisites, similar, difficulty = asked.prerequisites, asked.similar_topics, asked.difficulty_rating
+        if known is not None:
+            prerequisites = known.prerequisites if prerequisites is None else prerequisites
+            similar = known.similar_topics if similar is None else similar
+            difficulty = known.difficulty if difficulty is None else difficulty
+        self.prerequisites = tuple(catalogue.skills_of(prerequisites or (), organization))
+        self.similar = tuple(catalogue.skills_of(similar or (), organization))
+        self.difficulty = float("nan") if difficulty is None else difficulty
+        self.type = asked.type or UNKNOWN_TYPE
+
+
+class Requests:
+    """The requests of the learners of one partition, by learner slot."""
+
+    def __init__(self) -> None:
+        self._of: dict[int, dict[str, Request]] = {}
+
+    def add(self, slot: int, event: StruggleRequest, at: int, number: int) -> Request | None:
+        """Take a request; None for one that is known or older than the newest about its content."""
+        return self._keep(slot, Request(event.request_id, event.content_id, at, number, event.content_metadata))
+
+    def load(self, slot: int, value: bytes) -> None:
+        """Take a request from the record that answered it."""
+        stored = _decode_stored(value)
+        at = milliseconds(stored.requested_at)
+        request = Request(
+            stored.request_id, stored.content_id, at, event_id_hash(stored.request_id), stored.content_metadata
+        )
+        request.answered = stored.answered
+        self._of.setdefault(slot, {})[stored.content_id] = request
+
+    def _keep(self, slot: int, request: Request) -> Request | None:
+        known = self._of.setdefault(slot, {})
+        before = known.get(request.content_id)
+        if before is not None and (before.at, before.id) >= (request.at, request.id):
+            return None
+        known[request.content_id] = request
+        return request
+
+    def open(self, slot: int, as_of: int) -> list[Request]:
+        """A learner's requests that follow the learner, newest first; those over 90 days old are forgotten."""
+        known = self._of.get(slot)
+        if not known:
+            return []
+        if len(known) > OPEN_CONTENTS:
+            for old in [name for name, request in known.items() if request.at < as_of - KEPT_FOR]:
+                del known[old]
+        newest = sorted(known.values(), key=lambda request: (request.at, request.id), reverse=True)[:OPEN_CONTENTS]
+        return [request for request in newest if request.at >= as_of - OPEN_FOR]
+
+
+def struggle_contents(
+    requests: list[Request],
+    users: list[int],
+    organizations: list[int],
+    answers: struggle.Struggle,
+    sentiment: NDArray[np.float64],
+    as_of: NDArray[np.int64],
+) -> list[bytes]:
+    """Contents of answers ``(n,)``, without what was answered first."""
+    features = [optional(column) for column in answers.features.T]
+    moods = optional(sentiment)
+    asked_at = texts(np.fromiter((request.at for request in requests), np.int64, len(requests)))
+    shown = factors(struggle.FEATURES, answers.contributions, answers.contributions != 0)
+    contents = []
+    for one, request in enumerate(requests):
+        values = {name: column[one] for name, column in zip(struggle.FEATURES, features, strict=True)}
+        helps = bool(answers.help[one])
+        days = int(answers.days_since_review[one])
+        contents.append(
+            _encode(
+                {
+                    "user_id": users[one],
+                    "organization_id": organizations[one] or None,
+                    "request_id": request.request_id,
+                    "content_id": request.content_id,
+                    "content_type": request.type,
+                    "struggle_probability": int(answers.score[one]) / 100,
+                    "confidence": int(answers.confidence[one]) / 100,
+                    "reason": None if answers.enough[one] else "not enough data: nothing is known of this content",
+                    "should_offer_help": helps,
+                    "help_message": struggle.help_message(answers.contributions[one]) if helps else None,
+                    "actions": struggle.ACTIONS if helps else (),
+                    "features": values,
+                    "factors": shown[one],
+                    "prereq_mastery": values["prereq_mastery"],
+                    "similar_performance": values["similar_performance"],
+                    "content_difficulty": values["content_difficulty"],
+                    "days_since_review": None if days < 0 else days,
+                    "cognitive_load": values["cognitive_load"],
+                    "sentiment_trend": moods[one],
+                    "content_metadata": request.metadata,
+                    "requested_at": asked_at[one],
+                }
+            )
+        )
+    return contents
+
+
+def first_answer(answers: struggle.Struggle, one: int, as_of: int) -> Content:
+    """What a request is told when it comes."""
+    return {
+        "probability": int(answers.score[one]) / 100,
+        "confidence": int(answers.confidence[one]) / 100,
+        "as_of": texts(np.array([as_of]))[0],
+    }
+
+
+def with_answer(content: bytes, answered: Content) -> bytes:
+    """A content with what was answered first."""
+    return content[:-1] + b',"answered":' + _encode(answered) + b"}"

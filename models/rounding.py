@@ -1,0 +1,30 @@
+"""Numbers as they go out: hundredths, and contributions that still add up after rounding."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["hundredths", "round_contributions"]
+
+Floats = NDArray[np.float64]
+
+
+def hundredths(values: Floats) -> NDArray[np.int64]:
+    """Values in whole hundredths, halves away from zero; a tiny bias settles what the last bit left open."""
+    return (np.sign(values) * np.floor(np.abs(values) * 100 + 0.5 + 1e-9)).astype(np.int64)
+
+
+def round_contributions(contributions: Floats, totals: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Contributions ``(n, k)`` as hundredths that add up to ``totals (n,)``, by largest remainder.
+
+    Zero stays zero wherever the others can carry the difference. ``totals`` are in hundredths and must
+    be the rounded row sums.
+    """
+    scaled = contributions * 100
+    floors = np.floor(scaled + 1e-9)
+    remainder = np.where(contributions == 0, -1.0, scaled - floors)
+    missing = totals - floors.sum(axis=1).astype(np.int64)
+    order = np.argsort(-np.round(remainder, 6), axis=1, kind="stable")
+    rank = np.argsort(order, axis=1, kind="stable")
+    return floors.astype(np.int64) + (rank < missing[:, None])
