@@ -155,7 +155,7 @@ def _practise(block: Block, lessons: Lessons, day: int, rng: np.random.Generator
     noise = rng.normal(0, 0.08, len(order))
     difficulty = np.array([one for _, one in FORMS])[lessons.content % len(FORMS)]
     fading = (block.way == Way.FADING) & (day > block.turn)
-    base = 0.32 + block.ability - 0.22 * fading
+    base = 0.27 + block.ability - 0.22 * fading
     for begin, end in pairwise(rounds):
         these = order[begin:end]
         who, slot, stuck = lessons.who[these], lessons.slot[these], lessons.stuck[these]

@@ -31,7 +31,7 @@ AWAY = 33  # least days that a returning learner is away
 
 @dataclass(slots=True)
 class Block:
-    """The learners drawn together, as columns; (n,) or (n, COURSE). About 100 bytes a learner."""
+    """The learners drawn together, as columns; (n,) or (n, COURSE). About 170 bytes a learner."""
 
     first: int  # index of the first learner
     way: NDArray[np.uint8]

@@ -5,7 +5,7 @@ from hashlib import blake2b
 
 DAY = 86_400_000
 BLOCK = 50_000
-"""Learners drawn together. A learner's life depends on the seed and the block, not on how many there are."""
+"""Learners drawn together: what a plan holds of arrays for one day grows with this, not with all learners."""
 
 
 @dataclass(frozen=True, slots=True)
