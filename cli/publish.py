@@ -37,8 +37,8 @@ def publish(*, file: Path, dry_run: bool, as_json: bool) -> None:
     Lines that cannot be used are named by number on standard error and left out; the exit code is then 1.
     Organizations and contents are in their topics before the lines after them are sent.
     """
-    # Topics made a moment ago have no leader yet: the producer asks again, and that is no news.
-    logging.getLogger("aiokafka").setLevel(logging.ERROR)
+    # What Kafka's client tries again is no news, and what it gives up is told below, in one line.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     console = Console(stderr=True)
     try:
         with _progress(console, "Checking" if dry_run else "Publishing") as on_bytes:

@@ -21,6 +21,8 @@ from streams.settings import Settings
 
 # A broker that is started again is back within this time, and takes what it has not taken yet.
 PATIENCE_MS = 60_000
+# Topics made a moment ago are not known to every broker yet.
+NEW_TOPICS_SECONDS = 2.0
 
 
 class PublishError(RuntimeError):
@@ -138,6 +140,21 @@ async def _checked(
         raise PublishError(f"{path} cannot be read after line {published.lines:,}: {reason}") from None
 
 
+async def _found(settings: Settings) -> dict[str, int]:
+    """Return the partition counts of the input topics; raises PublishError when one stays missing."""
+    wanted = [topics.names(settings).topic(kind) for kind in Kind]
+    until = time.monotonic() + NEW_TOPICS_SECONDS
+    while True:
+        async with admin(settings) as client:
+            found = await partition_counts(client, wanted)
+        missing = [name for name in wanted if name not in found]
+        if not missing:
+            return found
+        if time.monotonic() > until:
+            raise PublishError(f"topic {missing[0]} does not exist: `lyo topics` creates the topics")
+        await asyncio.sleep(0.1)
+
+
 class Sender:
     """Sends records to their topics and partitions through one idempotent producer."""
 
@@ -156,15 +173,8 @@ class Sender:
             streams.topics.TopicError: one has another number of partitions than the settings say.
             aiokafka.errors.KafkaError: Kafka cannot be reached.
         """
-        patience = max(PATIENCE_MS, settings.request_timeout_ms)
-        async with admin(settings) as client:
-            wanted = [topics.names(settings).topic(kind) for kind in Kind]
-            found = await partition_counts(client, wanted)
-        missing = [name for name in wanted if name not in found]
-        if missing:
-            raise PublishError(f"topic {missing[0]} does not exist: `lyo topics` creates the topics")
-        topics.check(settings, found)
-        client = producer(settings, request_timeout_ms=patience)
+        topics.check(settings, await _found(settings))
+        client = producer(settings, request_timeout_ms=max(PATIENCE_MS, settings.request_timeout_ms))
         try:
             await client.start()
         except BaseException:
