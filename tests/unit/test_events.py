@@ -1,78 +1,13 @@
 """Input records: what is accepted, what is refused, and the field that a refusal names."""
 
-import json
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
-from models.events import (
-    Columns,
-    EventError,
-    Kind,
-    OutcomeKind,
-    Rejected,
-    decode,
-    decode_content,
-    decode_organization,
-    event_id_hash,
-    milliseconds,
-)
-
-NOON = "2026-03-01T12:00:00Z"
-NOON_MS = 1_772_366_400_000
-LATER = NOON_MS + 1_000
-
-VALID: dict[Kind, dict[str, Any]] = {
-    Kind.LESSON_COMPLETION: {
-        "event_id": "e1",
-        "user_id": 7,
-        "occurred_at": NOON,
-        "content_id": "c1",
-        "skills": ["s1"],
-    },
-    Kind.SESSION: {"event_id": "e1", "user_id": 7, "started_at": NOON},
-    Kind.SENTIMENT: {"event_id": "e1", "user_id": 7, "occurred_at": NOON, "sentiment": -0.25},
-    Kind.OUTCOME: {"event_id": "e1", "user_id": 7, "occurred_at": NOON, "kind": "returned"},
-    Kind.PREFERENCES: {"event_id": "e1", "user_id": 7, "updated_at": NOON},
-    Kind.STRUGGLE_REQUEST: {
-        "request_id": "r1",
-        "user_id": 7,
-        "requested_at": NOON,
-        "content_metadata": {"content_id": "c1"},
-    },
-    Kind.ERASURE: {"event_id": "e1", "user_id": 7, "requested_at": NOON},
-}
-TIME = {kind: next(name for name in fields if name.endswith("_at")) for kind, fields in VALID.items()}
-
-
-def encode(kind: Kind, /, **changes: Any) -> bytes:
-    fields = VALID[kind] | changes
-    return json.dumps({name: value for name, value in fields.items() if value is not ...}).encode()
-
-
-def read(
-    kind: Kind, value: bytes, key: bytes | None = b"7", stamp: int = LATER
-) -> tuple[Columns, list[Rejected]]:
-    return decode(kind, [key], [value], [stamp])
-
-
-def accept(kind: Kind, /, **changes: Any) -> Columns:
-    key = str(changes.get("user_id", 7)).encode()
-    columns, rejected = read(kind, encode(kind, **changes), key)
-    assert rejected == []
-    assert len(columns.rows) == 1
-    return columns
-
-
-def refuse(kind: Kind, field: str | None, /, **changes: Any) -> str:
-    columns, rejected = read(kind, encode(kind, **changes))
-    assert columns.rows == []
-    assert [(one.index, one.field) for one in rejected] == [(0, field)]
-    assert field is None or field in rejected[0].reason
-    return rejected[0].reason
+from models.events import Kind, OutcomeKind, decode, event_id_hash, milliseconds
+from tests.support.event_records import LATER, NOON, NOON_MS, TIME, VALID, accept, encode, read, refuse
 
 
 @pytest.mark.parametrize("kind", VALID)
@@ -111,88 +46,6 @@ def test_an_ill_typed_required_field_is_named(kind: Kind, field: str, wrong: obj
         accept(kind, **{field: wrong})
     else:
         refuse(kind, field, **{field: wrong})
-
-
-@pytest.mark.parametrize("kind", VALID)
-@pytest.mark.parametrize("field", ["user_id", "organization_id"])
-def test_user_and_organization_ids_are_numbers_from_1_to_2_63(kind: Kind, field: str) -> None:
-    for good in (1, 2**63 - 1):
-        columns = accept(kind, **{field: good})
-        assert (columns.user if field == "user_id" else columns.org).tolist() == [good]
-    for bad in (0, -1, 2**63, 10**400, "7", True, 7.5):
-        refuse(kind, field, **{field: bad})
-
-
-LONGEST = [
-    (Kind.LESSON_COMPLETION, "event_id", 1, 100),
-    (Kind.LESSON_COMPLETION, "content_id", 1, 100),
-    (Kind.LESSON_COMPLETION, "content_type", 0, 50),
-    (Kind.LESSON_COMPLETION, "topic", 0, 200),
-    (Kind.SESSION, "event_id", 1, 100),
-    (Kind.SENTIMENT, "event_id", 1, 100),
-    (Kind.SENTIMENT, "source", 0, 50),
-    (Kind.OUTCOME, "event_id", 1, 100),
-    (Kind.OUTCOME, "prediction_id", 1, 100),
-    (Kind.OUTCOME, "content_id", 1, 100),
-    (Kind.OUTCOME, "skill_id", 1, 100),
-    (Kind.OUTCOME, "variant", 0, 50),
-    (Kind.PREFERENCES, "event_id", 1, 100),
-    (Kind.PREFERENCES, "language", 0, 35),
-    (Kind.STRUGGLE_REQUEST, "request_id", 1, 100),
-    (Kind.ERASURE, "event_id", 1, 100),
-]
-
-
-@pytest.mark.parametrize(("kind", "field", "least", "most"), LONGEST)
-@pytest.mark.parametrize("letter", ["x", "ä", "\U0001f600"])
-def test_strings_are_limited_by_characters_not_bytes(
-    kind: Kind, field: str, least: int, most: int, letter: str
-) -> None:
-    accept(kind, **{field: letter * most})
-    refuse(kind, field, **{field: letter * (most + 1)})
-    if least:
-        refuse(kind, field, **{field: ""})
-    else:
-        accept(kind, **{field: ""})
-
-
-RANGES = [
-    (Kind.LESSON_COMPLETION, "score", 0, 1),
-    (Kind.LESSON_COMPLETION, "difficulty", 0, 1),
-    (Kind.LESSON_COMPLETION, "duration_seconds", 0, 2**31 - 1),
-    (Kind.SENTIMENT, "sentiment", -1, 1),
-    (Kind.OUTCOME, "completion_time_seconds", 0, 2**31 - 1),
-    (Kind.PREFERENCES, "max_nudges_per_day", 0, 100),
-]
-
-
-@pytest.mark.parametrize(("kind", "field", "low", "high"), RANGES)
-def test_numbers_stay_in_their_range_and_are_finite(kind: Kind, field: str, low: int, high: int) -> None:
-    accept(kind, **{field: low})
-    accept(kind, **{field: high})
-    step = 1 if field == "max_nudges_per_day" else 0.001
-    for bad in (low - step, high + step, float("nan"), float("inf"), -float("inf"), "0", True):
-        refuse(kind, field, **{field: bad})
-
-
-def test_a_number_too_large_for_a_float_is_refused() -> None:
-    value = encode(Kind.LESSON_COMPLETION).replace(b'"c1"', b'"c1", "score": 1e999')
-    assert [one.field for one in read(Kind.LESSON_COMPLETION, value)[1]] == ["score"]
-
-
-@pytest.mark.parametrize(
-    ("field", "most"), [("skills", 100), ("prerequisites", 200), ("similar_topics", 200)]
-)
-def test_lists_hold_at_most_50_named_entries(field: str, most: int) -> None:
-    kind = Kind.LESSON_COMPLETION
-    accept(kind, **{field: [f"s{number}" for number in range(50)]})
-    accept(kind, **{field: []})
-    refuse(kind, field, **{field: [f"s{number}" for number in range(51)]})
-    accept(kind, **{field: ["x" * most]})
-    refuse(kind, field, **{field: ["x" * (most + 1)]})
-    refuse(kind, field, **{field: [""]})
-    refuse(kind, field, **{field: ["a", 3]})
-    refuse(kind, field, **{field: "a"})
 
 
 def test_scores_and_durations_become_columns() -> None:
@@ -429,79 +282,6 @@ def test_a_struggle_request_names_its_content_or_is_its_own() -> None:
 )
 def test_a_bad_field_of_the_content_metadata_is_named(field: str, bad: object) -> None:
     refuse(Kind.STRUGGLE_REQUEST, f"content_metadata.{field}", content_metadata={field: bad})
-
-
-CONTENT = {"content_id": "c1", "skills": ["s1"]}
-ORGANIZATION = {"organization_id": 3}
-
-
-def test_content_is_read_whole() -> None:
-    more = {
-        "organization_id": 3,
-        "title": "Fractions",
-        "topic": "algebra",
-        "difficulty": 0.5,
-        "prerequisites": ["c0"],
-        "similar_topics": ["algebra"],
-        "skill_names": {"s1": "Adding fractions"},
-    }
-    content = decode_content(b"c1", json.dumps(CONTENT | more).encode())
-    assert msgspec.to_builtins(content) == CONTENT | more
-
-
-@pytest.mark.parametrize(
-    ("field", "bad"),
-    [
-        ("content_id", ""),
-        ("content_id", "c2"),
-        ("skills", None),
-        ("skills", ["a"] * 51),
-        ("organization_id", 0),
-        ("title", "x" * 201),
-        ("title", "\0"),
-        ("topic", "x" * 201),
-        ("difficulty", 1.1),
-        ("prerequisites", "c0"),
-        ("similar_topics", [2]),
-        ("skill_names", {f"s{number}": "x" for number in range(51)}),
-        ("skill_names", {"s": "x" * 201}),
-        ("skill_names", {"": "x"}),
-        ("skill_names", {"\0": "x"}),
-    ],
-)
-def test_bad_content_is_refused_by_field(field: str, bad: object) -> None:
-    with pytest.raises(EventError) as caught:
-        decode_content(b"c1", json.dumps(CONTENT | {field: bad}).encode())
-    assert caught.value.field == field
-    assert field in caught.value.reason
-
-
-def test_an_organization_is_read_whole() -> None:
-    more = {
-        "timezone": "Europe/Berlin",
-        "quiet_hours": {"from": "22:00", "to": "07:00"},
-        "max_nudges_per_day": 3,
-    }
-    organization = decode_organization(b"3", json.dumps(ORGANIZATION | more).encode())
-    assert msgspec.to_builtins(organization) == ORGANIZATION | more
-    assert decode_organization(None, b'{"organization_id": 3}').timezone is None
-
-
-@pytest.mark.parametrize(
-    ("field", "bad"),
-    [
-        ("organization_id", 0),
-        ("organization_id", 4),
-        ("organization_id", "3"),
-        ("timezone", "Mars/Olympus"),
-        ("quiet_hours.to", {"from": "22:00", "to": "x"}),
-        ("max_nudges_per_day", 101),
-    ],
-)
-def test_a_bad_organization_is_refused_by_field(field: str, bad: object) -> None:
-    with pytest.raises(EventError) as caught:
-        decode_organization(b"3", json.dumps(ORGANIZATION | {field.partition(".")[0]: bad}).encode())
-    assert caught.value.field == field
 
 
 def test_milliseconds_are_exact() -> None:
