@@ -1,1 +1,22 @@
-"""Faust agents, thin: each hands the batches of its topic to the task of their partition number."""
+"""Faust agents, thin: each hands the polls of its topic to the task of their partition number."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agents import completions, outcomes, preferences, sentiment, sessions, struggle_requests
+from streams.app import input_topics
+from streams.topics import names
+from streams.transport import BatchApp
+from streams.worker import Deliver
+
+AGENTS: Final = (completions, sessions, sentiment, outcomes, preferences, struggle_requests)
+
+
+def register(app: BatchApp, deliver: Deliver) -> None:
+    """Give the app one agent for each kind of event; each hands its polls to ``deliver``."""
+    found = input_topics(app)
+    topic_of = names(app.settings).topic
+    for module in AGENTS:
+        name = module.__name__.rpartition(".")[2]
+        app.agent(found[topic_of(module.KIND)], name=name)(module.agent(deliver))

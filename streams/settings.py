@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         10_000, ge=1_000, le=1_800_000, description="A worker silent for this long loses its partitions (ms)."
     )
     rebalance_timeout_ms: int = Field(
-        60_000, ge=1_000, le=1_800_000, description="Time a worker has to give partitions back (ms)."
+        30_000, ge=1_000, le=1_800_000, description="Time a worker has to give partitions back (ms)."
     )
     transaction_timeout_ms: int = Field(
         15_000, ge=1_000, le=900_000, description="Kafka aborts a transaction open for longer than this (ms)."

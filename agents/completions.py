@@ -1,0 +1,22 @@
+"""Lesson completions: what was learnt, how well, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Awaitable, Callable
+from typing import Final
+
+from models.events import Kind
+from streams.transport import Poll
+from streams.worker import Deliver
+
+KIND: Final = Kind.LESSON_COMPLETION
+
+
+def agent(deliver: Deliver) -> Callable[[AsyncIterable[Poll]], Awaitable[None]]:
+    """An agent that hands each poll of this topic to ``deliver``."""
+
+    async def completions(polls: AsyncIterable[Poll]) -> None:
+        async for poll in polls:
+            deliver(poll)
+
+    return completions

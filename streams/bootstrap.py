@@ -1,0 +1,42 @@
+"""Wires a worker and runs it; the only place where the parts meet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from aiokafka.errors import KafkaError
+
+
+
+from streams import log
+from streams.kafka import Unreachable
+from streams.restore import OffsetError
+from streams.settings import Settings
+from streams.topics import TopicError
+from streams.worker import Register, Worker, WorkerError
+
+REFUSED = (WorkerError, TopicError, OffsetError, Unreachable, KafkaError, OSError)
+
+
+def create_worker(settings: Settings, register: Register) -> Worker:
+    """A worker with the product's models; connects nothing."""
+    from models.catalogue import Catalogue
+    from models.engine import Engine
+
+    catalogue = Catalogue()
+    return Worker(settings, catalogue=catalogue, engine=lambda: Engine(catalogue), register=register)
+
+
+def run_worker(settings: Settings, create: Callable[[], Worker]) -> str | None:
+    """Run a worker until it is stopped; gives None, or the line that says why it had to end.
+
+    What did not stop in time is left for the caller, who ends the process.
+    """
+    log.configure(settings.log_level)
+    try:
+        # asyncio.run would wait for every task, and some wait for a broker that is gone.
+        asyncio.new_event_loop().run_until_complete(create().run())
+    except REFUSED as error:
+        return f"{error}" or type(error).__name__
+    return None

@@ -1,0 +1,75 @@
+"""Dead letters: records that cannot be used, with the reason."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime
+
+import orjson
+from aiokafka import ConsumerRecord
+
+from models.events import Rejected
+
+Pair = tuple[bytes, bytes | None]
+
+# The record itself stays in its topic for ever, so a letter need not carry a very long value.
+LONGEST_VALUE = 400_000
+
+
+def dead_letter(record: ConsumerRecord, rejected: Rejected, failed_at: int) -> Pair:
+    """Key and value of the dead letter of an input record; ``failed_at`` in ms."""
+    value: bytes | None = record.value
+    reason = rejected.reason
+    if value is not None and len(value) > LONGEST_VALUE:
+        reason += f" (its value of {len(value)} bytes is left out here)"
+        value = None
+    return letter(
+        record.topic,
+        record.partition,
+        record.offset,
+        key=record.key,
+        value=value,
+        reason=reason,
+        field=rejected.field,
+        failed_at=failed_at,
+    )
+
+
+def oversized(topic: str, partition: int, key: bytes, size: int, limit: int, failed_at: int) -> Pair:
+    """Key and value of the dead letter that stands for an output too large to be sent."""
+    reason = f"a record of {size} bytes for this topic is larger than the {limit} that Kafka is given"
+    return letter(
+        topic, partition, None, key=key, value=None, reason=reason, field=None, failed_at=failed_at
+    )
+
+
+def letter(
+    topic: str,
+    partition: int,
+    offset: int | None,
+    *,
+    key: bytes | None,
+    value: bytes | None,
+    reason: str,
+    field: str | None,
+    failed_at: int,
+) -> Pair:
+    """Key and value of a dead letter: JSON with the value in base64, keyed by where the record stands."""
+    body: dict[str, str | int | None] = {
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
+        "key": None if key is None else key.decode("utf-8", "backslashreplace"),
+        "value": None if value is None else base64.b64encode(value).decode("ascii"),
+        "reason": reason,
+        "field": field,
+        "failed_at": timestamp(failed_at),
+    }
+    name = f"{topic}/{partition}/{'-' if offset is None else offset}"
+    return name.encode(), orjson.dumps(body)
+
+
+def timestamp(ms: int) -> str:
+    """RFC 3339, UTC, milliseconds, of milliseconds since the epoch."""
+    at = datetime.fromtimestamp(ms // 1_000, UTC).replace(microsecond=ms % 1_000 * 1_000)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,38 @@
+"""Logs: one line per record, ``time level name message``, with no learner's data in them."""
+
+from __future__ import annotations
+
+import logging
+import time
+import sys
+from typing import Final
+
+FORMAT: Final = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s"
+LIBRARIES: Final = ("faust", "mode", "aiokafka", "asyncio", "kafka")
+
+
+class OneLine(logging.Formatter):
+    """Puts a record on one line, its traceback included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line."""
+        return super().format(record).replace("\n", " | ")
+
+
+def logger(name: str) -> logging.Logger:
+    """The logger of one of our parts."""
+    return logging.getLogger(f"lyo.{name}")
+
+
+def configure(level: str) -> None:
+    """Write our logs to standard error, and of the libraries' only what is wrong."""
+    handler = logging.StreamHandler(sys.stderr)
+    formatter = OneLine(FORMAT, "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("lyo").setLevel(level.upper())
+    for library in LIBRARIES:
+        logging.getLogger(library).setLevel(logging.WARNING if level != "debug" else logging.DEBUG)

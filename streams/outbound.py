@@ -1,0 +1,141 @@
+"""One task's transactional producer: outputs, rows and input offsets together, or none of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+
+from streams import kafka, letters
+from streams.settings import Settings
+from streams.steps import Steps
+
+Pair = tuple[bytes, bytes | None]
+
+# A record's own overhead inside a batch, and the batch's header.
+OVERHEAD = 150
+STOP_SECONDS = 3.0
+
+
+class RecordTooLarge(RuntimeError):
+    """A row is larger than Kafka is given; its state could not be restored, so it is never dropped."""
+
+
+class Outbound:
+    """The producer of one partition number; starting it fences any earlier owner of that number."""
+
+    def __init__(self, settings: Settings, number: int, dead_letters: str, steps: Steps) -> None:
+        self._settings = settings
+        self._number = number
+        self._dead_letters = dead_letters
+        self._limit = settings.output_batch_bytes - OVERHEAD
+        self._steps = steps
+        self._futures: list[asyncio.Future[object]] = []
+        self._producer: AIOKafkaProducer | None = None
+
+    async def start(self) -> None:
+        """Connect, settle what an earlier owner left open, and refuse it from now on."""
+        transactional_id = f"{self._settings.app_id}-{self._number}"
+        self._producer = kafka.producer(self._settings, transactional_id)
+        await self._producer.start()
+        await self._producer.begin_transaction()
+        await self._producer.abort_transaction()
+
+    async def stop(self) -> None:
+        """Close the connection within seconds; a transaction that is open is settled by the next owner."""
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        try:
+            await asyncio.wait_for(producer.stop(), STOP_SECONDS)
+        except TimeoutError:
+            await producer.client.close()
+
+    async def transact(
+        self,
+        outputs: Mapping[str, Sequence[Pair]],
+        rows: Mapping[str, Sequence[Pair]],
+        offsets: Mapping[TopicPartition, int],
+        now: int,
+    ) -> None:
+        """Send everything in one transaction and commit it; ``now`` (ms) stamps the letters of outputs too large.
+
+        Raises:
+            ProducerFenced: another owner has opened this number.
+            RecordTooLarge: a row is larger than the limit.
+            KafkaError: the transaction did not commit, or nobody knows; the task must be opened anew.
+        """
+        producer = self._running()
+        self._futures = []
+        await producer.begin_transaction()
+        self._steps("begun")
+        for topic, pairs in self._sendable(outputs, now).items():
+            await self._send(producer, topic, pairs)
+        await self._reach("outputs_sent")
+        for topic, pairs in rows.items():
+            self._check(topic, pairs)
+            await self._send(producer, topic, pairs)
+        await self._reach("rows_sent")
+        if offsets:
+            await producer.send_offsets_to_transaction(dict(offsets), self._settings.app_id)
+        self._steps("offsets_sent")
+        await asyncio.gather(*self._futures)
+        await producer.commit_transaction()
+        self._steps("committed")
+
+    def _running(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            raise RuntimeError("the task's producer is not started")
+        return self._producer
+
+    async def _reach(self, step: str) -> None:
+        if self._steps.armed:
+            await asyncio.gather(*self._futures)
+        self._steps(step)
+
+    def _sendable(self, outputs: Mapping[str, Sequence[Pair]], now: int) -> dict[str, list[Pair]]:
+        """The outputs without those that are too large, which become dead letters."""
+        sendable: dict[str, list[Pair]] = {}
+        large: list[Pair] = []
+        for topic, pairs in outputs.items():
+            fitting = [pair for pair in pairs if self._size(pair) <= self._limit]
+            if len(fitting) < len(pairs):
+                large += [
+                    letters.oversized(topic, self._number, key, len(value or b""), self._limit, now)
+                    for key, value in pairs
+                    if self._size((key, value)) > self._limit
+                ]
+            if fitting:
+                sendable[topic] = fitting
+        if large:
+            sendable[self._dead_letters] = sendable.get(self._dead_letters, []) + large
+        return sendable
+
+    def _check(self, topic: str, rows: Sequence[Pair]) -> None:
+        for pair in rows:
+            if self._size(pair) > self._limit:
+                raise RecordTooLarge(
+                    f"a row of {self._size(pair)} bytes for {topic} is larger than {self._limit}"
+                )
+
+    @staticmethod
+    def _size(pair: Pair) -> int:
+        return len(pair[0]) + (0 if pair[1] is None else len(pair[1]))
+
+    async def _send(self, producer: AIOKafkaProducer, topic: str, pairs: Sequence[Pair]) -> None:
+        stamp = time.time_ns() // 1_000_000
+        batch = producer.create_batch()
+        append = batch.append
+        for key, value in pairs:
+            if append(timestamp=stamp, key=key, value=value) is None:
+                await self._submit(producer, batch, topic)
+                batch = producer.create_batch()
+                append = batch.append
+                append(timestamp=stamp, key=key, value=value)
+        if batch.record_count():
+            await self._submit(producer, batch, topic)
+
+    async def _submit(self, producer: AIOKafkaProducer, batch: object, topic: str) -> None:
+        self._futures.append(await producer.send_batch(batch, topic, partition=self._number))

@@ -1,0 +1,59 @@
+"""What a task needs of the models: the engine that holds one partition number's state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from models.events import Columns, Kind, Rejected
+
+Pair = tuple[bytes, bytes | None]
+
+
+class Changes(Protocol):
+    """What one batch or one sweep changes, before it is committed."""
+
+    @property
+    def learner_rows(self) -> Sequence[tuple[bytes, bytes]]:
+        """Key and value of each changed learner row."""
+
+    @property
+    def skill_rows(self) -> Sequence[tuple[bytes, bytes]]:
+        """Key and value of each changed skill row."""
+
+    @property
+    def predictions(self) -> dict[str, list[tuple[bytes, bytes | None]]]:
+        """Keys and values by kind of prediction."""
+
+    @property
+    def rejected(self) -> Sequence[tuple[Kind, Rejected]]:
+        """Records that the fold refused; the index refers to the list given to ``decode``."""
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What happened to the events: applied, duplicates, late, reordered."""
+
+
+class Engine(Protocol):
+    """The state of one partition number: pure, without clock and without I/O."""
+
+    def load(
+        self, learner_rows: Sequence[Pair], skill_rows: Sequence[Pair], struggle: Sequence[Pair]
+    ) -> None:
+        """Take a chunk of the changelogs, in log order."""
+
+    def loaded(self) -> None:
+        """End of the restore."""
+
+    def apply(self, batches: list[Columns]) -> Any:
+        """Fold and predict on copies; gives `Changes`."""
+
+    def due(self, limit: int) -> bool:
+        """Whether anything is to be swept up to ``limit`` (ms)."""
+
+    def sweep(self, limit: int, most: int = 5000) -> Any:
+        """The next chunk of a sweep up to ``limit`` (ms); gives `Changes`."""
+
+    def commit(self, changes: Any) -> None:
+        """Make the changes the state, after the transaction."""

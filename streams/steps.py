@@ -1,0 +1,46 @@
+"""Named steps of a task, at which tests can end the process (``LYO_CRASH_AT=STEP[:N]``)."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+STEPS: Final = (
+    "fenced",
+    "restored",
+    "offsets_read",
+    "begun",
+    "outputs_sent",
+    "rows_sent",
+    "offsets_sent",
+    "committed",
+    "updated",
+)
+
+
+class Steps:
+    """Does nothing, unless the process is to end at the Nth time a step is reached.
+
+    Raises:
+        ValueError: there is no such step.
+    """
+
+    def __init__(self, crash_at: str | None = None) -> None:
+        name, _, times = (crash_at or "").partition(":")
+        if name and name not in STEPS:
+            raise ValueError(f"LYO_CRASH_AT: no step {name!r}; there are {', '.join(STEPS)}")
+        self._name = name
+        self._left = int(times or 1)
+
+    @property
+    def armed(self) -> bool:
+        """Whether a step ends the process."""
+        return bool(self._name)
+
+    def __call__(self, name: str) -> None:
+        """Say that a step was reached."""
+        if name != self._name:
+            return
+        self._left -= 1
+        if self._left <= 0:
+            os._exit(137)

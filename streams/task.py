@@ -1,0 +1,403 @@
+"""One partition number's task: its batches and its sweeps, one at a time, each in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+
+from models.events import Columns, Kind, Rejected, decode
+from streams import letters
+from streams.catalogue import CatalogueFollower
+from streams.clock import Clock
+from streams.inbox import Inbox
+from streams.log import logger
+from streams.outbound import Outbound, Pair
+from streams.ports import Changes, Engine
+from streams.restore import restore, standing
+from streams.settings import Settings
+from streams.steps import Steps
+from streams.topics import Names
+from streams.transport import Poll
+
+FENCED = (ProducerFenced, InvalidProducerEpoch)
+RETRIED = (KafkaError, OSError, TimeoutError)
+SWEEP_RECORDS = 5_000
+GAP_SECONDS = 5.0
+
+log = logger("task")
+
+
+class Reader(Protocol):
+    """What a task asks of the group's consumer."""
+
+    async def positions(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where the reader stands."""
+
+    async def seek_to(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Read on from these offsets."""
+
+    def hold(self, partitions: Iterable[TopicPartition]) -> None:
+        """Deliver nothing more of these partitions for now."""
+
+    def release(self, partitions: Iterable[TopicPartition]) -> None:
+        """Deliver these partitions again."""
+
+
+class Shared:
+    """What all tasks of a worker use together."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        names: Names,
+        *,
+        engine: Callable[[], Engine],
+        catalogue: CatalogueFollower,
+        reader: Reader,
+        offsets: AIOKafkaConsumer,
+        admin: AIOKafkaAdminClient,
+    ) -> None:
+        self.settings = settings
+        self.names = names
+        self.engine = engine
+        self.catalogue = catalogue
+        self.reader = reader
+        self.offsets = offsets
+        self.admin = admin
+        self.clock = Clock(settings.clock)
+        self.steps = Steps(settings.crash_at)
+        self.counts: Counter[str] = Counter()
+
+
+class Task:
+    """The state of one partition number, from its opening to its close.
+
+    One coroutine does everything in turn, which is the task's lock: batches first, sweeps in between.
+    """
+
+    def __init__(self, number: int, shared: Shared) -> None:
+        self.number = number
+        self.shared = shared
+        self.kinds = {TopicPartition(name, number): kind for name, kind in shared.names.inputs.items()}
+        self.inbox = Inbox(shared.settings.batch_records)
+        self.is_open = False
+        self.progress = 0
+        self.expected: dict[TopicPartition, int] = {}
+        self._engine: Engine | None = None
+        self._outbound: Outbound | None = None
+        self._last_seen: dict[TopicPartition, int] = {}
+        self._letters_from: dict[TopicPartition, int] = {}
+        self._held: set[TopicPartition] = set()
+        self._sought: dict[TopicPartition, float] = {}
+        self._astray: dict[TopicPartition, int] = {}
+        self._closing = False
+        self._running = asyncio.Event()
+        self._running.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._next_tick = 0.0
+
+    # ------------------------------------------------------------ from outside
+
+    def offer(self, poll: Poll) -> None:
+        """Take a poll; never waits. A task that is not open yet reads it again later."""
+        if not self.is_open:
+            self._hold([poll.tp])
+            return
+        self.inbox.put(poll)
+        if self.inbox.full:
+            self._hold([poll.tp])
+
+    def lag(self, ends: Mapping[TopicPartition, int]) -> int:
+        """Records (or markers) up to the end offsets given that are not processed yet."""
+        return sum(max(ends[tp] - self.expected.get(tp, 0), 0) for tp in self.kinds)
+
+    async def pause(self, seconds: float) -> None:
+        """Begin nothing new, and wait for what is under way, at most so long."""
+        self._running.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            log.warning("task=%d is still in a transaction after %g s of a rebalance", self.number, seconds)
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._running.set()
+
+    def close(self) -> None:
+        """Let `run` end after what is under way."""
+        self._closing = True
+        self._running.set()
+        self.inbox.wake()
+
+    async def run(self) -> None:
+        """Open the task and work until closed.
+
+        Raises:
+            ProducerFenced: another worker has opened this number; the task is given up.
+            Exception: an error that opening anew would not mend.
+        """
+        failures = 0
+        while not self._closing:
+            try:
+                await self._open()
+                failures = 0
+                await self._work()
+            except FENCED as error:
+                raise ProducerFenced(f"partition number {self.number} was opened by another worker") from error
+            except RETRIED as error:
+                failures += 1
+                log.warning(
+                    "task=%d failed and is opened anew: %s: %s", self.number, type(error).__name__, error
+                )
+                await asyncio.sleep(min(0.1 * 2**failures, 5.0))
+            finally:
+                await self._discard()
+
+    # ------------------------------------------------------------ opening
+
+    async def _open(self) -> None:
+        shared, began = self.shared, time.monotonic()
+        engine = shared.engine()
+        outbound = Outbound(shared.settings, self.number, shared.names.dead_letters, shared.steps)
+        self._outbound = outbound
+        await outbound.start()
+        shared.steps("fenced")
+        count = await restore(shared.settings, shared.names, self.number, engine)
+        shared.steps("restored")
+        # Only now can nobody else move them.
+        self.expected = await standing(shared.admin, shared.offsets, shared.settings, self.kinds)
+        if self.number == 0:
+            followed = shared.catalogue.partitions
+            self._letters_from = await standing(shared.admin, shared.offsets, shared.settings, followed)
+        shared.steps("offsets_read")
+        self._engine = engine
+        self.is_open = True
+        self.progress += 1
+        await shared.reader.seek_to(self.expected)
+        self._release()
+        log.info("task=%d open rows=%d seconds=%.2f", self.number, count, time.monotonic() - began)
+
+    async def _discard(self) -> None:
+        """Forget the state: after a failure it is restored from what was committed."""
+        self.is_open = False
+        self._engine = None
+        self.inbox.clear()
+        self._last_seen.clear()
+        self._sought.clear()
+        outbound, self._outbound = self._outbound, None
+        if outbound is not None:
+            await outbound.stop()
+
+    # ------------------------------------------------------------ working
+
+    async def _work(self) -> None:
+        while not self._closing:
+            await self._running.wait()
+            self._idle.clear()
+            try:
+                await self._turn()
+            finally:
+                self._idle.set()
+            if not len(self.inbox) and not self._closing:
+                await self.inbox.wait(max(self._next_tick - time.monotonic(), 0.0))
+
+    async def _turn(self) -> None:
+        """One batch if one waits, then one chunk of a sweep if it is time."""
+        if self._closing:
+            return
+        if len(self.inbox):
+            await self._batch(self.inbox.take())
+            if self._held and self.inbox.slack:
+                self._release()
+        if time.monotonic() >= self._next_tick:
+            again = await self._sweep()
+            await self._catalogue_letters()
+            await self._find_stray_reader()
+            self._next_tick = time.monotonic() + (0.0 if again else self.shared.settings.sweep_seconds)
+
+    async def _batch(self, polls: list[Poll]) -> None:
+        records, offsets = self._accept(polls)
+        if not offsets:
+            return
+        if not any(records.values()):
+            # Only transaction markers were read; their offsets go out with the next batch.
+            self.expected.update(offsets)
+            return
+        await self.shared.catalogue.catch_up()
+        engine, now = self._open_engine(), self.shared.clock.now()
+        columns, refused = _decode(records)
+        changes: Changes = engine.apply(columns)
+        refused += changes.rejected
+        outputs = self._outputs(changes)
+        if refused:
+            outputs[self.shared.names.dead_letters] = [
+                letters.dead_letter(records[kind][rejected.index], rejected, now)
+                for kind, rejected in refused
+            ]
+        await self._transact(outputs, changes, offsets, now)
+        engine.commit(changes)
+        self.shared.steps("updated")
+        self.expected.update(offsets)
+        for poll in polls:
+            if poll.records:
+                self._last_seen[poll.tp] = int(poll.records[-1].timestamp)
+        self._count(changes, records, len(refused))
+
+    def _accept(
+        self, polls: list[Poll]
+    ) -> tuple[dict[Kind, list[ConsumerRecord]], dict[TopicPartition, int]]:
+        """Records that follow on what is done, by kind; what is below is dropped, a gap is read again."""
+        records: dict[Kind, list[ConsumerRecord]] = {}
+        offsets: dict[TopicPartition, int] = {}
+        for poll in polls:
+            stands = offsets.get(poll.tp, self.expected[poll.tp])
+            if poll.start > stands:
+                self._read_again(poll.tp, stands)
+                continue
+            if poll.next <= stands:
+                continue
+            fresh = poll.records
+            if poll.start < stands:
+                fresh = [record for record in fresh if record.offset >= stands]
+            records.setdefault(self.kinds[poll.tp], []).extend(fresh)
+            offsets[poll.tp] = poll.next
+            self._sought.pop(poll.tp, None)
+        return records, offsets
+
+    def _read_again(self, tp: TopicPartition, offset: int) -> None:
+        """Seek back to where the task stands, once: polls that were under way go on arriving."""
+        if time.monotonic() < self._sought.get(tp, 0.0):
+            return
+        self._sought[tp] = time.monotonic() + GAP_SECONDS
+        self.shared.counts["gaps"] += 1
+        log.info("task=%d reads %s again from %d", self.number, tp.topic, offset)
+        seeking = asyncio.ensure_future(self.shared.reader.seek_to({tp: offset}))
+        # A failed seek is made good by the next look for a stray reader.
+        seeking.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _transact(
+        self, outputs: dict[str, list[Pair]], changes: Changes, offsets: Mapping[TopicPartition, int], now: int
+    ) -> None:
+        outbound, names = self._outbound, self.shared.names
+        if outbound is None:
+            raise RuntimeError(f"task {self.number} is not open")
+        rows = {names.learner_rows: changes.learner_rows, names.skill_rows: changes.skill_rows}
+        await outbound.transact(outputs, rows, offsets, now)
+        self.progress += 1
+
+    def _outputs(self, changes: Changes) -> dict[str, list[Pair]]:
+        prediction = self.shared.names.prediction
+        return {prediction(kind): list(pairs) for kind, pairs in changes.predictions.items() if pairs}
+
+    def _count(self, changes: Changes, records: dict[Kind, list[ConsumerRecord]], refused: int) -> None:
+        counts = self.shared.counts
+        counts.update(changes.counts)
+        counts["transactions"] += 1
+        counts["events"] += sum(map(len, records.values()))
+        counts["dead_letters"] += refused
+        for kind, pairs in changes.predictions.items():
+            counts[f"predictions.{kind}"] += len(pairs)
+
+    def _open_engine(self) -> Engine:
+        if self._engine is None:
+            raise RuntimeError(f"task {self.number} is not open")
+        return self._engine
+
+    # ------------------------------------------------------------ between batches
+
+    async def _sweep(self) -> bool:
+        """Send one chunk of what has come due; gives whether more is due."""
+        engine, clock = self._open_engine(), self.shared.clock
+        if not engine.due(clock.now()):
+            return False
+        limit = await self._limit()
+        if limit is None or not engine.due(limit):
+            return False
+        changes: Changes = engine.sweep(limit, SWEEP_RECORDS)
+        await self._transact(self._outputs(changes), changes, {}, clock.now())
+        engine.commit(changes)
+        self.shared.counts["sweeps"] += 1
+        self._count(changes, {}, 0)
+        return engine.due(limit)
+
+    async def _limit(self) -> int | None:
+        """How far (ms) the partition may be swept: a backlog is not silence.
+
+        The clock if everything is read that was published before the clock was, else the Kafka timestamp of
+        the oldest unread record, as far as it is known; None if it is not.
+        """
+        now = self.shared.clock.now()
+        ends = await self.shared.offsets.end_offsets(list(self.kinds))
+        for tp, end in ends.items():
+            if self.expected[tp] >= end:
+                continue
+            oldest = self.inbox.oldest(tp)
+            known = self._last_seen.get(tp) if oldest is None else oldest
+            if known is None:
+                return None
+            now = min(now, known)
+        return now
+
+    async def _catalogue_letters(self) -> None:
+        """Send the catalogue's bad records to the dead letters, once: with their offsets, by number 0 only."""
+        if self.number != 0:
+            return
+        position = self.shared.catalogue.position
+        refused = self.shared.catalogue.rejected_from(self._letters_from)
+        if not refused or self._outbound is None:
+            return
+        now = self.shared.clock.now()
+        pairs = [letters.dead_letter(record, rejected, now) for record, rejected in refused]
+        await self._outbound.transact({self.shared.names.dead_letters: pairs}, {}, position, now)
+        self._letters_from = position
+        self.shared.counts["dead_letters"] += len(pairs)
+
+    async def _find_stray_reader(self) -> None:
+        """Seek back where polls were lost on their way: Faust drops some in silence during a rebalance.
+
+        A reader that stands elsewhere than the task at two looks, with nothing on its way in between, is astray.
+        """
+        positions = await self.shared.reader.positions(self.kinds)
+        astray = {tp: at for tp, at in positions.items() if at != self.expected[tp]}
+        if len(self.inbox):
+            astray = {}
+        for tp, at in astray.items():
+            if self._astray.get(tp) == at:
+                self._read_again(tp, self.expected[tp])
+        self._astray = astray
+
+    # ------------------------------------------------------------ holding back
+
+    def _hold(self, partitions: list[TopicPartition]) -> None:
+        self._held.update(partitions)
+        self.shared.reader.hold(partitions)
+
+    def _release(self) -> None:
+        self.shared.reader.release(self._held)
+        self._held.clear()
+
+
+def _decode(
+    records: Mapping[Kind, list[ConsumerRecord]],
+) -> tuple[list[Columns], list[tuple[Kind, Rejected]]]:
+    columns: list[Columns] = []
+    refused: list[tuple[Kind, Rejected]] = []
+    for kind, found in records.items():
+        accepted, rejected = decode(
+            kind,
+            [record.key for record in found],
+            [record.value for record in found],
+            [record.timestamp for record in found],
+        )
+        columns.append(accepted)
+        refused += [(kind, one) for one in rejected]
+    return columns, refused
