@@ -11,6 +11,7 @@ __all__ = ["UTC", "Catalogue"]
 
 UTC = "UTC"
 _MASK = (1 << 64) - 1
+_MOST_RESOLVED = 100_000
 
 
 class Catalogue:
@@ -23,6 +24,7 @@ class Catalogue:
         self._fingerprints: dict[tuple[Kind, bytes], int] = {}
         self._topics: dict[str, list[Content]] | None = None
         self._skills: dict[str, Content] = {}
+        self._resolved: dict[tuple[tuple[str, ...], int], tuple[str, ...]] = {}
 
     def put(self, kind: Kind, key: bytes | None, value: bytes | None) -> Rejected | None:
         """Take one record of the content or organizations topic; no value removes what the key names.
@@ -35,6 +37,7 @@ class Catalogue:
         except EventError as error:
             return Rejected(0, error.reason, error.field)
         self._topics = None
+        self._resolved.clear()
         old = self._fingerprints.pop((kind, name), 0)
         new = 0 if value is None else _fingerprint(kind, name, value)
         if new:
@@ -52,8 +55,17 @@ class Catalogue:
         found = self.contents.get(content_id)
         return found if found is not None and _visible(found, organization) else None
 
-    def skills_of(self, names: Iterable[str], organization: int) -> list[str]:
+    def skills_of(self, names: Iterable[str], organization: int) -> tuple[str, ...]:
         """Skills that content ids, topics or skills stand for, looked up in that order; no skill twice."""
+        key = (tuple(names), organization)
+        found = self._resolved.get(key)
+        if found is None:
+            if len(self._resolved) >= _MOST_RESOLVED:
+                self._resolved.clear()
+            found = self._resolved[key] = self._resolve(*key)
+        return found
+
+    def _resolve(self, names: tuple[str, ...], organization: int) -> tuple[str, ...]:
         skills: dict[str, None] = {}
         for name in names:
             content = self.content(name, organization)
@@ -62,7 +74,7 @@ class Catalogue:
                 skills.update(dict.fromkeys(found.skills))
             if not contents:
                 skills[name] = None
-        return list(skills)
+        return tuple(skills)
 
     def skill_name(self, skill: str, organization: int) -> str:
         """A skill's name for people, its id where the catalogue has none."""

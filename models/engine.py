@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from models import dedup, layout, learner
 from models.catalogue import Catalogue
 from models.events import Columns, Kind, Rejected
-from models.learner import DAYS, LEARNER, RING_KINDS, empty_learners
+from models.learner import DAYS, LEARNER, RING_KINDS, begin_learners
 from models.predicting import Asked, Predicting, Sent
 from models.questions import Requests
-from models.skill import SKILL, Attempts, empty_skills, fold_attempts
+from models.skill import SKILL, Attempts, begin_skills, fold_attempts
 from models.table import Table
 from models.zones import DAY, Zones, boundary, next_boundary
 
@@ -30,6 +30,7 @@ NEVER = np.iinfo(np.int64).max
 FOLLOWED_FOR = 120 * DAY
 ACTIVE_FOR = 7 * DAY
 SWEEP_MOST = 5_000
+MOST_CACHED = 100_000
 _SLOT_BITS = np.uint64(32)
 
 Ints = NDArray[np.int64]
@@ -53,17 +54,18 @@ class Engine:
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self.learners = Table(
-            LEARNER, empty_learners, {"due": ("i8", NEVER), "swept": ("i8", 0), "dropout": ("i8", 0), "timing": ("i8", 0)}
+            LEARNER, begin_learners, {"due": ("i8", NEVER), "swept": ("i8", 0), "dropout": ("i8", 0), "timing": ("i8", 0)}
         )
         self.skills = Table(
             SKILL,
-            empty_skills,
+            begin_skills,
             {"owner": ("i4", -1), "name": ("i4", -1), "topic": ("i4", -1), "plateaus": ("i8", 0), "regressions": ("i8", 0)},
         )
         self.requests = Requests()
         self.swept = 0
         self._names: list[str] = []
         self._name_index: dict[str, int] = {}
+        self._number_cache: dict[tuple[str, ...], Ints] = {}
         self._open = False
         self._predicting = Predicting(self)
 
@@ -77,9 +79,14 @@ class Engine:
             self._names.append(name)
         return number
 
-    def known(self, name: str) -> int:
-        """Number of a skill id or topic, -1 if it never occurred."""
-        return self._name_index.get(name, -1)
+    def numbers(self, names: tuple[str, ...]) -> Ints:
+        """Numbers of several skill ids ``(n,)``; asked for again and again with the same names."""
+        found = self._number_cache.get(names)
+        if found is None:
+            if len(self._number_cache) >= MOST_CACHED:
+                self._number_cache.clear()
+            found = self._number_cache[names] = np.array([self.intern(name) for name in names], np.int64)
+        return found
 
     def name(self, number: int) -> str:
         """The skill id or topic of a number."""
@@ -236,16 +243,16 @@ class Engine:
 
     def _set_topics(self, rows: NDArray[np.void], touched: Ints, which: Ints, batch: Columns, event: Ints) -> None:
         """The newest completion that names a topic says under which one the skill was practised."""
-        named = {row: event_row.topic for row, event_row in enumerate(batch.rows) if event_row.topic}
-        if not named:
-            return
-        stamps = learner.stamps(batch)
-        topics = self.skills.column("topic")
-        for place, row in zip(which.tolist(), event.tolist(), strict=True):
-            topic = named.get(row)
-            if topic is not None and stamps[row] > rows["topic_stamp"][place]:
-                rows["topic_stamp"][place] = stamps[row]
-                topics[touched[place]] = self.intern(topic)
+        intern = self.intern
+        numbers = np.fromiter(
+            (intern(row.topic) if row.topic else -1 for row in batch.rows), np.int32, len(batch.rows)
+        )[event]
+        stamps = np.where(numbers >= 0, learner.stamps(batch)[event], np.uint64(0))
+        newest = rows["topic_stamp"].copy()
+        np.maximum.at(newest, which, stamps)
+        wins = (stamps == newest[which]) & (stamps > rows["topic_stamp"][which])
+        self.skills.column("topic")[touched[which[wins]]] = numbers[wins]
+        rows["topic_stamp"] = newest
 
     def _ask(
         self, slots: Ints, who: Ints, batch: Columns, take: NDArray[np.bool_], changes: Changes
@@ -355,9 +362,8 @@ class Engine:
         return np.flatnonzero(mine[self.skills.column("owner")])
 
     def find_skills(self, owner: Ints, names: Ints) -> Ints:
-        """Slots of learners' skills, -1 where a name is unknown (-1) or was never practised."""
-        found = self.skills.index.find(_keys(owner, np.maximum(names, 0))).astype(np.int64)
-        return np.where(names < 0, -1, found)
+        """Slots of learners' skills, -1 where one was never practised."""
+        return self.skills.index.find(_keys(owner, names)).astype(np.int64)
 
     def _encode_skills(self, touched: Ints) -> list[Key]:
         names = [self._names[number] for number in self.skills.column("name")[touched].tolist()]

@@ -21,6 +21,7 @@ __all__ = [
     "RECENT",
     "RING",
     "RING_KINDS",
+    "begin_learners",
     "empty_learners",
     "fold_completions",
     "fold_outcomes",
@@ -86,10 +87,15 @@ Indexes = NDArray[np.int64]
 def empty_learners(users: NDArray[np.int64]) -> Rows:
     """Rows ``(n,)`` of learners of whom nothing is known."""
     rows = np.zeros(len(users), LEARNER)
-    rows["user"] = users
-    for name in ("quiet_from", "quiet_to", "nudges"):
-        rows[name] = -1
+    begin_learners(rows, np.arange(len(users)), users)
     return rows
+
+
+def begin_learners(rows: Rows, slots: Indexes, users: NDArray[np.int64]) -> None:
+    """Make the zeroed rows at ``slots (n,)`` those of ``users (n,)``, of whom nothing is known."""
+    rows["user"][slots] = users
+    for name in ("quiet_from", "quiet_to", "nudges"):
+        rows[name][slots] = -1
 
 
 def fold_sessions(rows: Rows, who: Indexes, events: Columns, take: NDArray[np.bool_]) -> None:

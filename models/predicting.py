@@ -16,7 +16,7 @@ from models.history import history, recent_sentiment
 from models.layout import skill_key
 from models.mastery import MASTERY_UNIT, mastery
 from models.questions import Request, first_answer, struggle_contents, with_answer
-from models.records import Head, dropout_contents, seal, timing_contents
+from models.records import Head, dropout_contents, seal, texts, timing_contents
 from models.skill import MEMORY
 from models.zones import Zones
 
@@ -189,9 +189,9 @@ class Predicting:
         users = rows["user"][whose].tolist()
         feeling = np.where(questions.sentiments > 0, questions.sentiment, np.nan)
         contents = struggle_contents(requests, users, organizations, answers, feeling, questions.as_of)
-        for one, request in enumerate(requests):
+        for one, (request, moment) in enumerate(zip(requests, texts(questions.as_of), strict=True)):
             if request.answered is None:
-                request.answered = first_answer(answers, one, int(questions.as_of[one]))
+                request.answered = first_answer(answers, one, moment)
         head = Head(
             "struggle",
             struggle.MODEL,
@@ -207,8 +207,8 @@ class Predicting:
     def _states(self, owner: Ints, names: list[tuple[str, ...]]) -> tuple[Ints, NDArray[np.void], NDArray[np.bool_]]:
         """States of the skills that each of ``n`` learners is asked about, flat, and whether they were practised."""
         engine = self._engine
-        of = np.repeat(np.arange(len(names)), [len(each) for each in names])
-        numbers = np.array([engine.known(name) for each in names for name in each], np.int64)
+        of = np.repeat(np.arange(len(names)), np.fromiter(map(len, names), np.int64, len(names)))
+        numbers = np.concatenate([engine.numbers(each) for each in names]) if names else np.zeros(0, np.int64)
         slots = engine.find_skills(owner[of], numbers)
         seen = slots >= 0
         states = np.zeros(len(slots), MEMORY)

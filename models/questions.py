@@ -74,8 +74,8 @@ class Request:
             prerequisites = known.prerequisites if prerequisites is None else prerequisites
             similar = known.similar_topics if similar is None else similar
             difficulty = known.difficulty if difficulty is None else difficulty
-        self.prerequisites = tuple(catalogue.skills_of(prerequisites or (), organization))
-        self.similar = tuple(catalogue.skills_of(similar or (), organization))
+        self.prerequisites = catalogue.skills_of(prerequisites or (), organization)
+        self.similar = catalogue.skills_of(similar or (), organization)
         self.difficulty = float("nan") if difficulty is None else difficulty
         self.type = asked.type or UNKNOWN_TYPE
 
@@ -168,12 +168,12 @@ def struggle_contents(
     return contents
 
 
-def first_answer(answers: struggle.Struggle, one: int, as_of: int) -> Content:
+def first_answer(answers: struggle.Struggle, one: int, as_of: str) -> Content:
     """What a request is told when it comes."""
     return {
         "probability": int(answers.score[one]) / 100,
         "confidence": int(answers.confidence[one]) / 100,
-        "as_of": texts(np.array([as_of]))[0],
+        "as_of": as_of,
     }
 
 

@@ -69,7 +69,8 @@ class Head:
 
 def texts(at: Ints) -> list[str]:
     """Instants in ms as RFC 3339 in UTC."""
-    return [f"{text}Z" for text in np.datetime_as_string(at.astype("M8[ms]"), unit="ms").tolist()]
+    found: list[str] = np.datetime_as_string(at.astype("M8[ms]"), unit="ms", timezone="UTC").tolist()
+    return found
 
 
 def optional(values: Floats) -> list[float | None]:

@@ -19,7 +19,7 @@ from models.plateau_window import PLATEAU, end_window_by_gap, extend_window
 from models.regression_span import REGRESSION, close_regression, open_by_silence
 from models.mastery import PEAK_ATTEMPTS, add_evidence, mastery
 
-__all__ = ["BOOKKEEPING", "HELD", "MEMORY", "SKILL", "Attempts", "empty_skills", "fold_attempts"]
+__all__ = ["BOOKKEEPING", "HELD", "MEMORY", "SKILL", "Attempts", "begin_skills", "empty_skills", "fold_attempts"]
 
 HELD = 8
 
@@ -91,10 +91,15 @@ class Attempts:
 def empty_skills(users: NDArray[np.int64]) -> Rows:
     """Rows ``(n,)`` of skills never practised, with the learners' ids."""
     rows = np.zeros(len(users), SKILL)
-    rows["user"] = users
-    for part in ("now", "before"):
-        rows[part]["stability"] = FIRST_STABILITY
+    begin_skills(rows, np.arange(len(users)), users)
     return rows
+
+
+def begin_skills(rows: Rows, slots: NDArray[np.int64], users: NDArray[np.int64]) -> None:
+    """Make the zeroed rows at ``slots (n,)`` those of skills that ``users (n,)`` never practised."""
+    rows["user"][slots] = users
+    for part in ("now", "before"):
+        rows[part]["stability"][slots] = FIRST_STABILITY
 
 
 def fold_attempts(rows: Rows, which: NDArray[np.int64], attempts: Attempts) -> NDArray[np.bool_]:
@@ -109,7 +114,7 @@ def fold_attempts(rows: Rows, which: NDArray[np.int64], attempts: Attempts) -> N
         Attempts ``(m,)`` that came after more than eight later ones: folded as well as the row can.
     """
     reordered = np.zeros(len(which), bool)
-    order = np.argsort(which, kind="stable")
+    order = _in_turn(rows, which, attempts)
     rank = np.empty(len(which), np.int64)
     rank[order] = ranks(which[order])
     by_rank = np.argsort(rank, kind="stable")
@@ -120,6 +125,21 @@ def fold_attempts(rows: Rows, which: NDArray[np.int64], attempts: Attempts) -> N
         reordered[turn] = _fold_one_each(part, attempts.take(turn))
         rows[which[turn]] = part
     return reordered
+
+
+def _in_turn(rows: Rows, which: NDArray[np.int64], attempts: Attempts) -> NDArray[np.int64]:
+    """Attempts grouped by row, each row's in the order in which to fold them.
+
+    That is the order of arrival. Where all of a row's attempts are newer than those it holds and are at most
+    eight, it is the order of time: the result is the same, and appending is cheaper than inserting.
+    """
+    by_time = np.lexsort((attempts.id, attempts.at, which))
+    arrival = np.argsort(which, kind="stable")
+    size = np.bincount(which, minlength=len(rows))
+    oldest = np.full(len(rows), np.iinfo(np.int64).max)
+    np.minimum.at(oldest, which, attempts.at)
+    simple = (size <= HELD) & (oldest > rows["now"]["last_at"])
+    return np.where(simple[which[arrival]], by_time, arrival)
 
 
 def _fold_one_each(rows: Rows, attempts: Attempts) -> NDArray[np.bool_]:

@@ -20,17 +20,17 @@ class Table:
 
     Args:
         dtype: of a row.
-        empty: makes the rows of new users ``(n,)``.
+        begin: gives zeroed rows of new users ``(n,)``, at slots ``(n,)`` of an array, their first values.
         beside: side columns by name, as dtype and initial value; they live in memory only.
     """
 
     def __init__(
         self,
         dtype: np.dtype[np.void],
-        empty: Callable[[NDArray[np.int64]], NDArray[np.void]],
+        begin: Callable[[NDArray[np.void], NDArray[np.int64], NDArray[np.int64]], None],
         beside: dict[str, tuple[str, Any]],
     ) -> None:
-        self._empty = empty
+        self._begin = begin
         self._beside = beside
         self._rows = np.zeros(_FIRST, dtype)
         self._columns = {name: np.full(_FIRST, value, kind) for name, (kind, value) in beside.items()}
@@ -56,7 +56,7 @@ class Table:
         if len(self) > before:
             self._reserve(len(self))
             fresh = slots >= before
-            self._rows[slots[fresh]] = self._empty(users[fresh])
+            self._begin(self._rows, slots[fresh], users[fresh])
         return slots
 
     def _reserve(self, size: int) -> None:
