@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from models.events import Content, EventError, Organization, decode_content, decode_organization
+from models.layout import LAYOUT
+from models.learner import LEARNER
 from storage.records import Item, newest
 
 if TYPE_CHECKING:
@@ -74,6 +76,9 @@ WHERE {_NEWER}
 """
 DELETE_CONTENTS_SQL: Final = "DELETE FROM contents WHERE content_id = ANY($1::text[])"
 DELETE_ORGANIZATIONS_SQL: Final = "DELETE FROM organizations WHERE organization_id::text = ANY($1::text[])"
+
+_AT: Final = 1 + int(LEARNER.fields["organization"][1]) if LEARNER.fields is not None else 0
+_TENANT: Final = slice(_AT, _AT + 8)
 
 TenantOf = Callable[[bytes], int | None]
 """The organization of a learner's row, from its bytes; None: of no organization."""
@@ -181,6 +186,10 @@ async def write_organizations(connection: Any, records: Sequence[Record]) -> Non
 
 
 def tenant_of(row: bytes) -> int | None:
-    """The organization in the bytes of a learner's row."""
-    del row
-    return None
+    """The organization in the bytes of a learner's row; None for a layout that this version cannot read.
+
+    The bytes are stored all the same: a newer version reads them.
+    """
+    if len(row) != 1 + LEARNER.itemsize or row[0] != LAYOUT:
+        return None
+    return int.from_bytes(row[_TENANT], "little", signed=True) or None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from typing import Any, Final
 
@@ -12,6 +14,7 @@ from storage.faults import Fault, SinkError, judge, one_line
 
 ATTEMPT_SECONDS: Final = 10.0
 STATEMENT_SECONDS: Final = 120.0
+RETRY_SECONDS: Final = 0.2
 # Its estimate of a batch's cost is too high now and then, and then it compiles for longer than it runs.
 _SETTINGS: Final = {"application_name": "lyo sink", "timezone": "UTC", "jit": "off"}
 
@@ -38,8 +41,8 @@ class Session:
             )
         return self._connection
 
-    async def first(self, within: float, pause: Any) -> None:
-        """Connect for the first time, trying for `within` seconds; `pause(seconds)` waits in between.
+    async def first(self, within: float, stop: asyncio.Event) -> None:
+        """Connect for the first time, trying for `within` seconds or until `stop` is set.
 
         Raises:
             SinkError: with the address and the last error.
@@ -55,7 +58,10 @@ class Session:
                     ) from None
             else:
                 return
-            await pause(0.2)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
+            if stop.is_set():
+                return
 
     def drop(self) -> None:
         """Forget the connection: what it was doing is rolled back, and the next use opens another."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaError
 
 from storage.faults import Fault, SinkError, judge, lasting, one_line
 from storage.offsets import Place, Position, check_range, claim
@@ -85,7 +85,7 @@ class Sink:
         """
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._session.close)
-            await self._session.first(self.settings.connect_seconds, self._pause)
+            await self._session.first(self.settings.connect_seconds, self._stop)
             self._consumer = await self._subscribe()
             stack.push_async_callback(self._consumer.stop)
             stack.push_async_callback(self._close_producer)
@@ -96,10 +96,10 @@ class Sink:
     # ------------------------------------------------------------ partitions
 
     async def _subscribe(self) -> AIOKafkaConsumer:
-        try:
-            await kafka.reach(self.settings, lambda: kafka.partitions_of(self.settings, *self.writer.topics))
-        except UnknownTopicOrPartitionError as error:
-            raise SinkError(f"{error}: create the topics with `lyo topics`") from None
+        existing = await kafka.reach(self.settings, self._existing)
+        for topic in self.writer.topics:
+            if topic not in existing:
+                raise SinkError(f"topic {topic} does not exist: create the topics with `lyo topics`")
         consumer = kafka.consumer(
             self.settings,
             group_id=f"{self.settings.app_id}-sink",
@@ -119,6 +119,10 @@ class Sink:
             await consumer.stop()
             raise
         return consumer
+
+    async def _existing(self) -> dict[str, int]:
+        async with kafka.admin(self.settings) as admin:
+            return await kafka.partition_counts(admin, self.writer.topics)
 
     async def release(self, revoked: Iterable[TopicPartition]) -> None:
         """Give partitions back, after the transaction that may be writing them."""

@@ -299,7 +299,7 @@ async def test_an_outcome_of_another_organization_touches_no_row(store: Store) -
 
 
 async def test_preferences_are_the_newest_of_each_field_in_every_order(store: Store) -> None:
-    said = [
+    said: list[dict[str, Any]] = [
         {"updated_at": at(0), "timezone": "Europe/Berlin", "quiet_hours": {"from": "22:00", "to": "07:00"}},
         {"updated_at": at(1), "timezone": "Asia/Tokyo", "language": "ja"},
         {"updated_at": at(2), "quiet_hours": None, "max_nudges_per_day": 2},

@@ -1,0 +1,30 @@
+"""Forget what the sink has stored, so that it is rebuilt from the topics."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from storage.database import plain_url, shown_url
+from storage.faults import Fault, SinkError, judge, lasting, one_line
+from storage.tables import REBUILT_TABLES
+
+
+async def empty(database_url: str) -> None:
+    """Empty every table that comes from the topics, offsets included; numbers of rows are not given twice.
+
+    A sink that is running is refused at its next transaction.
+
+    Raises:
+        SinkError: Postgres cannot be reached, or refuses.
+    """
+    names = ", ".join(table.name for table in REBUILT_TABLES)
+    try:
+        connection = await asyncpg.connect(plain_url(database_url), timeout=10)
+        try:
+            await connection.execute(f"TRUNCATE {names} CONTINUE IDENTITY")
+        finally:
+            await connection.close(timeout=2)
+    except Exception as error:
+        if judge(error) is Fault.PASSING:
+            raise SinkError(f"cannot use Postgres at {shown_url(database_url)}: {one_line(error)}") from None
+        raise lasting(error) from error
