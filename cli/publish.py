@@ -3,24 +3,14 @@
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 from cli.eventfile import Bad
-from cli.publishing import OnBytes, Published, PublishError, check_file, publish_file
+from cli.progress import bytes_progress
+from cli.publishing import Published, PublishError, check_file, publish_file
 from models.events import Kind
 from streams.kafka import Unreachable
 from streams.settings import load_settings
@@ -41,7 +31,7 @@ def publish(*, file: Path, dry_run: bool, as_json: bool) -> None:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     console = Console(stderr=True)
     try:
-        with _progress(console, "Checking" if dry_run else "Publishing") as on_bytes:
+        with bytes_progress(console, "Checking" if dry_run else "Publishing") as on_bytes:
 
             def on_bad(bad: Bad) -> None:
                 console.print(
@@ -85,26 +75,3 @@ def sentence(published: Published, *, dry_run: bool = False) -> str:
     bad = f", {published.bad:,} bad lines left out" if published.bad else ""
     listed = f": {', '.join(kinds)}" if kinds else ""
     return f"{published.records:,} records {done} in {published.seconds:.1f} s{bad}{listed}"
-
-
-@contextmanager
-def _progress(console: Console, doing: str) -> Iterator[OnBytes | None]:
-    """Show a bar on a terminal, nothing elsewhere."""
-    if not console.is_terminal:
-        yield None
-        return
-    columns = (
-        TextColumn(doing),
-        BarColumn(),
-        TaskProgressColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(doing, total=None)
-
-        def on_bytes(done: int, size: int | None) -> None:
-            progress.update(task, completed=done, total=size)
-
-        yield on_bytes

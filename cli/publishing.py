@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from cli.eventfile import CATALOGUE, Bad, Checked, Piece, Record, check, opened
+from cli.progress import OnBytes
 from models.events import Kind, partition
 from streams import topics
 from streams.kafka import admin, partition_counts, producer, reach
@@ -44,8 +45,6 @@ class Published:
         return self.counts.total()
 
 
-OnBytes = Callable[[int, int | None], None]
-"""Told the bytes read so far and the file's size, None where nobody knows it."""
 OnBad = Callable[[Bad], None]
 Acknowledgements = list["asyncio.Future[object]"]
 

@@ -178,7 +178,7 @@ def _past_regression(past: np.void) -> Content:
 
 
 def _level(value: Any) -> float:
-    return round(int(value) / MASTERY_UNIT, 2)
+    return round(int(value) / MASTERY_UNIT, 2) + 0.0  # no minus zero
 
 
 def _text(at: Any) -> str:

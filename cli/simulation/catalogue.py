@@ -31,6 +31,10 @@ STEPS: Final = (
     "solve",
 )
 FORMS: Final = (("video", 0.3), ("exercise", 0.5), ("quiz", 0.75))
+SECONDS: Final = ((110, 420), (25, 110), (20, 90))
+"""Shortest and longest time that a lesson of each form takes."""
+EXERCISE: Final = 1
+QUIZ: Final = 2
 PER_TOPIC: Final = len(STEPS)
 SKILLS: Final = len(TOPICS) * PER_TOPIC
 CONTENTS: Final = SKILLS * len(FORMS)
@@ -78,7 +82,7 @@ def _content(number: int) -> Content:
     kind, difficulty = FORMS[form]
     name = list(TOPICS)[topic]
     skills = [SKILL_IDS[skill]]
-    if form == len(FORMS) - 1 and step > 0:
+    if form == QUIZ and step > 0:
         skills.append(SKILL_IDS[skill - 1])
     # The step before, and for a topic's first step the last one of the topic before.
     prerequisites = [SKILL_IDS[skill - 1]] if skill > 0 else []

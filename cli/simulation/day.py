@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cli.simulation.catalogue import COURSE, FORMS
+from cli.simulation.catalogue import COURSE, EXERCISE, FORMS, QUIZ, SECONDS
 from cli.simulation.learners import Block, Way, chance
 from cli.simulation.plan import DAY
 from models.events import Kind, OutcomeKind
@@ -80,6 +80,7 @@ def simulate(
         *_session_events(who, start, end, rng),
         _sentiment(block, lessons, who=who, end=end, day=day, rng=rng),
         *_requests(lessons, rng),
+        _previews(block, lessons, rng),
         *_other_outcomes(block, lessons, studying=studying, midnight=midnight, day=day, rng=rng),
         _preferences(block, studying, midnight, day, rng),
     ]
@@ -130,10 +131,11 @@ def _lessons(
     slot = np.where(stuck | ~review, place, (rng.random(total) * (place + 1)).astype(np.int64))
     lessons_of = np.bincount(learner, minlength=len(block))
     ordinal = _ordinals(lessons_of[lessons_of > 0])
+    form = np.where(stuck, EXERCISE, (ordinal + day) % len(FORMS))
+    shortest, longest = np.array(SECONDS, np.float64)[form].T
     # Half of the stuck guess quickly, the others take long: two patterns of a plateau.
-    slow = np.where((block.first + learner) % 2 == 0, 0.25, 2.0)
-    seconds = (rng.uniform(90, 420, total) * np.where(stuck, slow, 1.0)).astype(np.int64)
-    form = np.where(stuck, 1, (ordinal + day) % len(FORMS))
+    patience = np.where((block.first + learner) % 2 == 0, 0.12, 2.5)
+    seconds = (rng.uniform(shortest, longest) * np.where(stuck, patience, 1.0)).astype(np.int64)
     passed = np.cumsum(seconds + rng.integers(8, 45, total))
     before = np.concatenate([[0], passed[np.cumsum(count) - 1]])[:-1] if len(who) else passed
     at = start[session] + (passed - before[session]) * 1000
@@ -155,22 +157,22 @@ def _practise(block: Block, lessons: Lessons, day: int, rng: np.random.Generator
     noise = rng.normal(0, 0.08, len(order))
     difficulty = np.array([one for _, one in FORMS])[lessons.content % len(FORMS)]
     fading = (block.way == Way.FADING) & (day > block.turn)
-    base = 0.27 + block.ability - 0.22 * fading
+    base = 0.36 + block.ability - 0.22 * fading
     for begin, end in pairwise(rounds):
         these = order[begin:end]
         who, slot, stuck = lessons.who[these], lessons.slot[these], lessons.stuck[these]
         recall = block.recall(who, slot, day)
-        score = base[who] + 0.7 * recall - 0.15 * (difficulty[these] - 0.5)
-        score = np.where(stuck, 0.35, score) + noise[these]
+        score = base[who] + 0.68 * recall - 0.1 * (difficulty[these] - 0.5)
+        score = np.where(stuck, 0.24, score) + noise[these]
         lessons.score[these] = np.clip(np.rint(score * 100), 0, 100)
-        block.mastery[who, slot] = np.where(stuck, recall, recall + 0.24 * (1 - recall))
+        block.mastery[who, slot] = np.where(stuck, recall, recall + 0.28 * (1 - recall))
         block.practices[who, slot] = np.minimum(block.practices[who, slot] + 1, 250)
         block.practised[who, slot] = day
 
 
 def _move_on(block: Block, active: Ints, day: int, rng: np.random.Generator) -> None:
     """Let those go to the next skill who have mastered theirs; a skill takes a few days."""
-    ready = block.mastery[active, block.place[active]] > 0.7
+    ready = block.mastery[active, block.place[active]] > 0.85
     ready &= ~is_stuck(block, day)[active] & (rng.random(len(active)) < 0.6)
     block.place[active[ready]] = (block.place[active[ready]] + 1) % COURSE
 
@@ -203,7 +205,7 @@ def _sentiment(
     last = np.searchsorted(lessons.session, np.arange(len(who)), side="right") - 1
     mood = (lessons.score[last] / 100 - 0.5) * 1.2 + rng.normal(0, 0.2, len(who))
     down = is_stuck(block, day) | ((block.way == Way.FADING) & (day > block.turn))
-    mood = mood - 0.45 * down[who]
+    mood = mood - 0.5 * down[who]
     events = _new(SENTIMENT, who, end, end + 900)
     events["score"] = np.clip(np.rint(mood * 100), -100, 100)
     return events[asked]
@@ -231,6 +233,17 @@ def _requests(lessons: Lessons, rng: np.random.Generator) -> list[Events]:
     choices = [OutcomeKind.HELP_OFFERED, OutcomeKind.HELP_ACCEPTED, OutcomeKind.HELP_DECLINED]
     answers["extra"] = np.array([OUTCOMES.index(one) for one in choices])[rng.integers(0, 3, len(asked))]
     return [requests, outcomes[told], answers[helped]]
+
+
+def _previews(block: Block, lessons: Lessons, rng: np.random.Generator) -> Events:
+    """Now and then a learner asks about a quiz further on, and the stuck about one that builds on their skill."""
+    asked = np.flatnonzero(rng.random(len(lessons.who)) < np.where(lessons.stuck, 0.1, 0.02))
+    who = lessons.who[asked]
+    ahead = np.where(lessons.stuck[asked], 1, rng.integers(2, 7, len(asked)))
+    at = lessons.at[asked] + 2500
+    events = _new(REQUEST, who, at, at + 100)
+    events["content"] = block.skill(who, (block.place[who] + ahead) % COURSE) * len(FORMS) + QUIZ
+    return events
 
 
 def _other_outcomes(

@@ -60,7 +60,7 @@ class Block:
 
     def recall(self, who: NDArray[np.int64], slot: NDArray[np.int64], day: int) -> NDArray[np.float32]:
         """Return what is left of a skill's mastery, in [0, 1]: it halves, the later the more practised."""
-        half = np.minimum(3.0 * 1.4 ** self.practices[who, slot], 60.0)
+        half = np.minimum(6.0 * 1.5 ** self.practices[who, slot], 120.0)
         days = np.maximum(day - self.practised[who, slot], 0)
         left: NDArray[np.float32] = (self.mastery[who, slot] * 0.5 ** (days / half)).astype(np.float32)
         return left
