@@ -8,7 +8,6 @@ from collections.abc import Callable
 from aiokafka.errors import KafkaError
 
 
-
 from streams import log
 from streams.kafka import Unreachable
 from streams.restore import OffsetError

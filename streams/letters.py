@@ -38,9 +38,7 @@ def dead_letter(record: ConsumerRecord, rejected: Rejected, failed_at: int) -> P
 def oversized(topic: str, partition: int, key: bytes, size: int, limit: int, failed_at: int) -> Pair:
     """Key and value of the dead letter that stands for an output too large to be sent."""
     reason = f"a record of {size} bytes for this topic is larger than the {limit} that Kafka is given"
-    return letter(
-        topic, partition, None, key=key, value=None, reason=reason, field=None, failed_at=failed_at
-    )
+    return letter(topic, partition, None, key=key, value=None, reason=reason, field=None, failed_at=failed_at)
 
 
 def letter(

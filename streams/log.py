@@ -9,6 +9,8 @@ from typing import Final
 
 FORMAT: Final = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s"
 LIBRARIES: Final = ("faust", "mode", "aiokafka", "asyncio", "kafka")
+# Kafka 4 says NotEnoughReplicas to a transaction begun right after another; the sender asks again.
+CHATTY: Final = ("aiokafka.producer.sender",)
 
 
 class OneLine(logging.Formatter):
@@ -36,3 +38,5 @@ def configure(level: str) -> None:
     logging.getLogger("lyo").setLevel(level.upper())
     for library in LIBRARIES:
         logging.getLogger(library).setLevel(logging.WARNING if level != "debug" else logging.DEBUG)
+    for library in CHATTY:
+        logging.getLogger(library).setLevel(logging.ERROR if level != "debug" else logging.DEBUG)

@@ -40,8 +40,6 @@ class Outbound:
         transactional_id = f"{self._settings.app_id}-{self._number}"
         self._producer = kafka.producer(self._settings, transactional_id)
         await self._producer.start()
-        await self._producer.begin_transaction()
-        await self._producer.abort_transaction()
 
     async def stop(self) -> None:
         """Close the connection within seconds; a transaction that is open is settled by the next owner."""

@@ -152,7 +152,9 @@ class Task:
                 failures = 0
                 await self._work()
             except FENCED as error:
-                raise ProducerFenced(f"partition number {self.number} was opened by another worker") from error
+                raise ProducerFenced(
+                    f"partition number {self.number} was opened by another worker"
+                ) from error
             except RETRIED as error:
                 failures += 1
                 log.warning(
@@ -285,7 +287,11 @@ class Task:
         seeking.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def _transact(
-        self, outputs: dict[str, list[Pair]], changes: Changes, offsets: Mapping[TopicPartition, int], now: int
+        self,
+        outputs: dict[str, list[Pair]],
+        changes: Changes,
+        offsets: Mapping[TopicPartition, int],
+        now: int,
     ) -> None:
         outbound, names = self._outbound, self.shared.names
         if outbound is None:

@@ -125,9 +125,7 @@ class PollThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             await fetcher._subscriptions.wait_for_assignment()
         before = self._positions(consumer, partitions)
         # With no time to wait this runs to its end without a break, so the positions before are exact.
-        drained = await fetcher.fetched_records(
-            partitions, timeout=0, max_records=consumer._max_poll_records
-        )
+        drained = await fetcher.fetched_records(partitions, timeout=0, max_records=consumer._max_poll_records)
         after = self._positions(consumer, before)
         return [
             Poll(tp, before[tp], position, drained.get(tp, []))

@@ -191,7 +191,9 @@ class Worker:
         for number, given in sorted(found.items()):
             missing = sorted(set(self.names.inputs) - given)
             if missing:
-                reason = f"partition {number} of {', '.join(missing)} went to another worker than its siblings"
+                reason = (
+                    f"partition {number} of {', '.join(missing)} went to another worker than its siblings"
+                )
                 self.end(reason)
                 raise WorkerError(reason)
         return set(found)

@@ -42,7 +42,9 @@ class CountingEngine:
         self.users: dict[int, tuple[int, int]] = {}
         self.due_at: dict[int, int] = {}
 
-    def load(self, learner_rows: Sequence[Pair], skill_rows: Sequence[Pair], struggle: Sequence[Pair]) -> None:
+    def load(
+        self, learner_rows: Sequence[Pair], skill_rows: Sequence[Pair], struggle: Sequence[Pair]
+    ) -> None:
         for key, value in learner_rows:
             if value is not None:
                 self.users[int(key)] = tuple(json.loads(value))
@@ -71,7 +73,9 @@ class CountingEngine:
 
     def sweep(self, limit: int, most: int = 5000) -> CountingChanges:
         users = [user for user, at in self.due_at.items() if at <= limit][:most]
-        changes = CountingChanges(learner_rows=[(b"%d" % user, b"[%d,%d]" % self.users[user]) for user in users])
+        changes = CountingChanges(
+            learner_rows=[(b"%d" % user, b"[%d,%d]" % self.users[user]) for user in users]
+        )
         body = b'{"swept":%d}' % limit
         changes.predictions = {"dropout-risk": [(b"%d" % user, body) for user in users]}
         changes.counts["swept"] = len(users)
@@ -99,7 +103,9 @@ def create() -> Worker:
     import agents
     from streams.settings import load_settings
 
-    return Worker(load_settings(), catalogue=EmptyCatalogue(), engine=CountingEngine, register=agents.register)
+    return Worker(
+        load_settings(), catalogue=EmptyCatalogue(), engine=CountingEngine, register=agents.register
+    )
 
 
 if __name__ == "__main__":
