@@ -209,10 +209,10 @@ class Engine:
         if batch.kind in RING_KINDS:
             fresh = dedup.recognise(rows, who, batch.id, batch.kind, take)
             counts["duplicates"] += int((take & ~fresh).sum())
-            too_old = batch.at // DAY <= rows["newest"][who] // DAY - DAYS
-            counts["late"] += int((fresh & too_old).sum())
+            newest = rows["newest"][who]
             _FOLDS[batch.kind](rows, who, batch, fresh)
             counts["applied"] += int(fresh.sum())
+            counts["late"] += _late(batch.at, newest, rows["newest"][who], who, fresh)
             return fresh
         part = batch if take.all() else _chosen(batch, take)
         _SETS[batch.kind](rows, who[take], part)
@@ -385,6 +385,17 @@ _SETS = {
 
 def _keys(owner: Ints, names: Ints) -> NDArray[np.uint64]:
     return owner.astype(np.uint64) << _SLOT_BITS | names.astype(np.uint64)
+
+
+def _late(at: Ints, before: Ints, after: Ints, who: Ints, fresh: NDArray[np.bool_]) -> int:
+    """How many events ``(m,)`` came when their learner's newest was 90 days ahead: no day holds them."""
+    if not (fresh & (at // DAY <= after // DAY - DAYS)).any():
+        return 0
+    order = np.argsort(who, kind="stable")
+    base = who[order] << 32
+    reached = np.maximum(np.where(fresh, at, 0), before)[order] // DAY
+    reached = np.maximum.accumulate(base + reached) - base
+    return int((fresh[order] & (at[order] // DAY <= reached - DAYS)).sum())
 
 
 def _chosen(batch: Columns, take: NDArray[np.bool_]) -> Columns:

@@ -148,7 +148,10 @@ class Predicting:
         requests: list[Request] = []
         for place, (slot, moment) in enumerate(zip(slots.tolist(), as_of.tolist(), strict=True)):
             found = engine.requests.open(slot, moment)
-            found += [request for request in fresh.get(slot, ()) if request not in found]
+            if slot in fresh:
+                # Overtaken ones come first: the last record of a key is its newest request's.
+                followed = set(map(id, found))
+                found = [request for request in fresh[slot] if id(request) not in followed] + found
             whose += [place] * len(found)
             requests += found
         if requests:

@@ -26,7 +26,7 @@ __all__ = ["Request", "Requests", "struggle_contents"]
 
 OPEN_CONTENTS = 4
 OPEN_FOR = 7 * DAY
-KEPT_FOR = 90 * DAY
+REMEMBERED = 64
 UNKNOWN_TYPE = "unknown"
 _encode = msgspec.json.Encoder().encode
 
@@ -57,7 +57,8 @@ class Request:
     metadata: ContentMetadata
     answered: Content | None = None
     sent: int = 0  # hash of the content sent last
-    revision: int = -1  # of the catalogue that the next three come from
+    revision: int = -1  # of the catalogue that the next ones come from
+    organization: int = 0  # that they were looked up for
     prerequisites: tuple[str, ...] = ()
     similar: tuple[str, ...] = ()
     difficulty: float = float("nan")
@@ -65,9 +66,9 @@ class Request:
 
     def resolve(self, catalogue: Catalogue, organization: int) -> None:
         """Look up what the question names, filling what it leaves out from the catalogue."""
-        if self.revision == catalogue.revision:
+        if (self.revision, self.organization) == (catalogue.revision, organization):
             return
-        self.revision = catalogue.revision
+        self.revision, self.organization = catalogue.revision, organization
         asked, known = self.metadata, catalogue.content(self.content_id, organization)
         prerequisites, similar, difficulty = asked.prerequisites, asked.similar_topics, asked.difficulty_rating
         if known is not None:
@@ -81,14 +82,27 @@ class Request:
 
 
 class Requests:
-    """The requests of the learners of one partition, by learner slot."""
+    """The requests of the learners of one partition, by learner slot.
+
+    Of contents asked about before the last four, only when is remembered, so that a request that is sent
+    again is recognised: the last 64 of a learner.
+    """
 
     def __init__(self) -> None:
         self._of: dict[int, dict[str, Request]] = {}
+        self._past: dict[int, dict[str, tuple[int, int]]] = {}
 
     def add(self, slot: int, event: StruggleRequest, at: int, number: int) -> Request | None:
         """Take a request; None for one that is known or older than the newest about its content."""
-        return self._keep(slot, Request(event.request_id, event.content_id, at, number, event.content_metadata))
+        known, past = self._of.setdefault(slot, {}), self._past.get(slot, {})
+        before = known.get(event.content_id)
+        last = past.get(event.content_id) if before is None else (before.at, before.id)
+        if last is not None and last >= (at, number):
+            return None
+        past.pop(event.content_id, None)
+        request = Request(event.request_id, event.content_id, at, number, event.content_metadata)
+        known[event.content_id] = request
+        return request
 
     def load(self, slot: int, value: bytes) -> None:
         """Take a request from the record that answered it."""
@@ -100,24 +114,24 @@ class Requests:
         request.answered = stored.answered
         self._of.setdefault(slot, {})[stored.content_id] = request
 
-    def _keep(self, slot: int, request: Request) -> Request | None:
-        known = self._of.setdefault(slot, {})
-        before = known.get(request.content_id)
-        if before is not None and (before.at, before.id) >= (request.at, request.id):
-            return None
-        known[request.content_id] = request
-        return request
-
     def open(self, slot: int, as_of: int) -> list[Request]:
-        """A learner's requests that follow the learner, newest first; those over 90 days old are forgotten."""
+        """A learner's requests that follow the learner, newest first."""
         known = self._of.get(slot)
         if not known:
             return []
-        if len(known) > OPEN_CONTENTS:
-            for old in [name for name, request in known.items() if request.at < as_of - KEPT_FOR]:
-                del known[old]
-        newest = sorted(known.values(), key=lambda request: (request.at, request.id), reverse=True)[:OPEN_CONTENTS]
-        return [request for request in newest if request.at >= as_of - OPEN_FOR]
+        newest = sorted(known.values(), key=lambda request: (request.at, request.id), reverse=True)
+        if len(newest) > OPEN_CONTENTS:
+            self._close(slot, known, newest[OPEN_CONTENTS:])
+        return [request for request in newest[:OPEN_CONTENTS] if request.at >= as_of - OPEN_FOR]
+
+    def _close(self, slot: int, known: dict[str, Request], requests: list[Request]) -> None:
+        """Forget all of these but when they were asked: four newer ones have come for good."""
+        past = self._past.setdefault(slot, {})
+        for request in reversed(requests):
+            del known[request.content_id]
+            past[request.content_id] = request.at, request.id
+        for oldest in list(past)[: max(len(past) - REMEMBERED, 0)]:
+            del past[oldest]
 
 
 def struggle_contents(

@@ -1,0 +1,341 @@
+"""Builders for tests of the models: events as plain dicts, engines, rows, and lives of generated learners."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import layout
+from models.catalogue import Catalogue
+from models.engine import Changes, Engine
+from models.events import Columns, Kind, decode
+from models.zones import DAY, HOUR
+
+MINUTE = 60_000
+START = 1_772_409_600_000  # 2026-03-02, a Monday, 00:00 UTC
+
+Current = dict[tuple[str, bytes], dict[str, Any]]
+Rows = dict[bytes, bytes]
+
+
+class Sent(NamedTuple):
+    """One input event: its kind and its JSON object."""
+
+    kind: Kind
+    body: dict[str, Any]
+
+
+def iso(at: int) -> str:
+    """RFC 3339 text of an instant in ms."""
+    whole = datetime.fromtimestamp(at // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{whole}.{at % 1000:03d}Z"
+
+
+def ms(text: str) -> int:
+    """Instant in ms of an RFC 3339 text."""
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+# -- events ------------------------------------------------------------------------------------------------
+
+_numbers = iter(range(1, 1 << 62))
+
+
+def _name(name: str | None) -> str:
+    return f"event-{next(_numbers)}" if name is None else name
+
+
+def completion(
+    user: int, at: int, *skills: str, score: float | None = 0.8, name: str | None = None, **more: Any
+) -> Sent:
+    """A lesson completion."""
+    body = {"event_id": _name(name), "user_id": user, "occurred_at": iso(at), "content_id": "lesson"}
+    return Sent(Kind.LESSON_COMPLETION, {**body, "skills": list(skills), "score": score, **more})
+
+
+def session(user: int, at: int, minutes: int | None = 30, *, name: str | None = None, **more: Any) -> Sent:
+    """A session that starts at an instant; without minutes, an open one."""
+    ended = None if minutes is None else iso(at + minutes * MINUTE)
+    body = {"event_id": _name(name), "user_id": user, "started_at": iso(at), "ended_at": ended}
+    return Sent(Kind.SESSION, {**body, **more})
+
+
+def sentiment(user: int, at: int, value: float, *, name: str | None = None, **more: Any) -> Sent:
+    """How a learner feels."""
+    body = {"event_id": _name(name), "user_id": user, "occurred_at": iso(at), "sentiment": value}
+    return Sent(Kind.SENTIMENT, {**body, **more})
+
+
+def outcome(user: int, at: int, what: str, *, name: str | None = None, **more: Any) -> Sent:
+    """What came of a prediction."""
+    body = {"event_id": _name(name), "user_id": user, "occurred_at": iso(at), "kind": what}
+    return Sent(Kind.OUTCOME, {**body, **more})
+
+
+def preferences(user: int, at: int, *, name: str | None = None, **more: Any) -> Sent:
+    """A learner's preferences; only what is named is set."""
+    return Sent(Kind.PREFERENCES, {"event_id": _name(name), "user_id": user, "updated_at": iso(at), **more})
+
+
+def request(
+    user: int, at: int, *, name: str | None = None, organization_id: int | None = None, **metadata: Any
+) -> Sent:
+    """A question whether a learner will struggle with a content."""
+    body = {"request_id": _name(name), "user_id": user, "organization_id": organization_id}
+    return Sent(Kind.STRUGGLE_REQUEST, {**body, "requested_at": iso(at), "content_metadata": metadata})
+
+
+# -- engines -----------------------------------------------------------------------------------------------
+
+
+def columns(events: Iterable[Sent]) -> list[Columns]:
+    """Events as columns, one for each run of one kind, so that the order of arrival is kept."""
+    runs = []
+    for kind, run in groupby(events, key=lambda event: event.kind):
+        values = [json.dumps(event.body).encode() for event in run]
+        decoded, rejected = decode(kind, None, values, [-1] * len(values))
+        assert not rejected, rejected
+        runs.append(decoded)
+    return runs
+
+
+def by_kind(events: Iterable[Sent]) -> list[Columns]:
+    """Events as columns, one for each kind, as a poll of all topics gives them."""
+    return columns(sorted(events, key=lambda event: event.kind))
+
+
+def catalogue(*contents: dict[str, Any], organizations: Iterable[dict[str, Any]] = ()) -> Catalogue:
+    """A catalogue of contents and organizations given as plain objects."""
+    made = Catalogue()
+    for content in contents:
+        assert made.put(Kind.CONTENT, content["content_id"].encode(), json.dumps(content).encode()) is None
+    for one in organizations:
+        key = b"%d" % one["organization_id"]
+        assert made.put(Kind.ORGANIZATION, key, json.dumps(one).encode()) is None
+    return made
+
+
+class Stream:
+    """An engine and what it has sent: newest row and prediction of each key, as the topics would keep them."""
+
+    def __init__(self, known: Catalogue | None = None) -> None:
+        self.engine = Engine(Catalogue() if known is None else known)
+        self.learner_rows: Rows = {}
+        self.skill_rows: Rows = {}
+        self.sent: Current = {}
+        self.raw: dict[str, dict[bytes, bytes]] = {}
+        self.changes: list[Changes] = []
+
+    def feed(self, events: Iterable[Sent]) -> Changes:
+        """Apply events as one batch, in their order of arrival, and commit."""
+        return self.take(columns(events))
+
+    def take(self, batches: list[Columns]) -> Changes:
+        """Apply columns as one batch and commit."""
+        return self._take(self.engine.apply(batches))
+
+    def sweep(self, limit: int, most: int | None = None) -> None:
+        """Sweep up to an instant until nothing is due."""
+        while self.engine.due(limit):
+            made = self.engine.sweep(limit) if most is None else self.engine.sweep(limit, most)
+            self._take(made)
+
+    def _take(self, changes: Changes) -> Changes:
+        self.engine.commit(changes)
+        self.changes.append(changes)
+        self.learner_rows.update(changes.learner_rows)
+        self.skill_rows.update(changes.skill_rows)
+        for kind, pairs in changes.predictions.items():
+            for key, value in pairs:
+                if value is None:
+                    self.raw.setdefault(kind, {}).pop(key, None)
+                    self.sent.pop((kind, key), None)
+                else:
+                    self.raw.setdefault(kind, {})[key] = value
+                    self.sent[kind, key] = json.loads(value)
+        return changes
+
+    def counted(self, name: str) -> int:
+        """Sum of one counter over all changes."""
+        return sum(changes.counts[name] for changes in self.changes)
+
+    def current(self) -> Current:
+        """Every current prediction by kind and key."""
+        return {(kind, key): json.loads(value) for kind, key, value in self.engine.current()}
+
+    def one(self, kind: str, key: str) -> dict[str, Any]:
+        """One current prediction."""
+        return self.current()[kind, key.encode()]
+
+    def restored(self, pieces: int = 1) -> Stream:
+        """A stream whose engine was built from what this one sent, in a number of pieces."""
+        again = Stream(self.engine.catalogue)
+        logs = [list(self.learner_rows.items()), list(self.skill_rows.items())]
+        logs.append(list(self.raw.get("struggle", {}).items()))
+        for piece in range(pieces):
+            again.engine.load(*(_part(log, piece, pieces) for log in logs))
+        again.engine.loaded()
+        again.learner_rows, again.skill_rows = dict(self.learner_rows), dict(self.skill_rows)
+        again.sent, again.raw = dict(self.sent), {kind: dict(raw) for kind, raw in self.raw.items()}
+        return again
+
+
+def _part(log: list[tuple[bytes, bytes]], piece: int, pieces: int) -> list[tuple[bytes, bytes | None]]:
+    size = -(-len(log) // pieces)
+    return [*log[piece * size : (piece + 1) * size]]
+
+
+def run(events: Iterable[Sent], known: Catalogue | None = None) -> Stream:
+    """A stream that was fed all events as one batch."""
+    stream = Stream(known)
+    stream.feed(list(events))
+    return stream
+
+
+def stored(engine: Engine) -> tuple[Rows, Rows]:
+    """All LEARNER and SKILL rows of an engine as they would be stored, by key."""
+    skills = engine._encode_skills(np.arange(len(engine.skills)))
+    return dict(layout.encode_learners(engine.learners.rows)), dict(skills)
+
+
+def without(current: Current, fields: Iterable[str]) -> Current:
+    """Predictions without some fields."""
+    left_out = set(fields)
+    return {
+        key: {name: value for name, value in record.items() if name not in left_out}
+        for key, record in current.items()
+    }
+
+
+# -- generated lives ---------------------------------------------------------------------------------------
+
+SKILLS = ("algebra", "fractions", "roots|and powers", "größen")
+CONTENTS = (
+    {"content_id": "lesson-a", "skills": ["algebra"], "topic": "Algebra", "prerequisites": ["fractions"]},
+    {"content_id": "lesson-f", "skills": ["fractions"], "topic": "Numbers", "difficulty": 0.4},
+    {"content_id": "lesson-r", "skills": ["roots|and powers", "algebra"], "similar_topics": ["Numbers"]},
+    {"content_id": "lesson-x", "skills": ["größen"], "organization_id": 8, "prerequisites": ["algebra"]},
+)
+ORGANIZATIONS = ({"organization_id": 7, "timezone": "America/New_York"}, {"organization_id": 8})
+ZONE_NAMES = ("Europe/Berlin", "Asia/Kolkata", "Pacific/Auckland", None)
+_PAUSES = (0, 1, 999, 40_000, 20 * MINUTE, 5 * HOUR, DAY, 2 * DAY, 9 * DAY)
+_OUTCOMES = ("returned", "reviewed", "struggled", "nudge_sent")
+
+
+def sample_catalogue() -> Catalogue:
+    """The catalogue that generated lives refer to."""
+    return catalogue(*CONTENTS, organizations=ORGANIZATIONS)
+
+
+def lives(
+    seed: int, events: int, *, users: int = 3, days: int | None = None, pauses: tuple[int, ...] = _PAUSES
+) -> list[Sent]:
+    """Events of all kinds of some learners, in the order of their times; within ``days`` if given.
+
+    Learner 1 is of organization 7, learner 2 of 8, the others of none. Times repeat, skills come in runs
+    long enough for plateaus and regressions.
+    """
+    rng = random.Random(seed)
+    made: list[Sent] = []
+    at = START + rng.randrange(DAY)
+    skill, level, user = rng.choice(SKILLS), rng.random(), rng.randint(1, users)
+    for number in range(events):
+        if rng.random() < 0.12:
+            skill, level, user = rng.choice(SKILLS), rng.random(), rng.randint(1, users)
+        made.append(_event(rng, f"{seed}-{number}", user, at, skill, level))
+        at += rng.choice(pauses)
+        if days is not None and at >= START + days * DAY:
+            at = START + rng.randrange(days * DAY)
+    return sorted(made, key=_time) if days is not None else made
+
+
+def _time(event: Sent) -> str:
+    body = event.body
+    return str(
+        body.get("occurred_at")
+        or body.get("started_at")
+        or body.get("updated_at")
+        or body.get("requested_at")
+    )
+
+
+def _event(rng: random.Random, name: str, user: int, at: int, skill: str, level: float) -> Sent:
+    org = {1: 7, 2: 8}.get(user) if rng.random() < 0.7 else None
+    dice = rng.random()
+    if dice < 0.55:
+        skills = (skill, rng.choice(SKILLS)) if rng.random() < 0.2 else (skill,)
+        score = None if rng.random() < 0.15 else min(max(level + rng.uniform(-0.15, 0.15), 0.0), 1.0)
+        more: dict[str, Any] = {"content_id": rng.choice(("lesson-a", "lesson-f", "other"))}
+        if rng.random() < 0.5:
+            more["duration_seconds"] = rng.choice((3, 14, 15, 100, 121, 4000, 70_000))
+        if rng.random() < 0.3:
+            more["topic"] = rng.choice(("Algebra", "Numbers", "Thème"))
+        return completion(user, at, *skills, score=score, name=name, organization_id=org, **more)
+    if dice < 0.72:
+        minutes = rng.choice((None, 0, 1, 30, 45, 200, 1440))
+        return session(user, at, minutes, name=name, organization_id=org)
+    if dice < 0.80:
+        return sentiment(user, at, rng.uniform(-1, 1), name=name, organization_id=org)
+    if dice < 0.85:
+        return outcome(user, at, rng.choice(_OUTCOMES), name=name, organization_id=org)
+    if dice < 0.90:
+        chosen = rng.choice(
+            (
+                {"timezone": rng.choice(ZONE_NAMES)},
+                {"quiet_hours": {"from": "22:00", "to": "07:30"}},
+                {"quiet_hours": None, "max_nudges_per_day": rng.choice((0, 3, None))},
+                {},
+            )
+        )
+        return preferences(user, at, name=name, organization_id=org, **chosen)
+    metadata = {
+        "content_id": rng.choice(("lesson-a", "lesson-r", "lesson-x", "elsewhere", "new", "hard")),
+        "difficulty_rating": rng.choice((None, 0.2, 0.9)),
+        "prerequisites": rng.choice((None, [], ["algebra"], ["algebra", "fractions", "unheard"])),
+        "similar_topics": rng.choice((None, ["Numbers"], ["lesson-r", "algebra"])),
+    }
+    return request(user, at, name=name, organization_id=org, **metadata)
+
+
+def batches(rng: random.Random, events: list[Sent], most: int = 20) -> Iterator[list[Sent]]:
+    """Events cut into batches of random sizes, up to ``most``."""
+    start = 0
+    while start < len(events):
+        size = rng.randint(1, most)
+        yield events[start : start + size]
+        start += size
+
+
+def disturbed(rng: random.Random, events: list[Sent], *, far: int = 0, again: float = 0.0) -> list[Sent]:
+    """Events in another order of arrival, each at most ``far`` places late, some sent again soon after."""
+    order = sorted(range(len(events)), key=lambda place: place + rng.uniform(0, far + 0.5))
+    arrived: list[Sent] = []
+    waiting: list[tuple[int, Sent]] = []
+    for place in order:
+        arrived.append(events[place])
+        if rng.random() < again:
+            waiting.append((len(arrived) + rng.randint(0, 30), events[place]))
+        arrived += [event for when, event in waiting if when <= len(arrived)]
+        waiting = [(when, event) for when, event in waiting if when > len(arrived)]
+    return arrived + [event for _, event in waiting]
+
+
+def learner_row(stream: Stream, user: int) -> NDArray[np.void]:
+    """The LEARNER row of a user ``(1,)``, a copy."""
+    rows = stream.engine.learners.rows
+    return rows[rows["user"] == user].copy()
+
+
+def skill_row(stream: Stream, user: int, skill: str) -> NDArray[np.void]:
+    """The SKILL row of a user's skill ``(1,)``, a copy."""
+    engine = stream.engine
+    owner = engine.learners.index.find(np.array([user], np.uint64)).astype(np.int64)
+    slot = engine.find_skills(owner, engine.numbers((skill,)))
+    return engine.skills.rows[slot].copy()
