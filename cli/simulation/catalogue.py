@@ -30,7 +30,7 @@ STEPS: Final = (
     "explain",
     "solve",
 )
-FORMS: Final = (("video", 0.3), ("exercise", 0.5), ("quiz", 0.75))
+FORMS: Final = (("video", 0.3), ("exercise", 0.5), ("quiz", 0.8))
 SECONDS: Final = ((110, 420), (25, 110), (20, 90))
 """Shortest and longest time that a lesson of each form takes."""
 EXERCISE: Final = 1

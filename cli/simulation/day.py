@@ -121,7 +121,7 @@ def _lessons(
     block: Block, who: Ints, start: Ints, day: int, rng: np.random.Generator
 ) -> tuple[Lessons, Ints]:
     """Draw the lessons of the sessions, still without scores, and the sessions' ends."""
-    count = np.minimum(1 + rng.poisson(2.4, len(who)), 9) + 3 * (block.way[who] == Way.CRAMMING)
+    count = np.minimum(1 + rng.poisson(2.4, len(who)), 9) + 5 * (block.way[who] == Way.CRAMMING)
     session = np.repeat(np.arange(len(who)), count)
     learner = who[session]
     total = len(session)
@@ -236,13 +236,15 @@ def _requests(lessons: Lessons, rng: np.random.Generator) -> list[Events]:
 
 
 def _previews(block: Block, lessons: Lessons, rng: np.random.Generator) -> Events:
-    """Now and then a learner asks about a quiz further on, and the stuck about one that builds on their skill."""
+    """Now and then a learner asks about a quiz further on, the stuck about what builds on their skill."""
     asked = np.flatnonzero(rng.random(len(lessons.who)) < np.where(lessons.stuck, 0.1, 0.02))
     who = lessons.who[asked]
     ahead = np.where(lessons.stuck[asked], 1, rng.integers(2, 7, len(asked)))
     at = lessons.at[asked] + 2500
     events = _new(REQUEST, who, at, at + 100)
-    events["content"] = block.skill(who, (block.place[who] + ahead) % COURSE) * len(FORMS) + QUIZ
+    events["content"] = (
+        block.skill(who, (block.place[who].astype(np.int64) + ahead) % COURSE) * len(FORMS) + QUIZ
+    )
     return events
 
 

@@ -93,7 +93,8 @@ def draw(plan: Plan, first: int, count: int, rng: np.random.Generator) -> Block:
         keen=rng.uniform(0.55, 0.95, count).astype(np.float32),
         weekend=np.where(rng.random(count) < 0.2, 1.3, 0.55).astype(np.float32),
         hour=hour.astype(np.float32),
-        ability=rng.normal(0, 0.06, count).astype(np.float32),
+        # One in ten finds it all hard: those are whom help is offered to.
+        ability=(rng.normal(0, 0.06, count) - 0.26 * (rng.random(count) < 0.1)).astype(np.float32),
         course=rng.integers(0, len(TOPICS), count).astype(np.uint8),
         place=np.zeros(count, np.uint8),
         mastery=np.zeros(shape, np.float32),
