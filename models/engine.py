@@ -120,7 +120,8 @@ class Engine:
             self.swept = layout.decode_swept(swept)
         if learners:
             rows = layout.decode_learners(list(learners.values()))
-            self.learners.rows[self._learner_slots(rows["user"])] = rows
+            slots = self._learner_slots(rows["user"])
+            self.learners.rows[slots] = rows
         skills = {key: value for key, value in skill_rows if value is not None}
         if skills:
             self._load_skills(skills)
