@@ -102,10 +102,10 @@ PLANS: Final[dict[str, Plan]] = {
                 "is_active",
                 "resolved",
                 "resolved_at",
+                "ended_at",
                 "ended_because",
                 "intervention_suggested",
                 "detected_at",
-                "updated_at",
             }
         ),
     ),
