@@ -48,7 +48,7 @@ async def counts(connection: AsyncConnection) -> dict[str, int]:
     found = await connection.execute(
         union_all(*(select(literal(table.name), func.count()).select_from(table) for table in COUNTED))
     )
-    by_name = {str(name): int(number) for name, number in found.tuples()}
+    by_name = {row[0]: row[1] for row in found}
     return {table.name: by_name[table.name] for table in COUNTED}
 
 

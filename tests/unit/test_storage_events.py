@@ -1,0 +1,112 @@
+"""Outcomes become facts and preferences become fields, in any order."""
+
+from __future__ import annotations
+
+import json
+from datetime import time
+from typing import Any, NamedTuple
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.events import OutcomeKind, Preferences
+from storage.outcomes import facts, subject
+from storage.preferences import merge, values
+from storage.times import instant
+
+
+class Rec(NamedTuple):
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: int = -1
+
+
+def outcome(offset: int, **fields: Any) -> Rec:
+    event = {"event_id": f"e{offset}", "user_id": 1, "occurred_at": "2026-03-01T12:00:00.123Z", **fields}
+    return Rec("outcomes", 3, offset, b"1", json.dumps(event).encode())
+
+
+def test_a_fact_is_about_a_content_a_skill_or_the_learner() -> None:
+    about = {kind: subject(kind, "content", "skill") for kind in OutcomeKind}
+    assert about == {
+        OutcomeKind.STRUGGLED: "content",
+        OutcomeKind.NOT_STRUGGLED: "content",
+        OutcomeKind.HELP_OFFERED: "content",
+        OutcomeKind.HELP_ACCEPTED: "content",
+        OutcomeKind.HELP_DECLINED: "content",
+        OutcomeKind.STRATEGY_EXECUTED: "",
+        OutcomeKind.RETURNED: "",
+        OutcomeKind.INTERVENTION_TAKEN: "skill",
+        OutcomeKind.REMINDER_SENT: "skill",
+        OutcomeKind.REVIEWED: "skill",
+        OutcomeKind.RESPONDED: None,
+        OutcomeKind.NUDGE_SENT: None,
+    }
+    assert subject(OutcomeKind.STRUGGLED, None, "skill") is None
+    assert subject(OutcomeKind.REVIEWED, "content", None) is None
+
+
+def test_facts_remember_time_tenant_and_place() -> None:
+    found = facts([outcome(5, kind="returned", organization_id=9), outcome(6, kind="returned")])
+    assert [(fact[0], fact[1], fact[2], fact[3], fact[6], fact[7]) for fact in found] == [
+        (1, "returned", "", 9, 3, 5),
+        (1, "returned", "", 0, 3, 6),
+    ]
+    assert found[0][4].isoformat() == "2026-03-01T12:00:00.123000+00:00"
+
+
+def test_what_the_contract_refuses_and_what_sets_no_column_gives_no_fact() -> None:
+    assert facts([outcome(1, kind="reviewed"), outcome(2, kind="nudge_sent"), outcome(3, kind="odd")]) == []
+    assert facts([Rec("outcomes", 0, 1, b"1", None), Rec("outcomes", 0, 2, None, b"{}")]) == []
+
+
+FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "timezone": st.sampled_from(["UTC", "Asia/Tokyo", None]),
+        "language": st.sampled_from(["de", "en", None]),
+        "quiet_hours": st.sampled_from([{"from": "22:00", "to": "07:30"}, None]),
+        "max_nudges_per_day": st.sampled_from([0, 3, None]),
+    },
+)
+
+
+def preference(fields: dict[str, Any]) -> Preferences:
+    import msgspec
+
+    event = {"event_id": "e", "user_id": 1, "updated_at": "2026-03-01T12:00:00Z", **fields}
+    return msgspec.json.decode(json.dumps(event).encode(), type=Preferences)
+
+
+@given(
+    st.lists(st.tuples(FIELDS, st.integers(0, 3)), min_size=1, max_size=6).flatmap(
+        lambda said: st.tuples(st.just(said), st.permutations(range(len(said))))
+    )
+)
+def test_preferences_are_the_same_in_any_order(
+    case: tuple[list[tuple[dict[str, Any], int]], list[int]],
+) -> None:
+    said, order = case
+    rows: list[dict[str, Any]] = [{}, {}]
+    for row, places in zip(rows, (range(len(said)), order), strict=True):
+        for place in places:
+            fields, at = said[place]
+            merge(row, preference(fields), at, event_id=place)
+    assert rows[0] == rows[1]
+
+
+def test_a_field_that_is_absent_leaves_and_null_clears() -> None:
+    row: dict[str, Any] = {}
+    merge(row, preference({"timezone": "UTC", "quiet_hours": {"from": "22:00", "to": "07:30"}}), 1, 1)
+    merge(row, preference({"quiet_hours": None}), 2, 2)
+    assert (row["timezone"], row["quiet_from"], row["quiet_to"]) == ("UTC", None, None)
+    assert values(preference({"quiet_hours": {"from": "22:00", "to": "07:30"}})) == {
+        "quiet_hours": (time(22), time(7, 30))
+    }
+
+
+def test_milliseconds_are_exact() -> None:
+    assert instant(253_402_300_799_999).isoformat() == "9999-12-31T23:59:59.999000+00:00"
