@@ -87,7 +87,7 @@ def simulate(
 def write(plan: Plan, output: Path) -> int:
     """Write the plan's file (`-` is standard output, `.gz` is compressed) and return its number of lines."""
     lines = 0
-    with _opened(output) as file, _progress(plan) as progress:
+    with _opened(output) as file, _progress(plan, output) as progress:
         task = progress.add_task("days", total=plan.days)
         for piece in generate(plan, lambda day: progress.update(task, completed=day)):
             file.write(piece)
@@ -109,9 +109,11 @@ def _opened(output: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
             yield raw
 
 
-def _progress(plan: Plan) -> Progress:
+def _progress(plan: Plan, output: Path) -> Progress:
+    """Return a bar of the days; not shown where it would stand among the lines, or for a moment only."""
     console = Console(stderr=True)
-    shown = console.is_terminal and not sys.stdout.isatty() and plan.learners * plan.days > 50_000
+    among = str(output) == "-" and sys.stdout.isatty()
+    shown = console.is_terminal and not among and plan.learners * plan.days > 50_000
     return Progress(
         TextColumn("Simulating"),
         BarColumn(),
