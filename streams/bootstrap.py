@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from aiokafka.errors import KafkaError
 
-
+from models.catalogue import Catalogue
+from models.engine import Engine
 from streams import log
 from streams.kafka import Unreachable
 from streams.restore import OffsetError
@@ -20,9 +21,6 @@ REFUSED = (WorkerError, TopicError, OffsetError, Unreachable, KafkaError, OSErro
 
 def create_worker(settings: Settings, register: Register) -> Worker:
     """A worker with the product's models; connects nothing."""
-    from models.catalogue import Catalogue
-    from models.engine import Engine
-
     catalogue = Catalogue()
     return Worker(settings, catalogue=catalogue, engine=lambda: Engine(catalogue), register=register)
 

@@ -61,7 +61,7 @@ async def admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 def consumer(settings: Settings, *topics: str, **more: Any) -> AIOKafkaConsumer:
-    """A read-committed consumer, not started; groupless and from the beginning unless ``more`` says otherwise."""
+    """A read-committed consumer, not started; groupless and from the beginning, unless ``more`` differs."""
     arguments = connection(settings) | {
         "isolation_level": "read_committed",
         "enable_auto_commit": False,
@@ -115,8 +115,8 @@ async def read_to_end(
     """Read the partitions from their beginning to where they end now, one list per poll and partition.
 
     It ends by the reader's position, not by the last record: the last offset may be a transaction's marker,
-    which is never delivered. ``reader`` is started and groupless; it stays assigned to the partitions, so that
-    the caller can go on from there.
+    which is never delivered. ``reader`` is started and groupless; it stays assigned to the partitions, so
+    that the caller can go on from there.
     """
     wanted = list(partitions)
     reader.assign(wanted)
@@ -141,22 +141,30 @@ async def behind(reader: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> l
     return [tp for tp, end in ends.items() if await reader.position(tp) < end]
 
 
+async def persist(attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
+    """Run ``attempt`` until Kafka answers it; the last error is raised when so many seconds are over."""
+    until = time.monotonic() + seconds
+    pause = 0.1
+    while True:
+        try:
+            return await attempt()
+        except (KafkaError, OSError, TimeoutError):
+            if time.monotonic() + pause > until:
+                raise
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 2.0)
+
+
 async def reach(settings: Settings, attempt: Callable[[], Awaitable[T]]) -> T:
     """Run ``attempt`` until Kafka answers it, or the settings' time is over.
 
     Raises:
         Unreachable: with the addresses tried and the last error.
     """
-    until = time.monotonic() + settings.connect_seconds
-    pause = 0.1
-    while True:
-        try:
-            return await attempt()
-        except (KafkaError, OSError, TimeoutError) as error:
-            if time.monotonic() + pause > until:
-                raise Unreachable(
-                    f"Kafka at {settings.bootstrap_servers} did not answer within "
-                    f"{settings.connect_seconds:g} s: {type(error).__name__}: {error}"
-                ) from None
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, 2.0)
+    try:
+        return await persist(attempt, settings.connect_seconds)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise Unreachable(
+            f"Kafka at {settings.bootstrap_servers} did not answer within "
+            f"{settings.connect_seconds:g} s: {type(error).__name__}: {error}"
+        ) from None

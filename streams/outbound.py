@@ -58,7 +58,7 @@ class Outbound:
         offsets: Mapping[TopicPartition, int],
         now: int,
     ) -> None:
-        """Send everything in one transaction and commit it; ``now`` (ms) stamps the letters of outputs too large.
+        """Send everything in one transaction and commit it; ``now`` (ms) stamps letters about large outputs.
 
         Raises:
             ProducerFenced: another owner has opened this number.
@@ -72,9 +72,9 @@ class Outbound:
         for topic, pairs in self._sendable(outputs, now).items():
             await self._send(producer, topic, pairs)
         await self._reach("outputs_sent")
-        for topic, pairs in rows.items():
-            self._check(topic, pairs)
-            await self._send(producer, topic, pairs)
+        for topic, changed in rows.items():
+            self._check(topic, changed)
+            await self._send(producer, topic, changed)
         await self._reach("rows_sent")
         if offsets:
             await producer.send_offsets_to_transaction(dict(offsets), self._settings.app_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 from models.events import Columns, Kind, Rejected
@@ -15,11 +14,11 @@ class Changes(Protocol):
     """What one batch or one sweep changes, before it is committed."""
 
     @property
-    def learner_rows(self) -> Sequence[tuple[bytes, bytes]]:
+    def learner_rows(self) -> list[tuple[bytes, bytes]]:
         """Key and value of each changed learner row."""
 
     @property
-    def skill_rows(self) -> Sequence[tuple[bytes, bytes]]:
+    def skill_rows(self) -> list[tuple[bytes, bytes]]:
         """Key and value of each changed skill row."""
 
     @property
@@ -27,7 +26,7 @@ class Changes(Protocol):
         """Keys and values by kind of prediction."""
 
     @property
-    def rejected(self) -> Sequence[tuple[Kind, Rejected]]:
+    def rejected(self) -> list[tuple[Kind, Rejected]]:
         """Records that the fold refused; the index refers to the list given to ``decode``."""
 
     @property
@@ -38,9 +37,7 @@ class Changes(Protocol):
 class Engine(Protocol):
     """The state of one partition number: pure, without clock and without I/O."""
 
-    def load(
-        self, learner_rows: Sequence[Pair], skill_rows: Sequence[Pair], struggle: Sequence[Pair]
-    ) -> None:
+    def load(self, learner_rows: list[Pair], skill_rows: list[Pair], struggle: list[Pair]) -> None:
         """Take a chunk of the changelogs, in log order."""
 
     def loaded(self) -> None:

@@ -13,6 +13,7 @@ from streams.settings import Settings
 from streams.topics import Names
 
 RECORDS_AT_ONCE = 20_000
+FIRST_GROUP_SECONDS = 15.0
 
 
 class OffsetError(RuntimeError):
@@ -57,7 +58,10 @@ async def standing(
         OffsetError: a committed offset lies outside of its partition.
     """
     wanted = list(partitions)
-    committed = await admin.list_consumer_group_offsets(settings.app_id, partitions=wanted)
+    # A cluster's first group waits until Kafka has made the topic of its offsets.
+    committed = await kafka.persist(
+        lambda: admin.list_consumer_group_offsets(settings.app_id, partitions=wanted), FIRST_GROUP_SECONDS
+    )
     first = await reader.beginning_offsets(wanted)
     last = await reader.end_offsets(wanted)
     offsets: dict[TopicPartition, int] = {}
@@ -66,8 +70,8 @@ async def standing(
         offset = first[tp] if entry is None or entry.offset < 0 else entry.offset
         if not first[tp] <= offset <= last[tp]:
             raise OffsetError(
-                f"{tp.topic}/{tp.partition}: the group {settings.app_id} stands at {offset}, but the topic has "
-                f"{first[tp]} to {last[tp]}: it was created anew or has lost records"
+                f"{tp.topic}/{tp.partition}: the group {settings.app_id} stands at {offset}, but the topic "
+                f"has {first[tp]} to {last[tp]}: it was created anew or has lost records"
             )
         offsets[tp] = offset
     return offsets

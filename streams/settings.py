@@ -157,5 +157,5 @@ def describe(error: ValidationError) -> str:
 
 
 def _refuse(line: str) -> NoReturn:
-    print(f"lyo: bad setting {line}", file=sys.stderr)
+    sys.stderr.write(f"lyo: bad setting {line}\n")
     raise SystemExit(2)

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from collections.abc import Mapping
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from models.events import Columns, Kind, Rejected, decode
 from streams import letters
-from streams.catalogue import CatalogueFollower
-from streams.clock import Clock
 from streams.inbox import Inbox
 from streams.log import logger
 from streams.outbound import Outbound, Pair
 from streams.ports import Changes, Engine
 from streams.restore import restore, standing
-from streams.settings import Settings
-from streams.steps import Steps
-from streams.topics import Names
+from streams.shared import Shared
 from streams.transport import Poll
 
 FENCED = (ProducerFenced, InvalidProducerEpoch)
@@ -32,48 +25,6 @@ SWEEP_RECORDS = 5_000
 GAP_SECONDS = 5.0
 
 log = logger("task")
-
-
-class Reader(Protocol):
-    """What a task asks of the group's consumer."""
-
-    async def positions(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Where the reader stands."""
-
-    async def seek_to(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Read on from these offsets."""
-
-    def hold(self, partitions: Iterable[TopicPartition]) -> None:
-        """Deliver nothing more of these partitions for now."""
-
-    def release(self, partitions: Iterable[TopicPartition]) -> None:
-        """Deliver these partitions again."""
-
-
-class Shared:
-    """What all tasks of a worker use together."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        names: Names,
-        *,
-        engine: Callable[[], Engine],
-        catalogue: CatalogueFollower,
-        reader: Reader,
-        offsets: AIOKafkaConsumer,
-        admin: AIOKafkaAdminClient,
-    ) -> None:
-        self.settings = settings
-        self.names = names
-        self.engine = engine
-        self.catalogue = catalogue
-        self.reader = reader
-        self.offsets = offsets
-        self.admin = admin
-        self.clock = Clock(settings.clock)
-        self.steps = Steps(settings.crash_at)
-        self.counts: Counter[str] = Counter()
 
 
 class Task:
@@ -354,7 +305,7 @@ class Task:
         return now
 
     async def _catalogue_letters(self) -> None:
-        """Send the catalogue's bad records to the dead letters, once: with their offsets, by number 0 only."""
+        """Send the catalogue's bad records to the dead letters once: by number 0, with their offsets."""
         if self.number != 0:
             return
         position = self.shared.catalogue.position
@@ -370,7 +321,7 @@ class Task:
     async def _find_stray_reader(self) -> None:
         """Seek back where polls were lost on their way: Faust drops some in silence during a rebalance.
 
-        A reader that stands elsewhere than the task at two looks, with nothing on its way in between, is astray.
+        A reader that stands elsewhere than the task at two looks, with nothing on its way, is astray.
         """
         positions = await self.shared.reader.positions(self.kinds)
         astray = {tp: at for tp, at in positions.items() if at != self.expected[tp]}

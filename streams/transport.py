@@ -63,12 +63,12 @@ class Poll:
     records: list[ConsumerRecord]
 
 
-class PollThread(AIOKafkaConsumerThread):  # type: ignore[misc]
+class PollThread(AIOKafkaConsumerThread):
     """Faust's consumer thread, reading committed records and giving polls."""
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         """Build the group's consumer from our settings; Faust's would read uncommitted records."""
-        settings: Settings = self.app.settings
+        settings = cast("BatchApp", self.app).settings
         # Faust's assignor gives one worker the same partition number of every topic; round robin does not.
         self._assignor = self.app.assignor
         return kafka.consumer(
@@ -86,7 +86,11 @@ class PollThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             fetch_max_wait_ms=FETCH_WAIT_MS,
         )
 
-    async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> list[Poll]:  # noqa: ASYNC109
+    async def getmany(  # type: ignore[override]
+        self,
+        active_partitions: set[TP] | None,
+        timeout: float,  # noqa: ASYNC109
+    ) -> list[Poll]:
         """The next polls of the active partitions; none after ``timeout`` seconds."""
         partitions = set(active_partitions or ())
         polls: list[Poll] = await self.call_thread(
@@ -94,7 +98,7 @@ class PollThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         )
         return polls
 
-    async def _fetch_records(
+    async def _fetch_records(  # type: ignore[override]
         self,
         consumer: AIOKafkaConsumer,
         active_partitions: set[TP],
@@ -169,7 +173,7 @@ class PollThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         await self.call_thread(inside)
 
 
-class PollConsumer(Consumer):  # type: ignore[misc]
+class PollConsumer(Consumer):
     """Faust's consumer, delivering polls and committing nothing."""
 
     _thread: PollThread
@@ -229,7 +233,7 @@ class PollConsumer(Consumer):  # type: ignore[misc]
             timestamp_type=0,
             headers=None,
             key=None,
-            value=poll,
+            value=cast("Any", poll),
             checksum=None,
             serialized_key_size=0,
             serialized_value_size=0,
@@ -240,33 +244,33 @@ class PollConsumer(Consumer):  # type: ignore[misc]
         await self.wait_first(self.callback(message), self.suspend_flow.wait())
 
 
-class PollTransport(Transport):  # type: ignore[misc]
+class PollTransport(Transport):
     """Faust's aiokafka transport with our consumer."""
 
     Consumer: ClassVar[type[PollConsumer]] = PollConsumer
 
 
-class PollSchema(faust.Schema):  # type: ignore[misc]
+class PollSchema(faust.Schema[Any, Any]):
     """Passes a poll through undecoded."""
 
     def compile(self, app: Any, **_: Any) -> Any:
         """Build the function that makes an event of a message."""
         create_event = app.create_event
 
-        async def decode(message: Any, *, propagate: bool = False) -> Any:
+        async def decode(message: Any, **_: Any) -> Any:
             return create_event(None, message.value, None, message)
 
         return decode
 
 
-class WorkerBoot(faust.app.BootStrategy):  # type: ignore[misc]
+class WorkerBoot(faust.app.BootStrategy):
     """Starts no producer of Faust's and no web server, whatever the settings say."""
 
     enable_kafka_producer = False
     enable_web = False
 
 
-class BatchApp(faust.App):  # type: ignore[misc]
+class BatchApp(faust.App):
     """A Faust app whose messages are polls."""
 
     BootStrategy = WorkerBoot

@@ -7,7 +7,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -19,9 +19,10 @@ from streams.catalogue import Catalogue, CatalogueFollower
 from streams.log import logger
 from streams.ports import Engine
 from streams.settings import Settings
-from streams.task import Shared, Task
+from streams.shared import Shared
+from streams.task import Task
 from streams.topics import Names
-from streams.transport import BatchApp, Poll
+from streams.transport import BatchApp, Poll, PollConsumer
 
 Deliver = Callable[[Poll], None]
 Register = Callable[[BatchApp, Deliver], None]
@@ -74,7 +75,8 @@ class Worker:
         stack = contextlib.AsyncExitStack()
         serving = asyncio.create_task(self._serve(stack), name="serving")
         try:
-            await asyncio.wait({serving, self._ending}, return_when=asyncio.FIRST_COMPLETED)
+            ends: list[asyncio.Future[Any]] = [serving, self._ending]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if serving.done():
                 serving.result()
                 await self._ending
@@ -140,8 +142,8 @@ class Worker:
     def _create_app(self) -> BatchApp:
         app = create_app(self.settings)
         self._register(app, self.deliver)
-        app.on_partitions_revoked.connect(self._on_revoked)
-        app.on_partitions_assigned.connect(self._on_assigned)
+        app.on_partitions_revoked.connect(cast("Any", self._on_revoked))
+        app.on_partitions_assigned.connect(cast("Any", self._on_assigned))
         return app
 
     def _listen_to_signals(self) -> None:
@@ -254,25 +256,24 @@ class Worker:
 
     async def positions(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Where the group's reader stands."""
-        found: dict[TopicPartition, int] = await self._started().consumer.positions(partitions)
-        return found
+        return await self._reader().positions(partitions)
 
     async def seek_to(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Let the group's reader read on from these offsets."""
-        await self._started().consumer.seek_to(offsets)
+        await self._reader().seek_to(offsets)
 
     def hold(self, partitions: Iterable[TopicPartition]) -> None:
         """Deliver nothing more of these partitions for now."""
-        self._started().consumer.hold(partitions)
+        self._reader().hold(partitions)
 
     def release(self, partitions: Iterable[TopicPartition]) -> None:
         """Deliver these partitions again, as far as they are still assigned."""
-        self._started().consumer.release(partitions)
+        self._reader().release(partitions)
 
-    def _started(self) -> BatchApp:
+    def _reader(self) -> PollConsumer:
         if self._app is None:
             raise RuntimeError("the worker is not started")
-        return self._app
+        return cast("PollConsumer", self._app.consumer)
 
     # ------------------------------------------------------------ what ends it
 

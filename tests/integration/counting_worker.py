@@ -1,7 +1,7 @@
 """A worker with a small engine, for the tests of what carries: it counts events per learner.
 
-Rows: key ``user``, value the learner's number of events. Predictions: dropout-risk, the same number, from batches
-(``{"count": n}``) and from sweeps (``{"swept": limit, "clock": due}``). The state is due one minute after an event.
+Rows: key ``user``, value ``[events, time of the newest (ms)]``. Predictions: dropout-risk, ``{"count": n}``
+from a batch, and ``{"swept": limit}`` from a sweep, once, when a learner was silent for a minute.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from models.events import Columns, Kind, Rejected  # noqa: E402
-from streams.worker import Worker  # noqa: E402
+from models.events import Columns, Kind, Rejected
+from streams.worker import Worker
 
 Pair = tuple[bytes, bytes | None]
 SILENCE = 60_000
@@ -47,7 +47,8 @@ class CountingEngine:
     ) -> None:
         for key, value in learner_rows:
             if value is not None:
-                self.users[int(key)] = tuple(json.loads(value))
+                count, at = json.loads(value)
+                self.users[int(key)] = (count, at)
 
     def loaded(self) -> None:
         self.due_at = {user: at + SILENCE for user, (_, at) in self.users.items()}

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
+from typing import Self
 
-import msgspec
-from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaProducer, ConsumerRecord
 
 from models.events import Kind, partition
 from streams import kafka, topics
@@ -38,7 +37,7 @@ class WorkerProcess:
                 cwd=COUNTING.parents[2],
             )
 
-    async def __aenter__(self) -> WorkerProcess:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -157,7 +156,7 @@ def expected(made: Iterable[Event]) -> dict[int, int]:
 async def committed(settings: Settings) -> int:
     """How many input records the group's committed offsets say are done."""
     async with kafka.admin(settings) as client:
-        offsets = await client.list_consumer_group_offsets(settings.app_id)
+        offsets = await kafka.persist(lambda: client.list_consumer_group_offsets(settings.app_id), 30)
     inputs = topics.names(settings).inputs
     return sum(max(entry.offset, 0) for tp, entry in offsets.items() if tp.topic in inputs)
 

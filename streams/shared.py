@@ -1,0 +1,59 @@
+"""What all tasks of a worker use together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from streams.catalogue import CatalogueFollower
+from streams.clock import Clock
+from streams.ports import Engine
+from streams.settings import Settings
+from streams.steps import Steps
+from streams.topics import Names
+
+
+class Reader(Protocol):
+    """What a task asks of the group's consumer."""
+
+    async def positions(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where the reader stands."""
+
+    async def seek_to(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Read on from these offsets."""
+
+    def hold(self, partitions: Iterable[TopicPartition]) -> None:
+        """Deliver nothing more of these partitions for now."""
+
+    def release(self, partitions: Iterable[TopicPartition]) -> None:
+        """Deliver these partitions again."""
+
+
+class Shared:
+    """What all tasks of a worker use together."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        names: Names,
+        *,
+        engine: Callable[[], Engine],
+        catalogue: CatalogueFollower,
+        reader: Reader,
+        offsets: AIOKafkaConsumer,
+        admin: AIOKafkaAdminClient,
+    ) -> None:
+        self.settings = settings
+        self.names = names
+        self.engine = engine
+        self.catalogue = catalogue
+        self.reader = reader
+        self.offsets = offsets
+        self.admin = admin
+        self.clock = Clock(settings.clock)
+        self.steps = Steps(settings.crash_at)
+        self.counts: Counter[str] = Counter()

@@ -1,0 +1,139 @@
+"""A task's state is what was committed, and only the newest owner of a number can add to it."""
+
+from __future__ import annotations
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import ProducerFenced
+
+from models.events import Kind, Rejected
+from streams import kafka, topics
+from streams.catalogue import CatalogueFollower
+from streams.outbound import Outbound, RecordTooLarge
+from streams.restore import OffsetError, restore, standing
+from streams.settings import Settings
+from streams.steps import Steps
+from tests.integration.counting_worker import CountingEngine
+from tests.integration.worker_running import publisher, read
+
+pytestmark = pytest.mark.integration
+
+
+def outbound(settings: Settings, number: int = 1) -> Outbound:
+    return Outbound(settings, number, topics.names(settings).dead_letters, Steps())
+
+
+async def test_restore_reads_what_was_committed_and_nothing_that_was_aborted(
+    kafka_settings: Settings,
+) -> None:
+    await topics.ensure(kafka_settings)
+    names = topics.names(kafka_settings)
+    rows = names.learner_rows
+    first = outbound(kafka_settings)
+    await first.start()
+    await first.transact({}, {rows: [(b"1", b"[1,10]"), (b"2", b"[1,20]")]}, {}, 0)
+    await first.transact({}, {rows: [(b"1", b"[2,30]")]}, {}, 0)
+    lost = kafka.producer(kafka_settings, f"{kafka_settings.app_id}-other")
+    await lost.start()
+    await lost.begin_transaction()
+    await lost.send_and_wait(rows, b"[99,99]", b"2", partition=1)
+    await lost.abort_transaction()
+    await lost.stop()
+    await first.transact({}, {rows: [(b"3", b"[7,40]")]}, {}, 0)
+    await first.stop()
+    engine = CountingEngine()
+    assert await restore(kafka_settings, names, 1, engine) == 4
+    assert engine.users == {1: (2, 30), 2: (1, 20), 3: (7, 40)}
+    other = CountingEngine()
+    assert await restore(kafka_settings, names, 2, other) == 0
+    assert other.users == {}
+
+
+async def test_an_earlier_owner_of_a_number_is_refused_by_the_broker(kafka_settings: Settings) -> None:
+    await topics.ensure(kafka_settings)
+    rows = topics.names(kafka_settings).learner_rows
+    stale, newer = outbound(kafka_settings), outbound(kafka_settings)
+    await stale.start()
+    await stale.transact({}, {rows: [(b"1", b"[1,1]")]}, {}, 0)
+    await newer.start()
+    await newer.transact({}, {rows: [(b"1", b"[2,2]")]}, {}, 0)
+    with pytest.raises(ProducerFenced):
+        await stale.transact({}, {rows: [(b"1", b"[9,9]")]}, {}, 0)
+    await newer.stop()
+    await stale.stop()
+    assert [record.value for record in await read(kafka_settings, rows)] == [b"[1,1]", b"[2,2]"]
+
+
+async def test_a_prediction_too_large_becomes_a_dead_letter_and_a_row_too_large_an_error(
+    kafka_settings: Settings,
+) -> None:
+    await topics.ensure(kafka_settings)
+    names = topics.names(kafka_settings)
+    topic = names.prediction("timing")
+    sender = outbound(kafka_settings)
+    await sender.start()
+    large = b"x" * 2_000_000
+    await sender.transact({topic: [(b"1", large), (b"2", b"fits")]}, {}, {}, 0)
+    with pytest.raises(RecordTooLarge):
+        await sender.transact({}, {names.learner_rows: [(b"1", large)]}, {}, 0)
+    await sender.stop()
+    assert [record.key for record in await read(kafka_settings, topic)] == [b"2"]
+    (letter,) = await read(kafka_settings, names.dead_letters)
+    assert b"2000000 bytes" in letter.value
+    assert topic.encode() in letter.value
+
+
+async def test_a_committed_offset_beyond_a_topic_created_anew_is_refused(kafka_settings: Settings) -> None:
+    await topics.ensure(kafka_settings)
+    names = topics.names(kafka_settings)
+    tp = TopicPartition(names.topic(Kind.SESSION), 1)
+    async with publisher(kafka_settings) as producer:
+        await producer.send_and_wait(tp.topic, b"{}", b"1", partition=1)
+    sender = outbound(kafka_settings)
+    await sender.start()
+    reader = kafka.consumer(kafka_settings)
+    await reader.start()
+    try:
+        async with kafka.admin(kafka_settings) as client:
+            assert await standing(client, reader, kafka_settings, [tp]) == {tp: 0}
+            await sender.transact({names.prediction("timing"): [(b"1", b"a")]}, {}, {tp: 1}, 0)
+            assert await standing(client, reader, kafka_settings, [tp]) == {tp: 1}
+            await sender.transact({names.prediction("timing"): [(b"1", b"b")]}, {}, {tp: 5}, 0)
+            with pytest.raises(OffsetError, match="stands at 5, but the topic has 0 to 1"):
+                await standing(client, reader, kafka_settings, [tp])
+    finally:
+        await reader.stop()
+        await sender.stop()
+
+
+class Contents:
+    """Remembers the keys it was given."""
+
+    def __init__(self) -> None:
+        self.keys: list[bytes | None] = []
+
+    def put(self, kind: Kind, key: bytes | None, value: bytes | None) -> Rejected | None:
+        self.keys.append(key)
+        return None
+
+
+async def test_content_acknowledged_before_a_batch_is_seen_by_it(kafka_settings: Settings) -> None:
+    await topics.ensure(kafka_settings)
+    names = topics.names(kafka_settings)
+    contents = Contents()
+    follower = CatalogueFollower(kafka_settings, names, contents)
+    ends = kafka.consumer(kafka_settings)
+    await ends.start()
+    try:
+        async with publisher(kafka_settings) as producer:
+            await producer.send_and_wait(names.topic(Kind.CONTENT), b"{}", b"before", partition=0)
+            await follower.start(ends)
+            assert contents.keys == [b"before"]
+            for number in range(30):
+                kind = (Kind.CONTENT, Kind.ORGANIZATION)[number % 2]
+                await producer.send_and_wait(names.topic(kind), b"{}", b"%d" % number, partition=0)
+                await follower.catch_up()
+                assert contents.keys[-1] == b"%d" % number
+    finally:
+        await follower.stop()
+        await ends.stop()
