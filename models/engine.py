@@ -177,9 +177,11 @@ class Engine:
                 asked += self._ask(slots, who, batch, take, changes)
         self.learners.rows[slots] = rows
         moved = (rows["zone"] != zone_before) | (rows["organization"] != organization_before)
-        self._follow(slots, rows, moved)
+        moved |= self._follow(slots, rows, moved)
         touched = np.unique(np.concatenate(skills)) if skills else np.zeros(0, np.int64)
-        again = self.skills_of(slots[moved]) if moved.any() else np.zeros(0, np.int64)
+        again = self._predicting.dependents(_keys(*(self.skills.column(name)[touched] for name in ("owner", "name"))))
+        if moved.any():
+            again = np.union1d(again, self.skills_of(slots[moved]))
         sent = self._predicting.run(slots, np.union1d(touched, again), asked, always=None)
         self._report(changes, sent)
         changes.learner_rows = layout.encode_learners(rows)
@@ -308,7 +310,8 @@ class Engine:
             slots = np.arange(start, min(start + SWEEP_MOST, len(self.learners)))
             for kind, pairs in self._predicting.everything(slots).items():
                 for key, value in pairs:
-                    yield kind, key, value
+                    if value is not None:
+                        yield kind, key, value
 
     # -- look-ups and pieces ----------------------------------------------------------------------------------------
 
@@ -335,8 +338,9 @@ class Engine:
         due = next_boundary(rows["user"], zones, np.where(swept > 0, swept, first))
         self.learners.column("due")[slots] = np.where(due <= rows["newest"] + FOLLOWED_FOR, due, NEVER)
 
-    def _follow(self, slots: Ints, rows: NDArray[np.void], moved: NDArray[np.bool_]) -> None:
-        """Schedule learners that are new, were given up, or have moved to another zone."""
+    def _follow(self, slots: Ints, rows: NDArray[np.void], moved: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Schedule learners that are new, were given up, or have moved to another zone; whose last boundary changed."""
+        before = self.learners.column("swept")[slots]
         chosen = np.flatnonzero((self.learners.column("due")[slots] == NEVER) | moved)
         if len(chosen):
             some, those = rows[chosen], slots[chosen]
@@ -344,6 +348,7 @@ class Engine:
             swept = self._swept(some, zones, self.swept)
             self.learners.column("swept")[those] = swept
             self._schedule(those, some, zones, swept)
+        return self.learners.column("swept")[slots] != before
 
     def _learner_slots(self, users: Ints) -> Ints:
         return self.learners.add(users.astype(np.uint64), users)

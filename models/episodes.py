@@ -49,7 +49,7 @@ def plateau_contents(skills: Skills, catalogue: Catalogue) -> list[bytes | None]
     shown = factors(plateau.FACTORS, found.contributions, np.repeat(found.found[:, None], len(plateau.FACTORS), axis=1))
     contents: list[bytes | None] = [None] * len(had)
     for one in np.flatnonzero(had).tolist():
-        episodes = [_past_plateau(past, skills.weak[one]) for past in skills.states["plateaus"][one] if past["detected"]]
+        episodes = [_past_plateau(past) for past in skills.states["plateaus"][one] if past["detected"]]
         if found.found[one]:
             episodes.append(_open_plateau(found, one, skills.weak[one]))
         organization = int(skills.organizations[one])
@@ -100,7 +100,7 @@ def _open_plateau(found: plateau.Plateaus, one: int, weak: str | None) -> Conten
     }
 
 
-def _past_plateau(past: np.void, weak: str | None) -> Content:
+def _past_plateau(past: np.void) -> Content:
     reason = Ended(int(past["reason"]))
     resolved = reason is not Ended.PRACTICE_MOVED_ON
     ended = _text(int(past["ended"]) * 1000)
@@ -115,7 +115,7 @@ def _past_plateau(past: np.void, weak: str | None) -> Content:
         "resolved_at": ended if resolved else None,
         "ended_at": ended,
         "ended_because": _ENDED[reason],
-        "intervention_suggested": _suggestion(int(past["pattern"]), weak),
+        "intervention_suggested": _suggestion(int(past["pattern"]), None),
     }
 
 

@@ -30,7 +30,7 @@ CHUNK = 2_048
 
 Ints = NDArray[np.int64]
 Asked = tuple[int, Request]
-Sent = dict[str, list[tuple[bytes, bytes]]]
+Sent = dict[str, list[tuple[bytes, bytes | None]]]
 
 
 @dataclass(slots=True)
@@ -52,6 +52,7 @@ class Predicting:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._dependents: dict[int, set[int]] = {}
 
     def run(self, learners: Ints, skills: Ints, asked: list[Asked], always: NDArray[np.bool_] | None) -> Sent:
         """Records of what has changed for these slots.
@@ -69,6 +70,14 @@ class Predicting:
             changed = self._changed(made, forced, new)
             self._emit(sent, made, changed)
         return sent
+
+    def dependents(self, keys: NDArray[np.uint64]) -> Ints:
+        """Slots of plateaus whose suggestion looks at one of these skills, as a prerequisite."""
+        found: set[int] = set()
+        if self._dependents:
+            for key in keys.tolist():
+                found |= self._dependents.get(key, set())
+        return np.array(sorted(found), np.int64)
 
     def remember(self, learners: Ints) -> None:
         """Take what these learners' predictions are now for what was sent last."""
@@ -94,7 +103,7 @@ class Predicting:
             return changed
         column = getattr(self._engine, made.table).column(made.column)
         now = np.array(hashes, np.int64)
-        differs = (column[made.slots] != now) & (now != 0)
+        differs = column[made.slots] != now
         column[made.slots] = now
         if made.table == "learners" and forced:
             differs |= np.fromiter((slot in forced for slot in made.slots.tolist()), bool, len(made.slots))
@@ -113,12 +122,14 @@ class Predicting:
             [head.fingerprints[at] for at in places],
         )
         keys = [made.keys[at] for at in places]
-        contents: list[bytes] = []
-        for at in places:
-            content = made.contents[at]
-            assert content is not None
-            contents.append(with_answer(content, made.answers[at]) if made.answers else content)
-        sent[head.kind] += zip(keys, seal(part, keys, contents), strict=True)
+        contents = [made.contents[at] for at in places]
+        if made.answers:
+            answers = [made.answers[at] for at in places]
+            contents = [with_answer(each or b"", answer) for each, answer in zip(contents, answers, strict=True)]
+        sealed = seal(part, keys, [each or b"{}" for each in contents])
+        # A plateau or regression that an event which came late has undone is deleted.
+        values = [None if each is None else value for each, value in zip(contents, sealed, strict=True)]
+        sent[head.kind] += zip(keys, values, strict=True)
 
     def _make(self, learners: Ints, skills: Ints, asked: list[Asked]) -> Iterator[_Made]:
         fresh: dict[int, list[Request]] = {}
@@ -224,6 +235,7 @@ class Predicting:
         owner = engine.skills.column("owner")[slots]
         due = (states["window_detected"] > 0) | (states["plateaus"]["detected"] > 0).any(axis=1)
         due |= (states["peak"] >= regression.LEAST_PEAK) | (states["regressions"]["detected"] > 0).any(axis=1)
+        due |= (engine.skills.column("plateaus")[slots] != 0) | (engine.skills.column("regressions")[slots] != 0)
         slots, states, owner = slots[due], states[due], owner[due].astype(np.int64)
         if not len(slots):
             return
@@ -239,7 +251,7 @@ class Predicting:
             as_of=as_of,
             weak=[None] * len(slots),
         )
-        self._find_weak(skills, owner)
+        self._find_weak(skills, owner, slots)
         keys = [skill_key(user, name) for user, name in zip(rows["user"].tolist(), skills.names, strict=True)]
         versions, fingerprints = rows["applied"].tolist(), rows["fingerprint"].tolist()
         revision = engine.catalogue.revision
@@ -248,7 +260,7 @@ class Predicting:
         head = Head("regressions", regression.MODEL, revision, as_of, versions, fingerprints)
         yield _Made(head, keys, regression_contents(skills, engine.catalogue), "skills", "regressions", slots, [], [])
 
-    def _find_weak(self, skills: Skills, owner: Ints) -> None:
+    def _find_weak(self, skills: Skills, owner: Ints, slots: Ints) -> None:
         """For plateaus, name the weakest prerequisite that is not mastered."""
         catalogue = self._engine.catalogue
         for one in np.flatnonzero(skills.states["window_detected"] > 0).tolist():
@@ -256,6 +268,8 @@ class Predicting:
             names = tuple(catalogue.prerequisites_of(skills.names[one], organization))
             if not names:
                 continue
+            for number in self._engine.numbers(names).tolist():
+                self._dependents.setdefault(int(owner[one]) << 32 | number, set()).add(int(slots[one]))
             _, states, seen = self._states(owner[one : one + 1], [names])
             level = mastery(states["hits"], states["weight"]) / MASTERY_UNIT
             now = np.where(seen, level * recall(skills.as_of[one] - states["last_at"], np.maximum(states["stability"], 1)), 1)
