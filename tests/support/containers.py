@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import os
@@ -56,17 +57,27 @@ def _missing() -> str | None:
             gc.collect()
         return "no container engine answers"
     from docker.errors import DockerException
+    from testcontainers.core.config import testcontainers_config
 
     try:
         client.ping()
         for image in (KAFKA_IMAGE, POSTGRES_IMAGE):
-            if not client.images.list(name=image):
-                client.images.pull(image)
+            _ensure_image(client, image)
+        with contextlib.suppress(DockerException):
+            _ensure_image(client, testcontainers_config.ryuk_image)
+            return None
+        # Without the image that clears up after a killed test run, the fixtures' own clearing up must do.
+        testcontainers_config.ryuk_disabled = True
     except (DockerException, OSError) as error:
         return f"the container engine says: {' '.join(str(error).split())[:120]}"
     finally:
         client.close()
     return None
+
+
+def _ensure_image(client: Any, image: str) -> None:
+    if not client.images.list(name=image):
+        client.images.pull(image)
 
 
 def _client() -> Any:
@@ -143,7 +154,12 @@ def _publish(container: Any, inside: int, outside: int) -> None:
 
 def _wait(container: Any, line: bytes, times: int) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while b"".join(container.get_logs()).count(line) < times:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{container.image} did not say {line.decode()!r} in {START_SECONDS:.0f} s")
+    while (log := b"".join(container.get_logs())).count(line) < times:
+        wrapped = container.get_wrapped_container()
+        wrapped.reload()
+        if wrapped.status not in ("created", "running") or time.monotonic() > deadline:
+            last = log.decode(errors="replace").strip().rpartition("\n")[2]
+            raise TimeoutError(
+                f"{container.image} ({wrapped.status}) did not get ready; it said last: {last}"
+            )
         time.sleep(processes.POLL_SECONDS)
