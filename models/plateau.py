@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.forgetting import recall
 from models.mastery import MASTERY_UNIT, mastery
-from models.plateau_window import GAP, LEAST_ATTEMPTS, LEAST_DAYS, Pattern, pattern_of
+from models.plateau_window import GAP, LEAST_ATTEMPTS, LEAST_DAYS, Pattern, improvement_of, pattern_of
 from models.rounding import hundredths, round_contributions
 from models.zones import DAY
 
@@ -57,7 +57,7 @@ def predict(states: NDArray[np.void], as_of: Ints) -> Plateaus:
     left = states["last_at"] + GAP
     active = found & (as_of <= left)
     level = mastery(states["hits"], states["weight"])
-    improvement = level - states["window_mastery"]
+    improvement = improvement_of(states)
     attempts = states["window_attempts"].astype(np.int64)
     until = np.minimum(as_of, states["last_at"])
     values = np.stack(

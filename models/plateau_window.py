@@ -2,8 +2,8 @@
 
 A window is a run of attempts without a gap of 14 days and without a credible move of mastery: the moving
 average of the last few scores stays near the window's mean, by the window's own spread. It is a plateau
-from the attempt on at which it holds 8 attempts on 3 days and its mean is under 0.85. It ends when the
-scores move, when the mean reaches mastery, or when practice moves on.
+from the attempt on at which it holds 10 attempts on 3 days and its mean is under 0.75. It ends when the
+scores move, when the mean reaches 0.85, or when practice moves on.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from models.zones import DAY
 
-__all__ = ["GAP", "PLATEAU", "Ended", "Pattern", "end_window_by_gap", "extend_window", "pattern_of"]
+__all__ = ["GAP", "PLATEAU", "Ended", "Pattern", "end_window_by_gap", "extend_window", "improvement_of", "pattern_of"]
 
 GAP = 14 * DAY
-LEAST_ATTEMPTS = 8
+LEAST_ATTEMPTS = 10
 LEAST_DAYS = 3
 MOVE_ATTEMPTS = 6
+FLAT_BELOW = 0.75
 MASTERED = 0.85
 LEAST_MOVE = 0.12
 MOVE_SPREADS = 0.9
@@ -72,6 +73,13 @@ def pattern_of(state: Rows) -> NDArray[np.int64]:
     )
 
 
+def improvement_of(state: Rows) -> NDArray[np.int64]:
+    """How far the last few scores are above the window's mean ``(n,)``, in millionths of a score."""
+    count = np.maximum(state["window_attempts"].astype(np.int64), 1)
+    mean = state["window_sum"].astype(np.int64) * 100 // count
+    return np.where(state["window_attempts"] > 0, state["window_fast"] - mean, 0)
+
+
 def end_window_by_gap(state: Rows, gap: NDArray[np.int64], level: NDArray[np.int64]) -> None:
     """End the windows of MEMORY ``(n,)``, in place, after which nothing was practised for 14 days."""
     ended = (gap > GAP) & (state["window_attempts"] > 0)
@@ -87,7 +95,6 @@ def extend_window(
     seconds: NDArray[np.uint16],
     item: NDArray[np.uint32],
     at: NDArray[np.int64],
-    level: NDArray[np.int64],
     after: NDArray[np.int64],
 ) -> None:
     """Add a scored attempt to each window, in place, and end those that it shows to have moved.
@@ -98,11 +105,10 @@ def extend_window(
         seconds: duration, 65535 = unknown.
         item: hash of the content.
         at: time of the attempt, ms.
-        level: mastery before the attempt, 1e-6.
-        after: mastery after it.
+        after: mastery after the attempt, 1e-6.
     """
     scored = score >= 0
-    _begin(state, scored & (state["window_attempts"] == 0), score, at, level)
+    _begin(state, scored & (state["window_attempts"] == 0), score, at)
     _count(state, scored, score, seconds, item, at)
     count = np.maximum(state["window_attempts"], 1)
     mean = state["window_sum"] / 10_000 / count
@@ -115,17 +121,17 @@ def extend_window(
         _keep_past(state, ended, at, np.where(moved, Ended.MASTERY_MOVED, Ended.MASTERED), after)
         fast = state["window_fast"].copy()
         _clear(state, ended)
-        _begin(state, ended, score, at, after)
+        _begin(state, ended, score, at)
         _count(state, ended, score, seconds, item, at)
         state["window_fast"] = fast
     detected = scored & (state["window_attempts"] >= LEAST_ATTEMPTS) & (state["window_days"] >= LEAST_DAYS)
     detected &= state["window_detected"] == 0
+    detected &= state["window_sum"] < FLAT_BELOW * 10_000 * state["window_attempts"]
     state["window_detected"] = np.where(detected, at, state["window_detected"])
 
 
-def _begin(state: Rows, begins: NDArray[np.bool_], score: NDArray[np.int16], at: NDArray[np.int64], level: NDArray[np.int64]) -> None:
+def _begin(state: Rows, begins: NDArray[np.bool_], score: NDArray[np.int16], at: NDArray[np.int64]) -> None:
     state["window_since"] = np.where(begins, at, state["window_since"])
-    state["window_mastery"] = np.where(begins, level, state["window_mastery"])
     state["window_fast"] = np.where(begins, score.astype(np.int64) * 100, state["window_fast"])
 
 
@@ -172,7 +178,7 @@ def _keep_past(
     past["ended"][kept, 1] = at[kept] // 1000
     past["attempts"][kept, 1] = state["window_attempts"][kept]
     past["mastery"][kept, 1] = level[kept]
-    past["improvement"][kept, 1] = (level - state["window_mastery"])[kept]
+    past["improvement"][kept, 1] = improvement_of(state)[kept]
     past["reason"][kept, 1] = reason[kept]
     past["pattern"][kept, 1] = pattern_of(state)[kept]
 

@@ -40,7 +40,6 @@ MEMORY = np.dtype(
         ("stability", "<i4"),  # days to 90 % recall, 1e-3
         ("window_sum", "<i4"),  # scores, 1e-4
         ("window_fast", "<i4"),  # moving average of the last few scores, 1e-6
-        ("window_mastery", "<i4"),  # mastery before the window's first attempt, 1e-6
         ("window_attempts", "<u4"),
         ("window_item", "<u4"),
         ("window_days", "<u2"),
@@ -256,7 +255,7 @@ def _step(state: Rows, attempts: Attempts) -> None:
     proven = scored & (state["scored"] >= PEAK_ATTEMPTS)
     state["peak"] = np.where(proven, np.maximum(state["peak"], after), state["peak"])
     close_regression(state, at, faded, after)
-    extend_window(state, attempts.score, attempts.seconds, attempts.item, at, level, after)
+    extend_window(state, attempts.score, attempts.seconds, attempts.item, at, after)
     newer = first | (attempts.at > state["last_at"]) | (
         (attempts.at == state["last_at"]) & (attempts.id > state["last_id"])
     )
