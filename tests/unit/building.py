@@ -123,7 +123,7 @@ def catalogue(*contents: dict[str, Any], organizations: Iterable[dict[str, Any]]
 
 
 class Stream:
-    """An engine and what it has sent: newest row and prediction of each key, as the topics would keep them."""
+    """An engine and what it has sent: newest row and prediction of each key, as the topics keep them."""
 
     def __init__(self, known: Catalogue | None = None) -> None:
         self.engine = Engine(Catalogue() if known is None else known)
@@ -338,4 +338,5 @@ def skill_row(stream: Stream, user: int, skill: str) -> NDArray[np.void]:
     engine = stream.engine
     owner = engine.learners.index.find(np.array([user], np.uint64)).astype(np.int64)
     slot = engine.find_skills(owner, engine.numbers((skill,)))
-    return engine.skills.rows[slot].copy()
+    found: NDArray[np.void] = engine.skills.rows[slot].copy()
+    return found

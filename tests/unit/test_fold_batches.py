@@ -91,11 +91,10 @@ def test_an_attempt_up_to_eight_later_ones_late_gives_the_same_skill_row(seed: i
 def attempts(rng: random.Random, many: int) -> list[Sent]:
     """Attempts at one skill, in the order in which the fold counts them: time, then id hash."""
     moments = sorted(START + rng.choice((0, 1, 2, 3)) * DAY * 9 + rng.randrange(3 * DAY) for _ in range(many))
-    made = [
+    return [
         completion(1, at, "s", score=rng.choice((None, 0.0, 0.3, 0.9, 1.0)), name=f"a{number}", topic="t")
         for number, at in enumerate(moments)
     ]
-    return made
 
 
 def late_by(rng: random.Random, events: list[Sent], most: int) -> list[Sent]:
