@@ -12,6 +12,7 @@ CODE := $(wildcard models streams agents storage predictive ops cli migrations e
 TESTS := $(wildcard tests/unit tests/contract tests/integration tests/chaos tests/browser)
 EVENTS ?=
 LYO_TEST ?=
+UPGRADE ?=
 PYTHON ?=
 
 help:  ## this list
@@ -40,9 +41,9 @@ check: lint test  ## lint and test
 bench: setup  ## speed, latency and memory of the full job
 	@exec $(BIN)/lyo bench
 
-lock: $(STAMP)  ## requirements.txt anew from requirements.in
+lock: $(STAMP)  ## requirements.txt from requirements.in (UPGRADE=1: newest versions of everything)
 	$(BIN)/uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
-	  --no-emit-index-url --no-header --upgrade --quiet requirements.in --output-file requirements.txt
+	  --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) --quiet requirements.in --output-file requirements.txt
 
 clean:  ## stop the local stack; remove it, the virtual environment and all caches
 	@if [ -x $(BIN)/lyo ]; then $(BIN)/lyo down || true; fi

@@ -29,15 +29,19 @@ def up(home: Path | None, kafka_port: int | None, postgres_port: int | None, *, 
 
     Example: eval "$(lyo up)" && lyo publish events.jsonl.gz
     """
+    from rich.console import Console
+
     from streams.topics import TopicError
 
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
-        addresses = local.up(
-            home or local.default_home(),
-            kafka_port=kafka_port,
-            postgres_port=postgres_port,
-            say=lambda line: click.echo(line, err=True),
-        )
+        with console.status("Starting Kafka and Postgres"):
+            addresses = local.up(
+                home or local.default_home(),
+                kafka_port=kafka_port,
+                postgres_port=postgres_port,
+                say=console.print,
+            )
     except (StackError, TopicError) as error:
         raise click.ClickException(str(error)) from None
     if as_json:

@@ -25,8 +25,8 @@ for _name in [name for name in os.environ if name.startswith("LYO_") and not nam
     del os.environ[_name]
 
 # Every run looks at other examples; one that fails is printed so that it can be run again.
-hypothesis_settings.register_profile("ci", print_blob=True, deadline=None)
-hypothesis_settings.load_profile("ci")
+hypothesis_settings.register_profile("lyo", print_blob=True, deadline=None)
+hypothesis_settings.load_profile("lyo")
 
 PARTITIONS = 4
 JARS = default_home() / "jars"

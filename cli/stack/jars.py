@@ -35,14 +35,18 @@ def ensure_java() -> str:
     )
 
 
+def jar_folder(cache: Path) -> Path:
+    """Where the jars of this version's pom are, or will be."""
+    return cache / f"kafka-{hashlib.sha256(_pom()).hexdigest()[:12]}"
+
+
 def ensure_jars(cache: Path) -> Path:
     """The folder with Kafka's jars under `cache`, filled on first use (about 45 MB).
 
     Raises:
         StackError: Maven is missing or could not fetch them.
     """
-    pom = resources.files("cli.stack").joinpath("kafka/pom.xml").read_bytes()
-    target = cache / f"kafka-{hashlib.sha256(pom).hexdigest()[:12]}"
+    target = jar_folder(cache)
     if target.is_dir():
         return target
     if shutil.which("mvn") is None:
@@ -50,7 +54,7 @@ def ensure_jars(cache: Path) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix="fetching-") as scratch:
         project = Path(scratch)
-        (project / "pom.xml").write_bytes(pom)
+        (project / "pom.xml").write_bytes(_pom())
         _copy_dependencies(project)
         try:
             (project / "jars").rename(target)
@@ -59,6 +63,10 @@ def ensure_jars(cache: Path) -> Path:
             if not target.is_dir():
                 raise
     return target
+
+
+def _pom() -> bytes:
+    return resources.files("cli.stack").joinpath("kafka/pom.xml").read_bytes()
 
 
 def _copy_dependencies(project: Path) -> None:

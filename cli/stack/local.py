@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from cli.stack.jars import jar_folder
 from cli.stack.kafka import LocalKafka
 from cli.stack.postgres import LocalPostgres
 from cli.stack.server import Server
@@ -50,6 +51,8 @@ def up(
     with _alone(home):
         for server in (kafka, postgres):
             server.check_port()
+        if not jar_folder(kafka.jar_cache).is_dir():
+            say("Fetching Kafka with Maven (about 45 MB, once)")
         # Both at once: most of either's start is waiting.
         with ThreadPoolExecutor(2) as threads:
             starts = [threads.submit(_start, server, say) for server in (kafka, postgres)]
