@@ -49,7 +49,7 @@ def newest(events: list[Sent]) -> int:
 
 
 def played(rng: random.Random, events: list[Sent], stream: Stream, after: int) -> int:
-    """Feed events in batches, sweep behind some of them, and up to some days after the end at last; the end."""
+    """Feed events in batches, sweep behind some of them, and up to ``after`` the end at last; that end."""
     end = 0
     for piece in batches(rng, events, 12):
         stream.feed(piece)
@@ -169,9 +169,10 @@ def test_the_newest_of_several_rows_of_a_key_counts() -> None:
 
 @pytest.mark.parametrize("value", [b"", b"\x00", b"\x02" + bytes(5000), b"\x01short"])
 def test_a_row_of_an_unknown_layout_is_refused(value: bytes) -> None:
-    for rows in (([(b"1", value)], [], []), ([], [(b"1|a", value)], [])):
-        with pytest.raises(LayoutError, match="layout|bytes"):
-            Engine(Catalogue()).load(*rows)
+    with pytest.raises(LayoutError, match=r"layout|bytes"):
+        Engine(Catalogue()).load([(b"1", value)], [], [])
+    with pytest.raises(LayoutError, match=r"layout|bytes"):
+        Engine(Catalogue()).load([], [(b"1|a", value)], [])
 
 
 @pytest.mark.parametrize("key", [b"1", b"|a", b"x|a", b"-1|a"])
