@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import importlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition, codec
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from aiokafka.helpers import create_ssl_context
+from aiokafka.record import default_records
 
 from streams.settings import Settings
 
@@ -20,6 +23,9 @@ T = TypeVar("T")
 # Kafka 4 answers a transaction begun right after another with NotEnoughReplicas until its
 # verification is over: ask again soon.
 RETRY_BACKOFF_MS: Final = 10
+
+
+_LZ4_LEVEL: Final = 1
 
 
 class Unreachable(RuntimeError):
@@ -74,6 +80,7 @@ def consumer(settings: Settings, *topics: str, **more: Any) -> AIOKafkaConsumer:
 
 def producer(settings: Settings, transactional_id: str | None = None, **more: Any) -> AIOKafkaProducer:
     """A producer, not started: transactional if named, idempotent in any case."""
+    use_fast_lz4()
     arguments = connection(settings) | {
         "compression_type": None if settings.compression == "none" else settings.compression,
         "max_batch_size": settings.output_batch_bytes,
@@ -84,6 +91,25 @@ def producer(settings: Settings, transactional_id: str | None = None, **more: An
         arguments["transactional_id"] = transactional_id
         arguments["transaction_timeout_ms"] = settings.transaction_timeout_ms
     return AIOKafkaProducer(**(arguments | more))
+
+
+def use_fast_lz4() -> None:
+    """Let aiokafka compress with lz4's fast level.
+
+    It always takes level 9, without a setting for it: 17 MB/s on learner rows instead of 1,700, for batches
+    two thirds of the size. That was most of a worker's time.
+    """
+    for module in (default_records, _fast_records()):
+        if module is not None and module.lz4_encode is codec.lz4_encode:
+            module.lz4_encode = functools.partial(codec.lz4_encode, level=_LZ4_LEVEL)
+
+
+def _fast_records() -> Any:
+    """Aiokafka's compiled record batches, where they are installed."""
+    try:
+        return importlib.import_module("aiokafka.record._crecords.default_records")
+    except ImportError:
+        return None
 
 
 async def partition_counts(client: AIOKafkaAdminClient, topics: Iterable[str]) -> dict[str, int]:

@@ -44,7 +44,7 @@ async def test_a_wrong_number_of_partitions_is_refused_with_both_numbers(
     done = worker(environment(kafka_settings), LYO_PARTITIONS="6")
     assert done.returncode == 1
     assert "has 4 partitions where the settings say 6" in last_line(done)
-    with pytest.raises(topics.TopicError, match="4 partitions .* 6"):
+    with pytest.raises(topics.TopicError, match=r"4 partitions .* 6"):
         await topics.ensure(kafka_settings.model_copy(update={"partitions": 6}))
 
 

@@ -90,7 +90,7 @@ async def test_nobody_is_swept_past_a_backlog_of_unread_events(
         "LYO_POLL_RECORDS": "60",
         "LYO_BATCH_RECORDS": "60",
     }
-    users, rounds = 100, 120
+    users, rounds = 100, 40
     await topics.ensure(kafka_settings)
     async with publisher(kafka_settings) as producer:
         for number in range(rounds):

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from streams.clock import Clock, ClockError, parse
+from streams.settings import Settings, load_settings
+from streams.steps import STEPS, Steps
+
+
+def refused(capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as ended:
+        load_settings()
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_every_setting_is_described_and_has_a_default() -> None:
+    for name, field in Settings.model_fields.items():
+        assert not field.is_required(), name
+        assert field.description, name
+        assert field.description.endswith("."), name
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("LYO_PARTITIONS", "0"),
+        ("LYO_PARTITIONS", "eight"),
+        ("LYO_REPLICATION", "-1"),
+        ("LYO_BOOTSTRAP_SERVERS", "localhost"),
+        ("LYO_BOOTSTRAP_SERVERS", "localhost:70000"),
+        ("LYO_BOOTSTRAP_SERVERS", "a:1,b"),
+        ("LYO_DATABASE_URL", "mysql://x"),
+        ("LYO_APP_ID", ""),
+        ("LYO_APP_ID", "with space"),
+        ("LYO_TOPIC_PREFIX", "a/b"),
+        ("LYO_CLOCK", "2026-01-01T00:00:00"),
+        ("LYO_SECURITY_PROTOCOL", "TLS"),
+        ("LYO_COMPRESSION", "lz5"),
+        ("LYO_CRASH_AT", "here:there"),
+        ("LYO_SWEEP_SECONDS", "0"),
+    ],
+)
+def test_a_bad_variable_is_named_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert variable in refused(capsys)
+
+
+def test_sasl_needs_a_user_and_a_password_and_the_password_is_never_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LYO_SECURITY_PROTOCOL", "SASL_SSL")
+    monkeypatch.setenv("LYO_SASL_PASSWORD", "hunter2")
+    line = refused(capsys)
+    assert "LYO_SASL_USERNAME" in line
+    assert "hunter2" not in line
+    monkeypatch.setenv("LYO_SASL_USERNAME", "app")
+    assert "hunter2" not in repr(load_settings())
+
+
+def test_the_database_url_is_not_part_of_the_settings_text() -> None:
+    assert "secret" not in repr(Settings(database_url="postgresql://u:secret@127.0.0.1/x"))
+
+
+def test_servers_are_split() -> None:
+    assert Settings(bootstrap_servers="a:1, b:2").servers == ["a:1", "b:2"]
+
+
+def test_a_clock_stands_still_or_follows_its_file_or_runs(tmp_path: Path) -> None:
+    assert Clock("2026-03-01T12:00:00.250Z").now() == 1_772_366_400_250
+    assert Clock("2026-03-01T13:00:00+01:00").now() == 1_772_366_400_000
+    file = tmp_path / "clock"
+    file.write_text("2026-03-01T12:00:00Z\n")
+    clock = Clock(f"@{file}")
+    assert clock.now() == 1_772_366_400_000
+    file.write_text("2026-03-01T12:00:01Z")
+    assert clock.now() == 1_772_366_401_000
+    assert Clock().now() > 1_772_366_400_000
+
+
+@pytest.mark.parametrize("text", ["", "noon", "2026-03-01T12:00:00", "2026-13-01T12:00:00Z"])
+def test_a_time_without_an_offset_or_sense_is_refused(text: str) -> None:
+    with pytest.raises(ClockError):
+        parse(text)
+
+
+def test_a_clock_whose_file_is_missing_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ClockError, match="cannot be read"):
+        Clock(f"@{tmp_path / 'none'}").now()
+
+
+def test_steps_do_nothing_unless_asked_for_and_know_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr("os._exit", ended.append)
+    for step in STEPS:
+        Steps()(step)
+    assert ended == []
+    steps = Steps("rows_sent:2")
+    steps("begun")
+    steps("rows_sent")
+    assert ended == []
+    steps("rows_sent")
+    assert ended == [137]
+    with pytest.raises(ValueError, match=re.escape("no step 'nowhere'")):
+        Steps("nowhere")

@@ -1,0 +1,235 @@
+"""What a task accepts, drops, reads again, and how far it may sweep."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from aiokafka import TopicPartition
+
+from models.events import Kind, Rejected
+from streams import letters
+from streams.inbox import Inbox
+from streams.settings import Settings
+from streams.shared import Shared
+from streams.task import Task
+from streams.topics import Names
+from streams.transport import Poll
+from tests.integration.counting_worker import CountingEngine
+
+SESSIONS = TopicPartition("lyo.sessions", 2)
+SENTIMENT = TopicPartition("lyo.sentiment", 2)
+CLOCK = 1_772_366_400_000
+
+
+def record(offset: int, timestamp: int = 0) -> Any:
+    return SimpleNamespace(offset=offset, timestamp=timestamp, key=b"1", value=b"{}")
+
+
+def poll(start: int, end: int, tp: TopicPartition = SESSIONS, *, at: int = 0) -> Poll:
+    return Poll(tp, start, end, [record(offset, at) for offset in range(start, end)])
+
+
+class FakeReader:
+    def __init__(self) -> None:
+        self.sought: list[dict[TopicPartition, int]] = []
+        self.held: set[TopicPartition] = set()
+        self.at: dict[TopicPartition, int] = {}
+
+    async def positions(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        return self.at
+
+    async def seek_to(self, offsets: Mapping[TopicPartition, int]) -> None:
+        self.sought.append(dict(offsets))
+
+    def hold(self, partitions: Iterable[TopicPartition]) -> None:
+        self.held.update(partitions)
+
+    def release(self, partitions: Iterable[TopicPartition]) -> None:
+        self.held.difference_update(partitions)
+
+
+class FakeEnds:
+    def __init__(self) -> None:
+        self.ends: dict[TopicPartition, int] = {}
+
+    async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return {tp: self.ends.get(tp, 0) for tp in partitions}
+
+
+@pytest.fixture
+def reader() -> FakeReader:
+    return FakeReader()
+
+
+@pytest.fixture
+def ends() -> FakeEnds:
+    return FakeEnds()
+
+
+@pytest.fixture
+def task(reader: FakeReader, ends: FakeEnds) -> Task:
+    shared = Shared(
+        Settings(clock="2026-03-01T12:00:00Z", batch_records=10),
+        Names(),
+        engine=CountingEngine,
+        catalogue=cast("Any", None),
+        reader=reader,
+        offsets=cast("Any", ends),
+        admin=cast("Any", None),
+    )
+    made = Task(2, shared)
+    made.expected = dict.fromkeys(made.kinds, 0)
+    made.is_open = True
+    return made
+
+
+def offsets_of(records: dict[Kind, list[Any]]) -> list[int]:
+    return [one.offset for one in records.get(Kind.SESSION, [])]
+
+
+async def test_polls_that_follow_on_are_accepted_together(task: Task) -> None:
+    records, offsets = task._accept([poll(0, 3), poll(0, 2, SENTIMENT), poll(3, 5)])
+    assert offsets_of(records) == [0, 1, 2, 3, 4]
+    assert offsets == {SESSIONS: 5, SENTIMENT: 2}
+
+
+async def test_what_is_done_already_is_dropped(task: Task) -> None:
+    task.expected[SESSIONS] = 4
+    records, offsets = task._accept([poll(0, 3), poll(2, 6)])
+    assert offsets_of(records) == [4, 5]
+    assert offsets == {SESSIONS: 6}
+
+
+async def test_a_gap_is_refused_and_read_again_once(task: Task, reader: FakeReader) -> None:
+    task.expected[SESSIONS] = 4
+    for number in range(3):
+        records, offsets = task._accept([poll(10 + number, 11 + number)])
+        assert (records, offsets) == ({}, {})
+    await asyncio.sleep(0)
+    assert reader.sought == [{SESSIONS: 4}]
+    records, offsets = task._accept([poll(4, 12)])
+    assert offsets == {SESSIONS: 12}
+    task._accept([poll(20, 21)])
+    await asyncio.sleep(0)
+    assert len(reader.sought) == 2, "a second gap is another one"
+
+
+async def test_offsets_missing_inside_a_poll_are_transaction_markers_and_no_gap(task: Task) -> None:
+    records, offsets = task._accept([Poll(SESSIONS, 0, 4, [record(0), record(2)]), poll(4, 5)])
+    assert offsets_of(records) == [0, 2, 4]
+    assert offsets == {SESSIONS: 5}
+
+
+async def test_markers_alone_move_the_task_on_without_a_transaction(task: Task) -> None:
+    await task._batch([Poll(SESSIONS, 0, 1, [])])
+    assert task.expected[SESSIONS] == 1
+
+
+async def test_a_task_that_is_not_open_takes_nothing_and_holds_the_partition(
+    task: Task, reader: FakeReader
+) -> None:
+    task.is_open = False
+    task.offer(poll(0, 1))
+    assert len(task.inbox) == 0
+    assert reader.held == {SESSIONS}
+
+
+async def test_a_full_inbox_holds_the_partition_back(task: Task, reader: FakeReader) -> None:
+    task.offer(poll(0, 9))
+    assert reader.held == set()
+    task.offer(poll(9, 12))
+    assert reader.held == {SESSIONS}
+
+
+async def test_the_sweep_goes_up_to_the_clock_when_everything_is_read(task: Task, ends: FakeEnds) -> None:
+    task.expected[SESSIONS] = ends.ends[SESSIONS] = 7
+    assert await task._limit() == CLOCK
+
+
+async def test_the_sweep_stops_at_the_oldest_unread_record(task: Task, ends: FakeEnds) -> None:
+    ends.ends = {SESSIONS: 5, SENTIMENT: 9}
+    task.inbox.put(poll(0, 5, at=CLOCK - 50_000))
+    task.inbox.put(poll(0, 5, SENTIMENT, at=CLOCK - 90_000))
+    assert await task._limit() == CLOCK - 90_000
+
+
+async def test_the_last_record_read_is_the_bound_while_the_next_is_unknown(
+    task: Task, ends: FakeEnds
+) -> None:
+    ends.ends = {SESSIONS: 5}
+    assert await task._limit() is None, "nothing is known of the backlog's age"
+    task._last_seen[SESSIONS] = CLOCK - 1_000
+    assert await task._limit() == CLOCK - 1_000
+    task._last_seen[SESSIONS] = CLOCK + 1_000
+    assert await task._limit() == CLOCK, "never beyond the clock"
+
+
+async def test_a_reader_that_went_astray_is_brought_back_at_the_second_look(
+    task: Task, reader: FakeReader
+) -> None:
+    task.expected[SESSIONS] = 3
+    reader.at = {SESSIONS: 8, SENTIMENT: 0}
+    await task._find_stray_reader()
+    await asyncio.sleep(0)
+    assert reader.sought == []
+    await task._find_stray_reader()
+    await asyncio.sleep(0)
+    assert reader.sought == [{SESSIONS: 3}]
+
+
+async def test_an_inbox_gives_whole_polls_up_to_a_batch() -> None:
+    inbox = Inbox(10)
+    for start in (0, 4, 8, 12):
+        inbox.put(poll(start, start + 4))
+    assert [one.start for one in inbox.take()] == [0, 4]
+    assert inbox.records == 8
+    inbox.put(poll(16, 40))
+    assert [one.start for one in inbox.take()] == [8, 12]
+    assert [one.start for one in inbox.take()] == [16], "a poll larger than a batch is a batch"
+    assert inbox.take() == []
+    assert inbox.records == 0
+
+
+async def test_an_inbox_wakes_whoever_waits() -> None:
+    inbox = Inbox(10)
+    waiting = asyncio.create_task(inbox.wait(30))
+    await asyncio.sleep(0)
+    inbox.put(poll(0, 1))
+    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(inbox.wait(30), 5)
+    inbox.take()
+    await inbox.wait(0.001)
+
+
+def test_a_letter_carries_the_record_and_the_reason() -> None:
+    bad = SimpleNamespace(topic="lyo.sessions", partition=3, offset=9, key=b"\xff7", value=b"\x00\xff")
+    key, value = letters.dead_letter(
+        cast("Any", bad), Rejected(0, "user_id is 7 in the key", "user_id"), CLOCK
+    )
+    assert key == b"lyo.sessions/3/9"
+    assert value is not None
+    assert json.loads(value) == {
+        "topic": "lyo.sessions",
+        "partition": 3,
+        "offset": 9,
+        "key": "\\xff7",
+        "value": base64.b64encode(b"\x00\xff").decode(),
+        "reason": "user_id is 7 in the key",
+        "field": "user_id",
+        "failed_at": "2026-03-01T12:00:00.000Z",
+    }
+
+
+def test_a_letter_leaves_out_a_very_long_value_and_says_so() -> None:
+    bad = SimpleNamespace(topic="t", partition=0, offset=1, key=None, value=b"x" * 500_000)
+    _, value = letters.dead_letter(cast("Any", bad), Rejected(0, "too deep", None), 0)
+    assert value is not None
+    body = json.loads(value)
+    assert body["value"] is None
+    assert "500000 bytes" in body["reason"]
