@@ -1,0 +1,1 @@
+"""What `lyo demo` is made of."""

@@ -1,0 +1,115 @@
+"""How far the worker is behind the events, and Postgres behind the worker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from cli.demonstration.children import DemoError
+from storage.offsets import Place
+from storage.progress import stored_offsets
+from storage.rows import tenant_of
+from storage.writer import Writer
+from streams import kafka, topics
+from streams.settings import Settings
+
+LOOK_SECONDS = 0.5
+# A sweep begins at most a second after the last event: nothing left for this long is the end of it.
+QUIET_SECONDS = 2.5
+# No progress for this long is no slow machine.
+STUCK_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """Events that the worker has not read, and records that Postgres does not have.
+
+    Records include the markers of transactions: a measure of distance rather than a count.
+    """
+
+    unread: int
+    unstored: int
+
+
+class Gauge:
+    """Measures the distance through connections that stay open."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        admin: AIOKafkaAdminClient,
+        reader: AIOKafkaConsumer,
+        inputs: list[TopicPartition],
+        outputs: list[TopicPartition],
+    ) -> None:
+        self._settings = settings
+        self._admin, self._reader = admin, reader
+        self._inputs, self._outputs = inputs, outputs
+
+    async def read(self) -> Distance:
+        """Measure now. Raises KafkaError, OSError or asyncpg.PostgresError when one of the two is away."""
+        committed = await self._admin.list_consumer_group_offsets(
+            self._settings.app_id, partitions=self._inputs
+        )
+        done = {tp: max(found.offset, 0) for tp, found in committed.items()}
+        stored = await stored_offsets(self._settings.database_url)
+        ends = await self._reader.end_offsets([*self._inputs, *self._outputs])
+        return Distance(
+            sum(max(ends[tp] - done.get(tp, 0), 0) for tp in self._inputs),
+            sum(max(ends[tp] - stored.get(Place(*tp), 0), 0) for tp in self._outputs),
+        )
+
+    async def settle(self, on_distance: Callable[[Distance], None]) -> None:
+        """Wait until every event is read, every prediction stored, and nothing more comes.
+
+        Raises:
+            DemoError: nothing gets nearer for two minutes.
+        """
+        quiet_since: float | None = None
+        nearest, nearer_at = Distance(1 << 62, 1 << 62), time.monotonic()
+        while True:
+            now = time.monotonic()
+            try:
+                distance = await self.read()
+            except (KafkaError, OSError, TimeoutError, asyncpg.PostgresError) as error:
+                if now - nearer_at > STUCK_SECONDS:
+                    raise DemoError(f"the lag cannot be measured: {type(error).__name__}: {error}") from None
+                await asyncio.sleep(LOOK_SECONDS)
+                continue
+            on_distance(distance)
+            if distance.unread + distance.unstored != nearest.unread + nearest.unstored:
+                nearest, nearer_at = distance, now
+            if distance == Distance(0, 0):
+                quiet_since = now if quiet_since is None else quiet_since
+                if now - quiet_since >= QUIET_SECONDS:
+                    return
+            else:
+                quiet_since = None
+                if now - nearer_at > STUCK_SECONDS:
+                    raise DemoError(
+                        f"nothing moved for {STUCK_SECONDS:.0f} s with {distance.unread:,} events unread"
+                    )
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+@asynccontextmanager
+async def gauge(settings: Settings) -> AsyncIterator[Gauge]:
+    """A gauge, its connections closed afterwards."""
+    names = topics.names(settings)
+    inputs = await kafka.partitions_of(settings, *names.inputs)
+    outputs = await kafka.partitions_of(settings, *Writer(names, tenant_of).topics)
+    reader = kafka.consumer(settings)
+    try:
+        await reader.start()
+        async with kafka.admin(settings) as admin:
+            yield Gauge(settings, admin, reader, inputs, outputs)
+    finally:
+        await reader.stop()
