@@ -60,6 +60,7 @@ def plateau_contents(skills: Skills, catalogue: Catalogue) -> list[bytes | None]
                 or catalogue.topic_of(skills.names[one], organization)
                 or catalogue.skill_name(skills.names[one], organization),
                 **episodes[-1],
+                "plateau_score": int(found.score[one]) / 100,
                 "confidence": int(found.confidence[one]) / 100,
                 "reason": None,
                 "factors": shown[one],
