@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import click
 import psutil
 from aiokafka.errors import KafkaError
 from rich.console import Console
+from rich.text import Text
 
 from cli.demonstration import children
 from cli.demonstration.children import Child, DemoError
@@ -72,42 +74,33 @@ def demo(
         with _alone((home or default_home()).resolve()) as folder, _nothing_left():
             _demonstrate(console, folder, events, (learners, days, seed), once=once)
     except KeyboardInterrupt:
-        return
+        pass  # the way to end it
     except (DemoError, StackError, TopicError, PublishError, Unreachable, KafkaError) as error:
         raise click.ClickException(str(error)) from None
+    console.print("All stopped")
 
 
 def _demonstrate(
     console: Console, folder: Path, events: Path | None, plan: tuple[int, int, int | None], *, once: bool
 ) -> None:
     source = _source(console, folder, events, plan)
-    console.print(f"[bold]{source.title}[/]" + (f", shown as of {source.clock}" if source.clock else ""))
+    shown = f", shown as of {source.clock}" if source.clock else ""
+    console.print(Text(f"{source.title}{shown}", "bold"))
     with contextlib.ExitStack() as stack:
-        kafka = LocalKafka(folder, jar_cache=folder.parent / "jars", private=True)
-        postgres = LocalPostgres(folder, durable=False, private=True)
-        if not jar_folder(kafka.jar_cache).is_dir():
-            console.print("Fetching Kafka with Maven (once, about 45 MB)")
-        for server in (kafka, postgres):
-            began = time.monotonic()
-            stack.callback(server.stop)
-            server.start()
-            console.print(f"{server.title} started on port {server.port} in {time.monotonic() - began:.1f} s")
+        kafka, postgres = _servers(console, folder, stack)
         addresses = Addresses(kafka.bootstrap_servers, postgres.database_url)
         furnish(addresses, console.print)
         variables = addresses.environment() | ({"LYO_CLOCK": source.clock} if source.clock else {})
         os.environ.update(variables)
         settings = load_settings()
         ours = [Child(name, folder, children.environment(variables)) for name in ("worker", "sink")]
-        stack.callback(_stop, ours)
+        stack.callback(_stop, console, ours)
         for child in ours:
             child.start()
-            console.print(f"The {child.name} started (process {child.pid}, log {child.log_file})")
-        running = Demo(console, source, settings, folder, ours, time.monotonic())
+            console.print(f"The {child.name} started (process {child.pid})")
+        hints = _hints(folder, variables, postgres)
+        running = Demo(console, source, settings, folder, ours, hints, time.monotonic())
         asyncio.run(running.run(once=once))
-
-
-def _stop(ours: list[Child]) -> None:
-    children.stop(ours)
 
 
 def _source(console: Console, folder: Path, events: Path | None, plan: tuple[int, int, int | None]) -> Source:
@@ -116,8 +109,55 @@ def _source(console: Console, folder: Path, events: Path | None, plan: tuple[int
             return from_file(events, on_bytes)
     learners, days, seed = plan
     seed = secrets.randbelow(2**31) if seed is None else seed
-    with console.status("Simulating") if console.is_terminal else contextlib.nullcontext():
+    with _doing(console, "Simulating learners"):
         return simulated(folder / "events.jsonl", learners, days, seed)
+
+
+def _servers(console: Console, folder: Path, stack: contextlib.ExitStack) -> tuple[LocalKafka, LocalPostgres]:
+    """Start Kafka and Postgres on free ports; they are killed when we die, and stopped by `stack`."""
+    kafka = LocalKafka(folder, jar_cache=folder.parent / "jars", private=True)
+    postgres = LocalPostgres(folder, durable=False, private=True)
+    if not jar_folder(kafka.jar_cache).is_dir():
+        console.print("Fetching Kafka with Maven (about 45 MB, the first time only)")
+    for server in (kafka, postgres):
+        began = time.monotonic()
+        stack.callback(server.stop)
+        with _doing(console, f"Starting {server.title}"):
+            server.start()
+        console.print(f"{server.title} started on port {server.port} in {time.monotonic() - began:.1f} s")
+    return kafka, postgres
+
+
+def _doing(console: Console, what: str) -> contextlib.AbstractContextManager[object]:
+    """Show on a terminal what is going on."""
+    return console.status(what) if console.is_terminal else contextlib.nullcontext()
+
+
+def _hints(folder: Path, variables: dict[str, str], postgres: LocalPostgres) -> list[str]:
+    """Write the demo's settings into a file for the shell; gives lines that say how to look further."""
+    file = folder / "env"
+    file.write_text("".join(f"export {name}={value}\n" for name, value in variables.items()))
+    psql = "psql" if shutil.which("psql") else _short(Path(postgres.psql))
+    lyo = _short(Path(sys.executable).with_name("lyo"))
+    return [
+        "To look further, in another terminal:",
+        f"  . {_short(file)}                 # {', '.join(variables)} of this demo",
+        f'  {psql} "$LYO_DATABASE_URL" -xc "TABLE dropout_risk_scores LIMIT 2"',
+        f"  {lyo} publish FILE               # more events",
+        f"Logs: {_short(folder)}/worker.log, sink.log, kafka/kafka.log, postgres/postgres.log",
+    ]
+
+
+def _short(path: Path) -> str:
+    """A path as one would type it here."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def _stop(console: Console, ours: list[Child]) -> None:
+    console.print("Stopping the worker, the sink, Kafka and Postgres")
+    for name in children.stop(ours):
+        console.print(f"The {name} had to be killed")
 
 
 def _listen() -> None:
@@ -129,7 +169,7 @@ def _listen() -> None:
 
 @contextlib.contextmanager
 def _alone(home: Path) -> Iterator[Path]:
-    """The demo's folder, emptied; refuses a second demo in the same home.
+    """The demo's folder, emptied; afterwards only logs stay in it. Refuses a second demo in the same home.
 
     Raises:
         DemoError: one is running already.
@@ -149,7 +189,12 @@ def _alone(home: Path) -> Iterator[Path]:
             server.kill()  # left by a demo whose guards were killed, too
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        yield folder
+        try:
+            yield folder
+        finally:
+            for data in (folder / "kafka" / "data", folder / "postgres" / "data"):
+                shutil.rmtree(data, ignore_errors=True)
+            (folder / "events.jsonl").unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

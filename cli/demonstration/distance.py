@@ -12,6 +12,7 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+from sqlalchemy.exc import SQLAlchemyError
 
 from cli.demonstration.children import DemoError
 from storage.offsets import Place
@@ -26,6 +27,8 @@ LOOK_SECONDS = 0.5
 QUIET_SECONDS = 2.5
 # No progress for this long is no slow machine.
 STUCK_SECONDS = 120.0
+AWAY = (KafkaError, OSError, TimeoutError, asyncpg.PostgresError, SQLAlchemyError)
+"""What is raised when Kafka or Postgres does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class Gauge:
         self._inputs, self._outputs = inputs, outputs
 
     async def read(self) -> Distance:
-        """Measure now. Raises KafkaError, OSError or asyncpg.PostgresError when one of the two is away."""
+        """Measure now. Raises one of `AWAY` when Kafka or Postgres is."""
         committed = await self._admin.list_consumer_group_offsets(
             self._settings.app_id, partitions=self._inputs
         )
@@ -67,6 +70,11 @@ class Gauge:
             sum(max(ends[tp] - stored.get(Place(*tp), 0), 0) for tp in self._outputs),
         )
 
+    async def letters(self) -> int:
+        """How many dead letters there are: events that were refused, each with its reason."""
+        places = await kafka.partitions_of(self._settings, topics.names(self._settings).dead_letters)
+        return sum([len(records) async for _, records in kafka.read_to_end(self._reader, places)])
+
     async def settle(self, on_distance: Callable[[Distance], None]) -> None:
         """Wait until every event is read, every prediction stored, and nothing more comes.
 
@@ -74,30 +82,28 @@ class Gauge:
             DemoError: nothing gets nearer for two minutes.
         """
         quiet_since: float | None = None
-        nearest, nearer_at = Distance(1 << 62, 1 << 62), time.monotonic()
-        while True:
-            now = time.monotonic()
+        before, moved_at = None, time.monotonic()
+        while quiet_since is None or time.monotonic() - quiet_since < QUIET_SECONDS:
+            await asyncio.sleep(LOOK_SECONDS)
             try:
-                distance = await self.read()
-            except (KafkaError, OSError, TimeoutError, asyncpg.PostgresError) as error:
-                if now - nearer_at > STUCK_SECONDS:
-                    raise DemoError(f"the lag cannot be measured: {type(error).__name__}: {error}") from None
-                await asyncio.sleep(LOOK_SECONDS)
-                continue
-            on_distance(distance)
-            if distance.unread + distance.unstored != nearest.unread + nearest.unstored:
-                nearest, nearer_at = distance, now
+                distance: Distance | None = await self.read()
+            except AWAY:
+                distance = None
+            if distance is not None:
+                on_distance(distance)
+            now = time.monotonic()
             if distance == Distance(0, 0):
                 quiet_since = now if quiet_since is None else quiet_since
-                if now - quiet_since >= QUIET_SECONDS:
-                    return
-            else:
-                quiet_since = None
-                if now - nearer_at > STUCK_SECONDS:
-                    raise DemoError(
-                        f"nothing moved for {STUCK_SECONDS:.0f} s with {distance.unread:,} events unread"
-                    )
-            await asyncio.sleep(LOOK_SECONDS)
+                continue
+            quiet_since = None
+            if distance is not None and distance != before:
+                before, moved_at = distance, now
+            elif now - moved_at > STUCK_SECONDS:
+                raise DemoError(f"nothing has moved for {STUCK_SECONDS:.0f} s, with {_left(before)}")
+
+
+def _left(distance: Distance | None) -> str:
+    return "an unknown lag" if distance is None else f"{distance.unread:,} events unread"
 
 
 @asynccontextmanager

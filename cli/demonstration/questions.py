@@ -13,6 +13,8 @@ LEARNERS = 5
 BELOW = 0.5  # a score under it went badly
 # What is asked about where a file names no content.
 OWN_CONTENT, OWN_DIFFICULTY = "demo-lesson", 0.7
+FROM_FILE = "learners who did most lately, about a content that went badly"
+INVENTED = f"the file names no content, so about one of the demo's own of difficulty {OWN_DIFFICULTY}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,10 @@ def _met(columns: Columns, one: int) -> Met:
 
 
 def requests(met: list[Met], clock: str) -> list[str]:
-    """Lines of struggle requests at the clock's time, of the learners who did most lately, about a content each.
+    """Lines of struggle requests at the clock's time: one of each of the learners who did most lately.
 
-    That is the newest content that went badly, else the newest. The skills it trains are named as its
-    prerequisites, and the learner's other skills of late as similar topics.
+    It is about the newest content that went badly, else the newest. The skills that it trains are named as
+    its prerequisites, and the learner's other skills of late as similar topics.
     """
     of: dict[int, list[Met]] = defaultdict(list)
     for one in met:

@@ -1,4 +1,4 @@
-"""The demo from the published events to the end: everything between the stack's start and its stop."""
+"""The demo between the stack's start and its stop: events in, predictions shown, everything watched."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import asyncpg
-from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from sqlalchemy.exc import SQLAlchemyError
 
 from cli.demonstration import picture, show
 from cli.demonstration.children import Child, watch
-from cli.demonstration.distance import Distance, Gauge, gauge
+from cli.demonstration.distance import AWAY, Distance, Gauge, gauge
 from cli.demonstration.source import Source
 from cli.eventfile import Bad
 from cli.progress import bytes_progress
@@ -27,10 +26,12 @@ from streams.clock import Clock
 from streams.settings import Settings
 
 MOST_BAD_LINES = 5
+# A slow machine shows what there is by then, and the whole afterwards.
+EARLY_SECONDS = 75.0
 LINE_SECONDS = 3.0
 # Into a file or a pipe a line is written only so often.
 PLAIN_LINE_SECONDS = 60.0
-AWAY = (KafkaError, OSError, TimeoutError, asyncpg.PostgresError, SQLAlchemyError)
+PLAIN_PROGRESS_SECONDS = 10.0
 
 
 @dataclass(slots=True)
@@ -42,7 +43,9 @@ class Demo:
     settings: Settings
     folder: Path
     children: list[Child]
+    hints: list[str]  # how to look further
     ready_at: float  # time.monotonic()
+    distance: Distance | None = None  # newest
 
     def say(self, line: str) -> None:
         """Print a line as it is."""
@@ -57,15 +60,16 @@ class Demo:
         """
         watching = asyncio.create_task(watch(self.children, self.say))
         showing = asyncio.create_task(self._show(once=once))
+        early = asyncio.create_task(self._early(showing))
         try:
             await asyncio.wait({watching, showing}, return_when=asyncio.FIRST_COMPLETED)
             for task in (watching, showing):
                 if task.done():
                     task.result()
         finally:
-            for task in (watching, showing):
+            for task in (watching, showing, early):
                 task.cancel()
-            await asyncio.gather(watching, showing, return_exceptions=True)
+            await asyncio.gather(watching, showing, early, return_exceptions=True)
 
     async def _show(self, *, once: bool) -> None:
         counts = await self._publish(self.source.path, "Publishing")
@@ -74,7 +78,8 @@ class Demo:
             if self.source.requests:
                 counts += await self._ask()
                 await self._settle(measure, counts.total())
-            await self._picture(counts)
+            self.distance = Distance(0, 0)
+            await self._whole(counts, await measure.letters())
             if not once:
                 await self._stay(measure)
 
@@ -85,9 +90,8 @@ class Demo:
         for one in bad[:MOST_BAD_LINES]:
             self.say(f"line {one.line}: {one.reason}")
         if len(bad) > MOST_BAD_LINES:
-            self.say(
-                f"and {len(bad) - MOST_BAD_LINES:,} more lines of no use (lyo publish --dry-run names all)"
-            )
+            more = len(bad) - MOST_BAD_LINES
+            self.say(f"and {more:,} more lines of no use (lyo publish --dry-run names them all)")
         self.say(f"Published {published.records:,} records in {published.seconds:.1f} s")
         return published.counts
 
@@ -95,44 +99,73 @@ class Demo:
         """Publish the demo's own struggle requests."""
         lines = self.source.requests
         self.say(
-            f"The file has no struggle requests: the demo asks {len(lines)} itself, "
-            "about the learners who did most lately"
+            f"No struggle requests in this file, so the demo asks {len(lines)} itself: {self.source.about}"
         )
         path = self.folder / "asked-by-the-demo.jsonl"
         path.write_text("".join(f"{line}\n" for line in lines))
         return await self._publish(path, "Asking")
 
+    # ------------------------------------------------------------ waiting
+
     async def _settle(self, measure: Gauge, published: int) -> None:
-        """Wait until all is in Postgres, with two bars on a terminal."""
+        """Wait until all is in Postgres."""
+        with self._bars(published) as on_distance:
+            await measure.settle(on_distance)
+
+    @contextmanager
+    def _bars(self, published: int) -> Iterator[Callable[[Distance], None]]:
+        """Two bars on a terminal, a line now and then elsewhere."""
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-        with Progress(
-            *columns, console=self.console, transient=True, disable=not self.console.is_terminal
-        ) as bars:
+        terminal = self.console.is_terminal
+        most, next_line = 0, time.monotonic() + PLAIN_PROGRESS_SECONDS
+        with Progress(*columns, console=self.console, transient=True, disable=not terminal) as bars:
             predicting = bars.add_task("Predicting", total=published)
             storing = bars.add_task("Storing", total=None)
-            most = 0
 
             def on_distance(distance: Distance) -> None:
-                nonlocal most
+                nonlocal most, next_line
+                self.distance = distance
                 most = max(most, distance.unstored)
                 bars.update(predicting, completed=max(published - distance.unread, 0))
                 bars.update(storing, total=most or None, completed=most - distance.unstored)
+                if not terminal and time.monotonic() > next_line:
+                    next_line = time.monotonic() + PLAIN_PROGRESS_SECONDS
+                    self.say(_lag(distance))
 
-            await measure.settle(on_distance)
+            yield on_distance
 
-    async def _picture(self, counts: Counter[str]) -> None:
+    # ------------------------------------------------------------ showing
+
+    async def _early(self, showing: asyncio.Task[None]) -> None:
+        """Show what there is when the whole takes long."""
+        await asyncio.sleep(max(self.ready_at + EARLY_SECONDS - time.monotonic(), 0.0))
+        if showing.done() or self.distance == Distance(0, 0):
+            return
+        with contextlib.suppress(*AWAY):
+            found = await picture.take(self.settings.database_url)
+            lag = "events still being published" if self.distance is None else _lag(self.distance)
+            self.say(f"\nSo far, {self._seconds()} s after the set-up's end; {lag}; the whole follows:")
+            show.picture(self.console, found)
+
+    async def _whole(self, counts: Counter[str], letters: int) -> None:
         found = await picture.take(self.settings.database_url)
-        took = time.monotonic() - self.ready_at
+        took = self._seconds()
         show.picture(self.console, found)
         show.counts(self.console, found)
-        kinds = ", ".join(f"{number:,} {kind}" for kind, number in counts.most_common())
-        self.say(f"\n{counts.total():,} records read and predicted from ({kinds})")
-        self.say(f"Shown {took:.0f} s after the set-up's end, from Postgres; lag 0")
+        kinds = ", ".join(f"{kind.replace('_', ' ')} {number:,}" for kind, number in counts.most_common())
+        self.say(f"\n{counts.total():,} records published, all read, {letters:,} refused: {kinds}")
+        self.say(f"Shown from Postgres {took} s after the set-up's end, with no lag")
+
+    def _seconds(self) -> int:
+        return round(time.monotonic() - self.ready_at)
 
     async def _stay(self, measure: Gauge) -> None:
         """Print how things are until cancelled: in place on a terminal, now and then elsewhere."""
         terminal = self.console.is_terminal
-        self.say("\nEverything keeps running. Ctrl-C stops it all.")
+        self.say("")
+        for hint in self.hints:
+            self.say(hint)
+        self.say("\nEverything keeps running; Ctrl-C stops it all.")
         with contextlib.ExitStack() as stack:
             status = stack.enter_context(self.console.status("")) if terminal else None
             while True:
@@ -145,14 +178,18 @@ class Demo:
 
     async def _line(self, measure: Gauge) -> str:
         try:
-            distance = await measure.read()
+            self.distance = await measure.read()
             newest = await picture.newest_prediction(self.settings.database_url)
         except AWAY as error:
-            return f"lag unknown: {type(error).__name__}"
-        lag = f"lag {distance.unread:,} events, {distance.unstored:,} records not in Postgres yet"
+            return f"Lag unknown: {type(error).__name__}"
+        lag = _lag(self.distance)
         if newest is None:
             return lag
         now = datetime.fromtimestamp(Clock(self.settings.clock).now() / 1000, UTC)
         minutes = max((now - newest).total_seconds(), 0) / 60
         age = f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.0f} h"
-        return f"{lag} · newest prediction as of {newest:%Y-%m-%d %H:%M:%SZ}, {age} old"
+        return f"{lag}; newest dropout risk as of {newest:%Y-%m-%d %H:%M:%SZ}, {age} old"
+
+
+def _lag(distance: Distance) -> str:
+    return f"Lag: {distance.unread:,} events not read, {distance.unstored:,} records not in Postgres"

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -16,70 +16,96 @@ from cli.demonstration.picture import Picture
 from storage.queries import Row
 
 LEVEL_STYLES = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "green"}
-MOST_FACTORS = 4
+MOST_FACTORS = 3
+NOTHING = "–"
+HOURS = 24
 
 
 def picture(console: Console, found: Picture) -> None:
-    """Print everything."""
-    learners = found.counts["dropout_risk_scores"]
+    """Print a table of each kind of prediction, the most telling rows first."""
+    have = found.counts
     levels = ", ".join(f"{found.levels[level]:,} {level}" for level in LEVEL_STYLES if level in found.levels)
-    sections = (
-        ("Dropout risk", f"{learners:,} learners: {levels}; the highest", found.risks, risks),
-        ("Timing", f"{found.counts['user_timing_profiles']:,} profiles; the surest", found.timing, timing),
-        (
-            "Plateaus",
-            f"{found.active_plateaus:,} active of {found.counts['learning_plateaus']:,}; the newest",
-            found.plateaus,
-            plateaus,
-        ),
-        (
-            "Regressions",
-            f"{found.active_regressions:,} active of {found.counts['skill_regressions']:,}; the largest",
-            found.regressions,
-            regressions,
-        ),
-        (
-            "Struggle",
-            f"{found.counts['struggle_predictions']:,} answers; the likeliest",
-            found.struggles,
-            struggles,
-        ),
+    _section(
+        console,
+        "Dropout risk",
+        f"{have['dropout_risk_scores']:,} learners, {levels or 'none yet'}; the highest:",
+        risks(found.risks),
     )
-    for title, about, rows, table in sections:
-        console.print()
-        console.print(Text.assemble((title, "bold"), f"  {about if rows else 'none'}"))
-        if rows:
-            console.print(table(rows))
+    _section(
+        console,
+        "Timing",
+        f"when they study, in their own time; {have['user_timing_profiles']:,} profiles, the surest:",
+        timing(found.timing),
+    )
+    _section(
+        console,
+        "Plateaus",
+        f"much practice, no gain; {_active(found.active_plateaus, have['learning_plateaus'])}, the newest:",
+        plateaus(found.plateaus),
+    )
+    _section(
+        console,
+        "Regressions",
+        "skills that were better once; "
+        f"{_active(found.active_regressions, have['skill_regressions'])}, the largest:",
+        regressions(found.regressions),
+    )
+    _section(
+        console,
+        "Struggle",
+        f"with a content asked about; {have['struggle_predictions']:,} answers, the likeliest:",
+        struggles(found.struggles),
+    )
 
 
-def risks(rows: Sequence[Row]) -> RenderableType:
+def _section(console: Console, title: str, about: str, table: Table) -> None:
+    console.print()
+    console.print(Text.assemble((title, "bold"), f": {about}"))
+    if table.row_count:
+        console.print(table)
+    else:
+        console.print("  none")
+
+
+def _active(active: int, all_of_them: int) -> str:
+    return f"{active:,} of {all_of_them:,} last"
+
+
+def risks(rows: Sequence[Row]) -> Table:
     """Dropout risks with their factors and what to do first."""
-    table = _table("Learner", "Level", "Score", "Sure", "Because (0.50 and)", "First intervention")
+    table = _table("Learner", "Level", ">Risk", ">Confidence", "0.50 and", "First intervention")
     for row in rows:
         offers = (row["reengagement_strategy"] or {}).get("interventions", [])
-        offer = offers[0] if offers else None
+        offer = f"{offers[0]['title']} {offers[0]['message']}" if offers else "none"
         table.add_row(
             str(row["user_id"]),
-            Text(row["risk_level"], LEVEL_STYLES[row["risk_level"]]),
+            _level(row["risk_level"]),
             _share(row["risk_score"]),
             _share(row["confidence"]),
             _factors(row),
-            "none" if offer is None else Text(f"{offer['title']} {offer['message']}"),
+            Text(offer),
         )
     return table
 
 
-def timing(rows: Sequence[Row]) -> RenderableType:
+def timing(rows: Sequence[Row]) -> Table:
     """Timing profiles in the learners' own time."""
     table = _table(
-        "Learner", "Time zone", "Peak hours", "Best days", "Study next", "Minutes", "Sessions", "Sure"
+        "Learner",
+        "Time zone",
+        "Peak hours",
+        "Best days",
+        "Study next",
+        ">Minutes",
+        ">Sessions",
+        ">Confidence",
     )
     for row in rows:
         table.add_row(
             str(row["user_id"]),
             row["timezone"] or "UTC",
-            ", ".join(f"{hour}–{(hour + 1) % 24}" for hour in row["peak_hours"] or ()) or "–",
-            ", ".join(day[:3] for day in row["best_days"] or ()) or "–",
+            hours(row["peak_hours"] or ()) or NOTHING,
+            ", ".join(day[:3] for day in row["best_days"] or ()) or NOTHING,
             _local(row["recommended_time"], row["timezone"]),
             _number(row["avg_session_duration_minutes"], 0),
             str(row["sessions_analyzed"]),
@@ -88,26 +114,28 @@ def timing(rows: Sequence[Row]) -> RenderableType:
     return table
 
 
-def plateaus(rows: Sequence[Row]) -> RenderableType:
+def plateaus(rows: Sequence[Row]) -> Table:
     """Plateaus that last, with what to try."""
-    table = _table("Learner", "Skill", "Days", "Attempts", "Mastery", "Gain", "Sure", "Suggestion")
+    table = _table("Learner", "Skill", ">Days", ">Attempts", ">Mastery", ">Gain", ">Confidence", "Suggestion")
     for row in rows:
         table.add_row(
             str(row["user_id"]),
-            row["skill_id"],
+            Text(row["skill_id"]),
             str(row["days_on_topic"]),
             str(row["attempts"]),
             _share(row["mastery_level"]),
             f"{row['mastery_improvement']:+.2f}",
             _share(row["confidence"]),
-            Text(row["intervention_suggested"] or "–"),
+            Text(row["intervention_suggested"] or NOTHING),
         )
     return table
 
 
-def regressions(rows: Sequence[Row]) -> RenderableType:
+def regressions(rows: Sequence[Row]) -> Table:
     """Skills that fade."""
-    table = _table("Learner", "Skill", "Peak", "Now", "In a week", "Days unpractised", "Urgency", "Sure")
+    table = _table(
+        "Learner", "Skill", ">Peak", ">Now", ">In a week", ">Days unpractised", "Urgency", ">Confidence"
+    )
     for row in rows:
         table.add_row(
             str(row["user_id"]),
@@ -116,15 +144,15 @@ def regressions(rows: Sequence[Row]) -> RenderableType:
             _share(row["current_mastery"]),
             _share(row["predicted_mastery_in_week"]),
             str(row["days_since_practice"]),
-            Text(row["urgency"], LEVEL_STYLES.get(row["urgency"], "")),
+            _level(row["urgency"]),
             _share(row["confidence"]),
         )
     return table
 
 
-def struggles(rows: Sequence[Row]) -> RenderableType:
+def struggles(rows: Sequence[Row]) -> Table:
     """Answers to "will this learner struggle with this content?"."""
-    table = _table("Learner", "Content", "Probability", "Sure", "Because (0.50 and)", "What to say")
+    table = _table("Learner", "Content", ">Probability", ">Confidence", "0.50 and", "What to say")
     for row in rows:
         table.add_row(
             str(row["user_id"]),
@@ -139,34 +167,48 @@ def struggles(rows: Sequence[Row]) -> RenderableType:
 
 def counts(console: Console, found: Picture) -> None:
     """Print the number of rows of each table."""
-    table = _table("Table in Postgres", "Rows")
-    table.columns[1].justify = "right"
+    table = _table("Table in Postgres", ">Rows")
     for name, number in found.counts.items():
         table.add_row(name, f"{number:,}")
     console.print()
     console.print(table)
 
 
+def hours(found: Sequence[int]) -> str:
+    """Hours of the day as ranges, through midnight where they go on there: 22, 23, 0 is 22–1."""
+    chosen = set(found)
+    if len(chosen) == HOURS:
+        return "all day"
+    ranges = []
+    for first in sorted(hour for hour in chosen if (hour - 1) % HOURS not in chosen):
+        end = first
+        while end % HOURS in chosen:
+            end += 1
+        ranges.append(f"{first}–{end % HOURS}")
+    return ", ".join(ranges)
+
+
 def _table(*headings: str) -> Table:
+    """A table; a heading that begins with > is that of a column of numbers."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold cyan", show_edge=False)
     for heading in headings:
-        table.add_column(heading, vertical="top")
+        table.add_column(heading.lstrip(">"), justify="right" if heading[0] == ">" else "left")
     return table
 
 
+def _level(name: str) -> Text:
+    return Text(name, LEVEL_STYLES.get(name, ""))
+
+
 def _factors(row: Row) -> Text:
-    """The factors that weigh most, signed, and the sum of the others."""
+    """The factors that weigh most, signed, and the sum of the others: with 0.50 they are the score."""
     parts = sorted(row["factors"] or (), key=lambda one: -abs(one["contribution"]))
     shown = [one for one in parts if one["contribution"]]
-    lines = [f"{one['contribution']:+.2f} {_words(one['name'])}" for one in shown[:MOST_FACTORS]]
-    rest = sum(one["contribution"] for one in shown[MOST_FACTORS:])
-    if len(shown) > MOST_FACTORS:
-        lines.append(f"{rest:+.2f} {len(shown) - MOST_FACTORS} more")
-    return Text("\n".join(lines) or (row["reason"] or "–"))
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+    most = len(shown) if len(shown) <= MOST_FACTORS + 1 else MOST_FACTORS
+    lines = [f"{one['contribution']:+.2f} {one['name'].replace('_', ' ')}" for one in shown[:most]]
+    if rest := shown[most:]:
+        lines.append(f"{sum(one['contribution'] for one in rest):+.2f} {len(rest)} others together")
+    return Text("\n".join(lines) or (row["reason"] or NOTHING))
 
 
 def _share(value: Any) -> str:
@@ -174,8 +216,8 @@ def _share(value: Any) -> str:
 
 
 def _number(value: Any, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+    return NOTHING if value is None else f"{value:.{digits}f}"
 
 
 def _local(at: datetime | None, zone: str | None) -> str:
-    return "–" if at is None else at.astimezone(ZoneInfo(zone or "UTC")).strftime("%a %d %b %H:%M")
+    return NOTHING if at is None else at.astimezone(ZoneInfo(zone or "UTC")).strftime("%a %d %b %H:%M")

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cli.demonstration.children import DemoError
-from cli.demonstration.questions import Met, newest, requests
+from cli.demonstration.questions import FROM_FILE, INVENTED, Met, newest, requests
 from cli.eventfile import CATALOGUE, Record, check, opened
 from cli.progress import OnBytes
 from cli.simulation import Plan, generate
@@ -34,6 +34,7 @@ class Source:
     title: str
     clock: str | None = None
     requests: tuple[str, ...] = ()
+    about: str = ""  # what these are about
 
 
 def simulated(
@@ -84,7 +85,8 @@ def from_file(path: Path, on_bytes: OnBytes | None = None) -> Source:
         raise DemoError(f"{path} holds no event (lyo publish --dry-run {path} says what is wrong with it)")
     clock = instant(scan.last)
     own = () if scan.asks else tuple(requests(scan.completed or scan.other, clock))
-    return Source(path, f"{path.name}, {len(scan.users):,} learners", clock, own)
+    about = FROM_FILE if scan.completed else INVENTED
+    return Source(path, f"{path.name}: {len(scan.users):,} learners", clock, own, about)
 
 
 def _scanned(path: Path, on_bytes: OnBytes | None) -> _Scan:

@@ -67,6 +67,11 @@ class LocalPostgres(Server):
         """The address of a database."""
         return f"postgresql://{SUPERUSER}@{processes.LOOPBACK}:{self.port}/{database}"
 
+    @property
+    def psql(self) -> str:
+        """The path of its interactive client."""
+        return _program("psql")
+
     def create_database(self, name: str) -> str:
         """Create an empty database and return its address; raises StackError when there is one."""
         self.sql(f'CREATE DATABASE "{name}"')
