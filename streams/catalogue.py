@@ -69,7 +69,7 @@ class CatalogueFollower:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self._reader is not None:
-            await self._reader.stop()
+            await kafka.stop(self._reader)
 
     async def catch_up(self) -> None:
         """Return when everything is read that was acknowledged before the call.

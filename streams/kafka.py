@@ -25,6 +25,7 @@ T = TypeVar("T")
 RETRY_BACKOFF_MS: Final = 10
 
 
+STOP_SECONDS: Final = 3.0
 _LZ4_LEVEL: Final = 1
 
 
@@ -91,6 +92,26 @@ def producer(settings: Settings, transactional_id: str | None = None, **more: An
         arguments["transactional_id"] = transactional_id
         arguments["transaction_timeout_ms"] = settings.transaction_timeout_ms
     return AIOKafkaProducer(**(arguments | more))
+
+
+async def stop(client: AIOKafkaConsumer | AIOKafkaProducer, seconds: float = STOP_SECONDS) -> None:
+    """Stop a client within so many seconds, whatever state its connections are in.
+
+    With its broker away, aiokafka's ``stop`` raises the CancelledError of its own inner tasks.
+    """
+    stopping = asyncio.ensure_future(client.stop())
+    done, _ = await asyncio.wait({stopping}, timeout=seconds)
+    if not done:
+        stopping.cancel()
+    elif not stopping.cancelled():
+        # Taken, so that it is not reported as never retrieved; there is nothing left to save.
+        stopping.exception()
+
+
+def explain(error: BaseException) -> str:
+    """What went wrong in words; aiokafka's errors begin with their names, others are given theirs."""
+    name, text = type(error).__name__, str(error)
+    return text if name in text else f"{name}: {text}" if text else name
 
 
 def use_fast_lz4() -> None:
@@ -192,5 +213,5 @@ async def reach(settings: Settings, attempt: Callable[[], Awaitable[T]]) -> T:
     except (KafkaError, OSError, TimeoutError) as error:
         raise Unreachable(
             f"Kafka at {settings.bootstrap_servers} did not answer within "
-            f"{settings.connect_seconds:g} s: {type(error).__name__}: {error}"
+            f"{settings.connect_seconds:g} s: {explain(error)}"
         ) from None

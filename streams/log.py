@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from typing import Final
 
@@ -32,6 +33,7 @@ def configure(level: str) -> None:
     formatter = OneLine(FORMAT, "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
+    threading.excepthook = _one_line
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
@@ -40,3 +42,8 @@ def configure(level: str) -> None:
         logging.getLogger(library).setLevel(logging.WARNING if level != "debug" else logging.DEBUG)
     for library in CHATTY:
         logging.getLogger(library).setLevel(logging.ERROR if level != "debug" else logging.DEBUG)
+
+
+def _one_line(failed: threading.ExceptHookArgs) -> None:
+    name = "?" if failed.thread is None else failed.thread.name
+    logger("thread").warning("thread %s ended: %r", name, failed.exc_value)

@@ -16,7 +16,6 @@ Pair = tuple[bytes, bytes | None]
 
 # A record's own overhead inside a batch, and the batch's header.
 OVERHEAD = 150
-STOP_SECONDS = 3.0
 
 
 class RecordTooLarge(RuntimeError):
@@ -44,12 +43,8 @@ class Outbound:
     async def stop(self) -> None:
         """Close the connection within seconds; a transaction that is open is settled by the next owner."""
         producer, self._producer = self._producer, None
-        if producer is None:
-            return
-        try:
-            await asyncio.wait_for(producer.stop(), STOP_SECONDS)
-        except TimeoutError:
-            await producer.client.close()
+        if producer is not None:
+            await kafka.stop(producer)
 
     async def transact(
         self,

@@ -41,7 +41,7 @@ async def restore(settings: Settings, names: Names, number: int, engine: Engine)
             )
             count += len(pairs)
     finally:
-        await reader.stop()
+        await kafka.stop(reader)
     engine.loaded()
     return count
 

@@ -12,6 +12,7 @@ from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 from models.events import Columns, Kind, Rejected, decode
 from streams import letters
 from streams.inbox import Inbox
+from streams.kafka import explain
 from streams.log import logger
 from streams.outbound import Outbound, Pair
 from streams.ports import Changes, Engine
@@ -108,9 +109,7 @@ class Task:
                 ) from error
             except RETRIED as error:
                 failures += 1
-                log.warning(
-                    "task=%d failed and is opened anew: %s: %s", self.number, type(error).__name__, error
-                )
+                log.warning("task=%d failed and is opened anew: %s", self.number, explain(error))
                 await asyncio.sleep(min(0.1 * 2**failures, 5.0))
             finally:
                 await self._discard()

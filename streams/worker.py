@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from streams import kafka, topics
 from streams.app import create_app
 from streams.catalogue import Catalogue, CatalogueFollower
+from streams.kafka import explain
 from streams.log import logger
 from streams.ports import Engine
 from streams.settings import Settings
@@ -107,8 +108,8 @@ class Worker:
         _, late = await asyncio.wait({closing}, timeout=STOP_SECONDS)
         if late:
             log.warning("not everything stopped within %g s", STOP_SECONDS)
-        elif closing.exception() is not None:
-            log.warning("stopping failed: %r", closing.exception())
+        elif closing.cancelled() or closing.exception() is not None:
+            log.warning("not everything stopped as it should")
 
     def end(self, reason: str | None) -> None:
         """End the worker: None for a clean stop, else the line that says why."""
@@ -121,7 +122,7 @@ class Worker:
         if created:
             log.info("created topics=%d", len(created))
         offsets = kafka.consumer(settings)
-        stack.push_async_callback(offsets.stop)
+        stack.push_async_callback(kafka.stop, offsets)
         await offsets.start()
         admin = AIOKafkaAdminClient(**kafka.connection(settings))
         stack.push_async_callback(admin.close)
@@ -209,17 +210,16 @@ class Worker:
 
     def _ended(self, number: int, task: Task, run: asyncio.Task[None]) -> None:
         """A task's end: expected, fenced, or the end of the worker."""
-        error = None if run.cancelled() else run.exception()
-        if error is None:
-            return
+        error = asyncio.CancelledError() if run.cancelled() else run.exception()
+        if self.tasks.get(number) is not task:
+            return  # closed: what it could not finish, the number's next owner reads again
         if isinstance(error, ProducerFenced):
             log.warning("task=%d given up: another worker has opened it", number)
-            if self.tasks.get(number) is task:
-                self._forget(number)
-                self._watch(self._open_unless_moved(number, self._assignments), f"reopen-{number}")
+            self._forget(number)
+            self._watch(self._open_unless_moved(number, self._assignments), f"reopen-{number}")
             return
         log.error("task=%d failed", number, exc_info=error)
-        self.end(f"partition {number} failed: {type(error).__name__}: {error}")
+        self.end(f"partition {number} failed: {explain(error) if error else 'it ended'}")
 
     async def _open_unless_moved(self, number: int, assignments: int) -> None:
         """Open a number again that was fenced, if the group has long had time to say that it moved.
@@ -285,13 +285,13 @@ class Worker:
     async def _watch_app(self, app: BatchApp) -> None:
         await app.wait_until_ended()
         error = app.crash_reason
-        self.end("Faust stopped" if error is None else f"Faust failed: {type(error).__name__}: {error}")
+        self.end("Faust stopped" if error is None else f"Faust failed: {explain(error)}")
 
     async def _watch_catalogue(self) -> None:
         await asyncio.wait([self.follower.task])
         if not self.follower.task.cancelled():
             error = self.follower.task.exception()
-            self.end(f"following content and organizations failed: {type(error).__name__}: {error}")
+            self.end(f"following content and organizations failed: {explain(error) if error else 'it ended'}")
 
     async def _watch_progress(self) -> None:
         """End the worker when it gets nothing done with events waiting, or with Kafka out of reach."""
