@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 
 from aiokafka.errors import KafkaError
@@ -15,6 +16,8 @@ from streams.restore import OffsetError
 from streams.settings import Settings
 from streams.topics import TopicError
 from streams.worker import Register, Worker, WorkerError
+
+GARBAGE_AFTER = 100_000
 
 REFUSED = (WorkerError, TopicError, OffsetError, Unreachable, KafkaError, OSError)
 
@@ -31,6 +34,11 @@ def run_worker(settings: Settings, create: Callable[[], Worker]) -> str | None:
     What did not stop in time is left for the caller, who ends the process.
     """
     log.configure(settings.log_level)
+    # Rows are arrays, and a batch makes many short-lived objects without cycles: the default collects
+    # every 700 allocations, which took a tenth of the worker's time.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_AFTER)
     try:
         # asyncio.run would wait for every task, and some wait for a broker that is gone.
         asyncio.new_event_loop().run_until_complete(create().run())

@@ -1,0 +1,1 @@
+"""What `lyo bench` measures, each on a real Kafka of its own."""
