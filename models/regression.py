@@ -30,7 +30,8 @@ class Regressions:
     """``n`` skills as of a moment; mastery, amounts, scores and confidence in hundredths.
 
     ``active`` says whether the skill has regressed; ``score`` is the urgency, 50 plus
-    ``contributions (n, 3)``, neutral where nothing has; ``urgency`` is an index into `LEVELS`.
+    ``contributions (n, 3)``, neutral where nothing has; ``urgency`` is an index into `LEVELS`. The rate is
+    what the first week without practice costs, so that urgency never falls while nothing is practised.
     """
 
     active: NDArray[np.bool_]
@@ -62,7 +63,9 @@ def predict(states: NDArray[np.void], as_of: Ints) -> Regressions:
     values = np.stack(
         [
             np.clip(amount / 350_000, 0.0, 1.0),
-            np.clip((current - week) / 150_000, 0.0, 1.0),
+            np.clip(
+                level * (1.0 - recall(np.full(len(level), 7 * DAY), states["stability"])) / 150_000, 0.0, 1.0
+            ),
             1.0 / (1.0 + days_left / 7.0),
         ],
         axis=1,
