@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
-import click
 import pytest
 
 from cli import main as front
@@ -44,14 +44,11 @@ def test_a_command_that_is_not_there_yet_breaks_no_other() -> None:
     assert run("--help", code=code).returncode == 0
 
 
-def test_a_missing_dependency_of_a_command_is_named() -> None:
-    entry = front.Entry("cli.broken_on_purpose:x", "Broken.")
-    sys.modules["cli.broken_on_purpose"] = None  # type: ignore[assignment]
-    try:
-        with pytest.raises((click.ClickException, ModuleNotFoundError)):
-            front.load("broken", entry)
-    finally:
-        del sys.modules["cli.broken_on_purpose"]
+def test_a_missing_dependency_of_a_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lyo_broken_on_purpose.py").write_text("import surely_not_installed")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="surely_not_installed"):
+        front.load("broken", front.Entry("lyo_broken_on_purpose:x", "Broken."))
 
 
 @pytest.mark.parametrize(("debug", "traceback"), [("", False), ("1", True)])
