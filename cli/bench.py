@@ -24,7 +24,9 @@ EVENTS_PER_DAY = 5.4  # of a simulated learner, which decides how many days make
 
 
 @click.command(epilog="Example: lyo bench --events 500000 --learners 50000 --json")
-@click.option("--events", type=click.IntRange(10_000), default=500_000, show_default=True, help="About so many.")
+@click.option(
+    "--events", type=click.IntRange(10_000), default=500_000, show_default=True, help="About so many."
+)
 @click.option("--learners", type=click.IntRange(100), default=50_000, show_default=True)
 @click.option("--samples", type=click.IntRange(20), default=200, show_default=True, help="Of the latency.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
@@ -32,8 +34,9 @@ EVENTS_PER_DAY = 5.4  # of a simulated learner, which decides how many days make
 def bench(*, events: int, learners: int, samples: int, seed: int, as_json: bool) -> None:
     """Measure the full job: real Kafka, one worker process, simulated events of all types.
 
-    Throughput: a backlog is published first, then one worker folds it, all five kinds of prediction evaluated
-    and every transaction committed; a bare loop that only reads and decodes the same records is timed beside it.
+    Throughput: a backlog is published first, then one worker folds it, all five kinds of prediction
+    evaluated and every transaction committed; a bare loop that only reads and decodes the same records is
+    timed beside it.
     Latency: single events to an idle worker. Memory: growth per learner besides skills.
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -62,7 +65,9 @@ def bench(*, events: int, learners: int, samples: int, seed: int, as_json: bool)
         click.echo(f"{key:32} {value}")
 
 
-def figures(speed: throughput.Throughput, delay: latency.Latency, size: float, learners: int) -> dict[str, Any]:
+def figures(
+    speed: throughput.Throughput, delay: latency.Latency, size: float, learners: int
+) -> dict[str, Any]:
     """The measured figures by name."""
     return {
         "events": speed.events,

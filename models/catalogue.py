@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from models.events import Content, EventError, Kind, Organization, Rejected, decode_content, decode_organization
+from models.events import (
+    Content,
+    EventError,
+    Kind,
+    Organization,
+    Rejected,
+    decode_content,
+    decode_organization,
+)
 
 __all__ = ["UTC", "Catalogue"]
 
@@ -27,22 +35,28 @@ class Catalogue:
         self._resolved: dict[tuple[tuple[str, ...], int], tuple[str, ...]] = {}
 
     def put(self, kind: Kind, key: bytes | None, value: bytes | None) -> Rejected | None:
-        """Take one record of the content or organizations topic; no value removes what the key names.
+        """Take one record of the content or organizations topic.
+
+        No value, or one that cannot be used, removes what the key names: compaction forgets what was there
+        before, so only "nothing" is the same for everyone who reads the topic.
 
         Returns:
-            Why the record was ignored, if it was.
+            Why the record was refused, if it was.
         """
-        try:
-            name = self._store(kind, key, value)
-        except EventError as error:
-            return Rejected(0, error.reason, error.field)
+        if key is None:
+            return Rejected(0, "the record has no key", None)
         self._topics = None
         self._resolved.clear()
-        old = self._fingerprints.pop((kind, name), 0)
-        new = 0 if value is None else _fingerprint(kind, name, value)
-        if new:
-            self._fingerprints[kind, name] = new
-        self.revision = (self.revision - old + new) & _MASK
+        self.revision = (self.revision - self._fingerprints.pop((kind, key), 0)) & _MASK
+        self._remove(kind, key)
+        if value is None:
+            return None
+        try:
+            self._store(kind, key, value)
+        except EventError as error:
+            return Rejected(0, error.reason, error.field)
+        self._fingerprints[kind, key] = fingerprint = _fingerprint(kind, key, value)
+        self.revision = (self.revision + fingerprint) & _MASK
         return None
 
     def timezone(self, organization: int) -> str:
@@ -92,22 +106,20 @@ class Catalogue:
         content = self._by_skill(skill, organization)
         return list(content.prerequisites or ()) if content is not None else []
 
-    def _store(self, kind: Kind, key: bytes | None, value: bytes | None) -> bytes:
-        if key is None:
-            raise EventError("the record has no key", None)
-        if value is None:
-            text = key.decode(errors="replace")
-            if kind is Kind.CONTENT:
-                self.contents.pop(text, None)
-            elif text.isdecimal():
-                self.organizations.pop(int(text), None)
-        elif kind is Kind.CONTENT:
+    def _remove(self, kind: Kind, key: bytes) -> None:
+        text = key.decode(errors="replace")
+        if kind is Kind.CONTENT:
+            self.contents.pop(text, None)
+        elif text.isdecimal():
+            self.organizations.pop(int(text), None)
+
+    def _store(self, kind: Kind, key: bytes, value: bytes) -> None:
+        if kind is Kind.CONTENT:
             content = decode_content(key, value)
             self.contents[content.content_id] = content
         else:
             organization = decode_organization(key, value)
             self.organizations[organization.organization_id] = organization
-        return key
 
     def _by_topic(self, topic: str, organization: int) -> list[Content]:
         if self._topics is None:
@@ -122,7 +134,7 @@ class Catalogue:
         return content if content is not None and _visible(content, organization) else None
 
     def _index(self) -> None:
-        """Look-ups by topic and skill; of several contents the one with the smallest id speaks for a skill."""
+        """Look-ups by topic and skill; the content with the smallest id speaks for a skill."""
         topics: dict[str, list[Content]] = {}
         skills: dict[str, Content] = {}
         for content_id in sorted(self.contents):

@@ -11,8 +11,8 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from models.learner import RING, RING_KINDS, Rows, ranks
 from models.events import Kind
+from models.learner import RING, RING_KINDS, Rows, ranks
 
 __all__ = ["recognise"]
 
@@ -65,7 +65,9 @@ def _one_by_one(
 ) -> NDArray[np.bool_]:
     fresh = np.zeros(len(who), bool)
     rings: dict[int, deque[int]] = {one: _held(rows[one], ring) for one in np.unique(who).tolist()}
-    for position, (one, number, usable) in enumerate(zip(who.tolist(), ids.tolist(), allowed.tolist(), strict=True)):
+    for position, (one, number, usable) in enumerate(
+        zip(who.tolist(), ids.tolist(), allowed.tolist(), strict=True)
+    ):
         if usable and number not in rings[one]:
             rings[one].append(number)
             fresh[position] = True

@@ -78,7 +78,7 @@ class _Factor:
 
 
 def level_of(score: Ints) -> Ints:
-    """Level ``(n,)``, an index into `LEVELS`, of scores in hundredths; upper bounds belong to the lower level."""
+    """Level ``(n,)``, an index into `LEVELS`, of scores in hundredths; upper bounds included."""
     return np.searchsorted(np.array(LEVEL_BOUNDS), score, side="left")
 
 
@@ -90,12 +90,12 @@ def predict(past: History) -> DropoutRisk:
     sessions = past.total(past.sessions)
     silent = past.silent.astype(float)
     waiting = np.maximum(silent - np.where(np.isnan(gap), 2.0, gap), 0.0)
-    longest, ending, streak = _streaks(past, active, silent)
+    longest, ending, streak = _streaks(active, silent)
     factors = {
-        "declining_engagement": _declining_engagement(past, waiting, days),
+        "declining_engagement": _declining_engagement(past, waiting),
         "infrequent_sessions": _infrequent_sessions(active, gap, silent, waiting),
         "negative_sentiment": _negative_sentiment(past),
-        "no_progress": _no_progress(past, gap),
+        "no_progress": _no_progress(past),
         "declining_performance": _declining_performance(past),
         "broken_streak": streak,
     }
@@ -164,15 +164,22 @@ def _usual_gap(active: NDArray[np.bool_]) -> Floats:
     return np.where(days >= 2, oldest / np.maximum(days - 1, 1), np.nan)
 
 
-def _declining_engagement(past: History, waiting: Floats, days: Ints) -> _Factor:
-    """Recent sessions against the learner's own level, both as exponentially weighted daily rates."""
+def _declining_engagement(past: History, waiting: Floats) -> _Factor:
+    """Recent sessions against the learner's own level, and how early in the known time the sessions lie.
+
+    Both levels are exponentially weighted daily rates. Sessions that fall to none in a straight line have
+    their mean at a third of the time; what chance alone would do with so few sessions is taken off.
+    """
     recent = past.total(past.sessions * _FAST[past.age])
     usual = past.total(past.sessions * _SLOW[past.age])
     known = np.clip(past.last - past.first, 0, DAYS - 1)
     usual_rate = usual / _SLOW_SUM[known]
     ratio = (recent / _FAST_SUM[known]) / np.maximum(usual_rate, 1e-9)
     ratio = np.where(usual_rate > 0, ratio, 1.0) * (_RECENT / _USUAL) ** np.minimum(waiting, 365.0)
-    value = np.clip((1.0 - ratio) / 0.45, 0.0, 1.0)
+    count = np.maximum(past.total(past.sessions), 1.0)
+    half = (known + 1) / 2.0
+    early = (past.total(past.sessions * (past.age + 0.5)) / count - half) / half
+    value = _either((1.0 - ratio) / 0.45, (early - 0.5 / np.sqrt(count)) / 0.2)
     enough = np.clip(past.total(past.sessions) / 4.0, 0.0, 1.0)
     return _Factor(value, enough, np.clip(ratio - 1.0, -1.0, 1.0))
 
@@ -199,7 +206,7 @@ def _negative_sentiment(past: History) -> _Factor:
     return _Factor(value, count / (count + 1.5), np.where(known, mean, np.nan))
 
 
-def _no_progress(past: History, gap: Floats) -> _Factor:
+def _no_progress(past: History) -> _Factor:
     """Days since the last completion, and active days since then that brought none."""
     done = past.completed > 0
     latest = np.full(len(past.today), -1)
@@ -212,13 +219,17 @@ def _no_progress(past: History, gap: Floats) -> _Factor:
     usual = np.where(days_done >= 2, (latest - oldest) / np.maximum(days_done - 1, 1), 3.0)
     idle = past.total(np.ones(len(done)), (past.sessions > 0) & (past.day > latest[past.who]))
     value = _either((since - np.maximum(usual, 1.0)) / 24.0, idle / 10.0)
-    return _Factor(np.where(ever, value, 0.0), np.where(ever, days_done / (days_done + 1.0), 0.0), np.where(ever, since, np.nan))
+    return _Factor(
+        np.where(ever, value, 0.0),
+        np.where(ever, days_done / (days_done + 1.0), 0.0),
+        np.where(ever, since, np.nan),
+    )
 
 
 def _declining_performance(past: History) -> _Factor:
     """Slope of daily mean scores over the last four weeks, weighted by attempts, in score per week."""
     used = (past.scored > 0) & (past.age < 28)
-    weight = past.scored * 1.0
+    weight = past.scored.astype(np.float64)
     mean = past.score / np.maximum(past.scored, 1)
     total = np.maximum(past.total(weight, used), 1e-9)
     at = -past.age / 7.0
@@ -228,10 +239,14 @@ def _declining_performance(past: History) -> _Factor:
     spread = past.total(weight * apart * apart, used)
     slope = past.total(weight * apart * (mean - mean_score[past.who]), used) / (spread + 2.0)
     days = past.total(np.ones(len(used)), used)
-    return _Factor(np.clip(-slope / 0.12, 0.0, 1.0), np.clip((days - 1.0) / 4.0, 0.0, 1.0), np.where(days >= 2, slope, np.nan))
+    return _Factor(
+        np.clip(-slope / 0.12, 0.0, 1.0),
+        np.clip((days - 1.0) / 4.0, 0.0, 1.0),
+        np.where(days >= 2, slope, np.nan),
+    )
 
 
-def _streaks(past: History, active: NDArray[np.bool_], silent: Floats) -> tuple[Ints, Ints, _Factor]:
+def _streaks(active: NDArray[np.bool_], silent: Floats) -> tuple[Ints, Ints, _Factor]:
     """Longest streak, the one ending on the last active day, and how much of a streak was lost."""
     many = len(active)
     longest, run = np.zeros(many, np.int64), np.zeros(many, np.int64)
@@ -244,6 +259,12 @@ def _streaks(past: History, active: NDArray[np.bool_], silent: Floats) -> tuple[
         before = np.where(better, run, before)
         longest = np.maximum(longest, run)
     lost_now = np.clip((silent - 1.0) / 4.0, 0.0, 1.0) * np.clip((ending - 2.0) / 4.0, 0.0, 1.0)
-    lost_before = np.clip((before - ending - 1.0) / 6.0, 0.0, 1.0) * np.clip(1.0 - before_end / 28.0, 0.0, 1.0)
-    value = _either(lost_now, lost_before)
-    return longest, ending, _Factor(value, np.clip((longest - 1.0) / 3.0, 0.0, 1.0), longest.astype(float))
+    lost_before = np.clip((before - ending - 1.0) / 6.0, 0.0, 1.0) * np.clip(
+        1.0 - before_end / 28.0, 0.0, 1.0
+    )
+    # A streak that ended long before the last active day says nothing any more.
+    known = np.maximum(
+        np.clip((before - 1.0) / 3.0, 0.0, 1.0) * np.clip(1.0 - before_end / 28.0, 0.0, 1.0),
+        np.clip((ending - 1.0) / 3.0, 0.0, 1.0),
+    )
+    return longest, ending, _Factor(_either(lost_now, lost_before), known, longest.astype(float))

@@ -54,12 +54,20 @@ class Engine:
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self.learners = Table(
-            LEARNER, begin_learners, {"due": ("i8", NEVER), "swept": ("i8", 0), "dropout": ("i8", 0), "timing": ("i8", 0)}
+            LEARNER,
+            begin_learners,
+            {"due": ("i8", NEVER), "swept": ("i8", 0), "dropout": ("i8", 0), "timing": ("i8", 0)},
         )
         self.skills = Table(
             SKILL,
             begin_skills,
-            {"owner": ("i4", -1), "name": ("i4", -1), "topic": ("i4", -1), "plateaus": ("i8", 0), "regressions": ("i8", 0)},
+            {
+                "owner": ("i4", -1),
+                "name": ("i4", -1),
+                "topic": ("i4", -1),
+                "plateaus": ("i8", 0),
+                "regressions": ("i8", 0),
+            },
         )
         self.requests = Requests()
         self.swept = 0
@@ -97,7 +105,9 @@ class Engine:
         return Zones(
             [
                 own.decode() if own else self.catalogue.timezone(organization)
-                for own, organization in zip(rows["zone"].tolist(), rows["organization"].tolist(), strict=True)
+                for own, organization in zip(
+                    rows["zone"].tolist(), rows["organization"].tolist(), strict=True
+                )
             ]
         )
 
@@ -179,7 +189,9 @@ class Engine:
         moved = (rows["zone"] != zone_before) | (rows["organization"] != organization_before)
         moved |= self._follow(slots, rows, moved)
         touched = np.unique(np.concatenate(skills)) if skills else np.zeros(0, np.int64)
-        again = self._predicting.dependents(_keys(*(self.skills.column(name)[touched] for name in ("owner", "name"))))
+        again = self._predicting.dependents(
+            _keys(*(self.skills.column(name)[touched] for name in ("owner", "name")))
+        )
         if moved.any():
             again = np.union1d(again, self.skills_of(slots[moved]))
         sent = self._predicting.run(slots, np.union1d(touched, again), asked, always=None)
@@ -189,7 +201,9 @@ class Engine:
             changes.skill_rows = self._encode_skills(touched)
         return changes
 
-    def _admit(self, rows: NDArray[np.void], who: Ints, batch: Columns, changes: Changes) -> NDArray[np.bool_]:
+    def _admit(
+        self, rows: NDArray[np.void], who: Ints, batch: Columns, changes: Changes
+    ) -> NDArray[np.bool_]:
         """Refuse events of another organization than the learner's; the first one named is the learner's."""
         named = np.flatnonzero(batch.org > 0)
         if not len(named):
@@ -226,7 +240,8 @@ class Engine:
         self, slots: Ints, who: Ints, batch: Columns, take: NDArray[np.bool_], changes: Changes
     ) -> Ints:
         """Fold the skills of completions; the slots of those touched."""
-        assert batch.skills is not None and batch.skill_of is not None and batch.score is not None
+        assert batch.skills is not None
+        assert batch.skill_of is not None
         event = batch.skill_of[take[batch.skill_of]].astype(np.int64)
         if not len(event):
             return np.zeros(0, np.int64)
@@ -234,7 +249,7 @@ class Engine:
         names = np.fromiter(map(intern, batch.skills), np.int64, len(batch.skills))[take[batch.skill_of]]
         owner = slots[who[event]]
         keys = _keys(owner, names)
-        distinct, first, which = np.unique(keys, return_index=True, return_inverse=True)
+        _, first, which = np.unique(keys, return_index=True, return_inverse=True)
         touched = self._skill_slots(owner[first], names[first], batch.user[event[first]])
         rows = self.skills.rows[touched]
         late = fold_attempts(rows, which, _attempts(batch, event))
@@ -244,7 +259,9 @@ class Engine:
         changes.counts["attempts"] += len(event)
         return touched
 
-    def _set_topics(self, rows: NDArray[np.void], touched: Ints, which: Ints, batch: Columns, event: Ints) -> None:
+    def _set_topics(
+        self, rows: NDArray[np.void], touched: Ints, which: Ints, batch: Columns, event: Ints
+    ) -> None:
         """The newest completion that names a topic says under which one the skill was practised."""
         intern = self.intern
         numbers = np.fromiter(
@@ -283,7 +300,9 @@ class Engine:
         changes = Changes()
         due = np.flatnonzero(self.learners.column("due") <= limit)
         last = len(due) <= most
-        slots = np.sort(due if last else due[np.argsort(self.learners.column("due")[due], kind="stable")[:most]])
+        slots = np.sort(
+            due if last else due[np.argsort(self.learners.column("due")[due], kind="stable")[:most]]
+        )
         rows = self.learners.rows[slots]
         zones = self.zones(rows)
         swept = self._swept(rows, zones, limit)
@@ -313,11 +332,13 @@ class Engine:
                     if value is not None:
                         yield kind, key, value
 
-    # -- look-ups and pieces ----------------------------------------------------------------------------------------
+    # -- look-ups and pieces ---------------------------------------------------------------------------
 
     def _begin(self) -> None:
         if self._open:
-            raise RuntimeError("the changes before these were not committed: build the engine again from the log")
+            raise RuntimeError(
+                "the changes before these were not committed: build the engine again from the log"
+            )
         self._open = True
 
     def _report(self, changes: Changes, sent: Sent) -> None:
@@ -339,7 +360,7 @@ class Engine:
         self.learners.column("due")[slots] = np.where(due <= rows["newest"] + FOLLOWED_FOR, due, NEVER)
 
     def _follow(self, slots: Ints, rows: NDArray[np.void], moved: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Schedule learners that are new, were given up, or have moved to another zone; whose last boundary changed."""
+        """Schedule learners that are new, were given up, or have moved; say whose last boundary changed."""
         before = self.learners.column("swept")[slots]
         chosen = np.flatnonzero((self.learners.column("due")[slots] == NEVER) | moved)
         if len(chosen):
@@ -373,7 +394,10 @@ class Engine:
 
     def _encode_skills(self, touched: Ints) -> list[Key]:
         names = [self._names[number] for number in self.skills.column("name")[touched].tolist()]
-        topics = [None if number < 0 else self._names[number] for number in self.skills.column("topic")[touched].tolist()]
+        topics = [
+            None if number < 0 else self._names[number]
+            for number in self.skills.column("topic")[touched].tolist()
+        ]
         return layout.encode_skills(self.skills.rows[touched], names, topics)
 
 
@@ -407,14 +431,20 @@ def _late(at: Ints, before: Ints, after: Ints, who: Ints, fresh: NDArray[np.bool
 def _chosen(batch: Columns, take: NDArray[np.bool_]) -> Columns:
     which = np.flatnonzero(take)
     return Columns(
-        batch.kind, batch.index[which], batch.user[which], batch.org[which], batch.at[which], batch.id[which],
+        batch.kind,
+        batch.index[which],
+        batch.user[which],
+        batch.org[which],
+        batch.at[which],
+        batch.id[which],
         [batch.rows[row] for row in which.tolist()],
     )
 
 
 def _attempts(batch: Columns, event: Ints) -> Attempts:
     """Attempts at skills, one for each entry of ``event``, the row of its completion."""
-    assert batch.score is not None and batch.duration is not None
+    assert batch.score is not None
+    assert batch.duration is not None
     seconds = np.where(batch.duration < 0, 65_535, np.minimum(batch.duration, 65_534)).astype(np.uint16)
     items = np.fromiter((crc32(row.content_id.encode()) for row in batch.rows), np.uint32, len(batch.rows))
     return Attempts(batch.at[event], batch.id[event], items[event], batch.score[event], seconds[event])

@@ -46,7 +46,9 @@ def plateau_contents(skills: Skills, catalogue: Catalogue) -> list[bytes | None]
     """Contents of the skills' plateaus ``(n,)``, None for a skill that never had one."""
     found = plateau.predict(skills.states, skills.as_of)
     had = found.found | (skills.states["plateaus"]["detected"] > 0).any(axis=1)
-    shown = factors(plateau.FACTORS, found.contributions, np.repeat(found.found[:, None], len(plateau.FACTORS), axis=1))
+    shown = factors(
+        plateau.FACTORS, found.contributions, np.repeat(found.found[:, None], len(plateau.FACTORS), axis=1)
+    )
     contents: list[bytes | None] = [None] * len(had)
     for one in np.flatnonzero(had).tolist():
         episodes = [_past_plateau(past) for past in skills.states["plateaus"][one] if past["detected"]]
@@ -124,7 +126,11 @@ def regression_contents(skills: Skills, catalogue: Catalogue) -> list[bytes | No
     """Contents of the skills' regressions ``(n,)``, None for a skill that never had one."""
     found = regression.predict(skills.states, skills.as_of)
     had = found.active | (skills.states["regressions"]["detected"] > 0).any(axis=1)
-    shown = factors(regression.FACTORS, found.contributions, np.repeat(found.active[:, None], len(regression.FACTORS), axis=1))
+    shown = factors(
+        regression.FACTORS,
+        found.contributions,
+        np.repeat(found.active[:, None], len(regression.FACTORS), axis=1),
+    )
     contents: list[bytes | None] = [None] * len(had)
     for one in np.flatnonzero(had).tolist():
         episodes = [_past_regression(past) for past in skills.states["regressions"][one] if past["detected"]]

@@ -28,8 +28,10 @@ def recall(elapsed: NDArray[np.int64], stability: NDArray[np.int32]) -> Floats:
     return 1.0 / (1.0 + np.maximum(elapsed, 0) / (9.0 * MILLIDAY * stability))
 
 
-def crossing(level: NDArray[np.int64], target: NDArray[np.int64], stability: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Milliseconds until ``level`` has faded to ``target`` (same unit, both positive), 0 if it is below already."""
+def crossing(
+    level: NDArray[np.int64], target: NDArray[np.int64], stability: NDArray[np.int32]
+) -> NDArray[np.int64]:
+    """Milliseconds until ``level`` has faded to ``target`` (same unit), 0 if it is below already."""
     ratio = level / np.maximum(target, 1)
     return np.rint(np.maximum(ratio - 1.0, 0.0) * (9.0 * MILLIDAY * stability)).astype(np.int64)
 

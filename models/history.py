@@ -51,11 +51,13 @@ class History:
         """Whole local days since the last active one ``(n,)``, 0 for a learner never active."""
         return np.where(self.last < 0, 0, np.maximum(self.today - self.last, 0))
 
-    def total(self, values: NDArray[np.float64] | Ints, where: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+    def total(
+        self, values: NDArray[np.float64] | Ints, where: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float64]:
         """Sum of an entry column ``(m,)`` per learner ``(n,)``."""
         who = self.who if where is None else self.who[where]
         chosen = values if where is None else values[where]
-        return np.bincount(who, chosen, len(self.today))
+        return np.bincount(who, chosen, len(self.today)).astype(np.float64, copy=False)
 
     def active_days(self) -> NDArray[np.bool_]:
         """Which of the last 90 local days up to the last active one saw activity: ``(n, 90)``, by age."""
@@ -70,7 +72,9 @@ def history(rows: Rows, as_of: Ints, zones: Zones) -> History:
     utc_today = as_of // DAY
     stamps = rows["day"].astype(np.int64)
     newest = stamps.max(axis=1)
-    who, slot = np.nonzero((stamps > 0) & (stamps > newest[:, None] - DAYS) & (stamps <= utc_today[:, None] + 1))
+    who, slot = np.nonzero(
+        (stamps > 0) & (stamps > newest[:, None] - DAYS) & (stamps <= utc_today[:, None] + 1)
+    )
     utc_day = stamps[who, slot]
     bits = rows["halfhours"][who, slot].astype(np.uint64)
     half = bits[:, 0] | bits[:, 1] << np.uint64(16) | bits[:, 2] << np.uint64(32)
@@ -106,7 +110,7 @@ def history(rows: Rows, as_of: Ints, zones: Zones) -> History:
 
 
 def recent_sentiment(past: History) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean sentiment ``(n,)`` of the seven days up to the last one known, drawn toward 0 by few, and their count."""
+    """Mean sentiment of the seven days up to the last known, drawn toward 0 by few, and their count."""
     felt = past.sentiments > 0
     latest = np.full(len(past.today), np.iinfo(np.int64).min)
     np.maximum.at(latest, past.who[felt], past.day[felt])

@@ -61,7 +61,9 @@ def decode_learners(values: list[bytes]) -> NDArray[np.void]:
     return _decode(values, LEARNER, "learner")
 
 
-def encode_skills(rows: NDArray[np.void], names: list[str], topics: list[str | None]) -> list[tuple[bytes, bytes]]:
+def encode_skills(
+    rows: NDArray[np.void], names: list[str], topics: list[str | None]
+) -> list[tuple[bytes, bytes]]:
     """Keys and values of SKILL rows ``(n,)`` with their skill ids and topics."""
     size, raw = SKILL.itemsize, rows.tobytes()
     return [
@@ -75,7 +77,9 @@ def encode_skills(rows: NDArray[np.void], names: list[str], topics: list[str | N
 def decode_skills(values: list[bytes]) -> tuple[NDArray[np.void], list[str | None]]:
     """SKILL rows ``(n,)`` and topics of stored values. Raises LayoutError."""
     end = 1 + SKILL.itemsize
-    return _decode([value[:end] for value in values], SKILL, "skill"), [value[end:].decode() or None for value in values]
+    return _decode([value[:end] for value in values], SKILL, "skill"), [
+        value[end:].decode() or None for value in values
+    ]
 
 
 def encode_swept(until: int) -> tuple[bytes, bytes]:

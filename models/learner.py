@@ -225,7 +225,9 @@ def _bits(first: Indexes, last: Indexes) -> NDArray[np.uint64]:
     return ((one << (last + 1).astype(np.uint64)) - one) & ~((one << first.astype(np.uint64)) - one)
 
 
-def _keep_newest(columns: NDArray[np.uint64] | NDArray[np.uint32], who: Indexes, values: NDArray[np.unsignedinteger]) -> None:
+def _keep_newest(
+    columns: NDArray[np.uint64] | NDArray[np.uint32], who: Indexes, values: NDArray[np.unsignedinteger]
+) -> None:
     """Merge values into ``columns (n, RECENT)``, which keep each row's largest in descending order."""
     if not len(who):
         return
@@ -273,19 +275,35 @@ def _add_to_days(
     if mask is not None:
         bits = np.bitwise_or.reduceat(np.where(late, np.uint64(0), mask)[order], starts)
         for part in range(3):
-            rows["halfhours"][one, place, part] |= ((bits >> np.uint64(16 * part)) & np.uint64(0xFFFF)).astype("<u2")
+            rows["halfhours"][one, place, part] |= (
+                (bits >> np.uint64(16 * part)) & np.uint64(0xFFFF)
+            ).astype("<u2")
 
 
 def _take_over(rows: Rows, one: Indexes, place: Indexes, newest: Indexes) -> None:
     taken = newest > rows["day"][one, place]
     one, place = one[taken], place[taken]
-    for name in ("score_sum", "minutes", "completed", "scored", "sentiment_sum", "halfhours", "started", "sentiments"):
+    for name in (
+        "score_sum",
+        "minutes",
+        "completed",
+        "scored",
+        "sentiment_sum",
+        "halfhours",
+        "started",
+        "sentiments",
+    ):
         rows[name][one, place] = 0
     rows["day"][one, place] = newest[taken]
 
 
 def _bound_sentiment(
-    rows: Rows, one: Indexes, place: Indexes, group: Indexes, late: NDArray[np.bool_], sums: dict[str, Indexes]
+    rows: Rows,
+    one: Indexes,
+    place: Indexes,
+    group: Indexes,
+    late: NDArray[np.bool_],
+    sums: dict[str, Indexes],
 ) -> None:
     """Drop what goes over 255 sentiments of a day, so that count and sum stay about the same events."""
     held = rows["sentiments"][one, place].astype(np.int64)[group]

@@ -23,7 +23,7 @@ _WEIGHTS = np.array([0.6, 0.25, 0.15])
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What forbids a moment: quiet hours in minutes of the local day (-1 = none), the cap, what was sent today."""
+    """What forbids a moment: quiet hours in minutes of the local day (-1 = none), and the daily cap."""
 
     quiet_from: int = -1
     quiet_to: int = -1
@@ -33,7 +33,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """The answer: ``score`` and ``contributions`` in hundredths around a neutral 50, ``alternative`` in ms."""
+    """The answer: ``score`` and ``contributions`` in hundredths around 50, ``alternative`` in ms."""
 
     is_good: bool
     reasoning: str
@@ -43,7 +43,9 @@ class Moment:
     alternative: int | None
 
 
-def check(profile: TimingProfile, one: int, at: int, zones: Zones, studied_today: bool, limits: Limits) -> Moment:
+def check(
+    profile: TimingProfile, one: int, at: int, zones: Zones, studied_today: bool, limits: Limits
+) -> Moment:
     """Judge the instant ``at`` (ms) for learner ``one`` of ``profile``, whose zone is ``zones``' only one."""
     score, contributions = _score(profile, one, at, zones, studied_today)
     forbidden = _forbidden(at, zones, limits)
@@ -62,12 +64,18 @@ def _local(at: int, zones: Zones) -> int:
     return at + int(zones.offsets(np.array([at]))[0])
 
 
-def _score(profile: TimingProfile, one: int, at: int, zones: Zones, studied_today: bool) -> tuple[int, tuple[int, ...]]:
+def _score(
+    profile: TimingProfile, one: int, at: int, zones: Zones, studied_today: bool
+) -> tuple[int, tuple[int, ...]]:
     if profile.confidence[one] == 0:
         return 50, (0,) * len(FACTORS)
     local = _local(at, zones)
     activity, days = profile.activity[one], profile.weekdays[one]
-    hour = 1.0 if profile.peak[one, local // HOUR % 24] else activity[local // HOUR % 24] / max(activity.max(), 1e-9)
+    hour = (
+        1.0
+        if profile.peak[one, local // HOUR % 24]
+        else activity[local // HOUR % 24] / max(activity.max(), 1e-9)
+    )
     day = days[int(weekday(np.array([local // DAY]))[0])] / max(days.max(), 1e-9)
     values = np.array([hour, day, 0.0 if studied_today else 1.0])
     contributions = _WEIGHTS * (values - 0.5)
@@ -101,14 +109,16 @@ def _reason(profile: TimingProfile, one: int, at: int, zones: Zones, studied_tod
 
 
 def _next(profile: TimingProfile, one: int, at: int, zones: Zones, limits: Limits) -> int | None:
-    """First full local hour after ``at`` that is allowed and good on a day not yet studied, within two weeks."""
+    """First full local hour after ``at`` that is allowed and good, within two weeks."""
     today = _local(at, zones) // DAY
     start = (_local(at, zones) // HOUR + 1) * HOUR
     for ahead in range(HORIZON_HOURS):
         local = start + ahead * HOUR
         instant = int(zones.instants(np.array([local]))[0])
         later = local // DAY > today
-        sent = Limits(limits.quiet_from, limits.quiet_to, limits.most_per_day, 0 if later else limits.sent_today)
+        sent = Limits(
+            limits.quiet_from, limits.quiet_to, limits.most_per_day, 0 if later else limits.sent_today
+        )
         if _forbidden(instant, zones, sent) is not None:
             continue
         if profile.confidence[one] == 0 or _score(profile, one, instant, zones, not later)[0] > GOOD_FROM:

@@ -61,7 +61,12 @@ def predict(states: NDArray[np.void], as_of: Ints) -> Plateaus:
     attempts = states["window_attempts"].astype(np.int64)
     until = np.minimum(as_of, states["last_at"])
     values = np.stack(
-        [1.0 - level / MASTERY_UNIT, attempts / (attempts + 8.0), 1.0 / (1.0 + np.abs(improvement) / 100_000)], axis=1
+        [
+            1.0 - level / MASTERY_UNIT,
+            attempts / (attempts + 8.0),
+            1.0 / (1.0 + np.abs(improvement) / 100_000),
+        ],
+        axis=1,
     )
     contributions = np.where(found[:, None], _WEIGHTS * (values - 0.5), 0.0)
     score = hundredths(0.5 + contributions.sum(axis=1))

@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 
 from models.zones import DAY
 
-__all__ = ["GAP", "PLATEAU", "Ended", "Pattern", "end_window_by_gap", "extend_window", "improvement_of", "pattern_of"]
+__all__ = [
+    "GAP",
+    "PLATEAU",
+    "Ended",
+    "Pattern",
+    "end_window_by_gap",
+    "extend_window",
+    "improvement_of",
+    "pattern_of",
+]
 
 GAP = 14 * DAY
 LEAST_ATTEMPTS = 10
@@ -67,7 +76,11 @@ def pattern_of(state: Rows) -> NDArray[np.int64]:
     """`Pattern` of each MEMORY's window ``(n,)``: what holds for at least half of its attempts."""
     half = np.maximum((state["window_attempts"].astype(np.int64) + 1) // 2, 1)
     return np.select(
-        [state["window_quick_wrong"] >= half, state["window_slow_right"] >= half, state["window_repeated"] >= half],
+        [
+            state["window_quick_wrong"] >= half,
+            state["window_slow_right"] >= half,
+            state["window_repeated"] >= half,
+        ],
         [Pattern.QUICK_WRONG, Pattern.SLOW_RIGHT, Pattern.SAME_ITEM],
         Pattern.MIXED,
     )
@@ -165,7 +178,11 @@ def _count(
 
 
 def _keep_past(
-    state: Rows, ended: NDArray[np.bool_], at: NDArray[np.int64], reason: NDArray[np.int64], level: NDArray[np.int64]
+    state: Rows,
+    ended: NDArray[np.bool_],
+    at: NDArray[np.int64],
+    reason: NDArray[np.int64],
+    level: NDArray[np.int64],
 ) -> None:
     """Remember those of the ended windows that were plateaus."""
     kept = ended & (state["window_detected"] > 0)

@@ -1,4 +1,4 @@
-"""From rows to records: predict for learners, skills and requests, and find what differs from what went out last."""
+"""From rows to records: predict, and find what differs from what went out last."""
 
 from __future__ import annotations
 
@@ -102,9 +102,9 @@ class Predicting:
                 request.sent = now
             return changed
         column = getattr(self._engine, made.table).column(made.column)
-        now = np.array(hashes, np.int64)
-        differs = column[made.slots] != now
-        column[made.slots] = now
+        hashed = np.array(hashes, np.int64)
+        differs = column[made.slots] != hashed
+        column[made.slots] = hashed
         if made.table == "learners" and forced:
             differs |= np.fromiter((slot in forced for slot in made.slots.tolist()), bool, len(made.slots))
         return np.flatnonzero(differs).tolist()
@@ -125,7 +125,9 @@ class Predicting:
         contents = [made.contents[at] for at in places]
         if made.answers:
             answers = [made.answers[at] for at in places]
-            contents = [with_answer(each or b"", answer) for each, answer in zip(contents, answers, strict=True)]
+            contents = [
+                with_answer(each or b"", answer) for each, answer in zip(contents, answers, strict=True)
+            ]
         sealed = seal(part, keys, [each or b"{}" for each in contents])
         # A plateau or regression that an event which came late has undone is deleted.
         values = [None if each is None else value for each, value in zip(contents, sealed, strict=True)]
@@ -202,7 +204,7 @@ class Predicting:
         answers = struggle.predict(questions)
         users = rows["user"][whose].tolist()
         feeling = np.where(questions.sentiments > 0, questions.sentiment, np.nan)
-        contents = struggle_contents(requests, users, organizations, answers, feeling, questions.as_of)
+        contents = struggle_contents(requests, users, organizations, answers, feeling)
         for one, (request, moment) in enumerate(zip(requests, texts(questions.as_of), strict=True)):
             if request.answered is None:
                 request.answered = first_answer(answers, one, moment)
@@ -214,12 +216,16 @@ class Predicting:
             rows["applied"][whose].tolist(),
             rows["fingerprint"][whose].tolist(),
         )
-        keys = [f"{user}|{request.content_id}".encode() for user, request in zip(users, requests, strict=True)]
+        keys = [
+            f"{user}|{request.content_id}".encode() for user, request in zip(users, requests, strict=True)
+        ]
         answered = [request.answered or {} for request in requests]
         return _Made(head, keys, list(contents), "", "", whose, requests, answered)
 
-    def _states(self, owner: Ints, names: list[tuple[str, ...]]) -> tuple[Ints, NDArray[np.void], NDArray[np.bool_]]:
-        """States of the skills that each of ``n`` learners is asked about, flat, and whether they were practised."""
+    def _states(
+        self, owner: Ints, names: list[tuple[str, ...]]
+    ) -> tuple[Ints, NDArray[np.void], NDArray[np.bool_]]:
+        """States of the skills that ``n`` learners are asked about, flat, and whether they were practised."""
         engine = self._engine
         of = np.repeat(np.arange(len(names)), np.fromiter(map(len, names), np.int64, len(names)))
         numbers = np.concatenate([engine.numbers(each) for each in names]) if names else np.zeros(0, np.int64)
@@ -235,7 +241,9 @@ class Predicting:
         owner = engine.skills.column("owner")[slots]
         due = (states["window_detected"] > 0) | (states["plateaus"]["detected"] > 0).any(axis=1)
         due |= (states["peak"] >= regression.LEAST_PEAK) | (states["regressions"]["detected"] > 0).any(axis=1)
-        due |= (engine.skills.column("plateaus")[slots] != 0) | (engine.skills.column("regressions")[slots] != 0)
+        due |= (engine.skills.column("plateaus")[slots] != 0) | (
+            engine.skills.column("regressions")[slots] != 0
+        )
         slots, states, owner = slots[due], states[due], owner[due].astype(np.int64)
         if not len(slots):
             return
@@ -256,9 +264,13 @@ class Predicting:
         versions, fingerprints = rows["applied"].tolist(), rows["fingerprint"].tolist()
         revision = engine.catalogue.revision
         head = Head("plateaus", plateau.MODEL, revision, as_of, versions, fingerprints)
-        yield _Made(head, keys, plateau_contents(skills, engine.catalogue), "skills", "plateaus", slots, [], [])
+        yield _Made(
+            head, keys, plateau_contents(skills, engine.catalogue), "skills", "plateaus", slots, [], []
+        )
         head = Head("regressions", regression.MODEL, revision, as_of, versions, fingerprints)
-        yield _Made(head, keys, regression_contents(skills, engine.catalogue), "skills", "regressions", slots, [], [])
+        yield _Made(
+            head, keys, regression_contents(skills, engine.catalogue), "skills", "regressions", slots, [], []
+        )
 
     def _find_weak(self, skills: Skills, owner: Ints, slots: Ints) -> None:
         """For plateaus, name the weakest prerequisite that is not mastered."""
@@ -272,7 +284,11 @@ class Predicting:
                 self._dependents.setdefault(int(owner[one]) << 32 | number, set()).add(int(slots[one]))
             _, states, seen = self._states(owner[one : one + 1], [names])
             level = mastery(states["hits"], states["weight"]) / MASTERY_UNIT
-            now = np.where(seen, level * recall(skills.as_of[one] - states["last_at"], np.maximum(states["stability"], 1)), 1)
+            now = np.where(
+                seen,
+                level * recall(skills.as_of[one] - states["last_at"], np.maximum(states["stability"], 1)),
+                1,
+            )
             weakest = int(np.argmin(now))
             if now[weakest] < WEAK:
                 skills.weak[one] = catalogue.skill_name(names[weakest], organization)

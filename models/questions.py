@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from models import struggle
 from models.catalogue import Catalogue
-from models.events import event_id_hash, milliseconds
 from models.event_types import ContentMetadata, StruggleRequest
+from models.events import event_id_hash, milliseconds
 from models.records import factors, optional, texts
 from models.zones import DAY
 
@@ -70,7 +70,11 @@ class Request:
             return
         self.revision, self.organization = catalogue.revision, organization
         asked, known = self.metadata, catalogue.content(self.content_id, organization)
-        prerequisites, similar, difficulty = asked.prerequisites, asked.similar_topics, asked.difficulty_rating
+        prerequisites, similar, difficulty = (
+            asked.prerequisites,
+            asked.similar_topics,
+            asked.difficulty_rating,
+        )
         if known is not None:
             prerequisites = known.prerequisites if prerequisites is None else prerequisites
             similar = known.similar_topics if similar is None else similar
@@ -109,7 +113,11 @@ class Requests:
         stored = _decode_stored(value)
         at = milliseconds(stored.requested_at)
         request = Request(
-            stored.request_id, stored.content_id, at, event_id_hash(stored.request_id), stored.content_metadata
+            stored.request_id,
+            stored.content_id,
+            at,
+            event_id_hash(stored.request_id),
+            stored.content_metadata,
         )
         request.answered = stored.answered
         self._of.setdefault(slot, {})[stored.content_id] = request
@@ -140,7 +148,6 @@ def struggle_contents(
     organizations: list[int],
     answers: struggle.Struggle,
     sentiment: NDArray[np.float64],
-    as_of: NDArray[np.int64],
 ) -> list[bytes]:
     """Contents of answers ``(n,)``, without what was answered first."""
     features = [optional(column) for column in answers.features.T]
@@ -162,7 +169,9 @@ def struggle_contents(
                     "content_type": request.type,
                     "struggle_probability": int(answers.score[one]) / 100,
                     "confidence": int(answers.confidence[one]) / 100,
-                    "reason": None if answers.enough[one] else "not enough data: nothing is known of this content",
+                    "reason": None
+                    if answers.enough[one]
+                    else "not enough data: nothing is known of this content",
                     "should_offer_help": helps,
                     "help_message": struggle.help_message(answers.contributions[one]) if helps else None,
                     "actions": struggle.ACTIONS if helps else (),

@@ -1,4 +1,4 @@
-"""Prediction records: the content of each kind as it goes out, and the head that says what it was computed from.
+"""Prediction records: each kind's content as it goes out, and the head that says what it came from.
 
 The content is a pure function of (row, as_of, model, catalogue, zone) in rounded numbers, so two contents
 can be compared byte by byte; the head names what it came from. Field names: specification, "API Endpoints".
@@ -47,7 +47,12 @@ IDENTITY_FREE = frozenset(
 """Fields that may differ between two runs over the same events, since they depend on batching."""
 
 VALID_FOR = DAY + DAY // 24
-_ALSO_AS_OF = {"dropout-risk": "calculated_at", "timing": "updated_at", "plateaus": "updated_at", "struggle": "predicted_at"}
+_ALSO_AS_OF = {
+    "dropout-risk": "calculated_at",
+    "timing": "updated_at",
+    "plateaus": "updated_at",
+    "struggle": "predicted_at",
+}
 _encode = msgspec.json.Encoder().encode
 
 Floats = NDArray[np.float64]
@@ -83,7 +88,11 @@ def optional(values: Floats) -> list[float | None]:
 def factors(names: Sequence[str], contributions: Ints, shown: NDArray[np.bool_]) -> list[list[Content]]:
     """Each prediction's ``factors``: the contributions ``(n, k)`` in hundredths that are to be shown."""
     return [
-        [{"name": name, "contribution": part} for name, part, show in zip(names, parts, shows, strict=True) if show]
+        [
+            {"name": name, "contribution": part}
+            for name, part, show in zip(names, parts, shows, strict=True)
+            if show
+        ]
         for parts, shows in zip((contributions / 100).tolist(), shown.tolist(), strict=True)
     ]
 
@@ -100,8 +109,8 @@ def seal(head: Head, keys: list[bytes], contents: list[bytes]) -> list[bytes]:
         seed = f"{salt}{moment}|{fingerprint:x}|".encode() + key + b"|" + content
         repeated = "" if also is None else f'"{also}":"{moment}",'
         start = (
-            f'{{"prediction_id":"{blake2b(seed, digest_size=16).hexdigest()}","version":{version},"as_of":"{moment}",'
-            f'"valid_until":"{end}",{repeated}"model":"{head.model}","catalogue_revision":"{head.revision:x}",'
+            f'{{"prediction_id":"{blake2b(seed, digest_size=16).hexdigest()}","version":{version},'
+            f'"as_of":"{moment}","valid_until":"{end}",{repeated}"model":"{head.model}","catalogue_revision":"{head.revision:x}",'
         )
         sealed.append(start.encode() + content[1:])
     return sealed
@@ -136,7 +145,10 @@ def dropout_contents(rows: NDArray[np.void], risk: dropout.DropoutRisk, zones: l
         risk.longest_streak.tolist(),
         risk.current_streak.tolist(),
         (risk.confidence / 100).tolist(),
-        [None if ok else _too_little(s, d) for ok, s, d in zip(risk.enough.tolist(), risk.sessions.tolist(), risk.days.tolist(), strict=True)],
+        [
+            None if ok else _too_little(s, d)
+            for ok, s, d in zip(risk.enough.tolist(), risk.sessions.tolist(), risk.days.tolist(), strict=True)
+        ],
         factors(dropout.FACTORS, risk.contributions, (risk.evidence > 0) & risk.enough[:, None]),
         zones,
         strict=True,
@@ -207,7 +219,10 @@ def timing_contents(rows: NDArray[np.void], profile: timing.TimingProfile, zones
         _names(profile.typical, range(1, 8)),
         profile.sessions.tolist(),
         (profile.confidence / 100).tolist(),
-        [None if at < 0 else text for at, text in zip(profile.recommended.tolist(), texts(profile.recommended), strict=True)],
+        [
+            None if at < 0 else text
+            for at, text in zip(profile.recommended.tolist(), texts(profile.recommended), strict=True)
+        ],
         zones,
         strict=True,
     )
@@ -227,7 +242,9 @@ def timing_contents(rows: NDArray[np.void], profile: timing.TimingProfile, zones
                 "typical_study_days": typical,
                 "sessions_analyzed": sessions,
                 "confidence": confidence,
-                "reason": None if confidence > 0 else f"not enough data: {sessions} of {timing.BANDS[0]} sessions",
+                "reason": None
+                if confidence > 0
+                else f"not enough data: {sessions} of {timing.BANDS[0]} sessions",
                 "factors": [],
                 "recommended_time": recommended,
                 "timezone": zone,

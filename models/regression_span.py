@@ -37,15 +37,17 @@ def floor_of(peak: NDArray[np.int32]) -> NDArray[np.int64]:
 
 
 def open_by_silence(state: Rows, faded: NDArray[np.int64], level: NDArray[np.int64]) -> None:
-    """Begin the spans of MEMORY ``(n,)``, in place, whose mastery has faded below the limit since the last attempt."""
+    """Begin spans, in place, where mastery has faded below the limit since the last attempt."""
     floor = floor_of(state["peak"])
     begins = (state["regressed_since"] == 0) & (faded < floor)
     since = state["last_at"] + crossing(level, floor, state["stability"])
     state["regressed_since"] = np.where(begins, since, state["regressed_since"])
 
 
-def close_regression(state: Rows, at: NDArray[np.int64], faded: NDArray[np.int64], after: NDArray[np.int64]) -> None:
-    """End the spans of skills that are back above the limit, and begin those that an attempt has shown, in place."""
+def close_regression(
+    state: Rows, at: NDArray[np.int64], faded: NDArray[np.int64], after: NDArray[np.int64]
+) -> None:
+    """End spans where a skill is back above the limit, begin those that an attempt has shown, in place."""
     floor = floor_of(state["peak"])
     below = after < floor
     ended = (state["regressed_since"] > 0) & ~below

@@ -15,11 +15,20 @@ from numpy.typing import NDArray
 
 from models.forgetting import FIRST_STABILITY, recall, stability_after
 from models.learner import ranks
+from models.mastery import PEAK_ATTEMPTS, add_evidence, mastery
 from models.plateau_window import PLATEAU, end_window_by_gap, extend_window
 from models.regression_span import REGRESSION, close_regression, open_by_silence
-from models.mastery import PEAK_ATTEMPTS, add_evidence, mastery
 
-__all__ = ["BOOKKEEPING", "HELD", "MEMORY", "SKILL", "Attempts", "begin_skills", "empty_skills", "fold_attempts"]
+__all__ = [
+    "BOOKKEEPING",
+    "HELD",
+    "MEMORY",
+    "SKILL",
+    "Attempts",
+    "begin_skills",
+    "empty_skills",
+    "fold_attempts",
+]
 
 HELD = 8
 
@@ -146,7 +155,9 @@ def _fold_one_each(rows: Rows, attempts: Attempts) -> NDArray[np.bool_]:
     held = rows["held"].astype(np.int64)
     everyone = np.arange(len(rows))
     newest = np.maximum(held - 1, 0)
-    later = (held == 0) | _after(attempts.at, attempts.id, rows["at"][everyone, newest], rows["id"][everyone, newest])
+    later = (held == 0) | _after(
+        attempts.at, attempts.id, rows["at"][everyone, newest], rows["id"][everyone, newest]
+    )
     reordered = np.zeros(len(rows), bool)
     if later.all():
         _append(rows, attempts)
@@ -193,7 +204,11 @@ def _insert(rows: Rows, attempts: Attempts) -> NDArray[np.bool_]:
     """Fold attempts that are older than some of the eight held: put them in their place and fold again."""
     before = rows["before"]
     full = rows["held"] == HELD
-    beyond = full & (before["attempts"] > 0) & ~_after(attempts.at, attempts.id, before["last_at"], before["last_id"])
+    beyond = (
+        full
+        & (before["attempts"] > 0)
+        & ~_after(attempts.at, attempts.id, before["last_at"], before["last_id"])
+    )
     if beyond.any():
         part = before[beyond]
         _step(part, attempts.take(beyond))
@@ -256,10 +271,11 @@ def _step(state: Rows, attempts: Attempts) -> None:
     state["peak"] = np.where(proven, np.maximum(state["peak"], after), state["peak"])
     close_regression(state, at, faded, after)
     extend_window(state, attempts.score, attempts.seconds, attempts.item, at, after)
-    newer = first | (attempts.at > state["last_at"]) | (
-        (attempts.at == state["last_at"]) & (attempts.id > state["last_id"])
+    newer = (
+        first
+        | (attempts.at > state["last_at"])
+        | ((attempts.at == state["last_at"]) & (attempts.id > state["last_id"]))
     )
     state["last_id"] = np.where(newer, attempts.id, state["last_id"])
     state["first_at"] = np.where(first, at, state["first_at"])
     state["last_at"] = at
-

@@ -1,4 +1,4 @@
-"""Re-engagement strategy: one intervention for every factor that drives the risk (specification, "Dropout Prevention")."""
+"""Re-engagement: an intervention for every factor of the risk (specification, "Dropout Prevention")."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ _UNNAMED: Intervention = {
     "action": "start_lesson",
 }
 
-assert tuple(INTERVENTIONS) and set(INTERVENTIONS) == set(FACTORS)
+assert set(INTERVENTIONS) == set(FACTORS)
 
 
 @lru_cache(maxsize=4096)
 def strategy(level: str, factors: tuple[str, ...]) -> dict[str, str | list[Intervention]]:
-    """What to do at a risk level about the named factors, strongest first; nothing at low risk without factors."""
+    """What to do at a risk level about the named factors, strongest first; perhaps nothing at low risk."""
     chosen = [INTERVENTIONS[name] for name in factors]
     if not chosen and level != LEVELS[0]:
         chosen = [_UNNAMED]

@@ -1,4 +1,4 @@
-"""Struggle: will a learner struggle with a content, from six weighted features (specification, "Struggle Predictor").
+"""Will a learner struggle with a content: six weighted features (specification, "Struggle Predictor").
 
 A feature that the question does not ask for is left out and costs nothing; one that it asks for and of
 which nothing is known is left out and costs confidence.
@@ -104,7 +104,7 @@ class Struggle:
 
 
 def help_message(contributions: Ints) -> str:
-    """What to say to a learner, from one answer's contributions ``(6,)``: about the feature that weighs most."""
+    """What to say, from one answer's contributions ``(6,)``: about the feature that weighs most."""
     return MESSAGES[FEATURES[int(np.argmax(contributions))]]
 
 
@@ -173,7 +173,7 @@ def _mastery_now(states: NDArray[np.void], as_of: Ints) -> tuple[Floats, Floats]
 
 
 def _prerequisites(questions: Questions, many: int) -> tuple[Floats, Floats, Bools]:
-    """Mastery now of the prerequisites: 0.6 of the weakest and 0.4 of their mean; evidence; whether any is named."""
+    """Mastery now of the prerequisites (0.6 weakest, 0.4 mean), evidence, whether any is named."""
     of, seen = questions.prereq_of, questions.prereq_seen
     level, kept = _mastery_now(questions.prereq, questions.as_of[of])
     now = np.where(seen, level * kept, UNSEEN_MASTERY)
@@ -199,7 +199,7 @@ def _similar(questions: Questions, many: int) -> tuple[Floats, Floats, Bools]:
 
 
 def _recency(questions: Questions, many: int) -> tuple[Floats, Bools, Ints]:
-    """Mean recall of the practised prerequisites, whether there is any, days since the longest unpractised one."""
+    """Mean recall of the practised prerequisites, whether there is any, days since the longest ago."""
     of, seen = questions.prereq_of, questions.prereq_seen
     _, kept = _mastery_now(questions.prereq, questions.as_of[of])
     count = np.bincount(of[seen], minlength=many)

@@ -27,11 +27,12 @@ PEAK_SHARE = 0.6
 MOST_BEST_DAYS = 3
 TYPICAL_SHARE = 0.5
 PRIOR_SCORES = 20.0
-_RECENCY = np.cumprod(np.r_[1.0, np.full(DAYS, 0.985)])
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+_RECENCY: Floats = np.cumprod(np.r_[1.0, np.full(DAYS, 0.985)]).astype(np.float64)
 
 
 @dataclass(slots=True)
@@ -69,7 +70,7 @@ def confidence_of(sessions: Ints) -> Ints:
 
 
 def quiet(minute: Ints, start: Ints, end: Ints) -> Bools:
-    """Whether a minute of the local day lies in quiet hours ``[start, end)``, which may span midnight; -1 = none."""
+    """Whether minutes of the local day lie in quiet hours ``[start, end)``, also over midnight; -1 = none."""
     inside = np.where(start <= end, (minute >= start) & (minute < end), (minute >= start) | (minute < end))
     return (start >= 0) & (end >= 0) & inside
 
@@ -107,7 +108,9 @@ def predict(past: History, rows: Rows, as_of: Ints, zones: Zones) -> TimingProfi
 
 def _active_hours(past: History, zones: Zones) -> tuple[Ints, Ints]:
     """Entry and local hour of every active half hour."""
-    bits = np.unpackbits(past.half.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :6], axis=1, bitorder="little")
+    bits = np.unpackbits(
+        past.half.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :6], axis=1, bitorder="little"
+    )
     entry, half = np.nonzero(bits)
     at = past.utc_day[entry] * DAY + half * HALF_HOUR
     return entry, (at + zones.offsets(at, past.who[entry])) // HOUR % 24
@@ -115,7 +118,8 @@ def _active_hours(past: History, zones: Zones) -> tuple[Ints, Ints]:
 
 def _by(past: History, who: Ints, column: Ints, width: int, weight: Floats) -> Floats:
     many = len(past.today)
-    return np.bincount(who * width + column, weight, many * width).reshape(many, width)
+    summed = np.bincount(who * width + column, weight, many * width).astype(np.float64, copy=False)
+    return summed.reshape(many, width)
 
 
 def _share(values: Floats) -> Floats:
@@ -130,7 +134,11 @@ def _largest(values: Floats, most: int) -> Bools:
 def _peaks(by_hour: Floats, smooth: Floats) -> Bools:
     """Up to four hours with activity that reach 0.6 of the busiest."""
     active = np.where(by_hour > 0, smooth, 0.0)
-    return _largest(active, MOST_PEAKS) & (active > 0) & (active >= PEAK_SHARE * active.max(axis=1, keepdims=True))
+    return (
+        _largest(active, MOST_PEAKS)
+        & (active > 0)
+        & (active >= PEAK_SHARE * active.max(axis=1, keepdims=True))
+    )
 
 
 def _typical(past: History, busy: Bools, day: Ints) -> Bools:
@@ -168,13 +176,13 @@ def _preferred_minutes(recent: NDArray[np.uint64]) -> Ints:
 
 
 def _recommended(rows: Rows, optimal: Ints, best: Bools, as_of: Ints, zones: Zones) -> Ints:
-    """Next time after ``as_of`` at the optimal hour on a best day, moved to the end of quiet hours; -1 = unknown."""
+    """Next optimal hour after ``as_of`` on a best day, moved out of quiet hours; -1 = unknown."""
     start, end = rows["quiet_from"].astype(np.int64), rows["quiet_to"].astype(np.int64)
     minute = np.maximum(optimal, 0) * 60
     minute = np.where(quiet(minute, start, end), end, minute)
     local_now = as_of + zones.offsets(as_of)
     today = local_now // DAY
-    days = np.where(best.any(axis=1, keepdims=True), best, True)
+    days = best | ~best.any(axis=1, keepdims=True)
     found = np.full(len(rows), -1)
     for ahead in range(7, -1, -1):
         local = (today + ahead) * DAY + minute * 60_000

@@ -85,7 +85,7 @@ class Zones:
         self._zones = [zone(name) for name in index]
 
     def offsets(self, at: NDArray[np.int64], who: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
-        """Offsets in milliseconds at instants ``(m,)`` of the learners ``who (m,)`` (all, in order, if None)."""
+        """Offsets in ms at instants ``(m,)`` of the learners ``who (m,)``; of all, in order, if None."""
         of = self._of if who is None else self._of[who]
         if len(self._zones) == 1:
             return self._zones[0].offsets(at)

@@ -45,9 +45,14 @@ async def measure(settings: Settings, samples: int, folder: Path) -> Latency:
         await reader.start()
         await producer.start()
         try:
-            reader.assign(await kafka.partitions_of(settings, topics.names(settings).prediction("dropout-risk")))
+            reader.assign(
+                await kafka.partitions_of(settings, topics.names(settings).prediction("dropout-risk"))
+            )
             await reader.seek_to_end()
-            taken = [await _one(settings, reader, producer, user, waiting) for user in range(1, samples + WARM_UP + 1)]
+            taken = [
+                await _one(settings, reader, producer, user, waiting)
+                for user in range(1, samples + WARM_UP + 1)
+            ]
         finally:
             await producer.stop()
             await reader.stop()

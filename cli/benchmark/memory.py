@@ -66,4 +66,4 @@ def _grow(learners: int, days: int, seed: int) -> float:
 
 
 if __name__ == "__main__":
-    print(_grow(*map(int, sys.argv[1:])))
+    sys.stdout.write(f"{_grow(*map(int, sys.argv[1:]))}\n")

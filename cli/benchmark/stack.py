@@ -28,7 +28,10 @@ def worker(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     environment = os.environ | {"LYO_BOOTSTRAP_SERVERS": settings.bootstrap_servers}
     with log.open("wb") as out:
         child = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", "worker"], env=environment, stdout=out, stderr=subprocess.STDOUT
+            [sys.executable, "-m", "cli.main", "worker"],
+            env=environment,
+            stdout=out,
+            stderr=subprocess.STDOUT,
         )
     try:
         yield child

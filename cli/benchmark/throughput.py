@@ -42,7 +42,7 @@ class Throughput:
 
 
 async def measure(settings: Settings, path: Path, folder: Path) -> Throughput:
-    """Publish a file, then let one worker fold it; the clock runs from its first task open to the last commit."""
+    """Publish a file, let one worker fold it; timed from its first task open to the last commit."""
     await topics.ensure(settings)
     await publish_file(path, settings)
     reference, total = await _bare(settings)

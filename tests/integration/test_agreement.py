@@ -43,11 +43,17 @@ KINDS_OF = {
 
 
 @asynccontextmanager
-async def process(name: str, environment: dict[str, str], log: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
+async def process(
+    name: str, environment: dict[str, str], log: Path
+) -> AsyncIterator[subprocess.Popen[bytes]]:
     """A `lyo` process, ended with the block."""
     with log.open("wb") as out:
         child = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", name], env=environment, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT
+            [sys.executable, "-m", "cli.main", name],
+            env=environment,
+            cwd=ROOT,
+            stdout=out,
+            stderr=subprocess.STDOUT,
         )
     try:
         yield child
@@ -109,7 +115,9 @@ async def settled(settings: Settings, replay: Replay, path: Path) -> None:
     assert [key for key, value in mine.items() if stored[key] != value] == []
 
 
-async def check(path: Path, settings: Settings, environment: Callable[[Settings], dict[str, str]], tmp_path: Path) -> None:
+async def check(
+    path: Path, settings: Settings, environment: Callable[[Settings], dict[str, str]], tmp_path: Path
+) -> None:
     """Publish a file with one worker at work, let a second join halfway, kill the first, and compare."""
     everything = Replay()
     everything.read(path, None, None, None)
@@ -126,29 +134,31 @@ async def check(path: Path, settings: Settings, environment: Callable[[Settings]
     await topics.ensure(settings)
     upgrade(settings.database_url)
     variables = environment(settings)
-    async with process("sink", variables, tmp_path / "sink.log"):
-        async with process("worker", variables, tmp_path / "first.log") as first:
-            publishing = asyncio.create_task(publish_file(path, settings))
+    async with (
+        process("sink", variables, tmp_path / "sink.log"),
+        process("worker", variables, tmp_path / "first.log") as first,
+    ):
+        publishing = asyncio.create_task(publish_file(path, settings))
 
-            async def begun() -> bool:
-                return b"task=" in (tmp_path / "first.log").read_bytes() and publishing.done()
+        async def begun() -> bool:
+            return b"task=" in (tmp_path / "first.log").read_bytes() and publishing.done()
 
-            await wait_for(begun, "the first worker has opened a task and all is published")
-            async with process("worker", variables, tmp_path / "second.log"):
+        await wait_for(begun, "the first worker has opened a task and all is published")
+        async with process("worker", variables, tmp_path / "second.log"):
 
-                async def joined() -> bool:
-                    return b"task=" in (tmp_path / "second.log").read_bytes()
+            async def joined() -> bool:
+                return b"task=" in (tmp_path / "second.log").read_bytes()
 
-                await wait_for(joined, "the second worker has opened a task")
-                first.kill()
+            await wait_for(joined, "the second worker has opened a task")
+            first.kill()
 
-                async def drained() -> bool:
-                    return await lag(settings) == 0 and await behind(settings) == 0
+            async def drained() -> bool:
+                return await lag(settings) == 0 and await behind(settings) == 0
 
-                await wait_for(drained, "everything is processed and stored")
-                published = await publishing
-                assert published.records > 0
-                await settled(settings, agreement.replayed(path, at), path)
+            await wait_for(drained, "everything is processed and stored")
+            published = await publishing
+            assert published.records > 0
+            await settled(settings, agreement.replayed(path, at), path)
 
 
 def _text(at: int) -> str:

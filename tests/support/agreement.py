@@ -50,7 +50,7 @@ def predicted(replay: Replay) -> Predictions:
 
 
 def asked_about(path: Path) -> set[tuple[str, str]]:
-    """The keys of all struggle requests of an event file, those included that no longer follow the learner."""
+    """The keys of all struggle requests of an event file, also of those that no longer follow."""
     found = set()
     with opened(path) as file:
         for piece in file.pieces():
@@ -138,17 +138,15 @@ def _comparable(record: Fields) -> Fields:
     return {name: value for name, value in record.items() if name not in IDENTITY_FREE}
 
 
-def differences(wanted: Predictions, found: Predictions, closed: set[tuple[str, str]] | None = None) -> list[str]:
+def differences(
+    wanted: Predictions, found: Predictions, closed: set[tuple[str, str]] | None = None
+) -> list[str]:
     """What ``found`` has otherwise, compared in the fields that both have.
 
     Keys in ``closed`` (struggle requests that no longer follow the learner) only have to be there.
     """
-    said = []
-    for key in wanted.keys() - found.keys():
-        said.append(f"{key} is missing")
-    for key in found.keys() - wanted.keys():
-        if closed is None or key not in closed:
-            said.append(f"{key} is too much")
+    said = [f"{key} is missing" for key in wanted.keys() - found.keys()]
+    said += [f"{key} is too much" for key in found.keys() - wanted.keys() - (closed or set())]
     for key in wanted.keys() & found.keys():
         said += [f"{key} {text}" for text in _unlike(wanted[key], found[key])]
     return sorted(said)
