@@ -75,10 +75,14 @@ class Settings(BaseSettings):
     )
 
     poll_records: int = Field(
-        4_000, ge=1, le=100_000, description="Most records taken from one partition in one poll."
+        8_000, ge=1, le=100_000, description="Most records taken in one poll, of all partitions together."
     )
     batch_records: int = Field(
-        16_000, ge=1, le=1_000_000, description="Most records of one task's transaction."
+        32_000,
+        ge=1,
+        le=1_000_000,
+        description="Most records of one task's transaction; with a backlog, larger is faster, since a learner "
+        "with several events in it is predicted once.",
     )
     fetch_bytes: int = Field(
         2_097_152, ge=1_024, le=104_857_600, description="Most bytes fetched from one partition at once."
