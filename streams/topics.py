@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -173,7 +175,17 @@ async def ensure(settings: Settings) -> list[str]:
         missing = [spec for name, spec in wanted.items() if name not in found]
         if missing:
             await _create(client, missing)
+            await _known(client, list(wanted), settings.connect_seconds)
     return [spec.name for spec in missing]
+
+
+async def _known(client: AIOKafkaAdminClient, names: list[str], seconds: float) -> None:
+    """Return when the broker's metadata lists the topics: what it has created it may not know at once."""
+    until = time.monotonic() + seconds
+    while len(await partition_counts(client, names)) < len(names):
+        if time.monotonic() > until:
+            raise TopicError(f"Kafka does not list the topics that it created {seconds:g} s ago")
+        await asyncio.sleep(0.05)
 
 
 def check(settings: Settings, found: Mapping[str, int]) -> None:
