@@ -84,8 +84,9 @@ class LocalKafka(Server):
         return [self._java, *options, log4j, "-cp", f"{self._jars}{os.sep}*", main, *arguments]
 
     def _format(self) -> None:
+        # With `=`, since one id in 64 begins with a dash.
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        arguments = ["format", "--cluster-id", cluster, "--config", str(self._properties)]
+        arguments = ["format", f"--cluster-id={cluster}", "--config", str(self._properties)]
         quick = ["-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
         answer = subprocess.run(
             self._command("kafka.tools.StorageTool", *arguments, options=quick),
