@@ -142,19 +142,22 @@ class Demo:
         if showing.done() or self.distance == Distance(0, 0):
             return
         with contextlib.suppress(*AWAY):
-            found = await picture.take(self.settings.database_url)
+            found = await picture.take(self.settings.database_url, self._now())
             lag = "events still being published" if self.distance is None else _lag(self.distance)
             self.say(f"\nSo far, {self._seconds()} s after the set-up's end; {lag}; the whole follows:")
-            show.picture(self.console, found)
+            show.picture(self.console, found, self._now())
 
     async def _whole(self, counts: Counter[str], letters: int) -> None:
-        found = await picture.take(self.settings.database_url)
+        found = await picture.take(self.settings.database_url, self._now())
         took = self._seconds()
-        show.picture(self.console, found)
+        show.picture(self.console, found, self._now())
         show.counts(self.console, found)
         kinds = ", ".join(f"{kind.replace('_', ' ')} {number:,}" for kind, number in counts.most_common())
         self.say(f"\n{counts.total():,} records published, all read, {letters:,} refused: {kinds}")
         self.say(f"Shown from Postgres {took} s after the set-up's end, with no lag")
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(Clock(self.settings.clock).now() / 1000, UTC)
 
     def _seconds(self) -> int:
         return round(time.monotonic() - self.ready_at)
@@ -185,8 +188,7 @@ class Demo:
         lag = _lag(self.distance)
         if newest is None:
             return lag
-        now = datetime.fromtimestamp(Clock(self.settings.clock).now() / 1000, UTC)
-        minutes = max((now - newest).total_seconds(), 0) / 60
+        minutes = max((self._now() - newest).total_seconds(), 0) / 60
         age = f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.0f} h"
         return f"{lag}; newest dropout risk as of {newest:%Y-%m-%d %H:%M:%SZ}, {age} old"
 

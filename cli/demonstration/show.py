@@ -21,33 +21,33 @@ NOTHING = "–"
 HOURS = 24
 
 
-def picture(console: Console, found: Picture) -> None:
+def picture(console: Console, found: Picture, now: datetime) -> None:
     """Print a table of each kind of prediction, the most telling rows first."""
     have = found.counts
     levels = ", ".join(f"{found.levels[level]:,} {level}" for level in LEVEL_STYLES if level in found.levels)
     _section(
         console,
         "Dropout risk",
-        f"{have['dropout_risk_scores']:,} learners, {levels or 'none yet'}; the highest:",
+        f"{have['dropout_risk_scores']:,} learners, {levels or 'none yet'}; the highest and one of each other level:",
         risks(found.risks),
     )
     _section(
         console,
         "Timing",
         f"when they study, in their own time; {have['user_timing_profiles']:,} profiles, the surest:",
-        timing(found.timing),
+        timing(found.timing, now),
     )
     _section(
         console,
         "Plateaus",
-        f"much practice, no gain; {_active(found.active_plateaus, have['learning_plateaus'])}, the newest:",
+        f"much practice, no gain; {_active(found.active_plateaus, have['learning_plateaus'], 'newest')}",
         plateaus(found.plateaus),
     )
     _section(
         console,
         "Regressions",
         "skills that were better once; "
-        f"{_active(found.active_regressions, have['skill_regressions'])}, the largest:",
+        f"{_active(found.active_regressions, have['skill_regressions'], 'largest')}",
         regressions(found.regressions),
     )
     _section(
@@ -67,8 +67,10 @@ def _section(console: Console, title: str, about: str, table: Table) -> None:
         console.print("  none")
 
 
-def _active(active: int, all_of_them: int) -> str:
-    return f"{active:,} of {all_of_them:,} last"
+def _active(active: int, all_of_them: int, which: str) -> str:
+    if active:
+        return f"{active:,} active and {all_of_them - active:,} ended, the {which}:"
+    return f"none active and {all_of_them:,} ended" + (", the newest:" if all_of_them else ":")
 
 
 def risks(rows: Sequence[Row]) -> Table:
@@ -88,8 +90,8 @@ def risks(rows: Sequence[Row]) -> Table:
     return table
 
 
-def timing(rows: Sequence[Row]) -> Table:
-    """Timing profiles in the learners' own time."""
+def timing(rows: Sequence[Row], now: datetime) -> Table:
+    """Timing profiles in the learners' own time; a next time before `now` passed without the learner."""
     table = _table(
         "Learner",
         "Time zone",
@@ -106,7 +108,7 @@ def timing(rows: Sequence[Row]) -> Table:
             row["timezone"] or "UTC",
             hours(row["peak_hours"] or ()) or NOTHING,
             ", ".join(day[:3] for day in row["best_days"] or ()) or NOTHING,
-            _local(row["recommended_time"], row["timezone"]),
+            _local(row["recommended_time"], row["timezone"], now),
             _number(row["avg_session_duration_minutes"], 0),
             str(row["sessions_analyzed"]),
             _share(row["confidence"]),
@@ -126,7 +128,7 @@ def plateaus(rows: Sequence[Row]) -> Table:
             _share(row["mastery_level"]),
             f"{row['mastery_improvement']:+.2f}",
             _share(row["confidence"]),
-            Text(row["intervention_suggested"] or NOTHING),
+            Text(row["intervention_suggested"] or NOTHING) if row["is_active"] else _ended(row["ended_at"]),
         )
     return table
 
@@ -144,7 +146,7 @@ def regressions(rows: Sequence[Row]) -> Table:
             _share(row["current_mastery"]),
             _share(row["predicted_mastery_in_week"]),
             str(row["days_since_practice"]),
-            _level(row["urgency"]),
+            _level(row["urgency"]) if row["is_active"] else _ended(row["resolved_at"]),
             _share(row["confidence"]),
         )
     return table
@@ -196,6 +198,10 @@ def _table(*headings: str) -> Table:
     return table
 
 
+def _ended(at: datetime | None) -> Text:
+    return Text("ended" if at is None else f"ended {at:%d %b %Y}", "dim")
+
+
 def _level(name: str) -> Text:
     return Text(name, LEVEL_STYLES.get(name, ""))
 
@@ -219,5 +225,8 @@ def _number(value: Any, digits: int) -> str:
     return NOTHING if value is None else f"{value:.{digits}f}"
 
 
-def _local(at: datetime | None, zone: str | None) -> str:
-    return NOTHING if at is None else at.astimezone(ZoneInfo(zone or "UTC")).strftime("%a %d %b %H:%M")
+def _local(at: datetime | None, zone: str | None, now: datetime) -> str:
+    if at is None:
+        return NOTHING
+    local = at.astimezone(ZoneInfo(zone or "UTC"))
+    return f"{local:%a %d %b %H:%M}" if at >= now else f"passed {local:%d %b %Y}"
