@@ -179,7 +179,9 @@ def _declining_engagement(past: History, waiting: Floats) -> _Factor:
     count = np.maximum(past.total(past.sessions), 1.0)
     half = (known + 1) / 2.0
     early = (past.total(past.sessions * (past.age + 0.5)) / count - half) / half
-    value = _either((1.0 - ratio) / 0.45, (early - 0.5 / np.sqrt(count)) / 0.2)
+    early = np.clip((early - 0.5 / np.sqrt(count)) / 0.2, 0.0, 1.0)
+    # Who comes back has all sessions long ago but one: the recent level counts then.
+    value = _either((1.0 - ratio) / 0.45, early * np.clip((1.0 - ratio) / 0.3, 0.0, 1.0))
     enough = np.clip(past.total(past.sessions) / 4.0, 0.0, 1.0)
     return _Factor(value, enough, np.clip(ratio - 1.0, -1.0, 1.0))
 
