@@ -32,7 +32,9 @@ class Moment(click.ParamType):
 
 @click.command(epilog="Example: lyo replay events.jsonl.gz --at 2026-01-31T12:00:00Z")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--at", "at", type=Moment(), help="As of this time; later events are left out.  [default: the last event]")
+@click.option(
+    "--at", "at", type=Moment(), help="As of this time; later events are left out.  [default: the last event]"
+)
 def replay(*, files: tuple[Path, ...], at: int | None) -> None:
     """Fold event files and print every current prediction as JSON Lines.
 

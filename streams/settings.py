@@ -81,8 +81,8 @@ class Settings(BaseSettings):
         32_000,
         ge=1,
         le=1_000_000,
-        description="Most records of one task's transaction; with a backlog, larger is faster, since a learner "
-        "with several events in it is predicted once.",
+        description="Most records of one task's transaction; with a backlog, larger is faster, since a "
+        "learner with several events in it is predicted once.",
     )
     fetch_bytes: int = Field(
         2_097_152, ge=1_024, le=104_857_600, description="Most bytes fetched from one partition at once."

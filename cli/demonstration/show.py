@@ -28,7 +28,8 @@ def picture(console: Console, found: Picture, now: datetime) -> None:
     _section(
         console,
         "Dropout risk",
-        f"{have['dropout_risk_scores']:,} learners, {levels or 'none yet'}; the highest and one of each other level:",
+        f"{have['dropout_risk_scores']:,} learners, {levels or 'none yet'}; "
+        "the highest and one of each other level:",
         risks(found.risks),
     )
     _section(
