@@ -139,7 +139,12 @@ async def partition_counts(client: AIOKafkaAdminClient, topics: Iterable[str]) -
     if not existing:
         return {}
     described = await client.describe_topics(sorted(existing))
-    return {entry["topic"]: len(entry["partitions"]) for entry in described if entry["error_code"] == 0}
+    # A topic whose partitions have no leader yet is not there for those who read and write.
+    return {
+        entry["topic"]: len(entry["partitions"])
+        for entry in described
+        if entry["error_code"] == 0 and all(part["leader"] >= 0 for part in entry["partitions"])
+    }
 
 
 async def partitions_of(settings: Settings, *topics: str) -> list[TopicPartition]:

@@ -175,17 +175,8 @@ async def ensure(settings: Settings) -> list[str]:
         missing = [spec for name, spec in wanted.items() if name not in found]
         if missing:
             await _create(client, missing)
-            await _known(client, list(wanted), settings.connect_seconds)
+            check(settings, await _listed(client, list(wanted), settings.connect_seconds))
     return [spec.name for spec in missing]
-
-
-async def _known(client: AIOKafkaAdminClient, names: list[str], seconds: float) -> None:
-    """Return when the broker's metadata lists the topics: what it has created it may not know at once."""
-    until = time.monotonic() + seconds
-    while len(await partition_counts(client, names)) < len(names):
-        if time.monotonic() > until:
-            raise TopicError(f"Kafka does not list the topics that it created {seconds:g} s ago")
-        await asyncio.sleep(0.05)
 
 
 def check(settings: Settings, found: Mapping[str, int]) -> None:
@@ -201,6 +192,17 @@ def check(settings: Settings, found: Mapping[str, int]) -> None:
                 f"topic {spec.name} has {count} partitions where the settings say {spec.partitions} "
                 "(LYO_PARTITIONS is fixed when topics are created; another number is a new set of topics)"
             )
+
+
+async def _listed(client: AIOKafkaAdminClient, wanted: list[str], seconds: float) -> dict[str, int]:
+    """The topics' partition counts, once the broker lists them all, which may take it a moment."""
+    until = time.monotonic() + seconds
+    while len(found := await partition_counts(client, wanted)) < len(wanted):
+        if time.monotonic() > until:
+            missing = ", ".join(sorted(set(wanted) - set(found)))
+            raise TopicError(f"Kafka does not list what it created {seconds:g} s ago: {missing}")
+        await asyncio.sleep(0.05)
+    return found
 
 
 async def _create(client: AIOKafkaAdminClient, missing: list[TopicSpec]) -> None:
