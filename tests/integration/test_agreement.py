@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +17,15 @@ from cli.simulation import Plan
 from models.records import texts
 from storage.migrate import upgrade
 from storage.progress import behind
-from streams import kafka, topics
+from streams import topics
 from streams.settings import Settings
 from tests.support import agreement
+from tests.support.processes import ROOT, lag, process, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 REAL = ("assistments17", "fsrs-user", "oulad", "supermemo-a", "xuetang-a")
-LONGEST = 240.0
 APRIL = 1_776_643_200_000  # 2026-04-20T00:00:00Z
 KINDS_OF = {
     "simulated": {"dropout-risk", "timing", "plateaus", "regressions", "struggle"},
@@ -40,53 +36,6 @@ KINDS_OF = {
     "xuetang-a": {"dropout-risk", "timing"},
 }
 """The kinds of which each file gives more than neutral answers."""
-
-
-@asynccontextmanager
-async def process(
-    name: str, environment: dict[str, str], log: Path
-) -> AsyncIterator[subprocess.Popen[bytes]]:
-    """A `lyo` process, ended with the block."""
-    with log.open("wb") as out:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", name],
-            env=environment,
-            cwd=ROOT,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        yield child
-    finally:
-        if child.poll() is None:
-            child.terminate()
-        try:
-            await asyncio.to_thread(child.wait, 30)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-
-
-async def lag(settings: Settings) -> int:
-    """Input records that the group has not committed yet."""
-    async with kafka.admin(settings) as client:
-        done = await client.list_consumer_group_offsets(settings.app_id)
-    reader = kafka.consumer(settings)
-    await reader.start()
-    try:
-        partitions = await kafka.partitions_of(settings, *topics.names(settings).inputs)
-        ends = await reader.end_offsets(partitions)
-    finally:
-        await reader.stop()
-    return sum(end - max(done[tp].offset if tp in done else 0, 0) for tp, end in ends.items())
-
-
-async def wait_for(condition: Callable[[], object], what: str) -> None:
-    """Wait until an awaitable condition holds."""
-    end = time.monotonic() + LONGEST
-    while not await condition():  # type: ignore[misc]
-        assert time.monotonic() < end, f"not within {LONGEST:g} s: {what}"
-        await asyncio.sleep(0.5)
 
 
 async def settled(settings: Settings, replay: Replay, path: Path) -> None:

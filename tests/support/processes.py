@@ -1,0 +1,64 @@
+"""`lyo` processes for tests, ended with their block whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from streams import kafka, topics
+from streams.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+LONGEST = 240.0
+
+
+@asynccontextmanager
+async def process(
+    name: str, environment: dict[str, str], log: Path
+) -> AsyncIterator[subprocess.Popen[bytes]]:
+    """A `lyo` process, ended with the block."""
+    with log.open("wb") as out:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "cli.main", name],
+            env=environment,
+            cwd=ROOT,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            child.terminate()
+        try:
+            await asyncio.to_thread(child.wait, 30)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+async def wait_for(condition: Callable[[], Awaitable[bool]], what: str, seconds: float = LONGEST) -> None:
+    """Wait until an awaitable condition holds."""
+    end = time.monotonic() + seconds
+    while not await condition():
+        assert time.monotonic() < end, f"not within {seconds:g} s: {what}"
+        await asyncio.sleep(0.3)
+
+
+async def lag(settings: Settings) -> int:
+    """Input records that the workers' group has not committed yet."""
+    async with kafka.admin(settings) as client:
+        done = await client.list_consumer_group_offsets(settings.app_id)
+    reader = kafka.consumer(settings)
+    await reader.start()
+    try:
+        partitions = await kafka.partitions_of(settings, *topics.names(settings).inputs)
+        ends = await reader.end_offsets(partitions)
+    finally:
+        await reader.stop()
+    return sum(end - max(done[tp].offset if tp in done else 0, 0) for tp, end in ends.items())
