@@ -1,1 +1,1 @@
-"""The public face: predictors with the specification's signatures, the HTTP API, subscription, publishers' client."""
+"""The public face: predictors with the specification's signatures, HTTP API, subscription, client."""
