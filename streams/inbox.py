@@ -29,8 +29,8 @@ class Inbox:
 
     @property
     def slack(self) -> bool:
-        """Whether less than half a batch is waiting."""
-        return self.records < self._most // 2
+        """Whether no more than half a batch is waiting."""
+        return self.records <= self._most // 2
 
     def put(self, poll: Poll) -> None:
         """Add a poll."""

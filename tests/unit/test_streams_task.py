@@ -196,6 +196,16 @@ async def test_an_inbox_gives_whole_polls_up_to_a_batch() -> None:
     assert inbox.records == 0
 
 
+@pytest.mark.parametrize("most", [1, 2, 3, 10])
+def test_an_emptied_inbox_has_slack_whatever_the_size_of_a_batch(most: int) -> None:
+    inbox = Inbox(most)
+    inbox.put(poll(0, most))
+    assert inbox.full
+    assert not inbox.slack
+    inbox.take()
+    assert inbox.slack
+
+
 async def test_an_inbox_wakes_whoever_waits() -> None:
     inbox = Inbox(10)
     waiting = asyncio.create_task(inbox.wait(30))
