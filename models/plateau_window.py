@@ -1,7 +1,8 @@
 """The window in which practice of a skill is watched for a plateau, as the fold sees it.
 
 A window is a run of attempts without a gap of 14 days and without a credible move of mastery: the moving
-average of the last few scores stays near the window's mean, by the window's own spread. It is a plateau
+average of the last few scores stays near the window's mean, by the scores' own noise. The noise is taken
+from the differences of successive scores (von Neumann 1941), which a trend hardly touches. It is a plateau
 from the attempt on at which it holds 10 attempts on 3 days and its mean is under 0.75. It ends when the
 scores move, when the mean reaches 0.85, or when practice moves on.
 """
@@ -33,7 +34,7 @@ MOVE_ATTEMPTS = 6
 FLAT_BELOW = 0.75
 MASTERED = 0.85
 LEAST_MOVE = 0.12
-MOVE_SPREADS = 0.9
+MOVE_NOISES = 0.9
 QUICK_SECONDS = 15
 SLOW_SECONDS = 120
 UNKNOWN_SECONDS = 65_535
@@ -125,9 +126,9 @@ def extend_window(
     _count(state, scored, score, seconds, item, at)
     count = np.maximum(state["window_attempts"], 1)
     mean = state["window_sum"] / 10_000 / count
-    spread = np.sqrt(np.maximum(state["window_squares"] / 1e8 / count - mean * mean, 0.0))
+    noise = np.sqrt(state["window_jumps"] / 2e8 / np.maximum(count - 1, 1))
     away = np.abs(state["window_fast"] / 1e6 - mean)
-    moved = scored & (count >= MOVE_ATTEMPTS) & (away > np.maximum(LEAST_MOVE, MOVE_SPREADS * spread))
+    moved = scored & (count >= MOVE_ATTEMPTS) & (away > np.maximum(LEAST_MOVE, MOVE_NOISES * noise))
     mastered = scored & (count >= LEAST_ATTEMPTS) & (mean >= MASTERED)
     ended = moved | mastered
     if ended.any():
@@ -146,6 +147,7 @@ def extend_window(
 def _begin(state: Rows, begins: NDArray[np.bool_], score: NDArray[np.int16], at: NDArray[np.int64]) -> None:
     state["window_since"] = np.where(begins, at, state["window_since"])
     state["window_fast"] = np.where(begins, score.astype(np.int64) * 100, state["window_fast"])
+    state["window_last"] = np.where(begins, score, state["window_last"])
 
 
 def _count(
@@ -160,7 +162,9 @@ def _count(
     fast = state["window_fast"].astype(np.int64)
     state["window_fast"] = np.where(scored, (fast * 8 + 5) // 10 + value * 20, fast)
     state["window_sum"] += value.astype(np.int32)
-    state["window_squares"] += value * value
+    jump = np.where(scored, value - state["window_last"], 0)
+    state["window_jumps"] += jump * jump
+    state["window_last"] = np.where(scored, score, state["window_last"])
     state["window_attempts"] += scored
     day = at // DAY
     new_day = scored & (state["window_last_day"] != day)

@@ -40,7 +40,7 @@ MEMORY = np.dtype(
         ("regressed_since", "<i8"),  # ms, 0 = not regressed by what was last practised
         ("window_since", "<i8"),
         ("window_detected", "<i8"),  # ms, 0 = no plateau
-        ("window_squares", "<i8"),  # sum of squared scores, 1e-8
+        ("window_jumps", "<i8"),  # sum of squared differences of successive scores, 1e-8
         ("attempts", "<u4"),
         ("scored", "<u4"),
         ("hits", "<i4"),  # recency-weighted score sum, 1e-6
@@ -56,6 +56,7 @@ MEMORY = np.dtype(
         ("window_quick_wrong", "<u2"),
         ("window_slow_right", "<u2"),
         ("window_repeated", "<u2"),
+        ("window_last", "<i2"),  # score, 1e-4
         ("plateaus", PLATEAU, (2,)),  # ended ones, newest last
         ("regressions", REGRESSION, (2,)),
     ]
