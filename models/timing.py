@@ -39,7 +39,7 @@ _RECENCY: Floats = np.cumprod(np.r_[1.0, np.full(DAYS, 0.985)]).astype(np.float6
 class TimingProfile:
     """Profiles of ``n`` learners. Hours are local, weekdays count from Monday = 0; -1 or NaN = unknown.
 
-    ``activity (n, 24)`` is the smoothed share of activity by hour, adding up to 1; ``weekdays (n, 7)``
+    ``activity (n, 24)`` is the share of activity by hour, adding up to 1; ``weekdays (n, 7)``
     likewise by day. ``confidence`` is in hundredths.
     """
 
@@ -89,7 +89,7 @@ def predict(past: History, rows: Rows, as_of: Ints, zones: Zones) -> TimingProfi
     optimal = np.where(known, np.argmax(np.where(peak, by_hour, -1.0), axis=1), -1)
     sessions = past.total(past.sessions).astype(np.int64)
     return TimingProfile(
-        activity=_share(smooth),
+        activity=_share(by_hour),
         weekdays=_share(by_day),
         peak=peak,
         best=best,
