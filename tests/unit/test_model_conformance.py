@@ -413,10 +413,11 @@ def test_coming_back_lowers_the_risk(seed: int, many: int, days: int) -> None:
     back = int(rows["newest"][0]) + days * DAY
     stream.feed([session(1, back)])
     after = silence(stream.engine.learners.rows.copy(), 1, "UTC")
-    if before.score[-1] > 15:
+    low = dropout.LEVEL_BOUNDS[0]
+    if before.score[-1] > low:
         assert after.score[0] < before.score[-1]
-    else:  # nearly none, and it stays so
-        assert after.score[0] <= 17
+    else:  # a low risk may move by what a session without a lesson says, and stays low
+        assert after.score[0] <= low
 
 
 @few
