@@ -53,7 +53,8 @@ async def wait_for(condition: Callable[[], Awaitable[bool]], what: str, seconds:
 async def lag(settings: Settings) -> int:
     """Input records that the workers' group has not committed yet."""
     async with kafka.admin(settings) as client:
-        done = await client.list_consumer_group_offsets(settings.app_id)
+        # A cluster's first group waits until Kafka has made the topic of its offsets.
+        done = await kafka.persist(lambda: client.list_consumer_group_offsets(settings.app_id), LONGEST)
     reader = kafka.consumer(settings)
     await reader.start()
     try:
