@@ -23,6 +23,22 @@ def test_struggle_weights_are_the_specifications() -> None:
     }
 
 
+def test_the_examples_probability_cannot_come_from_its_features() -> None:
+    """API Endpoints, "Struggle Prediction": 0.72 with these features; its own weights give 0.57."""
+    example = {
+        "prereq_mastery": 0.45,
+        "similar_performance": 0.60,
+        "content_difficulty": 0.80,
+        "recency": 0.40,
+        "cognitive_load": 0.50,
+        "sentiment": 0.30,
+    }
+    good = {"prereq_mastery", "similar_performance", "recency", "sentiment"}
+    hard = {name: 1.0 - value if name in good else value for name, value in example.items()}
+    assert sum(struggle.WEIGHTS[name] * value for name, value in hard.items()) == pytest.approx(0.5725)
+    assert sum(struggle.WEIGHTS[name] * value for name, value in example.items()) < 0.72
+
+
 # -- Struggle: Testing Guide -------------------------------------------------------------------------------
 
 
