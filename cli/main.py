@@ -30,6 +30,7 @@ COMMANDS = {
     "simulate": Entry("cli.simulate:simulate", "Write a seeded event file of simulated learners."),
     "topics": Entry("cli.topics:topics", "Create the topics that are missing, check the others."),
     "migrate": Entry("cli.migrate:migrate", "Bring the Postgres schema to the newest revision."),
+    "settings": Entry("cli.settings:settings", "Print every setting, its default and what it is for."),
     "bench": Entry("cli.bench:bench", "Measure speed, latency and memory of the full job."),
 }
 

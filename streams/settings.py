@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn, get_args, get_origin
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streams.clock import Clock, ClockError
@@ -163,3 +164,42 @@ def describe(error: ValidationError) -> str:
 def _refuse(line: str) -> NoReturn:
     sys.stderr.write(f"lyo: bad setting {line}\n")
     raise SystemExit(2)
+
+
+class Setting(NamedTuple):
+    """One environment variable as people read about it; empty where there is no default."""
+
+    variable: str
+    values: str
+    default: str
+    description: str
+
+
+def reference() -> list[Setting]:
+    """Every setting in the order of its declaration."""
+    return [
+        Setting(
+            PREFIX + name.upper(),
+            _values(field),
+            "" if field.default is None else str(field.default),
+            field.description or "",
+        )
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def _values(field: FieldInfo) -> str:
+    """What a setting takes, in words: its choices, or its type and bounds."""
+    kinds = [kind for kind in get_args(field.annotation) or (field.annotation,) if kind is not type(None)]
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(map(str, kinds))
+    named = {int: "integer", float: "number", str: "text", bool: "true, false", SecretStr: "secret"}
+    bounds = {type(one).__name__: one for one in field.metadata}
+    low = next((getattr(bounds[name], name.lower()) for name in ("Ge", "Gt") if name in bounds), None)
+    high = next((getattr(bounds[name], name.lower()) for name in ("Le", "Lt") if name in bounds), None)
+    span = (
+        ""
+        if low is None and high is None
+        else f" {'' if low is None else low}–{'' if high is None else high}"
+    )
+    return " or ".join(named.get(kind, getattr(kind, "__name__", str(kind))) for kind in kinds) + span
