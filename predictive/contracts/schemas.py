@@ -17,7 +17,7 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 FILE_LINE: Final = "event-file-line"
 _NO_NUL: Final = r"^[^\u0000]*$"
 _OFFSET: Final = r"(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
-_CLOCK: Final = r"[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}"
+_CLOCK: Final = r"[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}"
 _IN_RANGE: Final = rf"^(19[7-9][0-9]|20[0-9]{{2}}|21[0-9]{{2}})-{_CLOCK}{_OFFSET}"
 _ANY_YEAR: Final = rf"^[0-9]{{4}}-{_CLOCK}{_OFFSET}"
 
