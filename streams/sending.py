@@ -63,8 +63,9 @@ async def acknowledged(sent: Sequence[Sent], seconds: float = PATIENCE) -> None:
 class Sender:
     """Sends records to their topics and partitions through one idempotent producer."""
 
-    def __init__(self, settings: Settings, client: AIOKafkaProducer) -> None:
+    def __init__(self, settings: Settings, client: AIOKafkaProducer, patience: float = PATIENCE) -> None:
         self._producer = client
+        self._patience = patience
         self._partitions = settings.partitions
         names = topics.names(settings)
         self._topics = {kind: names.topic(kind) for kind in Kind}
@@ -75,8 +76,8 @@ class Sender:
     ) -> Sender:
         """Start the producer and look whether the topics are there.
 
-        ``patience`` (s) is how long a batch waits for room; with ``any_count`` the topics' own number of
-        partitions counts, not the settings'.
+        ``patience`` (s) is how long a batch waits for room, and the catalogue for its answers; with
+        ``any_count`` the topics' own number of partitions counts, not the settings'.
 
         Raises:
             streams.topics.TopicError: a topic is missing, or has another number of partitions than expected.
@@ -93,7 +94,7 @@ class Sender:
         except BaseException:
             await client.stop()
             raise
-        return cls(settings, client)
+        return cls(settings, client, patience)
 
     async def stop(self) -> None:
         """Close the connection within seconds; what has no answer yet gets none."""
@@ -118,8 +119,15 @@ class Sender:
             now = await self._submit(some)
             sent += now
             if first:
-                refusal = await _refusal(now)
+                refusal = await self._refusal(now)
         return sent
+
+    async def _refusal(self, sent: list[Sent]) -> KafkaError | None:
+        try:
+            await acknowledged(sent, self._patience)
+        except KafkaError as error:
+            return error
+        return None
 
     async def _submit(self, records: Iterable[Record]) -> list[Sent]:
         """Batches for each partition, handed over side by side, those of one partition in their order."""
@@ -159,14 +167,6 @@ def _refused(records: list[Record], error: KafkaError) -> Sent:
     answer.set_exception(error)
     answer.exception()  # taken: whoever looks at the answer sees it, and nobody need look
     return Sent(records, answer)
-
-
-async def _refusal(sent: list[Sent]) -> KafkaError | None:
-    try:
-        await acknowledged(sent)
-    except KafkaError as error:
-        return error
-    return None
 
 
 async def _found(settings: Settings) -> dict[str, int]:
