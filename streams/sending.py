@@ -97,7 +97,9 @@ class Sender:
         return cls(settings, client, patience)
 
     async def stop(self) -> None:
-        """Close the connection within seconds; what has no answer yet gets none."""
+        """Close the connection within seconds; what has no answer yet is given up."""
+        # aiokafka would wait for those for ever, and leave its connections open when it is cancelled.
+        self._producer._message_accumulator.fail_all(KafkaTimeoutError("given up"))  # noqa: SLF001
         await kafka.stop(self._producer)
 
     def place(self, record: Record) -> Place:
@@ -147,6 +149,7 @@ class Sender:
             except KafkaError as error:
                 # Nothing overtakes what was refused.
                 return [*sent, _refused([*some, *(one for _, more in batches for one in more)], error)]
+            answer.add_done_callback(_taken)
             sent.append(Sent(some, answer))
         return sent
 
@@ -164,9 +167,15 @@ class Sender:
 
 def _refused(records: list[Record], error: KafkaError) -> Sent:
     answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    answer.add_done_callback(_taken)
     answer.set_exception(error)
-    answer.exception()  # taken: whoever looks at the answer sees it, and nobody need look
     return Sent(records, answer)
+
+
+def _taken(answer: asyncio.Future[Any]) -> None:
+    """Whoever looks at an answer sees its error; that nobody does is no reason to complain."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 async def _found(settings: Settings) -> dict[str, int]:

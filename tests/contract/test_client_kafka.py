@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +27,20 @@ from predictive.events import (
     sentiment,
 )
 from predictive.events import session as stay
-from streams import kafka, topics
+from streams import topics
 from streams.settings import Settings
 from tests.contract.test_client_checks import FULL, build
-from tests.integration.worker_running import read
-from tests.support.processes import lag, process, wait_for
+from tests.integration.worker_running import all_done, read
+from tests.support.processes import process
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-async def ready(kafka_settings: Settings) -> AsyncIterator[Settings]:
+async def ready(kafka_settings: Settings) -> Settings:
     """Settings whose topics are there."""
     await topics.ensure(kafka_settings)
-    yield kafka_settings
+    return kafka_settings
 
 
 async def log(settings: Settings, kind: Kind) -> list[ConsumerRecord]:
@@ -123,11 +123,14 @@ async def test_send_nowait_says_when_there_is_no_room(ready: Settings) -> None:
 
 
 async def test_an_exception_in_the_block_still_flushes_what_was_accepted(ready: Settings) -> None:
-    with pytest.raises(ZeroDivisionError):
+    async def failing() -> None:
         async with Publisher(settings=ready) as events:
             for user in range(1, 501):
                 events.send_nowait(sentiment(user_id=user, value=0.0))
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await failing()
     assert len(await log(ready, Kind.SENTIMENT)) == 500
 
 
@@ -177,7 +180,10 @@ async def test_the_catalogue_is_there_before_what_comes_after_it(ready: Settings
 
 
 async def test_the_topics_own_number_of_partitions_counts(ready: Settings) -> None:
-    unsaid = {"bootstrap_servers": ready.bootstrap_servers, "topic_prefix": ready.topic_prefix}
+    unsaid: dict[str, Any] = {
+        "bootstrap_servers": ready.bootstrap_servers,
+        "topic_prefix": ready.topic_prefix,
+    }
     async with Publisher(**unsaid) as events:
         receipts = [await events.sentiment(user_id=user, value=0.0) for user in range(1, 21)]
     assert [r.partition for r in receipts] == [partition(user, ready.partitions) for user in range(1, 21)]
@@ -190,7 +196,7 @@ async def test_missing_topics_are_named(kafka_settings: Settings) -> None:
         await Publisher(settings=kafka_settings).start()
 
 
-async def test_a_kafka_that_is_not_there_is_said(tmp_path: Path) -> None:
+async def test_a_kafka_that_is_not_there_is_said() -> None:
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9 did not answer within 0\.2 s"):
         await Publisher(bootstrap_servers="127.0.0.1:9", connect_seconds=0.2).start()
 
@@ -205,7 +211,7 @@ async def test_a_broker_that_goes_away_is_said_with_the_events_and_they_count_on
     await events.start()
     await events.publish(made[0])
     await asyncio.to_thread(own_kafka.kill)
-    with pytest.raises(DeliveryError, match=r"sentiment [0-9a-f-]+: .*within 1 s|Timeout|Error") as one:
+    with pytest.raises(DeliveryError, match=r"sentiment [0-9a-f-]+: .*within 1 s") as one:
         await events.publish(made[1])
     assert one.value.events == [made[1]]
     for event in made[2:]:
@@ -250,13 +256,8 @@ async def test_an_event_that_is_sent_twice_is_counted_once(
         await events.publish(one)
     assert len(await log(ready, Kind.LESSON_COMPLETION)) == 4
     async with process("worker", environment(ready), tmp_path / "worker.log"):
-
-        async def drained() -> bool:
-            return await lag(ready) == 0
-
-        await wait_for(drained, "the worker has taken everything")
+        await all_done(ready, 4)
     rows = await read(ready, topics.names(ready).learner_rows)
     newest = [record.value for record in rows if record.key == b"7"][-1]
     assert decode_learners([newest])["completions"].tolist() == [2]
     assert await read(ready, topics.names(ready).dead_letters) == []
-    assert kafka.explain(RuntimeError("x"))
