@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping
+from types import ModuleType
 from typing import Any, Final
 
 from predictive.contracts.compatibility import breaks
@@ -18,14 +19,20 @@ _METHODS: Final = frozenset({"get", "put", "post", "delete", "options", "head", 
 
 def openapi_document() -> Node | None:
     """What the API says of itself; None where the API is not part of this version."""
+    module = _module()
+    if module is None:
+        return None
+    described: Node = module.openapi()
+    return described
+
+
+def _module() -> ModuleType | None:
     try:
-        module = importlib.import_module(_APP)
+        return importlib.import_module(_APP)
     except ModuleNotFoundError as error:
         if error.name != _APP:
             raise
         return None
-    described: Node = module.create_app().openapi()
-    return described
 
 
 def operation_breaks(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -31,6 +31,7 @@ Count: TypeAlias = Annotated[int, Meta(ge=0)]
 Hour: TypeAlias = Annotated[int, Meta(ge=0, le=23)]
 Weekday: TypeAlias = Annotated[int, Meta(ge=1, le=7)]
 Minutes: TypeAlias = Annotated[float, Meta(ge=0)]
+Message: TypeAlias = Annotated[str, Meta(max_length=1000)]
 Level: TypeAlias = Literal["low", "medium", "high", "critical"]
 DayName: TypeAlias = Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 HourText: TypeAlias = Annotated[str, Meta(pattern=r"\A([0-9]|1[0-9]|2[0-3])\Z")]
@@ -284,10 +285,11 @@ class Status(StrEnum):
 
 
 class RefusedTime(Struct, frozen=True, kw_only=True):
-    """A candidate time that an intervention was not set to."""
+    """Candidate times, one or several in a row, that an intervention was not set to."""
 
-    time: Annotated[Instant, Meta(description="The time.")]
+    time: Annotated[Instant, Meta(description="The time; the first of several.")]
     reason: Annotated[str, Meta(description="Why not.")]
+    until: Annotated[Instant | None, Meta(description="The last of several; null for one.")] = None
 
 
 class Intervention(Struct, frozen=True, kw_only=True):
@@ -298,8 +300,8 @@ class Intervention(Struct, frozen=True, kw_only=True):
     audience: Annotated[Audience, Meta(description="Whom to reach.")]
     type: Annotated[InterventionType, Meta(description="What sort of intervention.")]
     priority: Annotated[int, Meta(ge=1, le=10, description="1 to 10; 10 is the most urgent.")]
-    title: Annotated[str, Meta(description="Title to show.")]
-    message: Annotated[str, Meta(description="Text to show.")]
+    title: Annotated[Name, Meta(description="Title to show.")]
+    message: Annotated[Message, Meta(description="Text to show.")]
     action: Annotated[str, Meta(description="What the app is to open.")]
     because: Annotated[list[Id], Meta(description="Ids of the predictions that called for it.")]
     status: Annotated[Status, Meta(description="Only active ones are to be delivered.")]
@@ -308,6 +310,16 @@ class Intervention(Struct, frozen=True, kw_only=True):
     refused: Annotated[list[RefusedTime], Meta(description="Earlier times, and why they were refused.")]
     as_of: Annotated[Instant, Meta(description="The moment that the decision holds for.")]
     organization_id: Annotated[Number | None, Meta(description="The learner's organization.")] = None
+    skill_id: Annotated[Id | None, Meta(description="The skill that it is about, if it is about one.")] = None
+    level: Annotated[Level | None, Meta(description="Of the dropout risk, or the regression's urgency.")] = (
+        None
+    )
+    episode_start: Annotated[Instant | None, Meta(description="When what it is about began.")] = None
+    timezone: Annotated[str | None, Meta(description="IANA time zone of the learner's day.")] = None
+    reason: Annotated[str | None, Meta(description="Why it is no longer active, if so.")] = None
+    changed_after: Annotated[
+        Instant | None, Meta(description="End of the local day after which it ceased to be active.")
+    ] = None
     supersedes: Annotated[
         Id | None, Meta(description="The intervention that this one takes the place of.")
     ] = None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from openapi_spec_validator import validate
 
 from cli.contracts import contracts
-from predictive.contracts import document
+from predictive.contracts import document, openapi
 from predictive.contracts.asyncapi import asyncapi_document
 from predictive.contracts.messages import VERSION
 from streams.settings import Settings
@@ -142,3 +144,56 @@ def test_every_topic_is_a_channel_with_one_message_and_its_key() -> None:
     for message in whole["components"]["messages"].values():
         assert message["bindings"]["kafka"]["key"]["pattern"]
     assert {operation["action"] for operation in whole["operations"].values()} == {"receive", "send"}
+
+
+# -- OpenAPI -----------------------------------------------------------------------------------------------
+
+
+def api_of(monkeypatch: pytest.MonkeyPatch, paths: dict[str, Any] | None) -> None:
+    """Let the API be one with these paths; None: let it be no part of this version."""
+    module = None
+    if paths is not None:
+        module = ModuleType("predictive.app")
+        module.openapi = lambda: {"openapi": "3.1.0", "paths": paths}  # type: ignore[attr-defined]
+    monkeypatch.setattr(openapi, "_module", lambda: module)
+
+
+def test_the_api_is_released_and_kept_with_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    risk = {"get": {"responses": {"200": {"description": "The risk."}}}}
+    api_of(monkeypatch, {"/risk": risk})
+    assert run("--out", str(tmp_path))[0] == 0
+    assert run("--out", str(tmp_path), "--release")[0] == 0
+    assert json.loads((tmp_path / "openapi.json").read_text())["paths"] == {"/risk": risk}
+    assert run("--out", str(tmp_path), "--check")[0] == 0
+    api_of(monkeypatch, {"/risk": risk, "/more": risk})
+    code, said = run("--out", str(tmp_path), "--check")
+    assert (code, said.split(" (")[0]) == (1, "drift: openapi.json: is not what this code writes")
+    api_of(monkeypatch, {"/more": risk})
+    code, said = run("--out", str(tmp_path), "--check", "--json")
+    assert json.loads(said)["broken"] == [f"v{VERSION} GET /risk: the operation is gone"]
+
+
+def test_an_api_that_comes_or_goes_after_the_release_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api_of(monkeypatch, None)
+    assert "openapi.json is not among them" in run("--out", str(tmp_path))[1]
+    run("--out", str(tmp_path), "--release")
+    assert run("--out", str(tmp_path), "--check")[0] == 0
+    api_of(monkeypatch, {})
+    assert run("--out", str(tmp_path))[0] == 0
+    code, said = run("--out", str(tmp_path), "--check")
+    assert code == 1
+    assert f"v{VERSION} openapi.json: " in said
+
+
+def test_what_the_api_says_of_itself_is_valid_openapi() -> None:
+    described = openapi.openapi_document()
+    if described is None:
+        pytest.skip("the API is not part of this version")
+    validate(described)
+    for path, item in described["paths"].items():
+        assert path.startswith("/")
+        for operation in item.values():
+            assert operation["operationId"]
+            assert operation["summary"]

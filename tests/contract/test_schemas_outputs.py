@@ -6,14 +6,16 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 from aiokafka import ConsumerRecord
 
+from models import dropout, episodes, regression, struggle, timing
 from models.events import Rejected
 from models.zones import DAY
+from predictive.contracts import outputs
 from predictive.contracts.examples import EXAMPLES
 from predictive.contracts.messages import MESSAGES, OUTPUTS
 from predictive.contracts.outputs import PlateauEpisode, Plateaus, RegressionEpisode, Regressions
@@ -126,6 +128,14 @@ def _leaves(record: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]
         if isinstance(value, dict):
             yield from _leaves(value, f"{path}{name}.")
         yield path + name, value
+
+
+def test_the_lists_of_values_are_those_of_the_models() -> None:
+    assert get_args(outputs.DropoutFactor) == dropout.FACTORS
+    assert get_args(outputs.Level) == dropout.LEVELS == regression.LEVELS
+    assert get_args(outputs.DayName) == timing.WEEKDAYS
+    assert set(get_args(outputs.Ended)) == set(episodes._ENDED.values())
+    assert outputs.Features.__struct_fields__ == struggle.FEATURES
 
 
 def test_every_enum_value_of_the_levels_is_seen() -> None:
