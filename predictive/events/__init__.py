@@ -35,7 +35,7 @@ from predictive.events.building import (
 )
 from predictive.events.checking import AnyEvent, InvalidEvent, record_of
 from predictive.events.delivery import Delivery, DeliveryError, Receipt
-from predictive.events.publisher import BufferFull, Publisher
+from predictive.events.publisher import BufferFull, Publisher, publish_all
 from streams.kafka import Unreachable
 from streams.topics import TopicError
 
@@ -69,6 +69,7 @@ __all__ = [
     "organization",
     "outcome",
     "preferences",
+    "publish_all",
     "record_of",
     "sentiment",
     "session",

@@ -16,7 +16,7 @@ from streams.kafka import explain, reach
 from streams.sending import PATIENCE, Sender, Sent, answered
 from streams.settings import Settings
 
-__all__ = ["BufferFull", "Publisher"]
+__all__ = ["BufferFull", "Publisher", "publish_all"]
 
 BUFFER: Final = 10_000
 
@@ -242,3 +242,20 @@ class Publisher:
             self._room.set()
         if self._pending == 0:
             self._idle.set()
+
+
+def publish_all(events: Iterable[AnyEvent], **given: Any) -> list[Receipt]:
+    """Publish events from a program without an event loop; ``given`` is what `Publisher` takes.
+
+    Raises:
+        InvalidEvent: an event is refused; those before it are published.
+        DeliveryError: Kafka did not acknowledge an event.
+    """
+
+    async def publishing() -> list[Receipt]:
+        async with Publisher(**given) as publisher:
+            deliveries = [await publisher.send(event) for event in events]
+            await publisher.flush()
+            return [await delivery for delivery in deliveries]
+
+    return asyncio.run(publishing())

@@ -24,6 +24,7 @@ from predictive.events import (
     content,
     lesson_completion,
     organization,
+    publish_all,
     sentiment,
 )
 from predictive.events import session as stay
@@ -101,6 +102,15 @@ async def test_many_awaited_at_once_keep_their_order_and_know_their_offsets(read
     for user in range(1, 41):
         offsets = [r.offset for e, r in zip(made, receipts, strict=True) if e.user_id == user]
         assert offsets == sorted(offsets)
+
+
+async def test_a_program_without_an_event_loop_publishes_too(ready: Settings) -> None:
+    made = [sentiment(user_id=user, value=0.0) for user in range(1, 101)]
+    receipts = await asyncio.to_thread(publish_all, made, settings=ready, buffer=30)
+    assert [receipt.id for receipt in receipts] == [event.event_id for event in made]
+    with pytest.raises(InvalidEvent):
+        await asyncio.to_thread(publish_all, [made[0], sentiment(user_id=1, value=9)], settings=ready)
+    assert len(await log(ready, Kind.SENTIMENT)) == 101
 
 
 async def test_a_small_buffer_holds_back_and_loses_nothing(ready: Settings) -> None:
