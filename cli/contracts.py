@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from predictive.contracts.document import DEFAULT_FOLDER, broken, drifted, freeze, write
+from predictive.contracts.document import DEFAULT_FOLDER, ReleaseError, broken, drifted, freeze, write
 from predictive.contracts.openapi import openapi_document
 
 
@@ -38,6 +38,8 @@ def contracts(*, folder: Path, check: bool, release: bool, as_json: bool) -> Non
         return
     try:
         written = [str(freeze(folder))] if release else write(folder)
+    except ReleaseError as error:
+        raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{folder}: {error.strerror or error}") from None
     if as_json:

@@ -13,11 +13,16 @@ from predictive.contracts.messages import MESSAGES, VERSION
 from predictive.contracts.openapi import openapi_document, operation_breaks
 from predictive.contracts.schemas import FILE_LINE, all_schemas
 
-__all__ = ["DEFAULT_FOLDER", "broken", "drifted", "freeze", "released", "render", "write"]
+__all__ = ["DEFAULT_FOLDER", "ReleaseError", "broken", "drifted", "freeze", "released", "render", "write"]
 
 DEFAULT_FOLDER: Final = Path("docs/contracts")
 _OPENAPI: Final = "openapi.json"
+_WHERE: Final = "predictive/contracts/messages.py"
 _INBOUND: Final = {message.name: message.inbound for message in MESSAGES} | {FILE_LINE: True}
+
+
+class ReleaseError(RuntimeError):
+    """The contract cannot be released as it is."""
 
 
 def render() -> dict[str, str]:
@@ -94,17 +99,16 @@ def freeze(folder: Path) -> Path:
     """Keep the present contract as released version `VERSION`, which nothing may break from now on.
 
     Raises:
-        FileExistsError: that version has been released.
+        ReleaseError: that version has been released, or this code does not keep an older one.
     """
     target = folder / f"v{VERSION}"
     if target.exists():
-        raise FileExistsError(f"{target} exists: a new release needs a new VERSION in {_messages()}")
+        raise ReleaseError(f"{target} exists: a new release needs a new VERSION ({_WHERE})")
+    breaking = [line for version in released(folder) for line in _broken(version)]
+    if breaking:
+        raise ReleaseError(f"an older release is not kept: {breaking[0]}")
     write(target)
     return target
-
-
-def _messages() -> str:
-    return "predictive/contracts/messages.py"
 
 
 def _text(document: Any) -> str:

@@ -98,6 +98,22 @@ def test_a_version_is_released_once(folder: Path) -> None:
     assert "needs a new VERSION" in said
 
 
+def test_a_new_version_that_breaks_an_older_one_is_not_released(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(document, "VERSION", VERSION + 1)
+    path = folder / f"v{VERSION}" / "schemas" / "sentiment.json"
+    kept = path.read_text()
+    path.write_text(kept.replace('"maximum": 1', '"maximum": 2'))
+    code, said = run("--out", str(folder), "--release")
+    assert code == 1
+    assert f"v{VERSION} sentiment.sentiment: maximum was 2, is 1" in said
+    path.write_text(kept)
+    assert run("--out", str(folder), "--release")[0] == 0
+    assert [version.name for version in document.released(folder)] == [f"v{VERSION}", f"v{VERSION + 1}"]
+    assert run("--out", str(folder), "--check")[0] == 0
+
+
 def test_without_a_release_the_check_says_what_to_do(tmp_path: Path) -> None:
     assert run("--out", str(tmp_path))[0] == 0
     code, said = run("--out", str(tmp_path), "--check")
