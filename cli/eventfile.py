@@ -13,10 +13,9 @@ import msgspec
 
 from models.events import EventError, Kind, Rejected, decode, decode_content, decode_organization
 from models.refusals import REFUSALS, explain
+from streams.records import CATALOGUE, LONGEST, Record
 
 PIECE = 2_000_000  # bytes of lines handed on at once
-LONGEST = 800_000  # bytes of a line: what a record of Kafka's default size can carry, with some to spare
-CATALOGUE = (Kind.CONTENT, Kind.ORGANIZATION)
 
 
 class _Typed(msgspec.Struct, gc=False):
@@ -41,16 +40,6 @@ class Piece:
     first: int
     lines: list[bytes]
     position: int  # bytes of the file (as it is on the disk) read so far
-
-
-@dataclass(slots=True)
-class Record:
-    """A valid line: what it is, its Kafka key, the learner (0 = none) and its bytes."""
-
-    kind: Kind
-    key: bytes
-    user: int
-    value: bytes
 
 
 @dataclass(slots=True)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cli.eventfile import CATALOGUE, Bad, Checked, Piece, check, opened
+from cli.eventfile import Bad, Checked, Piece, check, opened
 from cli.progress import OnBytes
 from models.catalogue import Catalogue
 from models.engine import Engine
 from models.events import Columns, Kind, decode
+from streams.records import CATALOGUE
 
 FOREVER = 1 << 62
 

@@ -13,6 +13,7 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from models.events import Kind
 from streams.kafka import admin, partition_counts
+from streams.records import CATALOGUE
 from streams.settings import Settings
 
 DEFAULT_PREFIX: Final = "lyo."
@@ -27,7 +28,7 @@ INPUT_KINDS: Final = (
 )
 """The kinds of event that go through a partition's task, partitioned by user."""
 
-CATALOGUE_KINDS: Final = (Kind.CONTENT, Kind.ORGANIZATION)
+CATALOGUE_KINDS: Final = CATALOGUE
 """The kinds that every worker reads whole."""
 
 PREDICTION_KINDS: Final = ("dropout-risk", "timing", "plateaus", "regressions", "struggle")

@@ -12,11 +12,11 @@ from typing import Any
 
 import psutil
 
-from cli.eventfile import CATALOGUE
 from cli.simulation import Plan, generate
 from models.catalogue import Catalogue
 from models.engine import Engine
 from models.events import Kind, decode
+from streams.records import CATALOGUE
 
 END = 1_776_643_200_000  # 2026-04-20T00:00:00Z
 BATCH = 8_000

@@ -14,10 +14,11 @@ import numpy as np
 
 from cli.demonstration.children import DemoError
 from cli.demonstration.questions import FROM_FILE, INVENTED, Met, newest, requests
-from cli.eventfile import CATALOGUE, Record, check, opened
+from cli.eventfile import check, opened
 from cli.progress import OnBytes
 from cli.simulation import Plan, generate
 from models.events import Columns, Kind, decode
+from streams.records import CATALOGUE, Record
 
 DAY = 86_400_000
 

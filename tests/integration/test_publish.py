@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 from aiokafka import ConsumerRecord
 
-from cli.eventfile import Piece, Record, check
-from cli.publishing import PublishError, Sender, publish_file
+from cli.eventfile import Piece, check
+from cli.publishing import publish_file
 from cli.simulation import Plan, generate
 from cli.stack import LocalKafka
 from models.events import Kind, partition
 from streams import topics
 from streams.kafka import Unreachable, consumer, partitions_of, read_to_end
+from streams.records import Record
+from streams.sending import Sender, acknowledged
 from streams.settings import Settings
 from streams.topics import TopicError
 
@@ -97,7 +99,7 @@ async def test_the_catalogue_is_acknowledged_before_what_comes_after_it(kafka_se
             some for (kind, _), some in (await read_all(kafka_settings)).items() if kind is Kind.CONTENT
         ]
         assert [len(some) for some in contents] == [10]
-        await asyncio.gather(*sent)
+        await acknowledged(sent)
     finally:
         await sender.stop()
     found = await read_all(kafka_settings)
@@ -137,7 +139,7 @@ async def test_a_broker_killed_and_started_again_loses_and_doubles_nothing(
 
 async def test_missing_topics_are_named(kafka_settings: Settings, tmp_path: Path) -> None:
     simulated(tmp_path / "events.jsonl", learners=1, days=1)
-    with pytest.raises(PublishError, match=rf"{kafka_settings.topic_prefix}[a-z-]+ does not exist"):
+    with pytest.raises(TopicError, match=rf"{kafka_settings.topic_prefix}[a-z-]+ does not exist"):
         await publish_file(tmp_path / "events.jsonl", kafka_settings)
 
 

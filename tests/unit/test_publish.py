@@ -13,10 +13,11 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.eventfile import LONGEST, EventFile, Piece, check, opened
+from cli.eventfile import EventFile, Piece, check, opened
 from cli.publish import publish
 from cli.simulation import Plan, generate
 from models.events import Kind
+from streams.records import LONGEST
 
 NOW = 1_772_366_400_000  # 2026-03-01T12:00:00Z
 SESSION = b'{"type":"session","event_id":"e1","user_id":7,"started_at":"2026-03-01T12:00:00Z"}'

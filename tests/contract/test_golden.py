@@ -1,0 +1,193 @@
+"""Messages of every version so far, byte by byte: this version reads them, and reads the same."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from models import layout
+from models.catalogue import Catalogue
+from models.engine import Engine
+from models.events import Kind
+from models.layout import LAYOUT, SWEEP_KEY, LayoutError, decode_learners, decode_skills, decode_swept
+from predictive.contracts.messages import INPUTS, OUTPUTS, VERSION
+from storage.records import BY_CONTENT, BY_SKILL, BY_USER, screen_predictions, screen_rows
+from storage.rows import tenant_of
+from tests.contract.golden_making import GOLDEN, reads
+from tests.contract.holding import BY_NAME, faults
+
+FOLDERS = sorted(GOLDEN.glob("v[0-9]*"), key=lambda folder: int(folder.name[1:]))
+SUBJECTS = {
+    "predictions.dropout-risk": BY_USER,
+    "predictions.timing": BY_USER,
+    "predictions.plateaus": BY_SKILL,
+    "predictions.regressions": BY_SKILL,
+    "predictions.struggle": BY_CONTENT,
+}
+each_version = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+Line = dict[str, Any]
+
+
+class Rec(NamedTuple):
+    """A Kafka record."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes | None
+    timestamp: int = 0
+
+
+def lines(folder: Path, name: str) -> list[Line]:
+    return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def as_record(line: Line) -> Rec:
+    return Rec("t", 0, 0, line["key"].encode(), None if line["value"] is None else line["value"].encode())
+
+
+def stored(folder: Path, topic: str) -> list[tuple[bytes, bytes]]:
+    """Stored rows of a topic as keys and bytes."""
+    return [
+        (line["key"].encode(), base64.b64decode(line["value"]))
+        for line in lines(folder, "rows")
+        if line["topic"] == topic
+    ]
+
+
+# -- a new version has a new folder ------------------------------------------------------------------------
+
+
+def test_there_is_a_folder_for_every_version_and_the_newest_is_of_this_contract_and_layout() -> None:
+    assert [folder.name for folder in FOLDERS] == [f"v{n}" for n in range(1, VERSION + 1)]
+    newest = json.loads((FOLDERS[-1] / "version.json").read_text())
+    # A new layout is a new version of the contract: set VERSION and run tests.contract.golden_making.
+    assert newest == {"contract": VERSION, "layout": LAYOUT}
+
+
+@each_version
+def test_a_folder_holds_every_message_of_its_version(folder: Path) -> None:
+    inputs = {(line["kind"], line["case"]) for line in lines(folder, "inputs")}
+    assert inputs >= {(message.kind, case) for message in INPUTS for case in ("minimal", "full", "unknown")}
+    outputs = {line["message"] for line in lines(folder, "outputs")}
+    assert outputs == {message.name for message in OUTPUTS}
+    assert {line["topic"] for line in lines(folder, "rows")} == {"learner-rows", "skill-rows"}
+    heads = {base64.b64decode(line["value"])[0] for line in lines(folder, "rows")}
+    assert heads == {json.loads((folder / "version.json").read_text())["layout"]}
+
+
+# -- inputs ------------------------------------------------------------------------------------------------
+
+
+@each_version
+def test_inputs_are_read_as_they_were(folder: Path) -> None:
+    for line in lines(folder, "inputs"):
+        now = reads(Kind(line["kind"]), line["value"].encode())
+        # A later version may understand more, and nothing otherwise.
+        assert {name: now[name] for name in line["reads"]} == line["reads"], line["value"]
+
+
+@each_version
+def test_inputs_are_what_the_present_schemas_say(folder: Path) -> None:
+    names = {message.kind: message.name for message in INPUTS}
+    for line in lines(folder, "inputs"):
+        assert faults(names[Kind(line["kind"])], json.loads(line["value"])) == []
+
+
+# -- outputs -----------------------------------------------------------------------------------------------
+
+
+@each_version
+def test_the_sink_takes_every_prediction_and_tombstone(folder: Path) -> None:
+    for line in lines(folder, "outputs"):
+        if line["message"] in SUBJECTS:
+            screened = screen_predictions([as_record(line)], SUBJECTS[line["message"]])
+            assert screened.refused == []
+            assert screened.items[0].user == int(line["key"].partition("|")[0])
+
+
+@each_version
+def test_outputs_decode_with_the_structs_and_the_schemas_of_today(folder: Path) -> None:
+    for line in lines(folder, "outputs"):
+        if line["value"] is not None:
+            assert msgspec.json.decode(line["value"].encode(), type=BY_NAME[line["message"]].shape)
+            assert faults(line["message"], json.loads(line["value"])) == []
+
+
+# -- rows --------------------------------------------------------------------------------------------------
+
+
+@each_version
+def test_rows_say_what_they_said(folder: Path) -> None:
+    for line in lines(folder, "rows"):
+        value, says = base64.b64decode(line["value"]), line["says"]
+        if line["key"].encode() == SWEEP_KEY:
+            assert decode_swept(value) == says["swept"]
+        elif line["topic"] == "learner-rows":
+            [row] = decode_learners([value])
+            assert {name: int(row[name]) for name in says} == says
+            assert tenant_of(value) == (says["organization"] or None)
+        else:
+            found, _ = decode_skills([value])
+            assert found["user"].tolist() == [says["user"]]
+
+
+@each_version
+def test_the_sink_takes_every_row(folder: Path) -> None:
+    for topic, subject in (("learner-rows", BY_USER), ("skill-rows", BY_SKILL)):
+        records = [Rec(topic, 0, 0, key, value) for key, value in stored(folder, topic)]
+        screened = screen_rows(records, subject)
+        assert screened.refused == []
+        assert len(screened.items) == sum(record.key != SWEEP_KEY for record in records)
+
+
+@each_version
+def test_a_worker_restores_from_them_and_goes_on(folder: Path) -> None:
+    struggle = [
+        (line["key"].encode(), None if line["value"] is None else line["value"].encode())
+        for line in lines(folder, "outputs")
+        if line["message"] == "predictions.struggle"
+    ]
+    engine = Engine(Catalogue())
+    engine.load([*stored(folder, "learner-rows")], [*stored(folder, "skill-rows")], [*struggle])
+    engine.loaded()
+    users = {line["says"]["user"] for line in lines(folder, "rows") if "user" in line["says"]}
+    current = list(engine.current())
+    assert {kind for kind, _, _ in current} >= {"dropout-risk", "timing", "regressions"}
+    assert {int(key.partition(b"|")[0]) for _, key, _ in current} == users
+    asked = {key for key, value in struggle if value is not None}
+    open_ = {
+        f"{engine.learners.rows['user'][slot]}|{request.content_id}".encode()
+        for slot in range(len(engine.learners))
+        for request in engine.requests.open(slot, 0)
+    }
+    assert asked
+    assert open_ >= asked
+    assert engine.due(1 << 62)
+    engine.commit(engine.sweep(int(engine.learners.rows["newest"].max()) + 5 * 86_400_000))
+
+
+def test_a_layout_that_nobody_knows_is_refused_with_what_to_do() -> None:
+    key, value = stored(FOLDERS[-1], "learner-rows")[0]
+    assert key
+    with pytest.raises(LayoutError, match=r"layout 255.*rebuild the rows from the log"):
+        decode_learners([b"\xff" + value[1:]])
+
+
+@each_version
+def test_rows_of_the_present_layout_are_written_as_they_were(folder: Path) -> None:
+    if json.loads((folder / "version.json").read_text())["layout"] != LAYOUT:
+        pytest.skip("of an older layout")
+    for key, value in stored(folder, "learner-rows"):
+        if key != SWEEP_KEY:
+            assert layout.encode_learners(decode_learners([value])) == [(key, value)]
+    for key, value in stored(folder, "skill-rows"):
+        found, topics = decode_skills([value])
+        name = key.partition(b"|")[2].decode()
+        assert layout.encode_skills(found, [name], topics) == [(key, value)]
