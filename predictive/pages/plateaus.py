@@ -32,6 +32,7 @@ class PlateauCard:
 
     topic: str
     skill: str
+    began: Moment
     detected: Moment
     days: str
     attempts: str
@@ -56,11 +57,16 @@ def plateaus(practice: Practice, said: Insights, clock: Clock, at: int) -> Plate
     """The section as of an instant in ms: the answer's active plateaus, and the ended ones of the rows."""
     over = _ended(practice, at)
     everything = [*said.active_plateaus, *over]
-    first = min((_begin(one, clock, at) for one in everything), default=at)
+    begins = [_begin(one, practice, clock, at) for one in everything]
+    first = min(begins, default=at)
     axis = Axis(first, max(at, first + 1), LEFT, RIGHT)
+    cards = [
+        _card(one, begin, practice, clock, _timeline(one, begin, clock, axis, at))
+        for one, begin in zip(everything, begins, strict=True)
+    ]
     return Plateaus(
-        active=tuple(_card(one, practice, clock, axis, at) for one in said.active_plateaus),
-        ended=tuple(_card(one, practice, clock, axis, at) for one in over),
+        active=tuple(cards[: len(said.active_plateaus)]),
+        ended=tuple(cards[len(said.active_plateaus) :]),
         practised=bool(practice.ids) or bool(said.active_plateaus),
     )
 
@@ -84,17 +90,26 @@ def _end(one: answers.Plateau, clock: Clock, at: int) -> int:
     return at if one.ended_at is None else min(clock.ms(one.ended_at), at)
 
 
-def _begin(one: answers.Plateau, clock: Clock, at: int) -> int:
-    """When practice of the topic began: by the days on it, at the latest when the plateau was detected."""
+def _begin(one: answers.Plateau, practice: Practice, clock: Clock, at: int) -> int:
+    """When practice of the topic began: as the row says, else by the days on it."""
+    detected = clock.ms(one.detected_at)
     begin = _end(one, clock, at) - max(one.days_on_topic - 1, 0) * DAY
-    return min(begin, clock.ms(one.detected_at))
+    if one.skill_id in practice.ids:
+        state = practice.states[practice.ids.index(one.skill_id)]
+        past = state["plateaus"][state["plateaus"]["detected"] == detected // 1000]
+        if state["window_detected"] // 1000 == detected // 1000:
+            begin = int(state["window_since"])
+        elif len(past):
+            begin = int(past["since"][0]) * 1000
+    return min(begin, detected)
 
 
-def _card(one: answers.Plateau, practice: Practice, clock: Clock, axis: Axis, at: int) -> PlateauCard:
+def _card(one: answers.Plateau, begin: int, practice: Practice, clock: Clock, chart: Timeline) -> PlateauCard:
     detected = clock.ms(one.detected_at)
     return PlateauCard(
         topic=one.topic or practice.topic(one.skill_id),
         skill=practice.name(one.skill_id),
+        began=clock.date(begin),
         detected=clock.date(detected),
         days=words.days(one.days_on_topic),
         attempts=words.times(one.attempts, "attempt"),
@@ -103,12 +118,12 @@ def _card(one: answers.Plateau, practice: Practice, clock: Clock, axis: Axis, at
         suggestion=one.intervention_suggested if one.ended_at is None else None,
         ended=None if one.ended_at is None else clock.date(clock.ms(one.ended_at)),
         ended_because=words.ENDED.get(one.ended_because or "", ""),
-        chart=_timeline(one, clock, axis, at),
+        chart=chart,
     )
 
 
-def _timeline(one: answers.Plateau, clock: Clock, axis: Axis, at: int) -> Timeline:
-    begin, end, detected = _begin(one, clock, at), _end(one, clock, at), clock.ms(one.detected_at)
+def _timeline(one: answers.Plateau, begin: int, clock: Clock, axis: Axis, at: int) -> Timeline:
+    end, detected = _end(one, clock, at), clock.ms(one.detected_at)
     start, stop = axis(begin), axis(end)
     start = max(min(start, stop - LEAST_WIDTH), LEFT)
     ending = "today" if one.ended_at is None else clock.short(end)

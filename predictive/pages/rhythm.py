@@ -125,6 +125,6 @@ def _facts(profile: TimingProfile) -> tuple[tuple[str, str], ...]:
         ("Best days", ", ".join(profile.best_days) or None),
         ("Best start", (profile.optimal_study_time or "")[:5] or None),
         ("Session length that suits you", None if usual is None else f"{usual} minutes"),
-        ("Average session", None if average is None else f"{average:g} minutes"),
+        ("Average session", None if average is None else f"{average:.0f} minutes"),
     )
     return tuple((label, value) for label, value in wanted if value is not None)

@@ -106,9 +106,9 @@ def _facts(said: DropoutRisk) -> tuple[tuple[str, str], ...]:
     wanted = (
         ("Current streak", None if said.current_streak is None else words.days(said.current_streak)),
         ("Longest streak", None if said.longest_streak is None else words.days(said.longest_streak)),
-        ("Usual time between study days", None if gap is None else f"{gap:g} days" if gap != 1 else "1 day"),
+        ("Between study days", None if gap is None else f"{gap:.1f} days"),
         (
-            "Since your last finished lesson",
+            "Since the last lesson",
             None if said.days_since_last_completion is None else words.days(said.days_since_last_completion),
         ),
     )
