@@ -5,8 +5,6 @@ are ordinary FastAPI dependencies, so they take the session, the token (header `
 cookie ``lyo_token``) and the clock as the app's other endpoints do.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Protocol
@@ -85,6 +83,7 @@ def create_router(
     security = _HEADERS | {"Content-Security-Policy": policy(tuple(frame_ancestors))}
     router = APIRouter(route_class=_route(refusal_of or (lambda _: None), security))
 
+    # Annotations are evaluated here (no `from __future__` in this module): they name this call's arguments.
     # The viewer stands first: who may not look does not have anything read.
     @router.get("/insights/{user_id}", response_class=HTMLResponse, include_in_schema=False)
     async def insights_page(
