@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from tests.browser.site import Site, site
 from tests.support.processes import ROOT
@@ -89,12 +89,18 @@ def visit(browser: Browser, pages: Site) -> Iterator[Open]:
                 context.add_cookies([cookie | {"httpOnly": True, "sameSite": "Strict"}])
             context.set_default_timeout(10_000)
             page = context.new_page()
-            page.on("console", lambda message: said.append(message.text))
+            page.on("console", heard)
             page.on("pageerror", lambda error: said.append(str(error)))
             page.on("dialog", lambda dialog: said.append(dialog.message))
             page.on("request", lambda request: said.append(request.url) if foreign(request.url) else None)
             page.goto(pages.page(user) if address is None else pages.url + address)
             return page
+
+        def heard(message: ConsoleMessage) -> None:
+            # Chromium says of a page that is answered with 403 that it could not be loaded.
+            own = message.location["url"].startswith(f"{pages.url}/insights/")
+            if not (own and message.text.startswith("Failed to load resource")):
+                said.append(message.text)
 
         def foreign(url: str) -> bool:
             return not url.startswith((pages.url, "data:"))

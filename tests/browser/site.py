@@ -92,7 +92,7 @@ def events_of_sparse() -> list[Sent]:
 def replayed(folder: Path) -> Replay:
     """Simulated learners and the odd ones, folded."""
     path = folder / "simulated.jsonl"
-    write(Plan(learners=60, days=80, seed=5, end=END), path)
+    write(Plan(learners=120, days=80, seed=5, end=END), path)
     replay = Replay()
     replay.read(path, END, None, None)
     for events in (events_of_hostile(), events_of_sparse()):
