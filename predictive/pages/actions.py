@@ -22,8 +22,10 @@ class Action:
 
 
 def actions(said: Insights) -> tuple[Action, ...]:
-    """The lines for an answer's ``priority_actions``."""
-    return tuple(_action(one, said) for one in said.priority_actions)
+    """The lines for an answer's ``priority_actions``; none about a risk that is not known yet."""
+    known = said.dropout_risk is not None and said.dropout_risk.confidence != 0
+    chosen = [one for one in said.priority_actions if known or "dropout" not in one.type]
+    return tuple(_action(one, said) for one in chosen)
 
 
 def _action(one: Said, said: Insights) -> Action:

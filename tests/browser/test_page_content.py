@@ -218,7 +218,18 @@ def local_half_hours(data: PageData) -> Counter[tuple[int, int]]:
     return counts
 
 
-def test_recommended_slots_are_the_best_hours_of_the_best_days(pages: Site, visit: Open) -> None:
+def in_quiet_hours(data: PageData, hour: int) -> bool:
+    assert data.learner_row is not None
+    row = decode_learners([data.learner_row])[0]
+    start, end, minute = int(row["quiet_from"]), int(row["quiet_to"]), hour * 60
+    if start < 0:
+        return False
+    return start <= minute < end if start <= end else minute >= start or minute < end
+
+
+def test_recommended_slots_are_the_best_hours_of_the_best_days_outside_quiet_hours(
+    pages: Site, visit: Open
+) -> None:
     user = pages.learner(level=HIGH)
     profile = pages.data[user].insights["timing_profile"]
     part = section(visit(user), "Your week")
@@ -229,7 +240,9 @@ def test_recommended_slots_are_the_best_hours_of_the_best_days(pages: Site, visi
         for hour, cell in enumerate(row.locator("td").all())
         if "recommended" in (cell.text_content() or "")
     }
-    assert slots == {(day, hour) for day in profile["best_days"] for hour in profile["peak_hours"]}
+    loud = [hour for hour in profile["peak_hours"] if not in_quiet_hours(pages.data[user], hour)]
+    assert loud
+    assert slots == {(day, hour) for day in profile["best_days"] for hour in loud}
     next_time = datetime.fromisoformat(profile["recommended_time"]).astimezone(
         ZoneInfo(pages.data[user].zone)
     )

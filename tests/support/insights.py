@@ -95,7 +95,8 @@ def _actions(risk: Answer, plateaus: list[Answer], regressions: list[Answer]) ->
         if trigger is not None:
             wanted.append((trigger[1], {"type": kind, "message": message, "action": trigger[0].value}))
 
-    add(triggers.of_dropout(risk["risk_level"]), "dropout_risk", "User at risk of dropping out")
+    if risk["confidence"] > 0:
+        add(triggers.of_dropout(risk["risk_level"]), "dropout_risk", "User at risk of dropping out")
     for one in plateaus:
         message = f"User stuck on {one['topic']} for {one['days_on_topic']} days"
         add(triggers.of_plateau(one["days_on_topic"]), "learning_plateau", message)
