@@ -102,7 +102,7 @@ def build(data: PageData, *, own: bool) -> View:
         stale=bool(said.stale),
         empty=data.learner_row is None and not data.skill_rows,
         risk=risk(said.dropout_risk),
-        actions=actions(said),
+        actions=actions(said, practice),
         skills=skills(practice, said, clock, data.at),
         plateaus=plateaus(practice, said, clock, data.at),
         rhythm=rhythm(row, said, clock, data.at),

@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Locator, Page
 
 from models.layout import decode_learners
+from predictive.pages import words
 from predictive.pages.view import PageData, build
 from tests.browser.conftest import Open, screenshot
 from tests.browser.site import ARABIC, BRACES, END, HOSTILE, IMAGE, LONG, NOBODY, SCRIPT, SPARSE, Site
@@ -206,10 +207,10 @@ def local_half_hours(data: PageData) -> Counter[tuple[int, int]]:
     row = decode_learners([data.learner_row])[0]
     newest = row["day"].max()
     counts = Counter[tuple[int, int]]()
-    for day, words in zip(row["day"].tolist(), row["halfhours"].tolist(), strict=True):
+    for day, parts in zip(row["day"].tolist(), row["halfhours"].tolist(), strict=True):
         if day <= max(newest - 90, 0):
             continue
-        bits = words[0] | words[1] << 16 | words[2] << 32
+        bits = parts[0] | parts[1] << 16 | parts[2] << 32
         for half in range(48):
             if bits >> half & 1:
                 moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day, minutes=30 * half)
@@ -253,9 +254,12 @@ def test_recommended_slots_are_the_best_hours_of_the_best_days_outside_quiet_hou
 
 
 def test_actions_in_the_order_of_the_answer_with_their_subjects(pages: Site, visit: Open) -> None:
-    user = pages.learner(level=HIGH, regressions=2)
-    said = pages.data[user].insights["priority_actions"]
-    assert len(said) > 2
+    user = pages.learner(level=HIGH, plateaus=2, regressions=2)
+    insights = pages.data[user].insights
+    said = insights["priority_actions"]
+    assert {one["type"] for one in said} == {"dropout_risk", "learning_plateau", "skill_regression"}
+    stuck = [(one["topic"], one["days_on_topic"]) for one in insights["active_plateaus"]]
+    fading = {one["skill_name"]: one["days_since_practice"] for one in insights["skill_regressions"]}
     items = section(visit(user), "What to do next").get_by_role("listitem").all()
     assert len(items) == len(said)
     kinds = {
@@ -266,8 +270,12 @@ def test_actions_in_the_order_of_the_answer_with_their_subjects(pages: Site, vis
     for action, item in zip(said, items, strict=True):
         text = shown(item)
         assert text.startswith(kinds[action["type"]])
+        if action["type"] == "learning_plateau":
+            days = next(days for topic, days in stuck if f"{topic} for {days} days" in action["message"])
+            assert f"worked on this for {days} days" in text
         if action["type"] == "skill_regression":
-            assert action["message"].removesuffix(" is fading") in text
+            name = max((name for name in fading if name in action["message"]), key=len)
+            assert f"Review {name} Last practised {words.days(fading[name])} ago" in text
 
 
 def test_times_are_in_the_learners_zone_which_is_named(pages: Site, visit: Open) -> None:
