@@ -30,6 +30,7 @@ SCREENSHOTS = ROOT / "build" / "screenshots"
 Open = Callable[..., Page]
 
 
+@pytest.fixture(scope="session")
 def chromium() -> str:
     """Where Chromium is; without it the tests are skipped, but never in continuous integration."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -42,18 +43,18 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="module")
-def browser(pages: Site) -> Iterator[Browser]:
+def browser(chromium: str, pages: Site) -> Iterator[Browser]:
     """A browser for one module: while it is open no other event loop can run, so it must not outlive that."""
-    path = chromium()
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        found = playwright.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
         yield found
         found.close()
 
 
 @pytest.fixture(scope="session")
-def pages(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    chromium()
+def pages(
+    chromium: str, postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
     url = postgres.create_database("pages")
     with site(url, tmp_path_factory.mktemp("pages")) as found:
         yield found
