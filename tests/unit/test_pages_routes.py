@@ -116,3 +116,21 @@ async def test_headers_of_every_answer() -> None:
 
 async def test_the_page_is_no_operation_of_the_api() -> None:
     assert "/insights/{user_id}" not in Site().app.openapi()["paths"]
+
+
+async def test_the_viewer_is_asked_first_also_where_reading_does_not_ask() -> None:
+    asked: list[str] = []
+
+    async def authorize() -> Viewer:
+        asked.append("authorize")
+        raise HTTPException(403)
+
+    async def read(user_id: int) -> PageData:
+        asked.append("read")
+        return PageData(user_id, START, {"user_id": user_id})
+
+    app = FastAPI()
+    app.include_router(create_router(read, authorize))
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
+        assert (await client.get("/insights/5")).status_code == 403
+    assert asked == ["authorize"]
