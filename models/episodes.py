@@ -16,7 +16,7 @@ from models.plateau_window import Ended, Pattern
 from models.records import factors, texts
 from models.zones import DAY
 
-__all__ = ["Skills", "plateau_contents", "regression_contents"]
+__all__ = ["Skills", "plateau_contents", "plateau_episodes", "regression_contents"]
 
 _encode = msgspec.json.Encoder().encode
 _ENDED = {
@@ -51,9 +51,7 @@ def plateau_contents(skills: Skills, catalogue: Catalogue) -> list[bytes | None]
     )
     contents: list[bytes | None] = [None] * len(had)
     for one in np.flatnonzero(had).tolist():
-        episodes = [_past_plateau(past) for past in skills.states["plateaus"][one] if past["detected"]]
-        if found.found[one]:
-            episodes.append(_open_plateau(found, one, skills.weak[one]))
+        episodes = plateau_episodes(skills.states, found, one, skills.weak[one])
         organization = int(skills.organizations[one])
         contents[one] = _encode(
             {
@@ -70,6 +68,21 @@ def plateau_contents(skills: Skills, catalogue: Catalogue) -> list[bytes | None]
             }
         )
     return contents
+
+
+def plateau_episodes(
+    states: NDArray[np.void], found: plateau.Plateaus, one: int, weak: str | None = None
+) -> list[Content]:
+    """Plateaus of one of the MEMORY states ``(n,)``: at most two that ended, then the window's.
+
+    Args:
+        states: the states.
+        found: the states' windows as plateaus.
+        one: which state.
+        weak: a prerequisite not yet mastered, by name.
+    """
+    episodes = [_past_plateau(past) for past in states["plateaus"][one] if past["detected"]]
+    return [*episodes, _open_plateau(found, one, weak)] if found.found[one] else episodes
 
 
 def _who(skills: Skills, one: int) -> Content:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from models.learner import DAYS, SENTIMENT_UNIT, Rows
 from models.zones import DAY, Zones
 
-__all__ = ["HALF_HOUR", "History", "history", "recent_sentiment"]
+__all__ = ["HALF_HOUR", "History", "active_half_hours", "history", "recent_sentiment"]
 
 HALF_HOUR = DAY // 48
 Ints = NDArray[np.int64]
@@ -107,6 +107,19 @@ def history(rows: Rows, as_of: Ints, zones: Zones) -> History:
         half=half,
         utc_day=utc_day,
     )
+
+
+def active_half_hours(past: History, zones: Zones) -> tuple[Ints, Ints]:
+    """Entry ``(k,)`` and local time ``(k,)``, ms of the local calendar, of every half hour with activity.
+
+    Each is read with the offset valid at that moment, so both changes to daylight saving are right.
+    """
+    bits = np.unpackbits(
+        past.half.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :6], axis=1, bitorder="little"
+    )
+    entry, half = np.nonzero(bits)
+    at = past.utc_day[entry] * DAY + half * HALF_HOUR
+    return entry, at + zones.offsets(at, past.who[entry])
 
 
 def recent_sentiment(past: History) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.curves import mastery_at, review_at
 from models.forgetting import crossing, recall
 from models.mastery import MASTERY_UNIT, mastery
 from models.regression_span import LEAST_PEAK, floor_of
@@ -51,11 +52,11 @@ def predict(states: NDArray[np.void], as_of: Ints) -> Regressions:
     """Regressions of MEMORY states ``(n,)`` as of instants ``(n,)`` in ms."""
     level = mastery(states["hits"], states["weight"])
     elapsed = np.maximum(as_of - states["last_at"], 0)
-    current = np.rint(level * recall(elapsed, states["stability"])).astype(np.int64)
-    week = np.rint(level * recall(elapsed + 7 * DAY, states["stability"])).astype(np.int64)
+    current = mastery_at(states, elapsed)
+    week = mastery_at(states, elapsed + 7 * DAY)
     floor = floor_of(states["peak"])
     since = states["regressed_since"]
-    fades_at = states["last_at"] + crossing(level, floor, states["stability"])
+    fades_at = review_at(states)
     active = (floor > 0) & ((since > 0) | (current < floor))
     expensive = states["last_at"] + crossing(level, np.full(len(level), RELEARN_FROM), states["stability"])
     days_left = np.maximum(expensive - as_of, 0) / DAY

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.history import HALF_HOUR, History
+from models.history import History, active_half_hours
 from models.learner import DAYS, Rows
 from models.zones import DAY, HOUR, Zones
 
@@ -77,7 +77,8 @@ def quiet(minute: Ints, start: Ints, end: Ints) -> Bools:
 
 def predict(past: History, rows: Rows, as_of: Ints, zones: Zones) -> TimingProfile:
     """Timing profiles of LEARNER rows ``(n,)``, of which ``past`` is the history, as of instants ``(n,)``."""
-    entry, hour = _active_hours(past, zones)
+    entry, local = active_half_hours(past, zones)
+    hour = local // HOUR % 24
     by_hour = _by(past, past.who[entry], hour, 24, _RECENCY[past.age[entry]])
     busy = (past.sessions > 0) | (past.half > 0)
     day = weekday(past.day[busy])
@@ -104,16 +105,6 @@ def predict(past: History, rows: Rows, as_of: Ints, zones: Zones) -> TimingProfi
         confidence=confidence_of(sessions),
         recommended=_recommended(rows, optimal, best, as_of, zones),
     )
-
-
-def _active_hours(past: History, zones: Zones) -> tuple[Ints, Ints]:
-    """Entry and local hour of every active half hour."""
-    bits = np.unpackbits(
-        past.half.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :6], axis=1, bitorder="little"
-    )
-    entry, half = np.nonzero(bits)
-    at = past.utc_day[entry] * DAY + half * HALF_HOUR
-    return entry, (at + zones.offsets(at, past.who[entry])) // HOUR % 24
 
 
 def _by(past: History, who: Ints, column: Ints, width: int, weight: Floats) -> Floats:

@@ -1,0 +1,93 @@
+"""The page's wording: to the learner, plain and kind; numbers in one form everywhere."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "ENDED",
+    "FACTORS",
+    "LEVELS",
+    "URGENCY",
+    "days",
+    "hours",
+    "number",
+    "percent",
+    "points",
+    "signed",
+    "times",
+]
+
+LEVELS: Final = {
+    "low": ("Low", "You are on a steady course. Keep going the way that works for you."),
+    "medium": (
+        "Medium",
+        "Your rhythm has loosened a little. That happens; one small step is enough to pick it up again.",
+    ),
+    "high": (
+        "High",
+        "Keeping at it has become harder lately. That happens to many people, and a small start helps.",
+    ),
+    "critical": (
+        "Critical",
+        "Learning has slipped away lately. You can come back at any time, without catching up first.",
+    ),
+}
+"""A risk level: its name, and what it means for the learner."""
+
+FACTORS: Final = {
+    "declining_engagement": ("Sessions compared with your usual", "fewer sessions than you usually have"),
+    "infrequent_sessions": ("Time between sessions", "long gaps between sessions"),
+    "negative_sentiment": ("How it has felt lately", "frustration in the last week"),
+    "no_progress": ("Finished lessons", "a while without a finished lesson"),
+    "declining_performance": ("Scores over the last weeks", "scores going down"),
+    "broken_streak": ("Your streak", "a streak that ended"),
+    "other": ("Other", "what the parts above leave open"),
+}
+"""A factor of the risk: what it looks at, and what raises the risk."""
+
+URGENCY: Final = {"low": "Low", "medium": "Medium", "high": "High", "critical": "Very high"}
+
+ENDED: Final = {
+    "mastery_moved": "Your scores moved again.",
+    "mastered": "You mastered it.",
+    "practice_moved_on": "You moved on to other things.",
+}
+"""Why a plateau ended."""
+
+
+def percent(hundredths: int) -> str:
+    """Mastery in hundredths as ``65%``."""
+    return f"{hundredths}%"
+
+
+def number(hundredths: int) -> str:
+    """A score in hundredths as ``0.65``."""
+    return f"{hundredths / 100:.2f}"
+
+
+def signed(hundredths: int) -> str:
+    """A contribution in hundredths as ``+0.08``, ``−0.05`` or ``0.00``."""
+    sign = "+" if hundredths > 0 else "−" if hundredths < 0 else ""
+    return f"{sign}{abs(hundredths) / 100:.2f}"
+
+
+def points(hundredths: int) -> str:
+    """A change of mastery as ``+2 points``."""
+    sign = "+" if hundredths > 0 else "−" if hundredths < 0 else "±"
+    return f"{sign}{abs(hundredths)} {'point' if abs(hundredths) == 1 else 'points'}"
+
+
+def hours(half_hours: int) -> str:
+    """Half hours as ``1.5 h``."""
+    return f"{half_hours / 2:g} h"
+
+
+def days(count: int) -> str:
+    """``1 day``, ``8 days``."""
+    return f"{count} {'day' if count == 1 else 'days'}"
+
+
+def times(count: int, one: str) -> str:
+    """``1 attempt``, ``15 attempts``."""
+    return f"{count} {one if count == 1 else one + 's'}"

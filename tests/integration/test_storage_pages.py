@@ -1,0 +1,133 @@
+"""What the page reads of real Postgres: one learner of one tenant, the zone, and names of skills."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.pool import NullPool
+
+from models.events import Kind
+from predictive.pages.reading import read_page
+from storage import database, pages
+from storage.database import plain_url
+from storage.migrate import upgrade
+from storage.offsets import Place, claim
+from storage.rows import tenant_of
+from storage.writer import Writer
+from tests.integration.sink_records import NAMES, Rec
+from tests.unit.building import START, Sent, catalogue, completion, preferences, run, stored
+
+pytestmark = pytest.mark.integration
+
+CONTENTS: tuple[dict[str, Any], ...] = (
+    {"content_id": "b", "skills": ["algebra"], "skill_names": {"algebra": "Later algebra"}},
+    {"content_id": "a", "skills": ["algebra", "roots"], "skill_names": {"algebra": "Algebra"}},
+    {"content_id": "c", "skills": ["secret"], "skill_names": {"secret": "Of seven"}, "organization_id": 7},
+    {"content_id": "D", "skills": ["case"], "skill_names": {"case": "Capital"}},
+    {"content_id": "d", "skills": ["case"], "skill_names": {"case": "Small"}},
+)
+
+
+def practised(user: int, organization: int | None, *skills: str) -> Sent:
+    return completion(user, START, *skills, organization_id=organization)
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[AsyncSession]:
+    """Learner 1 of tenant 7 with a zone of their own, 2 of tenant 8, 3 of tenant 7, 4 of none."""
+    upgrade(database_url)
+    made = run(
+        [
+            preferences(1, START, timezone="Asia/Tokyo", organization_id=7),
+            practised(1, 7, "algebra", "secret"),
+            practised(2, 8, "algebra", "secret"),
+            practised(3, 7, "algebra"),
+            practised(4, None, "algebra", "secret"),
+        ]
+    )
+    learners, skills = stored(made.engine)
+    pairs = [(NAMES.learner_rows, key, value) for key, value in learners.items()]
+    pairs += [(NAMES.skill_rows, key, value) for key, value in skills.items()]
+    for one in CONTENTS:
+        pairs.append((NAMES.topic(Kind.CONTENT), one["content_id"].encode(), json.dumps(one).encode()))
+    seven = {"organization_id": 7, "timezone": "Europe/Berlin"}
+    pairs.append((NAMES.topic(Kind.ORGANIZATION), b"7", json.dumps(seven).encode()))
+    records = [Rec(topic, 0, offset, key, value) for offset, (topic, key, value) in enumerate(pairs)]
+    connection = await asyncpg.connect(plain_url(database_url))
+    writer = Writer(NAMES, tenant_of)
+    target = {Place(record.topic, 0): len(records) for record in records}
+    positions = await claim(connection, dict.fromkeys(target, 0))
+    await writer.store(connection, writer.prepare(records), positions, target)
+    await connection.close()
+    engine = database.engine(database_url, poolclass=NullPool)
+    async with AsyncSession(engine) as session:
+        yield session
+    await engine.dispose()
+
+
+async def nothing_said(
+    db: AsyncSession, *, user_id: int, organization: int | None, at: int
+) -> dict[str, Any]:
+    return {"user_id": user_id}
+
+
+@pytest.mark.parametrize(
+    ("user", "organization", "seen"),
+    [
+        (1, 7, True),
+        (1, None, True),
+        (1, 8, False),
+        (2, 7, False),
+        (4, 7, False),
+        (4, None, True),
+        (99, 7, False),
+    ],
+)
+async def test_a_tenant_sees_its_own_learners_alone(
+    db: AsyncSession, user: int, organization: int | None, seen: bool
+) -> None:
+    assert (await pages.learner(db, user, organization) is not None) == seen
+    assert (len(await pages.skills(db, user, organization)) > 0) == seen
+    page = await read_page(db, user, organization, START, insights=nothing_said)
+    assert (page.learner_row is not None, len(page.skill_rows) > 0) == (seen, seen)
+    if not seen:
+        assert (page.names, page.zone) == ({}, "UTC")
+
+
+async def test_the_zone_is_the_learners_the_organizations_or_utc(db: AsyncSession) -> None:
+    found = [await read_page(db, user, None, START, insights=nothing_said) for user in (1, 3, 2, 99)]
+    assert [(page.zone, page.zone_source) for page in found] == [
+        ("Asia/Tokyo", "learner"),
+        ("Europe/Berlin", "organization"),
+        ("UTC", "default"),
+        ("UTC", "default"),
+    ]
+
+
+async def test_names_are_those_of_the_catalogue_and_of_no_other_tenant(db: AsyncSession) -> None:
+    asked = ["algebra", "roots", "secret", "unheard", "case"]
+    own = await pages.skill_names(db, asked, 7)
+    known = catalogue(*CONTENTS)
+    for tenant in (7, 8, None):
+        named = {skill: known.skill_name(skill, tenant or 0) for skill in asked}
+        wanted = {skill: name for skill, name in named.items() if name != skill}
+        assert await pages.skill_names(db, asked, tenant) == wanted
+    # The smallest content id speaks for a skill; capitals come first, as in `models.catalogue`.
+    assert own == {"algebra": "Algebra", "secret": "Of seven", "case": "Capital"}
+    assert "secret" not in await pages.skill_names(db, asked, 8)
+    assert "secret" not in await pages.skill_names(db, asked, None)
+    assert await pages.skill_names(db, [], 7) == {}
+
+
+async def test_a_page_takes_three_queries(db: AsyncSession) -> None:
+    counted: list[str] = []
+    engine = db.get_bind()
+    event.listen(engine, "before_cursor_execute", lambda *given: counted.append(given[2]))
+    await read_page(db, 1, 7, START, insights=nothing_said)
+    assert len(counted) == 3
