@@ -51,18 +51,18 @@ OUTBOX_INDEXES = (
 )
 
 # Whoever inserts wakes the relay, so no writer can forget to.
-OUTBOX_NOTIFY = (
-    """
-    CREATE FUNCTION lyo_outbox_notify() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        PERFORM pg_notify('lyo_outbox', '');
-        RETURN NULL;
-    END
-    $$
-    """,
-    "CREATE TRIGGER lyo_outbox_notify AFTER INSERT ON outbox "
-    "FOR EACH STATEMENT EXECUTE FUNCTION lyo_outbox_notify()",
-)
+OUTBOX_FUNCTION = """
+CREATE FUNCTION lyo_outbox_notify() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('lyo_outbox', '');
+    RETURN NULL;
+END
+$$
+"""
+OUTBOX_TRIGGER = """
+CREATE TRIGGER lyo_outbox_notify AFTER INSERT ON outbox
+    FOR EACH STATEMENT EXECUTE FUNCTION lyo_outbox_notify()
+"""
 
 
 def upgrade() -> None:
@@ -74,7 +74,7 @@ def upgrade() -> None:
     for table in SUBSCRIBED:
         op.execute(f"CREATE INDEX ix_{table}_log ON {table} (log_partition, log_offset, id)")
     op.execute("ALTER TABLE outbox ADD COLUMN error TEXT")
-    for statement in (*OUTBOX_INDEXES, *OUTBOX_NOTIFY):
+    for statement in (*OUTBOX_INDEXES, OUTBOX_FUNCTION, OUTBOX_TRIGGER):
         op.execute(statement)
 
 
