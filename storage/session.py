@@ -16,7 +16,14 @@ ATTEMPT_SECONDS: Final = 10.0
 STATEMENT_SECONDS: Final = 120.0
 RETRY_SECONDS: Final = 0.2
 # Its estimate of a batch's cost is too high now and then, and then it compiles for longer than it runs.
-_SETTINGS: Final = {"timezone": "UTC", "jit": "off"}
+# A peer that vanished gives its locks back within a minute, not within hours.
+_SETTINGS: Final = {
+    "timezone": "UTC",
+    "jit": "off",
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
 
 
 class Session:

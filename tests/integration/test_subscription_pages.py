@@ -42,7 +42,7 @@ class Store:
     def __init__(self, url: str, connection: asyncpg.Connection) -> None:
         self.url = url
         self.connection = connection
-        self.writer = Writer(NAMES, lambda row: None)
+        self.writer = Writer(NAMES, lambda _: None)
         self._next = 0
 
     async def write(self, *records: Record) -> None:
@@ -267,9 +267,10 @@ async def test_left_without_closing_it_gives_its_connection_back(store: Store) -
         sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lyo subscribe'"
         return int(await store.connection.fetchval(sql + " AND datname = current_database()"))
 
-    async for _ in Subscription(store.url):
-        assert await connected() == 1
-        break
+    changes = Subscription(store.url)
+    await anext(changes)
+    assert await connected() == 1
+    del changes
 
     async def gone() -> bool:
         return await connected() == 0
@@ -289,7 +290,8 @@ async def test_topics_of_two_prefixes_must_be_told_apart(store: Store) -> None:
 async def test_its_own_place_moves_on_without_changes(store: Store) -> None:
     await store.predict("timing", timing(1, organization_id=8))
     async with Subscription(store.url, organization_id=7, once=True) as changes:
-        assert changes.cursor is None
+        before = changes.cursor
+        assert before is None
         assert [change async for change in changes] == []
         assert changes.cursor is not None
         assert decode(changes.cursor).positions != {}
