@@ -49,8 +49,6 @@ def subscribe(
     """
     settings = load_settings()
     configure(settings.log_level)
-    # As Ctrl-C, also while a full pipe holds the output back.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         changes = subscription(
             settings.database_url,
@@ -67,18 +65,30 @@ def subscribe(
         asyncio.run(_print(changes))
     except SubscriptionError as error:
         raise click.ClickException(str(error)) from None
-    except KeyboardInterrupt:
-        return
 
 
 async def _print(changes: Subscription) -> None:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        async with changes:
+            lines = []
+            async for change in changes:
+                lines.append(change.json() + b"\n")
+                if not changes.pending:
+                    # While a full pipe holds us back, Postgres' notifications must still be taken: one who
+                    # does not take them fills the queue of all.
+                    await asyncio.to_thread(_write, b"".join(lines))
+                    lines.clear()
+    except asyncio.CancelledError:
+        # There is nothing to save, and a thread that a full pipe holds back must not hold us back.
+        os._exit(0)
+
+
+def _write(data: bytes) -> None:
+    """Write past Python's buffer: a kill cuts the last line at most, and what was printed before is whole."""
     out = sys.stdout.fileno()
-    async with changes:
-        async for change in changes:
-            _write(out, change.json() + b"\n")
-
-
-def _write(out: int, line: bytes) -> None:
-    """Write a line at once: what is printed is whole, or its end is missing, whatever kills us."""
-    while line:
-        line = line[os.write(out, line) :]
+    while data:
+        data = data[os.write(out, data) :]

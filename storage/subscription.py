@@ -92,6 +92,11 @@ class Subscription:
         return self._given if self._waiting or self._reader.cursor is None else self._reader.cursor
 
     @property
+    def pending(self) -> int:
+        """How many changes are in memory, to be given without waiting."""
+        return len(self._waiting)
+
+    @property
     def caught_up(self) -> bool:
         """Whether everything that was stored at the last look has been given."""
         return self._caught_up and not self._waiting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -302,6 +303,41 @@ async def test_it_is_woken_by_the_notification_alone(ready: Settings) -> None:
 
 async def asleep(changes: Subscription) -> bool:
     return changes.caught_up
+
+
+async def test_a_full_pipe_holds_back_neither_notifications_nor_a_stop(
+    ready: Settings, environment: Environment
+) -> None:
+    await publish(ready, different(ready, 300), at_once=300)
+    async with running(ready) as (_, task):
+        await all_stored(ready, task)
+        unread, full = os.pipe()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "cli.main", "subscribe"), env=environment(ready), stdout=full
+        )
+        os.close(full)
+
+        async def read_a_page() -> bool:
+            return await fetch(ready.database_url, LISTENING) == [(1,)]
+
+        await until(read_a_page, task)
+        # More than the sockets between us hold.
+        many = "SELECT pg_notify('lyo_changes', n || repeat('x', 7000)) FROM generate_series(1, 4000) AS n"
+        await fetch(ready.database_url, many)
+
+        async def taken() -> bool:
+            return await fetch(ready.database_url, "SELECT pg_notification_queue_usage()") == [(0.0,)]
+
+        await until(taken, task)
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(process.wait(), 60) == 0
+    os.close(unread)
+
+
+LISTENING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lyo subscribe' AND state = 'idle' "
+    "AND query NOT LIKE 'LISTEN%' AND datname = current_database()"
+)
 
 
 async def test_what_cannot_go_on_says_so_in_one_line(

@@ -157,6 +157,26 @@ async def test_a_batch_that_was_rolled_back_is_never_seen(store: Store) -> None:
     await other.close()
 
 
+async def test_a_transaction_that_commits_late_is_told_late(store: Store) -> None:
+    """One sink's transaction is open while another's, begun later, is read: nothing falls in between."""
+    slow = await asyncpg.connect(plain_url(store.url))
+    async with Subscription(store.url, poll_seconds=NEVER) as changes:
+        for user in range(1, 6):
+            place = Place(NAMES.prediction("timing"), 0)
+            async with slow.transaction():
+                positions = await claim(slow, {place: 0})
+            held = slow.transaction()
+            await held.start()
+            offset = positions[place].next_offset
+            batch = store.writer.prepare([prediction("timing", timing(user), offset)])
+            assert await store.writer.store(slow, batch, positions, {place: offset + 1})
+            await store.predict("timing", timing(user + 100), partition=1)
+            assert [change["user_id"] for change in await take(changes, 1)] == [user + 100]
+            await held.commit()
+            assert [change["user_id"] for change in await take(changes, 1)] == [user]
+    await slow.close()
+
+
 async def test_only_the_kinds_and_the_organization_asked_for(store: Store) -> None:
     await store.predict("timing", timing(1), timing(2, organization_id=8), timing(3, organization_id=None))
     await store.predict("struggle", struggle(1), struggle(2, organization_id=8))
