@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
 
 import click
 
 from storage.faults import SinkError
 from storage.rebuild import empty
+from storage.relay import Relay
 from storage.sink import BATCH_RECORDS, Sink
 from streams.clock import ClockError
 from streams.kafka import Unreachable
 from streams.log import configure
 from streams.settings import Settings, load_settings
+from streams.steps import Steps
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,12 +36,17 @@ def sink(batch: int, rebuild: bool) -> None:
     """Write predictions, rows, outcomes, preferences and the catalogue into Postgres until stopped.
 
     Start as many as needed: they share the partitions. Each record is stored exactly once, whatever is
-    killed; a record that Postgres refuses goes to the dead letters. SIGTERM or Ctrl-C ends it after the
-    running transaction.
+    killed; a record that Postgres refuses goes to the dead letters. One of them also sends to the topics what
+    is written to the outbox, at least once and in order. SIGTERM or Ctrl-C ends it after the running
+    transaction.
 
     Example: LYO_DATABASE_URL=postgresql://postgres@127.0.0.1:5432/lyo lyo sink
     """
     settings = load_settings()
+    try:
+        Steps(settings.crash_at)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     configure(settings.log_level)
     try:
         asyncio.run(_run(settings, batch, rebuild))
@@ -50,8 +58,33 @@ async def _run(settings: Settings, batch: int, rebuild: bool) -> None:
     if rebuild:
         await empty(settings.database_url)
     running = Sink(settings, batch_records=batch)
+    relay = Relay(settings, steps=Steps(settings.crash_at))
+
+    def stop() -> None:
+        running.stop()
+        relay.stop()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, running.stop)
-    await running.run()
-    click.echo(f"stored {running.stored} records, refused {running.refused}", err=True)
+        loop.add_signal_handler(number, stop)
+    await _both(running, relay, stop)
+    click.echo(
+        f"stored {running.stored} records, refused {running.refused}; "
+        f"sent {relay.sent} of the outbox, refused {relay.refused}",
+        err=True,
+    )
+
+
+async def _both(running: Sink, relay: Relay, stop: Callable[[], None]) -> None:
+    """Run both until they are stopped; when one cannot go on, the other ends in order first."""
+    storing = asyncio.create_task(running.run())
+    beginning = asyncio.create_task(running.started.wait())
+    await asyncio.wait([storing, beginning], return_when=asyncio.FIRST_COMPLETED)
+    beginning.cancel()
+    tasks = [storing, asyncio.create_task(relay.run())] if running.started.is_set() else [storing]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    stop()
+    await asyncio.wait(tasks)
+    errors = [error for task in tasks if (error := task.exception()) is not None]
+    if errors:
+        raise errors[0]

@@ -192,13 +192,19 @@ def merge_sql(plan: Plan) -> str:
 def delete_sql(plan: Plan) -> str:
     """The statement that deletes what a newer record left out: a tombstone all, an episode list the others.
 
-    $1 users, $2 skills or contents, $3 partitions, $4 offsets of the records.
+    What goes is written to `removed_rows` for the subscribers. $1 users, $2 skills or contents, $3
+    partitions, $4 offsets of the records, $5 their topic.
     """
     about = f" AND t.{plan.subject} = k.subject" if plan.subject else ""
+    key = ", ".join(f"'{name}', t.{name}" for name in (*plan.key, "id"))
     return (
-        f"DELETE FROM {plan.table.name} t "
+        f"WITH gone AS (DELETE FROM {plan.table.name} t "
         "USING unnest($1::int8[], $2::text[], $3::int4[], $4::int8[]) "
         "AS k(user_id, subject, log_partition, log_offset) "
         f"WHERE t.user_id = k.user_id{about} "
-        "AND (t.log_partition IS DISTINCT FROM k.log_partition OR t.log_offset < k.log_offset)"
+        "AND (t.log_partition IS DISTINCT FROM k.log_partition OR t.log_offset < k.log_offset) "
+        f"RETURNING t.user_id, t.organization_id, jsonb_build_object({key}) AS key, "
+        "k.log_partition, k.log_offset) "
+        "INSERT INTO removed_rows (topic, user_id, organization_id, key, log_partition, log_offset) "
+        "SELECT $5::text, * FROM gone ORDER BY log_partition, log_offset"
     )

@@ -1,4 +1,4 @@
-"""The sink's one connection to Postgres, opened again after it broke."""
+"""One connection to Postgres, opened again after it broke."""
 
 from __future__ import annotations
 
@@ -16,14 +16,22 @@ ATTEMPT_SECONDS: Final = 10.0
 STATEMENT_SECONDS: Final = 120.0
 RETRY_SECONDS: Final = 0.2
 # Its estimate of a batch's cost is too high now and then, and then it compiles for longer than it runs.
-_SETTINGS: Final = {"application_name": "lyo sink", "timezone": "UTC", "jit": "off"}
+# A peer that vanished gives its locks back within a minute, not within hours.
+_SETTINGS: Final = {
+    "timezone": "UTC",
+    "jit": "off",
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
 
 
 class Session:
     """Holds the connection; `connection` opens it when there is none."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, name: str = "lyo sink") -> None:
         self._url = database_url
+        self._name = name
         self._connection: Any = None
 
     async def connection(self) -> Any:
@@ -37,17 +45,18 @@ class Session:
                 plain_url(self._url),
                 timeout=ATTEMPT_SECONDS,
                 command_timeout=STATEMENT_SECONDS,
-                server_settings=_SETTINGS,
+                server_settings=_SETTINGS | {"application_name": self._name},
             )
         return self._connection
 
-    async def first(self, within: float, stop: asyncio.Event) -> None:
+    async def first(self, within: float, stop: asyncio.Event | None = None) -> None:
         """Connect for the first time, trying for `within` seconds or until `stop` is set.
 
         Raises:
             SinkError: with the address and the last error.
         """
         until = time.monotonic() + within
+        stop = stop or asyncio.Event()
         while True:
             try:
                 await self.connection()

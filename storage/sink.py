@@ -71,6 +71,7 @@ class Sink:
         self._lock = asyncio.Lock()
         self._generation = 0
         self._stop = asyncio.Event()
+        self.started = asyncio.Event()
 
     def stop(self) -> None:
         """End after the running transaction."""
@@ -89,6 +90,7 @@ class Sink:
             self._consumer = await self._subscribe()
             stack.push_async_callback(self._consumer.stop)
             stack.push_async_callback(self._close_producer)
+            self.started.set()
             while not self._stop.is_set():
                 await self._claim_new()
                 await self._step()

@@ -26,6 +26,7 @@ from sqlalchemy import (
     Text,
     Time,
     UniqueConstraint,
+    Uuid,
     false,
     func,
     text,
@@ -71,6 +72,11 @@ def _provenance() -> list[Column[Any]]:
     ]
 
 
+def _followed(table: str) -> Index:
+    """What a subscriber reads a table by: everything of a partition after an offset, in order."""
+    return Index(f"ix_{table}_log", "log_partition", "log_offset", "id")
+
+
 def _flag(name: str, *, default: bool = False) -> Column[Any]:
     return Column(name, Boolean, server_default=true() if default else false())
 
@@ -113,6 +119,7 @@ struggle_predictions: Final = Table(
     Index("ix_struggle_predictions_content_id", "content_id"),
     Index("ix_struggle_predictions_predicted_at", "predicted_at"),
     Index("ix_struggle_predictions_user_id_predicted_at", "user_id", text("predicted_at DESC")),
+    _followed("struggle_predictions"),
 )
 
 dropout_risk_scores: Final = Table(
@@ -143,6 +150,7 @@ dropout_risk_scores: Final = Table(
     # Also the index on (user_id) that the specification asks for.
     UniqueConstraint("user_id", name="uq_dropout_risk_scores_user_id"),
     Index("ix_dropout_risk_scores_risk_level_calculated_at", "risk_level", text("calculated_at DESC")),
+    _followed("dropout_risk_scores"),
 )
 
 user_timing_profiles: Final = Table(
@@ -168,6 +176,7 @@ user_timing_profiles: Final = Table(
     PrimaryKeyConstraint("id", name="pk_user_timing_profiles"),
     # Also the index on (user_id) that the specification asks for.
     UniqueConstraint("user_id", name="uq_user_timing_profiles_user_id"),
+    _followed("user_timing_profiles"),
 )
 
 learning_plateaus: Final = Table(
@@ -196,6 +205,7 @@ learning_plateaus: Final = Table(
         "user_id", "skill_id", "detected_at", name="uq_learning_plateaus_user_id_skill_id_detected_at"
     ),
     Index("ix_learning_plateaus_user_id_is_active_resolved", "user_id", "is_active", "resolved"),
+    _followed("learning_plateaus"),
 )
 
 skill_regressions: Final = Table(
@@ -227,6 +237,7 @@ skill_regressions: Final = Table(
         "user_id", "skill_id", "detected_at", name="uq_skill_regressions_user_id_skill_id_detected_at"
     ),
     Index("ix_skill_regressions_user_id_urgency_reminder_sent", "user_id", "urgency", "reminder_sent"),
+    _followed("skill_regressions"),
 )
 
 PREDICTION_TABLES: Final = (
@@ -344,9 +355,46 @@ outbox: Final = Table(
     _needed("value", LargeBinary),
     Column("created_at", Instant, nullable=False, server_default=func.now()),
     Column("sent_at", Instant),
+    # Why Kafka refuses it; it is not tried again until this is null.
+    Column("error", Text),
     PrimaryKeyConstraint("id", name="pk_outbox"),
-    Index("ix_outbox_unsent", "id", postgresql_where=text("sent_at IS NULL")),
+    Index("ix_outbox_unsent", "id", postgresql_where=text("sent_at IS NULL AND error IS NULL")),
+    Index("ix_outbox_sent_at", "sent_at", postgresql_where=text("sent_at IS NOT NULL")),
 )
+
+stream_epoch: Final = Table(
+    "stream_epoch",
+    metadata,
+    # There is one row.
+    Column("one", Boolean, nullable=False, server_default=true()),
+    # Which filling of the tables this is: another one after `lyo sink --rebuild`.
+    Column("epoch", Uuid, nullable=False, server_default=func.gen_random_uuid()),
+    # What was removed before this is no longer in `removed_rows`; null: nothing was forgotten yet.
+    Column("forgotten_before", Instant),
+    PrimaryKeyConstraint("one", name="pk_stream_epoch"),
+    CheckConstraint("one", name="ck_stream_epoch_one"),
+)
+
+removed_rows: Final = Table(
+    "removed_rows",
+    metadata,
+    Column("id", BigInteger, Identity(), nullable=False),
+    _needed("topic", String(249)),
+    _needed("user_id", BigInteger),
+    Column("organization_id", BigInteger),
+    # The columns of the table's UNIQUE, and the row's id.
+    _needed("key", JSONB),
+    # The record that removed the row.
+    _needed("log_partition", Integer),
+    _needed("log_offset", BigInteger),
+    Column("removed_at", Instant, nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("id", name="pk_removed_rows"),
+    Index("ix_removed_rows_topic_log", "topic", "log_partition", "log_offset", "id"),
+    Index("ix_removed_rows_removed_at", "removed_at"),
+)
+
+STREAM_TABLES: Final = (stream_epoch, removed_rows)
+"""What a subscriber needs beside the tables it follows; a rebuild begins both anew."""
 
 REBUILT_TABLES: Final = (
     *PREDICTION_TABLES,

@@ -138,7 +138,7 @@ class Writer:
             await connection.execute(self._merge[topic], together.decode(), *_places(kept))
         if gone:
             users, subjects = [item.user for item in gone], [item.subject for item in gone]
-            await connection.execute(self._delete[topic], users, subjects, *_places(gone))
+            await connection.execute(self._delete[topic], users, subjects, *_places(gone), topic)
         return {item.user for item in kept}
 
 

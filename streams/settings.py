@@ -107,11 +107,20 @@ class Settings(BaseSettings):
     dead_letter_days: int = Field(
         30, ge=1, le=3_650, description="How long dead letters are kept (days); read at topic creation."
     )
+    outbox_days: int = Field(
+        7, ge=1, le=3_650, description="How long rows of the outbox are kept after they were sent (days)."
+    )
+    removed_days: int = Field(
+        30,
+        ge=1,
+        le=3_650,
+        description="How long removed rows are remembered (days); a subscriber away for longer begins anew.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
     crash_at: str | None = Field(
         None,
         pattern=r"^[a-z_]+(:[0-9]+)?$",
-        description="For tests: STEP[:N] ends the worker at the Nth time it reaches that step.",
+        description="For tests: STEP[:N] ends the worker or sink at the Nth time it reaches that step.",
     )
 
     @field_validator("bootstrap_servers")

@@ -1,4 +1,4 @@
-"""Named steps of a task, at which tests can end the process (``LYO_CRASH_AT=STEP[:N]``)."""
+"""Named steps of a task and of the relay, at which tests can end the process (``LYO_CRASH_AT=STEP[:N]``)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ STEPS: Final = (
     "offsets_sent",
     "committed",
     "updated",
+    "outbox_read",
+    "outbox_sent",
+    "outbox_marked",
 )
 
 

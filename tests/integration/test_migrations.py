@@ -125,6 +125,8 @@ SPECIFIED: dict[str, list[tuple[str, str, bool, str | None]]] = {
         ("detected_at", TIMESTAMP, True, "now()"),
     ],
 }
+# What subscribers read by, beside the specification's.
+LOG = "(log_partition, log_offset, id)"
 INDEXES = {
     "struggle_predictions": {
         "PRIMARY KEY (id)",
@@ -132,18 +134,21 @@ INDEXES = {
         "(content_id)",
         "(predicted_at)",
         "(user_id, predicted_at DESC)",
+        LOG,
     },
-    "dropout_risk_scores": {"PRIMARY KEY (id)", "UNIQUE (user_id)", "(risk_level, calculated_at DESC)"},
-    "user_timing_profiles": {"PRIMARY KEY (id)", "UNIQUE (user_id)"},
+    "dropout_risk_scores": {"PRIMARY KEY (id)", "UNIQUE (user_id)", "(risk_level, calculated_at DESC)", LOG},
+    "user_timing_profiles": {"PRIMARY KEY (id)", "UNIQUE (user_id)", LOG},
     "learning_plateaus": {
         "PRIMARY KEY (id)",
         "UNIQUE (user_id, skill_id, detected_at)",
         "(user_id, is_active, resolved)",
+        LOG,
     },
     "skill_regressions": {
         "PRIMARY KEY (id)",
         "UNIQUE (user_id, skill_id, detected_at)",
         "(user_id, urgency, reminder_sent)",
+        LOG,
     },
 }
 
@@ -205,7 +210,7 @@ def differences(url: str) -> list[Any]:
 def test_up_down_and_up_again(database_url: str) -> None:
     upgrade(database_url)
     assert tables(database_url) == {*metadata.tables, "alembic_version"}
-    assert fetch(database_url, "SELECT version_num FROM alembic_version") == [("phase2_001",)]
+    assert fetch(database_url, "SELECT version_num FROM alembic_version") == [("phase2_003",)]
     downgrade(database_url)
     assert tables(database_url) == {"alembic_version"}
     upgrade(database_url, "phase2_001")
@@ -248,7 +253,7 @@ def test_the_five_tables_have_the_specified_indexes_once(database_url: str) -> N
 
 def test_every_table_knows_the_tenant_and_the_place_in_the_log(database_url: str) -> None:
     upgrade(database_url)
-    own = {"sink_offsets", "alembic_version"}
+    own = {"sink_offsets", "stream_epoch", "alembic_version"}
     for table in tables(database_url) - own:
         names = {row[0] for row in fetch(database_url, COLUMNS_SQL, table)}
         assert "organization_id" in names, table

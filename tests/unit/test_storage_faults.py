@@ -26,6 +26,7 @@ from storage.offsets import Place, Stolen, check_range
         (asyncpg.UntranslatableCharacterError("nul"), Fault.DATA),
         (asyncpg.CardinalityViolationError("twice"), Fault.DATA),
         (asyncpg.ProgramLimitExceededError("index row"), Fault.DATA),
+        (asyncpg.ProgramLimitExceededError("too many notifications in the NOTIFY queue"), Fault.PASSING),
         (asyncpg.DataError("not an int"), Fault.DATA),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), Fault.DATA),
         (asyncpg.UndefinedTableError("no table"), Fault.LASTING),
