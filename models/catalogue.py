@@ -154,7 +154,7 @@ def _visible(content: Content, organization: int) -> bool:
 
 
 def _fingerprint(kind: Kind, key: bytes, record: Content | Organization) -> int:
-    """Of what is known of a record, not of its bytes: Postgres keeps the fields, and the same number follows."""
+    """Of what is known of a record, not of its bytes: Postgres keeps the fields, and gives the same."""
     known = msgspec.json.encode(record, order="sorted")
     digest = blake2b(known, digest_size=8, key=kind.encode()[:64], salt=b"")
     digest.update(key)
