@@ -1,0 +1,143 @@
+"""What the router needs of the app that includes it: sessions, who asks, the time, the topics' names.
+
+A host app calls `configure` once, or overrides `session`, `caller` and `now` through FastAPI's
+`dependency_overrides`; `predictive.app` does the same for `lyo api`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Final, TypeAlias
+
+from fastapi import Depends, FastAPI, Query, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import WithJsonSchema
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from predictive.caller import Caller, subject
+from predictive.fields import LARGEST_ID, Instant, UserId
+from streams.clock import Clock
+from streams.topics import Names
+
+Sessions: TypeAlias = Callable[[], AsyncSession]
+SignIn: TypeAlias = Callable[[Request], Awaitable[Caller]]
+
+_BEARER: Final = HTTPBearer(
+    auto_error=False,
+    bearerFormat="JWT",
+    scheme_name="token",
+    description="A learner's token, or one with the service role; the tenant comes from the token.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What requests are answered with.
+
+    Args:
+        sessions: makes a session, as an `async_sessionmaker` does.
+        sign_in: who sent a request; raises `Problem` to refuse it.
+        clock: milliseconds since the epoch.
+        names: the topics that requests and outcomes go to.
+        reading: makes sessions for requests that only read; by default the same.
+    """
+
+    sessions: Sessions
+    sign_in: SignIn
+    clock: Callable[[], int] = field(default_factory=lambda: Clock().now)
+    names: Names = field(default_factory=Names)
+    reading: Sessions | None = None
+
+
+def configure(app: FastAPI, service: Service) -> None:
+    """Tell the router of `app` what to answer with."""
+    app.state.predictive = service
+
+
+def _service(request: Request) -> Service:
+    found: Service | None = getattr(request.app.state, "predictive", None)
+    if found is None:
+        raise RuntimeError("call predictive.service.configure(app, Service(...)) before the first request")
+    return found
+
+
+async def caller(
+    request: Request, _token: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
+) -> Caller:
+    """Who asks."""
+    return await _service(request).sign_in(request)
+
+
+async def session(request: Request) -> AsyncIterator[AsyncSession]:
+    """A session for this request."""
+    service = _service(request)
+    make = service.reading if request.method == "GET" and service.reading else service.sessions
+    async with make() as found:
+        yield found
+
+
+def now(request: Request) -> int:
+    """The time (ms)."""
+    return _service(request).clock()
+
+
+def names(request: Request) -> Names:
+    """The topics' names; the usual ones in an app that was not configured."""
+    found: Service | None = getattr(request.app.state, "predictive", None)
+    return Names() if found is None else found.names
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Everything that an answer depends on besides what is asked: whose, for which tenant, when."""
+
+    db: AsyncSession
+    user_id: int
+    organization: int | None
+    now: int
+    names: Names
+    at: int | None = None
+
+
+# An address cannot say null, so the schema of a parameter that may be left out has none.
+_At: TypeAlias = Annotated[
+    Instant | None,
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+    Query(
+        description="The moment to answer for, RFC 3339; now, if none is named. May lie in the future.",
+        examples=["2026-01-01T12:00:00Z"],
+    ),
+]
+_UserId: TypeAlias = Annotated[
+    UserId | None,
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": LARGEST_ID}),
+    Query(description="The learner; only for the service role, which has to name one.", examples=[123]),
+]
+_Caller: TypeAlias = Annotated[Caller, Depends(caller)]
+_Session: TypeAlias = Annotated[AsyncSession, Depends(session)]
+_Now: TypeAlias = Annotated[int, Depends(now)]
+_Names: TypeAlias = Annotated[Names, Depends(names)]
+
+
+async def _about_now(
+    who: _Caller, clock: _Now, topics: _Names, db: _Session, user_id: _UserId = None
+) -> Question:
+    return Question(db, subject(who, user_id), who.organization, clock, topics)
+
+
+async def _about_a_moment(
+    who: _Caller, clock: _Now, topics: _Names, db: _Session, user_id: _UserId = None, at: _At = None
+) -> Question:
+    return Question(db, subject(who, user_id), who.organization, clock, topics, at)
+
+
+async def _about_learner(
+    who: _Caller, clock: _Now, topics: _Names, db: _Session, user_id: UserId
+) -> Question:
+    return Question(db, subject(who, user_id), who.organization, clock, topics)
+
+
+AboutNow: TypeAlias = Annotated[Question, Depends(_about_now)]
+AboutAMoment: TypeAlias = Annotated[Question, Depends(_about_a_moment)]
+AboutLearner: TypeAlias = Annotated[Question, Depends(_about_learner)]
