@@ -17,10 +17,30 @@ All functions raise:
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from models import insights as overview
+from models import stored
+from models.answering import Group
+from models.event_types import OutcomeKind
+from models.events import Kind
+from predictive import reading, recording
+from predictive.reading import Found
+from predictive.shapes import (
+    Answer,
+    dropout_answer,
+    moment_answer,
+    plateau_answers,
+    regression_answers,
+    struggle_answer,
+    text_of,
+    timing_answer,
+)
+from storage import lookups, outbox, questions
 from streams.topics import Names
 
 __all__ = [
@@ -39,12 +59,23 @@ __all__ = [
     "timing_profile",
 ]
 
-Answer: TypeAlias = dict[str, Any]
+
+def _moments(at: int | None, now: int | None) -> tuple[int, int]:
+    """The moment asked about, and the caller's clock."""
+    if at is None and now is None:
+        raise ValueError("at or now: one of them is needed, since nothing here reads a clock")
+    moment = now if at is None else at
+    clock = at if now is None else now
+    assert moment is not None
+    assert clock is not None
+    return moment, clock
 
 
 async def is_foreign(db: AsyncSession, *, user_id: int, organization: int | None) -> bool:
     """Whether this learner is known and belongs to another organization: a caller to refuse."""
-    raise NotImplementedError
+    now = 0  # asked of who the learner is, not of what is stored when
+    _, rows = await lookups.learners(db, [user_id], organization, now, ())
+    return any(row["foreign"] for row in rows)
 
 
 async def dropout_risk(
@@ -61,7 +92,9 @@ async def dropout_risk(
     Also: as_of, valid_until, stale, confidence, reason, factors, timezone, model, organization_id, user_id,
     strategy_executed, strategy_executed_at, user_returned, returned_at.
     """
-    raise NotImplementedError
+    at, now = _moments(at, now)
+    found = await reading.learners(db, [user_id], organization, now, names)
+    return _dropout(found, user_id, found.stored.as_of(found.catalogue, at), now)
 
 
 async def timing_profile(
@@ -77,7 +110,10 @@ async def timing_profile(
 
     Also: as_of, valid_until, stale, reason, timezone, model, recommended_time, organization_id.
     """
-    raise NotImplementedError
+    at, now = _moments(at, now)
+    found = await reading.learners(db, [user_id], organization, now, names)
+    records, _ = stored.timing_profiles(found.stored.as_of(found.catalogue, at))
+    return timing_answer(records[0]) | {"stale": found.stale(user_id, now)}
 
 
 async def timing_check(
@@ -94,7 +130,13 @@ async def timing_check(
     alternative_time is null when the time is good, or when none is within two weeks. Also: score, confidence,
     factors, studied_today, timezone, as_of, stale.
     """
-    raise NotImplementedError
+    at, now = _moments(at, now)
+    found = await reading.learners(db, [user_id], organization, now, names)
+    learners = found.stored.as_of(found.catalogue, at)
+    records, profile = stored.timing_profiles(learners)
+    judged = stored.moment(learners, profile, 0, at, found.catalogue)
+    answer = moment_answer(judged, records[0], studied=stored.studied(learners, 0, at))
+    return answer | {"stale": found.stale(user_id, now)}
 
 
 async def plateaus(
@@ -113,7 +155,13 @@ async def plateaus(
     Also: resolved(_at), ended_at, ended_because, intervention_taken, confidence, factors, model, as_of,
     valid_until, stale, updated_at.
     """
-    raise NotImplementedError
+    at, now = _moments(at, now)
+    found = await reading.learners(db, [user_id], organization, now, names)
+    mine = await reading.skills(db, found)
+    records = stored.plateaus(mine, found.catalogue, at)
+    rows = await lookups.plateau_episodes(db, [user_id]) if records else []
+    stale = {"stale": found.stale(user_id, now)}
+    return [each | stale for each in plateau_answers(records, rows, active_only=active_only)]
 
 
 async def regressions(
@@ -132,7 +180,13 @@ async def regressions(
     yet. Also: is_active, resolved_at, predicted_mastery_in_week, urgency_score, reminder_sent_at,
     user_reviewed, reviewed_at, confidence, factors, model, as_of, valid_until, stale.
     """
-    raise NotImplementedError
+    at, now = _moments(at, now)
+    found = await reading.learners(db, [user_id], organization, now, names)
+    mine = await reading.skills(db, found)
+    records = stored.regressions(mine, found.catalogue, at)
+    rows = await lookups.regression_episodes(db, [user_id]) if records else []
+    stale = {"stale": found.stale(user_id, now)}
+    return [each | stale for each in regression_answers(records, rows, active_only=active_only)]
 
 
 async def insights(
@@ -149,7 +203,32 @@ async def insights(
     They are user_id, dropout_risk, active_plateaus, skill_regressions, timing_profile, is_good_time_now,
     total_insights, priority_actions {type, message, action, priority}, generated_at. Also: stale.
     """
-    raise NotImplementedError
+    at, now = _moments(at, now)
+    found = await reading.learners(db, [user_id], organization, now, names)
+    mine = await reading.skills(db, found)
+    stuck, fading = (report(mine, found.catalogue, at) for report in (stored.plateaus, stored.regressions))
+    stuck_rows = await lookups.plateau_episodes(db, [user_id]) if stuck else []
+    fading_rows = await lookups.regression_episodes(db, [user_id]) if fading else []
+    learners = found.stored.as_of(found.catalogue, at)
+    timings, profile = stored.timing_profiles(learners)
+    good = stored.moment(learners, profile, 0, at, found.catalogue).is_good
+    stale = {"stale": found.stale(user_id, now)}
+    risk, timing = _dropout(found, user_id, learners, now), timing_answer(timings[0]) | stale
+    plateaus_now = [each | stale for each in plateau_answers(stuck, stuck_rows, active_only=True)]
+    regressions_now = [each | stale for each in regression_answers(fading, fading_rows, active_only=True)]
+    nudge = good and timing["confidence"] > 0 and not stored.studied(learners, 0, at)
+    return {
+        "user_id": user_id,
+        "dropout_risk": risk,
+        "active_plateaus": plateaus_now,
+        "skill_regressions": regressions_now,
+        "timing_profile": timing,
+        "is_good_time_now": good,
+        "total_insights": overview.count(risk, plateaus_now, regressions_now, timing),
+        "priority_actions": overview.priority_actions(risk, plateaus_now, regressions_now, nudge=nudge),
+        "generated_at": text_of(at),
+        **stale,
+    }
 
 
 async def predict_struggle(
@@ -169,7 +248,24 @@ async def predict_struggle(
     Also: content_id, request_id, content_type, reason, factors, actions, model, as_of, valid_until, stale.
     The same `request_id` again is answered as the first time and asks nothing anew.
     """
-    raise NotImplementedError
+    at, now = _moments(at, now)
+    found = await reading.learners(db, [user_id], organization, now, names)
+    owner = found.organization_of(user_id) or organization
+    asked = recording.question(user_id, owner, request_id or recording.new_id(), now, content_metadata)
+    (record,) = await reading.struggles(db, found, [asked.request()], at)
+    stale = {"stale": found.stale(user_id, now), "request_id": asked.id}
+    if user_id in found.foreign:
+        return struggle_answer(record) | {"prediction_id": await questions.spare_id(db), **stale}
+    written = await questions.write(db, msgspec.json.encode(record))
+    if written.written:
+        await outbox.add(db, [asked.outgoing(names or reading.default_names())])
+    answered: Mapping[str, Any] = record
+    if written.again:
+        answered = await questions.stored(db, written.id)
+    number = await questions.spare_id(db) if written.foreign else written.id
+    if commit:
+        await db.commit()
+    return struggle_answer(answered) | {"prediction_id": number, **stale}
 
 
 async def rank_struggle(
@@ -187,7 +283,18 @@ async def rank_struggle(
     Each has the fields of `predict_struggle` except prediction_id and request_id, and `position`, its place
     in `contents`.
     """
-    raise NotImplementedError
+    at, now = _moments(at, now)
+    found = await reading.learners(db, [user_id], organization, now, names)
+    asked = [
+        recording.question(user_id, None, f"rank-{place}", now, each).request()
+        for place, each in enumerate(contents)
+    ]
+    records = await reading.struggles(db, found, asked, at) if asked else []
+    stale = {"stale": found.stale(user_id, now)}
+    answers = [struggle_answer(record) | {"position": place} | stale for place, record in enumerate(records)]
+    for answer, each in zip(answers, contents, strict=True):
+        answer["content_id"] = each.get("content_id")
+    return sorted(answers, key=lambda answer: (answer["struggle_probability"], answer["position"]))
 
 
 async def record_outcome(
@@ -206,7 +313,26 @@ async def record_outcome(
     commit: bool = True,
 ) -> Answer:
     """{"success": true, "message": ..., "event_id": ...}; the same `event_id` again counts once."""
-    raise NotImplementedError
+    at, now = _moments(at, now)
+    fields = {
+        "content_id": content_id,
+        "kind": (OutcomeKind.STRUGGLED if struggled else OutcomeKind.NOT_STRUGGLED).value,
+        "completion_time_seconds": completion_time_seconds,
+        "gave_up": gave_up,
+    }
+    event = await recording.record(
+        db,
+        Kind.OUTCOME,
+        user_id,
+        organization,
+        fields,
+        event_id=event_id,
+        at=at,
+        now=now,
+        names=names or reading.default_names(),
+        commit=commit,
+    )
+    return {"success": True, "message": "Outcome recorded successfully", "event_id": event.id}
 
 
 async def request_erasure(
@@ -223,7 +349,22 @@ async def request_erasure(
 
     A request that is still waiting to be sent is not written twice.
     """
-    raise NotImplementedError
+    at, now = _moments(at, now)
+    waiting = await erasure_progress(db, user_id=user_id, organization=organization, names=names)
+    if waiting["status"] != "requested":
+        await recording.record(
+            db,
+            Kind.ERASURE,
+            user_id,
+            organization,
+            {},
+            at=at,
+            now=now,
+            names=names or reading.default_names(),
+            commit=commit,
+        )
+        waiting = await erasure_progress(db, user_id=user_id, organization=organization, names=names)
+    return waiting
 
 
 async def erasure_progress(
@@ -234,4 +375,16 @@ async def erasure_progress(
     user_id, status (not_requested, requested, sent, done), requested_at, sent_at, event_id, remaining
     {table: rows}, message. All but user_id, status, remaining and message may be null.
     """
-    raise NotImplementedError
+    topic = (names or reading.default_names()).topic(Kind.ERASURE)
+    event = await outbox.newest(db, topic, user_id, organization)
+    if await is_foreign(db, user_id=user_id, organization=organization):
+        remaining = {}
+    else:
+        remaining = await lookups.remaining(db, user_id, organization, aside=topic)
+    return recording.progress(user_id, event, remaining)
+
+
+def _dropout(found: Found, user_id: int, learners: Group, now: int) -> Answer:
+    """The first learner's dropout risk."""
+    (record, *_) = stored.dropout_risks(learners)
+    return dropout_answer(record, found.row(user_id)) | {"stale": found.stale(user_id, now)}
