@@ -121,14 +121,12 @@ def _replace_if_closed(connection: Any, *_: Any) -> None:
 
 
 def _service(settings: Settings, engine: AsyncEngine, verifier: Verifier) -> Service:
-    # A request that only reads needs no BEGIN and ROLLBACK around its statements.
-    reading = engine.execution_options(isolation_level="AUTOCOMMIT")
     return Service(
         sessions=async_sessionmaker(engine, expire_on_commit=False),
         sign_in=_sign_in(settings, verifier),
         clock=Clock(settings.clock).now,
         names=Names(settings.topic_prefix),
-        reading=async_sessionmaker(reading, expire_on_commit=False),
+        autocommit_reads=True,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from predictive.problems import Problem, of, response
@@ -54,8 +55,9 @@ class Guard:
         if int(length) > self._limit:
             raise self._too_large()
 
-    def _too_large(self) -> Problem:
-        return Problem(413, f"The body is larger than {self._limit} bytes.", headers={"Connection": "close"})
+    def _too_large(self) -> HTTPException:
+        """413; FastAPI lets this kind of error through from where it reads a body."""
+        return HTTPException(413, f"The body is larger than {self._limit} bytes.", {"Connection": "close"})
 
     def _counted(self, receive: Receive) -> Receive:
         """Receive until the body is too large, whatever its length was said to be."""

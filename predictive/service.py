@@ -31,6 +31,9 @@ _BEARER: Final = HTTPBearer(
 )
 
 
+_AUTOCOMMIT: Final = {"isolation_level": "AUTOCOMMIT"}
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """What requests are answered with.
@@ -40,14 +43,14 @@ class Service:
         sign_in: who sent a request; raises `Problem` to refuse it.
         clock: milliseconds since the epoch.
         names: the topics that requests and outcomes go to.
-        reading: makes sessions for requests that only read; by default the same.
+        autocommit_reads: a request that only reads gets no transaction, which spares two round trips.
     """
 
     sessions: Sessions
     sign_in: SignIn
     clock: Callable[[], int] = field(default_factory=lambda: Clock().now)
     names: Names = field(default_factory=Names)
-    reading: Sessions | None = None
+    autocommit_reads: bool = False
 
 
 def configure(app: FastAPI, service: Service) -> None:
@@ -72,8 +75,9 @@ async def caller(
 async def session(request: Request) -> AsyncIterator[AsyncSession]:
     """A session for this request."""
     service = _service(request)
-    make = service.reading if request.method == "GET" and service.reading else service.sessions
-    async with make() as found:
+    async with service.sessions() as found:
+        if service.autocommit_reads and request.method == "GET":
+            await found.connection(execution_options=_AUTOCOMMIT)
         yield found
 
 
