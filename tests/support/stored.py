@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import asyncpg
 
@@ -93,10 +95,11 @@ def _records(stream: Stream, names: Names) -> list[Rec]:
         for offset, (key, value) in enumerate(values.items())
         if not key.startswith(b"#")
     ]
-    for kind, documents, field in (
+    books: list[tuple[Kind, Sequence[dict[str, Any]], str]] = [
         (Kind.CONTENT, CONTENTS, "content_id"),
         (Kind.ORGANIZATION, ORGANIZATIONS, "organization_id"),
-    ):
+    ]
+    for kind, documents, field in books:
         for offset, document in enumerate(documents):
             key, value = str(document[field]).encode(), json.dumps(document).encode()
             records.append(Rec(names.topic(kind), 0, offset, key, value))
