@@ -34,11 +34,12 @@ def instant(value: Any) -> int:
     return at
 
 
-Instant: TypeAlias = Annotated[
-    int,
-    BeforeValidator(instant),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
-]
+INSTANT: Final = {
+    "type": "string",
+    "format": "date-time",
+    "pattern": "^(19[7-9][0-9]|2[01][0-9]{2})-",
+}
+Instant: TypeAlias = Annotated[int, BeforeValidator(instant), WithJsonSchema(dict(INSTANT))]
 """A moment, RFC 3339 with an offset; milliseconds since the epoch in Python."""
 
 Id: TypeAlias = Annotated[str, Field(min_length=1, max_length=100, pattern=NO_NUL)]

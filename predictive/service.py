@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Annotated, Final, TypeAlias
 
 from fastapi import Depends, FastAPI, Query, Request, Security
+from fastapi import Path as PathParameter
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import WithJsonSchema
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from predictive.caller import Caller, subject
-from predictive.fields import LARGEST_ID, Instant, UserId
+from predictive.fields import INSTANT, LARGEST_ID, Instant, UserId
 from streams.clock import Clock
 from streams.topics import Names
 
@@ -107,7 +108,7 @@ class Question:
 # An address cannot say null, so the schema of a parameter that may be left out has none.
 _At: TypeAlias = Annotated[
     Instant | None,
-    WithJsonSchema({"type": "string", "format": "date-time"}),
+    WithJsonSchema(dict(INSTANT)),
     Query(
         description="The moment to answer for, RFC 3339; now, if none is named. May lie in the future.",
         examples=["2026-01-01T12:00:00Z"],
@@ -118,6 +119,7 @@ _UserId: TypeAlias = Annotated[
     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": LARGEST_ID}),
     Query(description="The learner; only for the service role, which has to name one.", examples=[123]),
 ]
+_PathUserId: TypeAlias = Annotated[UserId, PathParameter(description="The learner.", examples=[123])]
 _Caller: TypeAlias = Annotated[Caller, Depends(caller)]
 _Session: TypeAlias = Annotated[AsyncSession, Depends(session)]
 _Now: TypeAlias = Annotated[int, Depends(now)]
@@ -137,7 +139,7 @@ async def _about_a_moment(
 
 
 async def _about_learner(
-    who: _Caller, clock: _Now, topics: _Names, db: _Session, user_id: UserId
+    who: _Caller, clock: _Now, topics: _Names, db: _Session, user_id: _PathUserId
 ) -> Question:
     return Question(db, subject(who, user_id), who.organization, clock, topics)
 
