@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import signal
 import socket
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from streams import log
 from streams.settings import Settings, load_settings
 
 _BACKLOG = 2_048
+_GARBAGE_AFTER = 50_000
 _log = log.logger("api")
 
 
@@ -54,6 +56,7 @@ def api() -> None:
         host, port = listener.getsockname()[:2]
         _log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
         _say_what_signs(settings)
+        _collect_seldom()
         server.run(sockets=[listener])
     _log.info("stopped; every request under way has been answered")
 
@@ -88,6 +91,13 @@ def _check_file(path: str | None) -> None:
         Path(path).read_bytes()
     except OSError as error:
         raise click.ClickException(f"LYO_JWT_JWKS_FILE: cannot read {path}: {error.strerror}") from None
+
+
+def _collect_seldom() -> None:
+    """Requests leave no cycles worth looking for; looking through the catalogue would hold one up."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_AFTER)
 
 
 def _say_what_signs(settings: Settings) -> None:

@@ -82,12 +82,12 @@ async def session(request: Request) -> AsyncIterator[AsyncSession]:
         yield found
 
 
-def now(request: Request) -> int:
+async def now(request: Request) -> int:
     """The time (ms)."""
     return _service(request).clock()
 
 
-def names(request: Request) -> Names:
+async def names(request: Request) -> Names:
     """The topics' names; the usual ones in an app that was not configured."""
     found: Service | None = getattr(request.app.state, "predictive", None)
     return Names() if found is None else found.names
