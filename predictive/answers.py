@@ -17,7 +17,7 @@ All functions raise:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -29,7 +29,8 @@ from models.answering import Group
 from models.event_types import OutcomeKind
 from models.events import Kind
 from predictive import reading, recording
-from predictive.reading import Found
+from predictive.erasure import erasure_progress, request_erasure
+from predictive.reading import Found, is_foreign
 from predictive.shapes import (
     Answer,
     dropout_answer,
@@ -46,6 +47,7 @@ from streams.topics import Names
 __all__ = [
     "Answer",
     "dropout_risk",
+    "dropout_risks",
     "erasure_progress",
     "insights",
     "is_foreign",
@@ -58,24 +60,6 @@ __all__ = [
     "timing_check",
     "timing_profile",
 ]
-
-
-def _moments(at: int | None, now: int | None) -> tuple[int, int]:
-    """The moment asked about, and the caller's clock."""
-    if at is None and now is None:
-        raise ValueError("at or now: one of them is needed, since nothing here reads a clock")
-    moment = now if at is None else at
-    clock = at if now is None else now
-    assert moment is not None
-    assert clock is not None
-    return moment, clock
-
-
-async def is_foreign(db: AsyncSession, *, user_id: int, organization: int | None) -> bool:
-    """Whether this learner is known and belongs to another organization: a caller to refuse."""
-    now = 0  # asked of who the learner is, not of what is stored when
-    _, rows = await lookups.learners(db, [user_id], organization, now, ())
-    return any(row["foreign"] for row in rows)
 
 
 async def dropout_risk(
@@ -92,9 +76,28 @@ async def dropout_risk(
     Also: as_of, valid_until, stale, confidence, reason, factors, timezone, model, organization_id, user_id,
     strategy_executed, strategy_executed_at, user_returned, returned_at.
     """
-    at, now = _moments(at, now)
-    found = await reading.learners(db, [user_id], organization, now, names)
-    return _dropout(found, user_id, found.stored.as_of(found.catalogue, at), now)
+    (answer,) = await dropout_risks(
+        db, user_ids=[user_id], organization=organization, at=at, now=now, names=names
+    )
+    return answer
+
+
+async def dropout_risks(
+    db: AsyncSession,
+    *,
+    user_ids: Sequence[int],
+    organization: int | None,
+    at: int | None = None,
+    now: int | None = None,
+    names: Names | None = None,
+) -> list[Answer]:
+    """Dropout risks of many learners, in one query and in the order given, each learner once."""
+    at, now = reading.moments(at, now)
+    users = list(dict.fromkeys(user_ids))
+    if not users:
+        return []
+    found = await reading.learners(db, users, organization, now, names)
+    return _risks(found, found.stored.as_of(found.catalogue, at), now)
 
 
 async def timing_profile(
@@ -110,7 +113,7 @@ async def timing_profile(
 
     Also: as_of, valid_until, stale, reason, timezone, model, recommended_time, organization_id.
     """
-    at, now = _moments(at, now)
+    at, now = reading.moments(at, now)
     found = await reading.learners(db, [user_id], organization, now, names)
     records, _ = stored.timing_profiles(found.stored.as_of(found.catalogue, at))
     return timing_answer(records[0]) | {"stale": found.stale(user_id, now)}
@@ -130,7 +133,7 @@ async def timing_check(
     alternative_time is null when the time is good, or when none is within two weeks. Also: score, confidence,
     factors, studied_today, timezone, as_of, stale.
     """
-    at, now = _moments(at, now)
+    at, now = reading.moments(at, now)
     found = await reading.learners(db, [user_id], organization, now, names)
     learners = found.stored.as_of(found.catalogue, at)
     records, profile = stored.timing_profiles(learners)
@@ -155,7 +158,7 @@ async def plateaus(
     Also: resolved(_at), ended_at, ended_because, intervention_taken, confidence, factors, model, as_of,
     valid_until, stale, updated_at.
     """
-    at, now = _moments(at, now)
+    at, now = reading.moments(at, now)
     found = await reading.learners(db, [user_id], organization, now, names)
     mine = await reading.skills(db, found)
     records = stored.plateaus(mine, found.catalogue, at)
@@ -180,7 +183,7 @@ async def regressions(
     yet. Also: is_active, resolved_at, predicted_mastery_in_week, urgency_score, reminder_sent_at,
     user_reviewed, reviewed_at, confidence, factors, model, as_of, valid_until, stale.
     """
-    at, now = _moments(at, now)
+    at, now = reading.moments(at, now)
     found = await reading.learners(db, [user_id], organization, now, names)
     mine = await reading.skills(db, found)
     records = stored.regressions(mine, found.catalogue, at)
@@ -203,7 +206,7 @@ async def insights(
     They are user_id, dropout_risk, active_plateaus, skill_regressions, timing_profile, is_good_time_now,
     total_insights, priority_actions {type, message, action, priority}, generated_at. Also: stale.
     """
-    at, now = _moments(at, now)
+    at, now = reading.moments(at, now)
     found = await reading.learners(db, [user_id], organization, now, names)
     mine = await reading.skills(db, found)
     stuck, fading = (report(mine, found.catalogue, at) for report in (stored.plateaus, stored.regressions))
@@ -213,7 +216,8 @@ async def insights(
     timings, profile = stored.timing_profiles(learners)
     good = stored.moment(learners, profile, 0, at, found.catalogue).is_good
     stale = {"stale": found.stale(user_id, now)}
-    risk, timing = _dropout(found, user_id, learners, now), timing_answer(timings[0]) | stale
+    (risk,) = _risks(found, learners, now)
+    timing = timing_answer(timings[0]) | stale
     plateaus_now = [each | stale for each in plateau_answers(stuck, stuck_rows, active_only=True)]
     regressions_now = [each | stale for each in regression_answers(fading, fading_rows, active_only=True)]
     nudge = good and timing["confidence"] > 0 and not stored.studied(learners, 0, at)
@@ -248,7 +252,7 @@ async def predict_struggle(
     Also: content_id, request_id, content_type, reason, factors, actions, model, as_of, valid_until, stale.
     The same `request_id` again is answered as the first time and asks nothing anew.
     """
-    at, now = _moments(at, now)
+    at, now = reading.moments(at, now)
     found = await reading.learners(db, [user_id], organization, now, names)
     owner = found.organization_of(user_id) or organization
     asked = recording.question(user_id, owner, request_id or recording.new_id(), now, content_metadata)
@@ -283,7 +287,7 @@ async def rank_struggle(
     Each has the fields of `predict_struggle` except prediction_id and request_id, and `position`, its place
     in `contents`.
     """
-    at, now = _moments(at, now)
+    at, now = reading.moments(at, now)
     found = await reading.learners(db, [user_id], organization, now, names)
     asked = [
         recording.question(user_id, None, f"rank-{place}", now, each).request()
@@ -313,7 +317,7 @@ async def record_outcome(
     commit: bool = True,
 ) -> Answer:
     """{"success": true, "message": ..., "event_id": ...}; the same `event_id` again counts once."""
-    at, now = _moments(at, now)
+    at, now = reading.moments(at, now)
     fields = {
         "content_id": content_id,
         "kind": (OutcomeKind.STRUGGLED if struggled else OutcomeKind.NOT_STRUGGLED).value,
@@ -335,56 +339,9 @@ async def record_outcome(
     return {"success": True, "message": "Outcome recorded successfully", "event_id": event.id}
 
 
-async def request_erasure(
-    db: AsyncSession,
-    *,
-    user_id: int,
-    organization: int | None,
-    at: int | None = None,
-    now: int | None = None,
-    names: Names | None = None,
-    commit: bool = True,
-) -> Answer:
-    """Ask that a learner be forgotten; the answer is that of `erasure_progress`.
-
-    A request that is still waiting to be sent is not written twice.
-    """
-    at, now = _moments(at, now)
-    waiting = await erasure_progress(db, user_id=user_id, organization=organization, names=names)
-    if waiting["status"] != "requested":
-        await recording.record(
-            db,
-            Kind.ERASURE,
-            user_id,
-            organization,
-            {},
-            at=at,
-            now=now,
-            names=names or reading.default_names(),
-            commit=commit,
-        )
-        waiting = await erasure_progress(db, user_id=user_id, organization=organization, names=names)
-    return waiting
-
-
-async def erasure_progress(
-    db: AsyncSession, *, user_id: int, organization: int | None, names: Names | None = None
-) -> Answer:
-    """How far an erasure has come.
-
-    user_id, status (not_requested, requested, sent, done), requested_at, sent_at, event_id, remaining
-    {table: rows}, message. All but user_id, status, remaining and message may be null.
-    """
-    topic = (names or reading.default_names()).topic(Kind.ERASURE)
-    event = await outbox.newest(db, topic, user_id, organization)
-    if await is_foreign(db, user_id=user_id, organization=organization):
-        remaining = {}
-    else:
-        remaining = await lookups.remaining(db, user_id, organization, aside=topic)
-    return recording.progress(user_id, event, remaining)
-
-
-def _dropout(found: Found, user_id: int, learners: Group, now: int) -> Answer:
-    """The first learner's dropout risk."""
-    (record, *_) = stored.dropout_risks(learners)
-    return dropout_answer(record, found.row(user_id)) | {"stale": found.stale(user_id, now)}
+def _risks(found: Found, learners: Group, now: int) -> list[Answer]:
+    """Dropout risks of the learners found."""
+    return [
+        dropout_answer(record, found.row(user)) | {"stale": found.stale(user, now)}
+        for user, record in zip(found.users, stored.dropout_risks(learners), strict=True)
+    ]

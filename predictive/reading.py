@@ -25,7 +25,7 @@ from streams import topics
 from streams.settings import Settings
 from streams.topics import Names
 
-__all__ = ["Found", "default_names", "learners", "skills", "struggles"]
+__all__ = ["Found", "default_names", "is_foreign", "learners", "moments", "skills", "struggles"]
 
 COSTLY_S: Final = 0.02
 """A look at what is new in the catalogue that takes longer than this is not taken before every answer."""
@@ -36,6 +36,17 @@ _PAUSE: Final = 10.0
 def default_names() -> Names:
     """The topics' names under the environment's settings."""
     return topics.names(Settings())
+
+
+def moments(at: int | None, now: int | None) -> tuple[int, int]:
+    """The moment asked about, and the caller's clock, each standing in for the other."""
+    if at is None and now is None:
+        raise ValueError("at or now: one of them is needed, since nothing here reads a clock")
+    moment = now if at is None else at
+    clock = at if now is None else now
+    assert moment is not None
+    assert clock is not None
+    return moment, clock
 
 
 @dataclass(slots=True)
@@ -49,6 +60,7 @@ class Found:
     rows: dict[int, Row]  # by user, of those who may be seen
     foreign: set[int]
     values: list[bytes | None]
+    places: dict[int, int]  # of users in the rows
 
     def row(self, user_id: int) -> Row:
         """The learner's row in Postgres; {} if unknown."""
@@ -73,7 +85,7 @@ class Found:
         until: datetime | None = row["valid_until"]
         if until is None:
             return False
-        return overdue(self.stored.rows[self.users.index(user_id)], milliseconds(until), now)
+        return overdue(self.stored.rows[self.places[user_id]], milliseconds(until), now)
 
 
 async def learners(
@@ -97,7 +109,15 @@ async def learners(
         rows=seen,
         foreign={row["user_id"] for row in rows if row["foreign"]},
         values=values,
+        places={user: place for place, user in enumerate(users)},
     )
+
+
+async def is_foreign(db: AsyncSession, *, user_id: int, organization: int | None) -> bool:
+    """Whether this learner is known and belongs to another organization: a caller to refuse."""
+    now = 0  # asked of who the learner is, not of what is stored when
+    _, rows = await lookups.learners(db, [user_id], organization, now, ())
+    return any(row["foreign"] for row in rows)
 
 
 async def skills(db: AsyncSession, found: Found, names: Iterable[str] | None = None) -> Stored:
