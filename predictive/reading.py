@@ -166,7 +166,7 @@ async def _catalogue(db: AsyncSession, names: Names, stamp: str) -> Catalogue:
     """The catalogue, read whole at first, then what has changed since; `stamp` tells if anything has."""
     books = _of_database(db).setdefault(names.prefix, _Books())
     if books.stamp is not None:
-        if books.stamp == stamp != "":
+        if books.stamp == stamp:
             return books.catalogue
         # What is known is good enough while somebody reads the rest, or has done so just now at some cost.
         if books.reading or time.monotonic() < books.not_before:
