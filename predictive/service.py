@@ -1,7 +1,7 @@
 """What the router needs of the app that includes it: sessions, who asks, the time, the topics' names.
 
-A host app calls `configure` once, or overrides `session`, `caller` and `now` through FastAPI's
-`dependency_overrides`; `predictive.app` does the same for `lyo api`.
+A host app calls `configure` once, or overrides `session` and `caller` through FastAPI's
+`dependency_overrides`; `predictive.app` configures `lyo api`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Final, TypeAlias
 
-from fastapi import Depends, FastAPI, Query, Request, Security
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi import Path as PathParameter
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
 from pydantic import WithJsonSchema
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -24,14 +24,8 @@ from streams.topics import Names
 Sessions: TypeAlias = Callable[[], AsyncSession]
 SignIn: TypeAlias = Callable[[Request], Awaitable[Caller]]
 
-_BEARER: Final = HTTPBearer(
-    auto_error=False,
-    bearerFormat="JWT",
-    scheme_name="token",
-    description="A learner's token, or one with the service role; the tenant comes from the token.",
-)
-
-
+_CLOCK: Final = Clock()
+_NAMES: Final = Names()
 _AUTOCOMMIT: Final = {"isolation_level": "AUTOCOMMIT"}
 
 
@@ -66,31 +60,26 @@ def _service(request: Request) -> Service:
     return found
 
 
-async def caller(
-    request: Request, _token: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
-) -> Caller:
-    """Who asks."""
-    return await _service(request).sign_in(request)
+class _SignedIn(HTTPBearer):
+    """A dependency that is the caller; in OpenAPI, a bearer token."""
+
+    async def __call__(self, request: Request) -> Caller:  # type: ignore[override]
+        """Who sent the request."""
+        return await _service(request).sign_in(request)
+
+
+caller: Final = _SignedIn(
+    bearerFormat="JWT",
+    scheme_name="token",
+    description="A learner's token, or one with the service role; the tenant comes from the token.",
+)
+"""Who asks."""
 
 
 async def session(request: Request) -> AsyncIterator[AsyncSession]:
-    """A session for this request."""
-    service = _service(request)
-    async with service.sessions() as found:
-        if service.autocommit_reads and request.method == "GET":
-            await found.connection(execution_options=_AUTOCOMMIT)
+    """A session for this request; it connects when it is first used."""
+    async with _service(request).sessions() as found:
         yield found
-
-
-async def now(request: Request) -> int:
-    """The time (ms)."""
-    return _service(request).clock()
-
-
-async def names(request: Request) -> Names:
-    """The topics' names; the usual ones in an app that was not configured."""
-    found: Service | None = getattr(request.app.state, "predictive", None)
-    return Names() if found is None else found.names
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,26 +111,32 @@ _UserId: TypeAlias = Annotated[
 _PathUserId: TypeAlias = Annotated[UserId, PathParameter(description="The learner.", examples=[123])]
 _Caller: TypeAlias = Annotated[Caller, Depends(caller)]
 _Session: TypeAlias = Annotated[AsyncSession, Depends(session)]
-_Now: TypeAlias = Annotated[int, Depends(now)]
-_Names: TypeAlias = Annotated[Names, Depends(names)]
 
 
-async def _about_now(
-    who: _Caller, clock: _Now, topics: _Names, db: _Session, user_id: _UserId = None
-) -> Question:
-    return Question(db, subject(who, user_id), who.organization, clock, topics)
+async def _about_now(request: Request, who: _Caller, db: _Session, user_id: _UserId = None) -> Question:
+    return await _question(request, who, db, user_id)
 
 
 async def _about_a_moment(
-    who: _Caller, clock: _Now, topics: _Names, db: _Session, user_id: _UserId = None, at: _At = None
+    request: Request, who: _Caller, db: _Session, user_id: _UserId = None, at: _At = None
 ) -> Question:
-    return Question(db, subject(who, user_id), who.organization, clock, topics, at)
+    return await _question(request, who, db, user_id, at)
 
 
-async def _about_learner(
-    who: _Caller, clock: _Now, topics: _Names, db: _Session, user_id: _PathUserId
+async def _about_learner(request: Request, who: _Caller, db: _Session, user_id: _PathUserId) -> Question:
+    return await _question(request, who, db, user_id)
+
+
+async def _question(
+    request: Request, who: Caller, db: AsyncSession, asked: int | None, at: int | None = None
 ) -> Question:
-    return Question(db, subject(who, user_id), who.organization, clock, topics)
+    user_id = subject(who, asked)
+    service: Service | None = getattr(request.app.state, "predictive", None)
+    if service is None:  # the host has overridden `session` and `caller`
+        return Question(db, user_id, who.organization, _CLOCK.now(), _NAMES, at)
+    if service.autocommit_reads and request.method == "GET":
+        await db.connection(execution_options=_AUTOCOMMIT)
+    return Question(db, user_id, who.organization, service.clock(), service.names, at)
 
 
 AboutNow: TypeAlias = Annotated[Question, Depends(_about_now)]

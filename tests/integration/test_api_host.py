@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from predictive.caller import Caller
 from predictive.problems import Problem
 from predictive.routes import router as predictive_router
-from predictive.service import Service, caller, configure, now, session
+from predictive.service import Service, caller, configure, session
 from storage import database
 from streams.settings import Settings
 from tests.integration.test_api_access import OPERATIONS, ask, problem
@@ -66,7 +66,7 @@ async def test_a_host_may_override_the_dependencies_one_by_one(engine: AsyncEngi
     async def its_user() -> Caller:
         return Caller("anybody", LEARNER, TENANT)
 
-    app.dependency_overrides |= {session: its_session, caller: its_user, now: lambda: NOW}
+    app.dependency_overrides |= {session: its_session, caller: its_user}
     async with client_of(app) as client:
         for method, path in OPERATIONS:
             answer = await ask(client, method, path)

@@ -223,6 +223,7 @@ async def test_while_postgres_is_away_it_says_when_to_come_again_and_recovers_by
             )
             await health(client, "/livez", 200)
             problem(await client.get(f"{BASE}/insights"), 401)
+            problem(await ask(client, "GET", "/insights", HEADERS, LEARNER + 1), 403)
             await asyncio.to_thread(own_postgres.start)
 
             async def ready() -> bool:
