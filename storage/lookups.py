@@ -32,7 +32,8 @@ _DAY_MS: Final = 86_400_000
 # organization than :organization only `foreign` is told.
 _LEARNERS: Final = text(
     """
-SELECT s.stamp, l.user_id, l.mine, l.foreign, l.row, l.organization_id, d.valid_until,
+SELECT s.stamp, l.user_id, l.mine, l.foreign, CASE WHEN l.mine THEN l.row END AS row,
+    CASE WHEN l.mine THEN l.organization_id END AS organization_id, d.valid_until,
     d.strategy_executed, d.strategy_executed_at, d.user_returned, d.returned_at,
     EXISTS (SELECT 1 FROM struggle_predictions q WHERE q.user_id = l.user_id AND q.log_partition IS NULL
         AND q.requested_at BETWEEN :from AND :to) AS unanswered
