@@ -1,4 +1,4 @@
-"""The specification's own Python runs against the predictors: `predictors.md` has it word for word.
+"""The specification's own Python runs against the predictors: `predictors.txt` has it word for word.
 
 It is edited only as `EDITS` says, and each edit must be needed (its text must stand there):
 
@@ -43,7 +43,7 @@ LOST, STEADY, STUCK, FADING, NOBODY = 1, 2, 3, 4, 99
 BLOCKS: Final = dict(
     re.findall(
         r"^## ([^\n]+)\n\n```python\n(.*?)^```$",
-        (Path(__file__).parent / "predictors.md").read_text(encoding="utf-8"),
+        (Path(__file__).parent / "predictors.txt").read_text(encoding="utf-8"),
         re.MULTILINE | re.DOTALL,
     )
 )
