@@ -26,6 +26,7 @@ COMMANDS = {
     "worker": Entry("cli.worker:worker", "Fold events and predict (one process; start as many as needed)."),
     "sink": Entry("cli.sink:sink", "Write predictions and rows into Postgres (one process)."),
     "subscribe": Entry("cli.subscribe:subscribe", "Print changes from Postgres as they come, as JSON Lines."),
+    "api": Entry("cli.api:api", "Answer over HTTP from Postgres (one process)."),
     "publish": Entry("cli.publish:publish", "Publish an event file to the topics."),
     "replay": Entry("cli.replay:replay", "Fold event files without Kafka and print every prediction."),
     "simulate": Entry("cli.simulate:simulate", "Write a seeded event file of simulated learners."),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import blake2b
 
+import msgspec
+
 from models.events import (
     Content,
     EventError,
@@ -52,10 +54,10 @@ class Catalogue:
         if value is None:
             return None
         try:
-            self._store(kind, key, value)
+            record = self._store(kind, key, value)
         except EventError as error:
             return Rejected(0, error.reason, error.field)
-        self._fingerprints[kind, key] = fingerprint = _fingerprint(kind, key, value)
+        self._fingerprints[kind, key] = fingerprint = _fingerprint(kind, key, record)
         self.revision = (self.revision + fingerprint) & _MASK
         return None
 
@@ -113,13 +115,14 @@ class Catalogue:
         elif text.isdecimal():
             self.organizations.pop(int(text), None)
 
-    def _store(self, kind: Kind, key: bytes, value: bytes) -> None:
+    def _store(self, kind: Kind, key: bytes, value: bytes) -> Content | Organization:
         if kind is Kind.CONTENT:
             content = decode_content(key, value)
             self.contents[content.content_id] = content
-        else:
-            organization = decode_organization(key, value)
-            self.organizations[organization.organization_id] = organization
+            return content
+        organization = decode_organization(key, value)
+        self.organizations[organization.organization_id] = organization
+        return organization
 
     def _by_topic(self, topic: str, organization: int) -> list[Content]:
         if self._topics is None:
@@ -150,7 +153,9 @@ def _visible(content: Content, organization: int) -> bool:
     return content.organization_id is None or content.organization_id == organization
 
 
-def _fingerprint(kind: Kind, key: bytes, value: bytes) -> int:
-    digest = blake2b(value, digest_size=8, key=kind.encode()[:64], salt=b"")
+def _fingerprint(kind: Kind, key: bytes, record: Content | Organization) -> int:
+    """Of what is known of a record, not of its bytes: Postgres keeps the fields, and gives the same."""
+    known = msgspec.json.encode(record, order="sorted")
+    digest = blake2b(known, digest_size=8, key=kind.encode()[:64], salt=b"")
     digest.update(key)
     return int.from_bytes(digest.digest(), "little")

@@ -250,16 +250,14 @@ def _declining_performance(past: History) -> _Factor:
 
 def _streaks(active: NDArray[np.bool_], silent: Floats) -> tuple[Ints, Ints, _Factor]:
     """Longest streak, the one ending on the last active day, and how much of a streak was lost."""
-    many = len(active)
-    longest, run = np.zeros(many, np.int64), np.zeros(many, np.int64)
-    ending, before, before_end = np.zeros(many, np.int64), np.zeros(many, np.int64), np.full(many, DAYS)
-    for age in range(DAYS):
-        run = np.where(active[:, age], run + 1, 0)
-        ending = np.where(run == age + 1, run, ending)
-        better = (run > before) & (run != age + 1)
-        before_end = np.where(better, age - run + 1, before_end)
-        before = np.where(better, run, before)
-        longest = np.maximum(longest, run)
+    age = np.arange(DAYS)
+    # How many active days in a row lie at each age, counted from the day next to it that was not active.
+    run = age - np.maximum.accumulate(np.where(active, -1, age), axis=1)
+    ends = run == age + 1
+    longest, ending = run.max(axis=1), ends.sum(axis=1)
+    earlier = np.where(ends, 0, run)
+    before, begin = earlier.max(axis=1), earlier.argmax(axis=1)
+    before_end = np.where(before > 0, begin - before + 1, DAYS)
     lost_now = np.clip((silent - 1.0) / 4.0, 0.0, 1.0) * np.clip((ending - 2.0) / 4.0, 0.0, 1.0)
     lost_before = np.clip((before - ending - 1.0) / 6.0, 0.0, 1.0) * np.clip(
         1.0 - before_end / 28.0, 0.0, 1.0

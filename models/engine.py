@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import dedup, layout, learner
+from models.answering import zones_of
 from models.catalogue import Catalogue
 from models.events import Columns, Kind, Rejected
 from models.learner import DAYS, LEARNER, RING_KINDS, begin_learners
@@ -102,14 +103,7 @@ class Engine:
 
     def zones(self, rows: NDArray[np.void]) -> Zones:
         """Time zones of LEARNER rows: the learner's own, else the organization's, else UTC."""
-        return Zones(
-            [
-                own.decode() if own else self.catalogue.timezone(organization)
-                for own, organization in zip(
-                    rows["zone"].tolist(), rows["organization"].tolist(), strict=True
-                )
-            ]
-        )
+        return zones_of(rows, self.catalogue)
 
     # -- restore ---------------------------------------------------------------------------------------
 

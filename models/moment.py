@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.rounding import hundredths, round_contributions
 from models.timing import TimingProfile, quiet, weekday
@@ -19,6 +20,9 @@ GOOD_FROM = 50
 HORIZON_HOURS = 14 * 24
 FACTORS = ("hour", "weekday", "studied_today")
 _WEIGHTS = np.array([0.6, 0.25, 0.15])
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +68,22 @@ def _local(at: int, zones: Zones) -> int:
     return at + int(zones.offsets(np.array([at]))[0])
 
 
+def _contributions(profile: TimingProfile, one: int, local: Ints, studied: NDArray[np.bool_]) -> Floats:
+    """Contributions ``(k, 3)`` around 0.5 at local times ``(k,)`` in ms, and whether studied that day."""
+    activity, days = profile.activity[one], profile.weekdays[one]
+    hours = np.where(profile.peak[one], 1.0, activity / max(activity.max(), 1e-9))
+    day = (days / max(days.max(), 1e-9))[weekday(local // DAY)]
+    values = np.stack([hours[local // HOUR % 24], day, np.where(studied, 0.0, 1.0)], axis=1)
+    return np.where(profile.confidence[one] == 0, 0.0, _WEIGHTS * (values - 0.5))
+
+
 def _score(
     profile: TimingProfile, one: int, at: int, zones: Zones, studied_today: bool
 ) -> tuple[int, tuple[int, ...]]:
-    if profile.confidence[one] == 0:
-        return 50, (0,) * len(FACTORS)
-    local = _local(at, zones)
-    activity, days = profile.activity[one], profile.weekdays[one]
-    hour = (
-        1.0
-        if profile.peak[one, local // HOUR % 24]
-        else activity[local // HOUR % 24] / max(activity.max(), 1e-9)
-    )
-    day = days[int(weekday(np.array([local // DAY]))[0])] / max(days.max(), 1e-9)
-    values = np.array([hour, day, 0.0 if studied_today else 1.0])
-    contributions = _WEIGHTS * (values - 0.5)
-    score = hundredths(np.array([0.5 + contributions.sum()]))
-    rounded = round_contributions(contributions[None, :], score - 50)[0]
+    local = np.array([_local(at, zones)])
+    contributions = _contributions(profile, one, local, np.array([studied_today]))
+    score = hundredths(0.5 + contributions.sum(axis=1))
+    rounded = round_contributions(contributions, score - 50)[0]
     return int(score[0]), tuple(int(part) for part in rounded)
 
 
@@ -110,17 +113,14 @@ def _reason(profile: TimingProfile, one: int, at: int, zones: Zones, studied_tod
 
 def _next(profile: TimingProfile, one: int, at: int, zones: Zones, limits: Limits) -> int | None:
     """First full local hour after ``at`` that is allowed and good, within two weeks."""
-    today = _local(at, zones) // DAY
-    start = (_local(at, zones) // HOUR + 1) * HOUR
-    for ahead in range(HORIZON_HOURS):
-        local = start + ahead * HOUR
-        instant = int(zones.instants(np.array([local]))[0])
-        later = local // DAY > today
-        sent = Limits(
-            limits.quiet_from, limits.quiet_to, limits.most_per_day, 0 if later else limits.sent_today
-        )
-        if _forbidden(instant, zones, sent) is not None:
-            continue
-        if profile.confidence[one] == 0 or _score(profile, one, instant, zones, not later)[0] > GOOD_FROM:
-            return instant
-    return None
+    now = _local(at, zones)
+    hours = (now // HOUR + 1 + np.arange(HORIZON_HOURS)) * HOUR
+    instants = zones.instants(hours)
+    local = instants + zones.offsets(instants, np.zeros(len(instants), np.int64))
+    today = hours // DAY <= now // DAY
+    shut = quiet(local % DAY // 60_000, np.array(limits.quiet_from), np.array(limits.quiet_to))
+    if limits.most_per_day >= 0:
+        shut |= np.where(today, limits.sent_today, 0) >= limits.most_per_day
+    good = hundredths(0.5 + _contributions(profile, one, local, today).sum(axis=1)) > GOOD_FROM
+    found = np.flatnonzero(~shut & (good | (profile.confidence[one] == 0)))
+    return int(instants[found[0]]) if len(found) else None

@@ -9,16 +9,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from models import dropout, plateau, regression, struggle, timing
-from models.episodes import WEAK, Skills, plateau_contents, regression_contents
-from models.forgetting import recall
-from models.history import history, recent_sentiment
-from models.layout import skill_key
-from models.mastery import MASTERY_UNIT, mastery
-from models.questions import Request, first_answer, struggle_contents, with_answer
-from models.records import Head, dropout_contents, seal, texts, timing_contents
+from models.answering import (
+    States,
+    answer,
+    dropout_risks,
+    group,
+    name_weak,
+    plateaus,
+    regressions,
+    reportable,
+    skill_keys,
+    timing_profiles,
+    user_keys,
+)
+from models.episodes import Skills
+from models.questions import Request, with_answer
+from models.records import Head, seal
 from models.skill import MEMORY
-from models.zones import Zones
 
 if TYPE_CHECKING:
     from models.engine import Engine
@@ -145,86 +152,39 @@ class Predicting:
     def _make_learners(self, slots: Ints, fresh: dict[int, list[Request]]) -> Iterator[_Made]:
         engine = self._engine
         rows = engine.learners.rows[slots]
-        zones = engine.zones(rows)
         as_of = np.maximum(rows["newest"], engine.learners.column("swept")[slots])
-        past = history(rows, as_of, zones)
-        keys = [b"%d" % user for user in rows["user"].tolist()]
-        versions, fingerprints = rows["applied"].tolist(), rows["fingerprint"].tolist()
-        revision = engine.catalogue.revision
-        head = Head("dropout-risk", dropout.MODEL, revision, as_of, versions, fingerprints)
-        contents = dropout_contents(rows, dropout.predict(past), zones.names)
+        learners = group(rows, as_of, engine.catalogue)
+        keys = user_keys(rows)
+        head, contents = dropout_risks(learners)
         yield _Made(head, keys, list(contents), "learners", "dropout", slots, [], [])
-        head = Head("timing", timing.MODEL, revision, as_of, versions, fingerprints)
-        contents = timing_contents(rows, timing.predict(past, rows, as_of, zones), zones.names)
+        head, contents, _ = timing_profiles(learners)
         yield _Made(head, keys, list(contents), "learners", "timing", slots, [], [])
+        whose, requests = self._open_requests(slots, as_of, fresh)
+        if requests:
+            places = np.array(whose)
+            head, keys, contents = answer(
+                learners, places, slots[places], requests, engine.catalogue, self._states
+            )
+            answered = [request.answered or {} for request in requests]
+            yield _Made(head, keys, list(contents), "", "", places, requests, answered)
+
+    def _open_requests(
+        self, slots: Ints, as_of: Ints, fresh: dict[int, list[Request]]
+    ) -> tuple[list[int], list[Request]]:
+        """Requests to answer, new or followed, and the place of each one's learner in ``slots``."""
         whose: list[int] = []
         requests: list[Request] = []
         for place, (slot, moment) in enumerate(zip(slots.tolist(), as_of.tolist(), strict=True)):
-            found = engine.requests.open(slot, moment)
+            found = self._engine.requests.open(slot, moment)
             if slot in fresh:
                 # Overtaken ones come first: the last record of a key is its newest request's.
                 followed = set(map(id, found))
                 found = [request for request in fresh[slot] if id(request) not in followed] + found
             whose += [place] * len(found)
             requests += found
-        if requests:
-            mood = recent_sentiment(past)
-            yield self._answer(slots, rows, as_of, zones, mood, np.array(whose), requests)
+        return whose, requests
 
-    def _answer(
-        self,
-        slots: Ints,
-        rows: NDArray[np.void],
-        as_of: Ints,
-        zones: Zones,
-        mood: tuple[NDArray[np.float64], NDArray[np.float64]],
-        whose: Ints,
-        requests: list[Request],
-    ) -> _Made:
-        engine = self._engine
-        organizations = rows["organization"][whose].tolist()
-        for request, organization in zip(requests, organizations, strict=True):
-            request.resolve(engine.catalogue, organization)
-        owner = slots[whose]
-        prereq_of, prereq, prereq_seen = self._states(owner, [request.prerequisites for request in requests])
-        similar_of, similar, similar_seen = self._states(owner, [request.similar for request in requests])
-        questions = struggle.Questions(
-            as_of=as_of[whose],
-            prereq_of=prereq_of,
-            prereq=prereq,
-            prereq_seen=prereq_seen,
-            similar_of=similar_of,
-            similar=similar,
-            similar_seen=similar_seen,
-            difficulty=np.array([request.difficulty for request in requests], np.float64),
-            load=struggle.cognitive_load(rows, as_of, zones)[whose],
-            sentiment=mood[0][whose],
-            sentiments=mood[1][whose],
-        )
-        answers = struggle.predict(questions)
-        users = rows["user"][whose].tolist()
-        feeling = np.where(questions.sentiments > 0, questions.sentiment, np.nan)
-        contents = struggle_contents(requests, users, organizations, answers, feeling)
-        for one, (request, moment) in enumerate(zip(requests, texts(questions.as_of), strict=True)):
-            if request.answered is None:
-                request.answered = first_answer(answers, one, moment)
-        head = Head(
-            "struggle",
-            struggle.MODEL,
-            engine.catalogue.revision,
-            questions.as_of,
-            rows["applied"][whose].tolist(),
-            rows["fingerprint"][whose].tolist(),
-        )
-        keys = [
-            f"{user}|{request.content_id}".encode() for user, request in zip(users, requests, strict=True)
-        ]
-        answered = [request.answered or {} for request in requests]
-        return _Made(head, keys, list(contents), "", "", whose, requests, answered)
-
-    def _states(
-        self, owner: Ints, names: list[tuple[str, ...]]
-    ) -> tuple[Ints, NDArray[np.void], NDArray[np.bool_]]:
+    def _states(self, owner: Ints, names: list[tuple[str, ...]]) -> States:
         """States of the skills that ``n`` learners are asked about, flat, and whether they were practised."""
         engine = self._engine
         of = np.repeat(np.arange(len(names)), np.fromiter(map(len, names), np.int64, len(names)))
@@ -237,18 +197,17 @@ class Predicting:
 
     def _make_skills(self, slots: Ints) -> Iterator[_Made]:
         engine = self._engine
-        states = engine.skills.rows["now"][slots]
-        owner = engine.skills.column("owner")[slots]
-        due = (states["window_detected"] > 0) | (states["plateaus"]["detected"] > 0).any(axis=1)
-        due |= (states["peak"] >= regression.LEAST_PEAK) | (states["regressions"]["detected"] > 0).any(axis=1)
-        due |= (engine.skills.column("plateaus")[slots] != 0) | (
-            engine.skills.column("regressions")[slots] != 0
-        )
-        slots, states, owner = slots[due], states[due], owner[due].astype(np.int64)
+        due = reportable(engine.skills.rows["now"][slots])
+        for kind in ("plateaus", "regressions"):  # one that went out and is undone must be deleted
+            due |= engine.skills.column(kind)[slots] != 0
+        slots = slots[due]
         if not len(slots):
             return
+        states, owner = (
+            engine.skills.rows["now"][slots],
+            engine.skills.column("owner")[slots].astype(np.int64),
+        )
         rows = engine.learners.rows[owner]
-        as_of = np.maximum(states["last_at"], engine.learners.column("swept")[owner])
         topics = engine.skills.column("topic")[slots].tolist()
         skills = Skills(
             states=states,
@@ -256,39 +215,16 @@ class Predicting:
             organizations=rows["organization"],
             names=[engine.name(number) for number in engine.skills.column("name")[slots].tolist()],
             topics=[None if number < 0 else engine.name(number) for number in topics],
-            as_of=as_of,
+            as_of=np.maximum(states["last_at"], engine.learners.column("swept")[owner]),
             weak=[None] * len(slots),
         )
-        self._find_weak(skills, owner, slots)
-        keys = [skill_key(user, name) for user, name in zip(rows["user"].tolist(), skills.names, strict=True)]
-        versions, fingerprints = rows["applied"].tolist(), rows["fingerprint"].tolist()
-        revision = engine.catalogue.revision
-        head = Head("plateaus", plateau.MODEL, revision, as_of, versions, fingerprints)
-        yield _Made(
-            head, keys, plateau_contents(skills, engine.catalogue), "skills", "plateaus", slots, [], []
-        )
-        head = Head("regressions", regression.MODEL, revision, as_of, versions, fingerprints)
-        yield _Made(
-            head, keys, regression_contents(skills, engine.catalogue), "skills", "regressions", slots, [], []
-        )
 
-    def _find_weak(self, skills: Skills, owner: Ints, slots: Ints) -> None:
-        """For plateaus, name the weakest prerequisite that is not mastered."""
-        catalogue = self._engine.catalogue
-        for one in np.flatnonzero(skills.states["window_detected"] > 0).tolist():
-            organization = int(skills.organizations[one])
-            names = tuple(catalogue.prerequisites_of(skills.names[one], organization))
-            if not names:
-                continue
-            for number in self._engine.numbers(names).tolist():
+        def watch(one: int, names: tuple[str, ...]) -> None:
+            for number in engine.numbers(names).tolist():
                 self._dependents.setdefault(int(owner[one]) << 32 | number, set()).add(int(slots[one]))
-            _, states, seen = self._states(owner[one : one + 1], [names])
-            level = mastery(states["hits"], states["weight"]) / MASTERY_UNIT
-            now = np.where(
-                seen,
-                level * recall(skills.as_of[one] - states["last_at"], np.maximum(states["stability"], 1)),
-                1,
-            )
-            weakest = int(np.argmin(now))
-            if now[weakest] < WEAK:
-                skills.weak[one] = catalogue.skill_name(names[weakest], organization)
+
+        name_weak(skills, owner, engine.catalogue, self._states, watch)
+        keys = skill_keys(skills)
+        for kind, report in (("plateaus", plateaus), ("regressions", regressions)):
+            head, contents = report(skills, rows, engine.catalogue)
+            yield _Made(head, keys, contents, "skills", kind, slots, [], [])

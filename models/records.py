@@ -22,6 +22,7 @@ from models.zones import DAY
 
 __all__ = [
     "IDENTITY_FREE",
+    "VALID_FOR",
     "Head",
     "dropout_contents",
     "factors",

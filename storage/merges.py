@@ -32,6 +32,7 @@ class Plan:
         computed: columns that are an expression over the record (`n`) instead of the field of that name.
         fields: fields of the record that no column has, with their types, for those expressions.
         episode: columns that come from the elements of the record's `episodes`; none: one row per record.
+        ahead: a condition on which a row (`t`) is ahead of a record (`n`) whatever their offsets are.
     """
 
     table: Table
@@ -41,6 +42,7 @@ class Plan:
     computed: dict[str, str] = field(default_factory=dict)
     fields: dict[str, str] = field(default_factory=dict)
     episode: frozenset[str] = frozenset()
+    ahead: str = "false"
 
     @property
     def written(self) -> list[str]:
@@ -62,6 +64,8 @@ PLANS: Final[dict[str, Plan]] = {
             "content_type": "coalesce(n.content_type, '')",
         },
         fields={"features": "jsonb"},
+        # The API has written a question that has not come back yet: the record answers an older one.
+        ahead="t.log_partition IS NULL AND t.requested_at > n.requested_at",
     ),
     "dropout-risk": Plan(
         tables.dropout_risk_scores,
@@ -155,6 +159,11 @@ def _definitions(plan: Plan, *, of_episode: bool) -> dict[str, str]:
     return fields if of_episode else fields | plan.fields
 
 
+def fields_of(plan: Plan) -> str:
+    """The fields to take out of a record without episodes, as a column definition list."""
+    return _listed(_definitions(plan, of_episode=False))
+
+
 def _listed(fields: dict[str, str]) -> str:
     return ", ".join(f"{name} {kind}" for name, kind in fields.items())
 
@@ -184,7 +193,7 @@ def merge_sql(plan: Plan) -> str:
     return (
         f"MERGE INTO {plan.table.name} t USING ({_source(plan)}) n ON {match} "
         "WHEN MATCHED AND (t.log_partition IS DISTINCT FROM n.log_partition OR t.log_offset < n.log_offset) "
-        f"THEN UPDATE SET {updates} "
+        f"AND ({plan.ahead}) IS NOT TRUE THEN UPDATE SET {updates} "
         f"WHEN NOT MATCHED THEN INSERT ({', '.join(values)}) VALUES ({', '.join(values.values())})"
     )
 

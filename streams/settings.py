@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Literal, NamedTuple, NoReturn, get_args, get_origin
+from typing import Any, Final, Literal, NamedTuple, NoReturn, get_args, get_origin
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -12,6 +13,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from streams.clock import Clock, ClockError
 
 PREFIX = "LYO_"
+SECRET_BYTES: Final = 32
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
 class Settings(BaseSettings):
@@ -116,6 +119,75 @@ class Settings(BaseSettings):
         le=3_650,
         description="How long removed rows are remembered (days); a subscriber away for longer begins anew.",
     )
+
+    api_host: str = Field("127.0.0.1", min_length=1, description="Address that `lyo api` listens on.")
+    api_port: int = Field(8000, ge=0, le=65_535, description="Port of `lyo api`; 0: any free one.")
+    api_tls: bool = Field(
+        default=False,
+        description="The API is reached over TLS (a proxy ends it): tells browsers to insist on it (HSTS).",
+    )
+    api_body_bytes: int = Field(
+        65_536, ge=1_024, le=10_485_760, description="Largest request body that the API reads (bytes)."
+    )
+    api_cors_origins: str = Field(
+        "",
+        pattern=r"^$|^https?://[^\s,/*]+(,https?://[^\s,/*]+)*$",
+        description="Web origins that may call the API, separated by commas; empty: none.",
+    )
+    api_connections: int = Field(
+        10, ge=1, le=1_000, description="Most connections to Postgres of one API process."
+    )
+    api_statement_seconds: float = Field(
+        5.0, gt=0, le=300, description="Longest time for one statement, or to wait for a connection (s)."
+    )
+    api_drain_seconds: int = Field(
+        20, ge=1, le=3_600, description="How long requests under way may take when the API is stopped (s)."
+    )
+    api_rate_limit: str = Field(
+        "600/minute",
+        pattern=r"^[1-9][0-9]{0,8}/(second|minute|hour)$",
+        description="Requests that one learner may make of one API process, N/second, /minute or /hour.",
+    )
+    api_service_rate_limit: str = Field(
+        "60000/minute",
+        pattern=r"^[1-9][0-9]{0,8}/(second|minute|hour)$",
+        description="The same for a caller with the service role.",
+    )
+
+    jwt_jwks_url: str | None = Field(
+        None,
+        description="Where the keys that sign tokens are published (JWKS); https, or http on this machine.",
+    )
+    jwt_jwks_file: str | None = Field(None, description="The same keys as a file; read again like them.")
+    jwt_secret: SecretStr | None = Field(
+        None, description="Secret of HS256 tokens, at least 32 bytes; for development only."
+    )
+    jwt_audience: str = Field("lyo", min_length=1, description="Audience (`aud`) that a token must name.")
+    jwt_issuer: str | None = Field(None, description="Issuer (`iss`) that a token must name; unset: any.")
+    jwt_leeway_seconds: float = Field(
+        30.0, ge=0, le=600, description="How far the clocks of issuer and API may differ (s)."
+    )
+    jwt_refresh_seconds: float = Field(
+        300.0, ge=1, le=86_400, description="Age at which the keys are fetched again (s)."
+    )
+    jwt_cooldown_seconds: float = Field(
+        30.0,
+        ge=0,
+        le=3_600,
+        description="Least time between two fetches, for an unknown key or after a failure.",
+    )
+    jwt_user_claim: str = Field("sub", min_length=1, description="Claim that holds the learner's id.")
+    jwt_organization_claim: str = Field("org", min_length=1, description="Claim that holds the tenant's id.")
+    jwt_roles_claim: str = Field(
+        "roles", min_length=1, description="Claim that holds a list of roles, or one; `role` is read, too."
+    )
+    jwt_service_role: str = Field(
+        "service", min_length=1, description="Role that may ask for any learner of its tenant."
+    )
+    jwt_single_tenant: bool = Field(
+        default=False,
+        description="There is one tenant: a service's token without a tenant may ask for every learner.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
     crash_at: str | None = Field(
         None,
@@ -139,6 +211,25 @@ class Settings(BaseSettings):
             Clock(value)
         except ClockError as error:
             raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < SECRET_BYTES:
+            raise ValueError(f"has fewer than {SECRET_BYTES} bytes")
+        return value
+
+    @field_validator("jwt_jwks_url")
+    @classmethod
+    def _jwks_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if not parts.hostname or parts.scheme not in {"http", "https"}:
+            raise ValueError("is not a URL that begins with https://")
+        if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+            raise ValueError("must be https: keys fetched without TLS can be replaced on their way")
         return value
 
     @model_validator(mode="after")

@@ -6,11 +6,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from cli.stack import LocalKafka
+from cli.stack import LocalKafka, LocalPostgres
 from cli.stack.local import default_home
 from streams.settings import Settings
 
@@ -23,12 +23,32 @@ def broker(folder: Path) -> Iterator[Settings]:
 
 
 @contextmanager
+def servers(folder: Path) -> Iterator[Settings]:
+    """A private Kafka and a private Postgres, as settings."""
+    with broker(folder) as kafka, LocalPostgres(folder, private=True) as postgres:
+        yield kafka.model_copy(update={"database_url": postgres.database_url})
+
+
+@contextmanager
 def worker(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """One worker process, stopped with the block."""
-    environment = os.environ | {"LYO_BOOTSTRAP_SERVERS": settings.bootstrap_servers}
+    with process("worker", settings, log) as child:
+        yield child
+
+
+@contextmanager
+def process(
+    name: str, settings: Settings, log: Path, more: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """One `lyo` process, stopped with the block; `more` is added to its environment."""
+    environment = os.environ | {
+        "LYO_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
+        "LYO_DATABASE_URL": settings.database_url,
+        **(more or {}),
+    }
     with log.open("wb") as out:
         child = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", "worker"],
+            [sys.executable, "-m", "cli.main", name],
             env=environment,
             stdout=out,
             stderr=subprocess.STDOUT,

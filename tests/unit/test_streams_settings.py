@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from streams.clock import Clock, ClockError, parse
 from streams.settings import Settings, load_settings
@@ -65,7 +66,7 @@ def test_sasl_needs_a_user_and_a_password_and_the_password_is_never_shown(
 
 
 def test_the_database_url_is_not_part_of_the_settings_text() -> None:
-    assert "secret" not in repr(Settings(database_url="postgresql://u:secret@127.0.0.1/x"))
+    assert "hunter2" not in repr(Settings(database_url="postgresql://u:hunter2@127.0.0.1/x"))
 
 
 def test_servers_are_split() -> None:
@@ -109,3 +110,7 @@ def test_steps_do_nothing_unless_asked_for_and_know_their_names(monkeypatch: pyt
     assert ended == [137]
     with pytest.raises(ValueError, match=re.escape("no step 'nowhere'")):
         Steps("nowhere")
+
+
+def test_the_secret_of_tokens_is_not_part_of_the_settings_text() -> None:
+    assert "hunter2" not in repr(Settings(jwt_secret=SecretStr("hunter2" * 5)))

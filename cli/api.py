@@ -1,0 +1,105 @@
+"""`lyo api`: one process that answers over HTTP from Postgres."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import uvicorn
+
+from predictive.app import create_app
+from predictive.auth import KeyMissingError
+from streams import log
+from streams.settings import Settings, load_settings
+
+_BACKLOG = 2_048
+_GARBAGE_AFTER = 50_000
+_log = log.logger("api")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+def api() -> None:
+    """Answer over HTTP until stopped: predictions, outcomes, erasure requests.
+
+    Needs Postgres alone, and keys to check tokens with: LYO_JWT_JWKS_URL, LYO_JWT_JWKS_FILE or, for
+    development, LYO_JWT_SECRET. SIGTERM or Ctrl-C ends it after the requests under way.
+
+    Example: LYO_JWT_JWKS_FILE=keys.json lyo api
+    """
+    settings = load_settings()
+    log.configure(settings.log_level)
+    _check_file(settings.jwt_jwks_file)
+    try:
+        app = create_app(settings)
+    except KeyMissingError as error:
+        raise click.ClickException(str(error)) from None
+    with _listen(settings) as listener:
+        server = _Server(
+            uvicorn.Config(
+                app,
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=settings.api_drain_seconds,
+            )
+        )
+        host, port = listener.getsockname()[:2]
+        _log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+        _say_what_signs(settings)
+        _collect_seldom()
+        server.run(sockets=[listener])
+    _log.info("stopped; every request under way has been answered")
+
+
+class _Server(uvicorn.Server):
+    """Ends with 0 when it is asked to stop, where uvicorn raises the signal again."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at SIGTERM and Ctrl-C; a second Ctrl-C does not wait."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.handle_exit)
+        yield
+
+
+def _listen(settings: Settings) -> socket.socket:
+    host, port = settings.api_host, settings.api_port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise click.ClickException(
+            f"cannot listen on {host}:{port} (LYO_API_HOST, LYO_API_PORT): {reason}"
+        ) from None
+
+
+def _check_file(path: str | None) -> None:
+    if path is None:
+        return
+    try:
+        Path(path).read_bytes()
+    except OSError as error:
+        raise click.ClickException(f"LYO_JWT_JWKS_FILE: cannot read {path}: {error.strerror}") from None
+
+
+def _collect_seldom() -> None:
+    """Requests leave no cycles worth looking for; looking through the catalogue would hold one up."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_AFTER)
+
+
+def _say_what_signs(settings: Settings) -> None:
+    if settings.jwt_secret is not None:
+        _log.warning("tokens signed with LYO_JWT_SECRET (HS256) are accepted: for development only")

@@ -1,0 +1,224 @@
+"""Predictions about learners whose rows come from a store, at any moment, by the code that the stream uses.
+
+An instant before a row's newest event counts as that event's: what has happened cannot be taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from models import answering, layout
+from models.answering import Group
+from models.catalogue import Catalogue
+from models.engine import ACTIVE_FOR
+from models.episodes import Skills
+from models.event_types import OutcomeKind
+from models.learner import OUTCOME_KINDS, empty_learners, minute_of_day
+from models.moment import Limits, Moment, check
+from models.questions import Request, with_answer
+from models.records import VALID_FOR, Head, seal
+from models.skill import MEMORY, SKILL
+from models.timing import TimingProfile
+from models.zones import DAY, Zones
+
+__all__ = [
+    "Record",
+    "Stored",
+    "dropout_risks",
+    "limits_of",
+    "moment",
+    "of_values",
+    "overdue",
+    "plateaus",
+    "regressions",
+    "struggles",
+    "studied",
+    "timing_profiles",
+]
+
+Ints = NDArray[np.int64]
+Record: TypeAlias = dict[str, Any]
+"""A prediction record as it stands on its topic."""
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_SENT = tuple(OUTCOME_KINDS.index(kind) for kind in (OutcomeKind.NUDGE_SENT, OutcomeKind.REMINDER_SENT))
+
+
+@dataclass(slots=True)
+class Stored:
+    """LEARNER rows of ``n`` learners and SKILL rows ``(m,)`` of them; ``owner (m,)`` says whose each is."""
+
+    rows: NDArray[np.void]
+    skills: NDArray[np.void]
+    owner: Ints
+    names: list[str]
+    topics: list[str | None]
+    index: dict[tuple[int, str], int]
+
+    def states(self, owner: Ints, names: list[tuple[str, ...]]) -> answering.States:
+        """Look up skills: see `models.answering.LookUp`."""
+        of = [one for one, each in enumerate(names) for _ in each]
+        whose = owner[of].tolist() if of else []
+        wanted = [name for each in names for name in each]
+        places = [self.index.get(key, -1) for key in zip(whose, wanted, strict=True)]
+        found = np.array(places, np.int64)
+        seen = found >= 0
+        states = np.zeros(len(found), MEMORY)
+        states[seen] = self.skills["now"][found[seen]]
+        return np.array(of, np.int64), states, seen
+
+    def as_of(self, catalogue: Catalogue, at: int) -> Group:
+        """The learners at an instant in ms."""
+        return answering.group(self.rows, np.maximum(self.rows["newest"], at), catalogue)
+
+
+def of_values(
+    users: Sequence[int],
+    values: Sequence[bytes | None],
+    skills: Sequence[tuple[int, str, bytes]] = (),
+    organization: int | None = None,
+) -> Stored:
+    """Rows from the bytes that are stored of them.
+
+    Args:
+        users: learners, each once.
+        values: each one's LEARNER row; None: nothing is known of this learner.
+        skills: SKILL rows as user, skill and bytes.
+        organization: of the learners of whom nothing is known.
+
+    Raises:
+        LayoutError: a row that this version cannot read.
+    """
+    rows = empty_learners(np.array(users, np.int64))
+    rows["organization"] = organization or 0
+    known = [place for place, value in enumerate(values) if value is not None]
+    if known:
+        rows[known] = layout.decode_learners([value for value in values if value is not None])
+    place = {user: number for number, user in enumerate(users)}
+    owner = [place[user] for user, _, _ in skills]
+    names = [name for _, name, _ in skills]
+    decoded, topics = (
+        layout.decode_skills([value for _, _, value in skills]) if skills else (np.zeros(0, SKILL), [])
+    )
+    index = {key: number for number, key in enumerate(zip(owner, names, strict=True))}
+    return Stored(rows, decoded, np.array(owner, np.int64), names, topics, index)
+
+
+def dropout_risks(learners: Group) -> list[Record]:
+    """Dropout risk records of ``n`` learners."""
+    head, contents = answering.dropout_risks(learners)
+    return _records(head, answering.user_keys(learners.rows), contents)
+
+
+def timing_profiles(learners: Group) -> tuple[list[Record], TimingProfile]:
+    """Timing records of ``n`` learners, and their profiles as arrays."""
+    head, contents, profile = answering.timing_profiles(learners)
+    return _records(head, answering.user_keys(learners.rows), contents), profile
+
+
+def struggles(
+    stored: Stored, learners: Group, catalogue: Catalogue, whose: Ints, requests: list[Request]
+) -> list[Record]:
+    """Records that answer requests ``(k,)`` of learners ``whose (k,)``."""
+    head, keys, contents = answering.answer(learners, whose, whose, requests, catalogue, stored.states)
+    complete = [
+        with_answer(content, request.answered or {})
+        for content, request in zip(contents, requests, strict=True)
+    ]
+    return _records(head, keys, complete)
+
+
+def plateaus(stored: Stored, catalogue: Catalogue, at: int) -> list[Record]:
+    """Records of the skills that have or had a plateau at an instant in ms."""
+    skills, owner, rows = _report(stored, at)
+    if not len(owner):
+        return []
+    answering.name_weak(skills, owner, catalogue, stored.states)
+    return _some(*answering.plateaus(skills, rows, catalogue), answering.skill_keys(skills))
+
+
+def regressions(stored: Stored, catalogue: Catalogue, at: int) -> list[Record]:
+    """Records of the skills that have or had a regression at an instant in ms."""
+    skills, owner, rows = _report(stored, at)
+    if not len(owner):
+        return []
+    return _some(*answering.regressions(skills, rows, catalogue), answering.skill_keys(skills))
+
+
+def _report(stored: Stored, at: int) -> tuple[Skills, Ints, NDArray[np.void]]:
+    due = np.flatnonzero(answering.reportable(stored.skills["now"]))
+    states, owner = stored.skills["now"][due], stored.owner[due]
+    rows = stored.rows[owner]
+    skills = Skills(
+        states=states,
+        users=rows["user"],
+        organizations=rows["organization"],
+        names=[stored.names[place] for place in due.tolist()],
+        topics=[stored.topics[place] for place in due.tolist()],
+        as_of=np.maximum(states["last_at"], at),
+        weak=[None] * len(due),
+    )
+    return skills, owner, rows
+
+
+def _some(head: Head, contents: list[bytes | None], keys: list[bytes]) -> list[Record]:
+    chosen = [place for place, content in enumerate(contents) if content is not None]
+    head.as_of = head.as_of[chosen]
+    head.versions = [head.versions[place] for place in chosen]
+    head.fingerprints = [head.fingerprints[place] for place in chosen]
+    return _records(head, [keys[place] for place in chosen], [each for each in contents if each is not None])
+
+
+def _records(head: Head, keys: list[bytes], contents: list[bytes]) -> list[Record]:
+    return [_decode(value) for value in seal(head, keys, contents)]
+
+
+def studied(learners: Group, one: int, at: int) -> bool:
+    """Whether a learner did something on the local day of an instant in ms."""
+    past = learners.past
+    day = int(learners.zones.local_days(np.array([at]), np.array([one]))[0])
+    busy = (past.who == one) & (past.day == day)
+    return bool((busy & ((past.sessions > 0) | (past.half > 0))).any())
+
+
+def overdue(row: np.void, valid_until: int, now: int) -> bool:
+    """Whether a prediction valid until an instant should have been replaced by ``now`` (both in ms).
+
+    An active learner's goes out anew at the end of every day; of one long silent only what changes does.
+    """
+    sent = valid_until - VALID_FOR
+    active = max(int(row["last_session"]), int(row["last_completion"])) >= sent + DAY - ACTIVE_FOR
+    return valid_until < now and active
+
+
+def limits_of(learners: Group, one: int, catalogue: Catalogue, at: int) -> Limits:
+    """What forbids a moment for a learner: own preferences, else the organization's.
+
+    Of what was sent today the row knows the newest nudge and the newest reminder, so it counts up to two.
+    """
+    row = learners.rows[one]
+    organization = catalogue.organizations.get(int(row["organization"]))
+    quiet = int(row["quiet_from"]), int(row["quiet_to"])
+    most = int(row["nudges"])
+    if organization is not None:
+        hours = organization.quiet_hours
+        if quiet[0] < 0 and hours is not None:
+            quiet = minute_of_day(hours.start), minute_of_day(hours.end)
+        if most < 0 and organization.max_nudges_per_day is not None:
+            most = organization.max_nudges_per_day
+    sent = row["outcome_at"][list(_SENT)].astype(np.int64) * 1_000
+    days = learners.zones.local_days(np.append(sent, at), np.full(len(sent) + 1, one))
+    return Limits(*quiet, most, int(((sent > 0) & (days[:-1] == days[-1])).sum()))
+
+
+def moment(learners: Group, profile: TimingProfile, one: int, at: int, catalogue: Catalogue) -> Moment:
+    """Whether an instant in ms is a good time for one of the learners."""
+    zones = Zones([learners.zones.names[one]])
+    limits = limits_of(learners, one, catalogue, at)
+    return check(profile, one, at, zones, studied(learners, one, at), limits)

@@ -1,0 +1,59 @@
+"""The errors that every operation documents: status, headers, problem details."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from predictive.problems import MEDIA_TYPE
+from predictive.schemas import FieldError, ProblemDetails
+
+Responses = dict[int | str, dict[str, Any]]
+
+_RETRY: Final = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+_CHALLENGE: Final = {"WWW-Authenticate": {"description": "RFC 6750.", "schema": {"type": "string"}}}
+_MEANINGS: Final[dict[int, tuple[str, dict[str, Any]]]] = {
+    400: ("The body is not JSON.", {}),
+    401: ("No token, or one that cannot be used.", _CHALLENGE),
+    403: ("Another learner than the caller.", {}),
+    404: ("No such learner for this caller.", {}),
+    413: ("The body is too large.", {}),
+    415: ("The body is not application/json.", {}),
+    422: ("A field is missing or wrong; `errors` names it.", {}),
+    429: ("Too many requests.", _RETRY),
+    503: ("The database is away; it is worth trying again.", _RETRY),
+}
+
+
+def _schema() -> dict[str, Any]:
+    """The problem's schema without references, so that it is whole in whatever app it is shown."""
+    schema = ProblemDetails.model_json_schema()
+    schema.pop("$defs")
+    item = FieldError.model_json_schema()
+    schema["properties"]["errors"] = {"type": "array", "items": item}
+    return schema
+
+
+_CONTENT: Final = {MEDIA_TYPE: {"schema": _schema()}}
+_OF_BODIES: Final = (400, 413, 415)
+_NAME: Final = ProblemDetails.__name__
+
+
+def errors(*, body: bool = False) -> Responses:
+    """The documented errors of an operation, with those that a body may cause."""
+    return {
+        status: {"description": meaning, "content": _CONTENT} | ({"headers": headers} if headers else {})
+        for status, (meaning, headers) in _MEANINGS.items()
+        if body or status not in _OF_BODIES
+    }
+
+
+def with_shared_problem(document: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI document with the problem's schema once instead of at every error."""
+    shared = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{_NAME}"}}}
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for answer in operation["responses"].values():
+                if MEDIA_TYPE in answer.get("content", {}):
+                    answer["content"] = shared
+    document["components"]["schemas"][_NAME] = _schema()
+    return document

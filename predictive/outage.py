@@ -1,0 +1,37 @@
+"""Which errors mean that Postgres is away or not ready, and what to tell the client about it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+# SQLSTATE classes and codes, as Postgres' documentation lists them.
+_PASSING: Final = ("08", "40", "53", "55", "57", "58")
+_SCHEMA: Final = ("42P01", "42703", "3F000")
+_DATABASE: Final = ("3D000", "28")
+
+
+def why_away(error: BaseException) -> str | None:
+    """One sentence for an error that trying later may mend; None for any other."""
+    if isinstance(error, PoolTimeout):
+        return "All connections to the database are in use."
+    if isinstance(error, DBAPIError):
+        return _of_database(error)
+    if isinstance(error, (ConnectionError, TimeoutError, OSError)):
+        return "The database cannot be reached."
+    return None
+
+
+def _of_database(error: DBAPIError) -> str | None:
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    if state.startswith(_SCHEMA):
+        return "The database's schema is not the newest."
+    if state.startswith("57014"):
+        return "The database took too long to answer."
+    if error.connection_invalidated or isinstance(error, InterfaceError):
+        return "The connection to the database was lost."
+    if state.startswith(_PASSING):
+        return "The database is away or busy."
+    return "The database cannot be used." if state.startswith(_DATABASE) else None

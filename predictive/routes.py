@@ -1,0 +1,224 @@
+"""The endpoints of the specification and three more, for any FastAPI app to include under ``/api/v1``.
+
+Answers go out as they are: `predictive.answers` gives plain JSON types, and tests hold them to the models
+that are documented here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import orjson
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+
+from predictive import answers
+from predictive import schemas as s
+from predictive.documented import errors
+from predictive.problems import Problem, ProblemRoute
+from predictive.service import AboutAMoment, AboutLearner, AboutNow, Question
+from streams import log
+
+router = APIRouter(
+    prefix="/predictive",
+    tags=["Predictive Intelligence"],
+    route_class=ProblemRoute,
+    generate_unique_id_function=lambda route: f"predictive_{route.name}",
+)
+
+_NO_STORE: Final = {"Cache-Control": "no-store"}
+_READING: Final = errors()
+_POSTING: Final = errors(body=True)
+_log = log.logger("api")
+
+_ActiveOnly: TypeAlias = Annotated[
+    Literal["true", "false"], Query(description="Leave out what has ended.", examples=["true"])
+]
+
+
+def _json(found: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(found), status, _NO_STORE, "application/json")
+
+
+async def _of_own_tenant(asked: Question) -> None:
+    """Refuse a learner of another tenant, with what a learner who does not exist would get there."""
+    if asked.organization is None:
+        return
+    if await answers.is_foreign(asked.db, user_id=asked.user_id, organization=asked.organization):
+        _log.warning("404: a learner of another tenant was asked for")
+        raise Problem(404, "Your organization has no such learner.")
+
+
+async def _answer(asked: Question, answer: Awaitable[Any]) -> Response:
+    """The answer; one that knows nothing is looked at again: it may be about another tenant's learner."""
+    found = await answer
+    if not found or (isinstance(found, dict) and _knows_nothing(found)):
+        await _of_own_tenant(asked)
+    return _json(found)
+
+
+def _knows_nothing(found: dict[str, Any]) -> bool:
+    about = found.get("dropout_risk", found)
+    return not about.get("confidence")
+
+
+def _about(asked: Question) -> dict[str, Any]:
+    """What every function of `answers` takes."""
+    return {
+        "user_id": asked.user_id,
+        "organization": asked.organization,
+        "now": asked.now,
+        "names": asked.names,
+    }
+
+
+@router.post(
+    "/struggle/predict",
+    summary="Predict whether the learner will struggle with a content",
+    response_model=s.StruggleResponse,
+    responses=_POSTING,
+)
+async def predict_struggle(body: s.StruggleRequest, asked: AboutAMoment) -> Response:
+    """The prediction is stored with what it saw, so that its outcome can be joined to it."""
+    await _of_own_tenant(asked)
+    content = body.content_metadata.model_dump(exclude_unset=True)
+    return _json(
+        await answers.predict_struggle(
+            asked.db, **_about(asked), at=asked.at, content_metadata=content, request_id=body.request_id
+        )
+    )
+
+
+@router.post(
+    "/struggle/rank",
+    summary="Rank many contents by how likely the learner is to struggle, the easiest first",
+    response_model=list[s.RankedContent],
+    responses=_POSTING,
+)
+async def rank_struggle(body: s.RankRequest, asked: AboutAMoment) -> Response:
+    """Answers for at most 50 contents in one call; nothing is stored."""
+    await _of_own_tenant(asked)
+    contents = [content.model_dump(exclude_unset=True) for content in body.contents]
+    return _json(await answers.rank_struggle(asked.db, **_about(asked), at=asked.at, contents=contents))
+
+
+@router.post(
+    "/struggle/record-outcome",
+    summary="Record what came of an attempt at a content",
+    response_model=s.OutcomeResponse,
+    responses=_POSTING,
+)
+async def record_outcome(body: s.OutcomeRequest, asked: AboutNow) -> Response:
+    """The outcome goes out to the stream; the stored prediction shows it once the stream has seen it."""
+    await _of_own_tenant(asked)
+    return _json(
+        await answers.record_outcome(
+            asked.db,
+            **_about(asked),
+            content_id=body.content_id,
+            struggled=body.struggled,
+            completion_time_seconds=body.completion_time_seconds,
+            gave_up=body.gave_up,
+            event_id=body.event_id,
+        )
+    )
+
+
+@router.get(
+    "/dropout/risk",
+    summary="How likely the learner is to drop out, and why",
+    response_model=s.DropoutRisk,
+    responses=_READING,
+)
+async def dropout_risk(asked: AboutAMoment) -> Response:
+    """Computed for the moment asked about: silence counts up to then."""
+    return await _answer(asked, answers.dropout_risk(asked.db, **_about(asked), at=asked.at))
+
+
+@router.get(
+    "/timing/profile",
+    summary="When the learner learns",
+    response_model=s.TimingProfile,
+    responses=_READING,
+)
+async def timing_profile(asked: AboutAMoment) -> Response:
+    """Hours and days are the learner's own; what is not known yet is null or empty."""
+    return await _answer(asked, answers.timing_profile(asked.db, **_about(asked), at=asked.at))
+
+
+@router.post(
+    "/timing/check",
+    summary="Whether a moment is a good one to reach the learner",
+    response_model=s.TimingResponse,
+    responses=_POSTING,
+)
+async def timing_check(asked: AboutNow, body: s.TimingRequest | None = None) -> Response:
+    """Without a body, or without `current_time`, it is about now."""
+    at = None if body is None else body.current_time
+    return await _answer(asked, answers.timing_check(asked.db, **_about(asked), at=at))
+
+
+@router.get(
+    "/plateaus",
+    summary="Topics on which the learner is stuck",
+    response_model=list[s.Plateau],
+    responses=_READING,
+)
+async def plateaus(asked: AboutAMoment, active_only: _ActiveOnly = "true") -> Response:
+    """The longest first; with `active_only=false` those that have ended, too."""
+    active = active_only == "true"
+    found = answers.plateaus(asked.db, **_about(asked), at=asked.at, active_only=active)
+    return await _answer(asked, found)
+
+
+@router.get(
+    "/regressions",
+    summary="Skills that the learner is losing",
+    response_model=list[s.Regression],
+    responses=_READING,
+)
+async def regressions(asked: AboutAMoment, active_only: _ActiveOnly = "true") -> Response:
+    """The most urgent first; with `active_only=false` those that have ended, too."""
+    active = active_only == "true"
+    found = answers.regressions(asked.db, **_about(asked), at=asked.at, active_only=active)
+    return await _answer(asked, found)
+
+
+@router.get(
+    "/insights",
+    summary="Everything in one call",
+    response_model=s.Insights,
+    responses=_READING,
+)
+async def insights(asked: AboutAMoment) -> Response:
+    """Risk, plateaus, regressions, timing, and what to do first."""
+    return await _answer(asked, answers.insights(asked.db, **_about(asked), at=asked.at))
+
+
+@router.delete(
+    "/learners/{user_id}",
+    summary="Ask that a learner be forgotten",
+    status_code=202,
+    response_model=s.ErasureProgress,
+    responses=_READING,
+)
+async def request_erasure(asked: AboutLearner) -> Response:
+    """The request goes out to the stream; asking again while it is under way changes nothing."""
+    await _of_own_tenant(asked)
+    return _json(await answers.request_erasure(asked.db, **_about(asked)), 202)
+
+
+@router.get(
+    "/learners/{user_id}/erasure",
+    summary="How far the erasure of a learner has come",
+    response_model=s.ErasureProgress,
+    responses=_READING,
+)
+async def erasure_progress(asked: AboutLearner) -> Response:
+    """What is still stored, by table."""
+    await _of_own_tenant(asked)
+    found = await answers.erasure_progress(
+        asked.db, user_id=asked.user_id, organization=asked.organization, names=asked.names
+    )
+    return _json(found)

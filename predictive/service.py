@@ -1,0 +1,144 @@
+"""What the router needs of the app that includes it: sessions, who asks, the time, the topics' names.
+
+A host app calls `configure` once, or overrides `session` and `caller` through FastAPI's
+`dependency_overrides`; `predictive.app` configures `lyo api`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Final, TypeAlias
+
+from fastapi import Depends, FastAPI, Query, Request
+from fastapi import Path as PathParameter
+from fastapi.security import HTTPBearer
+from pydantic import WithJsonSchema
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from predictive.caller import Caller, subject
+from predictive.fields import INSTANT, LARGEST_ID, Instant, UserId
+from streams.clock import Clock
+from streams.topics import Names
+
+Sessions: TypeAlias = Callable[[], AsyncSession]
+SignIn: TypeAlias = Callable[[Request], Awaitable[Caller]]
+
+_CLOCK: Final = Clock()
+_NAMES: Final = Names()
+_AUTOCOMMIT: Final = {"isolation_level": "AUTOCOMMIT"}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What requests are answered with.
+
+    Args:
+        sessions: makes a session, as an `async_sessionmaker` does.
+        sign_in: who sent a request; raises `Problem` to refuse it.
+        clock: milliseconds since the epoch.
+        names: the topics that requests and outcomes go to.
+        autocommit_reads: a request that only reads gets no transaction, which spares two round trips.
+    """
+
+    sessions: Sessions
+    sign_in: SignIn
+    clock: Callable[[], int] = field(default_factory=lambda: Clock().now)
+    names: Names = field(default_factory=Names)
+    autocommit_reads: bool = False
+
+
+def configure(app: FastAPI, service: Service) -> None:
+    """Tell the router of `app` what to answer with."""
+    app.state.predictive = service
+
+
+def _service(request: Request) -> Service:
+    found: Service | None = getattr(request.app.state, "predictive", None)
+    if found is None:
+        raise RuntimeError("call predictive.service.configure(app, Service(...)) before the first request")
+    return found
+
+
+class _SignedIn(HTTPBearer):
+    """A dependency that is the caller; in OpenAPI, a bearer token."""
+
+    async def __call__(self, request: Request) -> Caller:  # type: ignore[override]
+        """Who sent the request."""
+        return await _service(request).sign_in(request)
+
+
+caller: Final = _SignedIn(
+    bearerFormat="JWT",
+    scheme_name="token",
+    description="A learner's token, or one with the service role; the tenant comes from the token.",
+)
+"""Who asks."""
+
+
+async def session(request: Request) -> AsyncIterator[AsyncSession]:
+    """A session for this request; it connects when it is first used."""
+    async with _service(request).sessions() as found:
+        yield found
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Everything that an answer depends on besides what is asked: whose, for which tenant, when."""
+
+    db: AsyncSession
+    user_id: int
+    organization: int | None
+    now: int
+    names: Names
+    at: int | None = None
+
+
+# An address cannot say null, so the schema of a parameter that may be left out has none.
+_At: TypeAlias = Annotated[
+    Instant | None,
+    WithJsonSchema(dict(INSTANT)),
+    Query(
+        description="The moment to answer for, RFC 3339; now, if none is named. May lie in the future.",
+        examples=["2026-01-01T12:00:00Z"],
+    ),
+]
+_UserId: TypeAlias = Annotated[
+    UserId | None,
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": LARGEST_ID}),
+    Query(description="The learner; only for the service role, which has to name one.", examples=[123]),
+]
+_PathUserId: TypeAlias = Annotated[UserId, PathParameter(description="The learner.", examples=[123])]
+_Caller: TypeAlias = Annotated[Caller, Depends(caller)]
+_Session: TypeAlias = Annotated[AsyncSession, Depends(session)]
+
+
+async def _about_now(request: Request, who: _Caller, db: _Session, user_id: _UserId = None) -> Question:
+    return await _question(request, who, db, user_id)
+
+
+async def _about_a_moment(
+    request: Request, who: _Caller, db: _Session, user_id: _UserId = None, at: _At = None
+) -> Question:
+    return await _question(request, who, db, user_id, at)
+
+
+async def _about_learner(request: Request, who: _Caller, db: _Session, user_id: _PathUserId) -> Question:
+    return await _question(request, who, db, user_id)
+
+
+async def _question(
+    request: Request, who: Caller, db: AsyncSession, asked: int | None, at: int | None = None
+) -> Question:
+    user_id = subject(who, asked)
+    service: Service | None = getattr(request.app.state, "predictive", None)
+    if service is None:  # the host has overridden `session` and `caller`
+        return Question(db, user_id, who.organization, _CLOCK.now(), _NAMES, at)
+    if service.autocommit_reads and request.method == "GET":
+        await db.connection(execution_options=_AUTOCOMMIT)
+    return Question(db, user_id, who.organization, service.clock(), service.names, at)
+
+
+AboutNow: TypeAlias = Annotated[Question, Depends(_about_now)]
+AboutAMoment: TypeAlias = Annotated[Question, Depends(_about_a_moment)]
+AboutLearner: TypeAlias = Annotated[Question, Depends(_about_learner)]

@@ -1,0 +1,167 @@
+"""What answers about learners are computed from: a query for each table, for one learner or for many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import ARRAY, BigInteger, String, bindparam, func, literal, or_, select, text, union_all
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+
+from storage.queries import Row
+from storage.tables import (
+    contents,
+    learning_plateaus,
+    metadata,
+    organizations,
+    outbox,
+    skill_regressions,
+    skill_rows,
+)
+from storage.times import instant
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+__all__ = ["catalogue", "learners", "plateau_episodes", "regression_episodes", "remaining", "skills"]
+
+ANSWERED_WITHIN_MS: Final = 60_000
+_DAY_MS: Final = 86_400_000
+
+# One row, with nulls, where no learner is known: the stamp is wanted in any case. Of a learner of another
+# organization than :organization only `foreign` is told.
+_LEARNERS: Final = text(
+    """
+SELECT s.stamp, l.user_id, l.mine, l.foreign, CASE WHEN l.mine THEN l.row END AS row,
+    CASE WHEN l.mine THEN l.organization_id END AS organization_id, d.valid_until,
+    d.strategy_executed, d.strategy_executed_at, d.user_returned, d.returned_at,
+    EXISTS (SELECT 1 FROM struggle_predictions q WHERE q.user_id = l.user_id AND q.log_partition IS NULL
+        AND q.requested_at BETWEEN :from AND :to) AS unanswered
+FROM (
+    SELECT string_agg(concat_ws(' ', topic, next_offset, epoch), ' ' ORDER BY topic) AS stamp
+    FROM sink_offsets WHERE topic = ANY(:topics)
+) s
+LEFT JOIN (
+    SELECT user_id, organization_id, row,
+        CAST(:organization AS int8) IS NULL OR organization_id IS NOT DISTINCT FROM :organization AS mine,
+        coalesce(organization_id <> CAST(:organization AS int8), false) AS foreign
+    FROM learner_rows WHERE user_id = ANY(:users)
+) l ON true
+LEFT JOIN dropout_risk_scores d ON d.user_id = l.user_id AND l.mine
+"""
+).bindparams(
+    bindparam("topics", type_=ARRAY(String)),
+    bindparam("users", type_=ARRAY(BigInteger)),
+    bindparam("organization", type_=BigInteger),
+    bindparam("from", type_=TIMESTAMP(timezone=True)),
+    bindparam("to", type_=TIMESTAMP(timezone=True)),
+)
+
+_users = bindparam("users", type_=ARRAY(BigInteger))
+_s, _p, _r = skill_rows.c, learning_plateaus.c, skill_regressions.c
+_SKILLS: Final = select(_s.user_id, _s.skill_id, _s.row).where(_s.user_id == func.any(_users))
+_NAMED_SKILLS: Final = _SKILLS.where(_s.skill_id == func.any(bindparam("names", type_=ARRAY(String))))
+_PLATEAUS: Final = select(_p.id, _p.user_id, _p.skill_id, _p.detected_at, _p.intervention_taken).where(
+    _p.user_id == func.any(_users)
+)
+_REGRESSIONS: Final = select(
+    _r.id,
+    _r.user_id,
+    _r.skill_id,
+    _r.detected_at,
+    _r.reminder_sent,
+    _r.reminder_sent_at,
+    _r.user_reviewed,
+    _r.reviewed_at,
+).where(_r.user_id == func.any(_users))
+
+_CATALOGUE: Final = text(
+    f"""
+SELECT 'content' AS kind, content_id AS key, document::text AS document FROM {contents.name}
+WHERE CAST(:contents_from AS int8) IS NULL OR log_offset >= :contents_from OR log_offset IS NULL
+UNION ALL
+SELECT 'organization', organization_id::text, document::text FROM {organizations.name}
+WHERE CAST(:organizations_from AS int8) IS NULL OR log_offset >= :organizations_from OR log_offset IS NULL
+UNION ALL
+SELECT '', 'counts',
+    (SELECT count(*) FROM {contents.name}) || ' ' || (SELECT count(*) FROM {organizations.name})
+"""
+)
+
+
+async def learners(
+    db: AsyncSession, users: Sequence[int], organization: int | None, now: int, topics: Sequence[str]
+) -> tuple[str, list[Row]]:
+    """Learners' rows and what came of their dropout risks; and the stamp of the catalogue's topics.
+
+    A learner of another organization than the one given has `foreign` true, and `mine` false like one of no
+    organization; nothing else of theirs is to be used. `unanswered`: a question asked over a minute before
+    `now` (ms), and within a day, has not come back through the log.
+    """
+    found = await db.execute(
+        _LEARNERS,
+        {
+            "topics": list(topics),
+            "users": list(users),
+            "organization": organization,
+            "from": instant(now - _DAY_MS),
+            "to": instant(now - ANSWERED_WITHIN_MS),
+        },
+    )
+    rows = [dict(row) for row in found.mappings()]
+    return rows[0]["stamp"] or "", [row for row in rows if row["user_id"] is not None]
+
+
+async def skills(
+    db: AsyncSession, users: Sequence[int], names: Sequence[str] | None = None
+) -> list[tuple[int, str, bytes]]:
+    """SKILL rows of learners as user, skill and bytes; of these skills alone if any are named."""
+    if names is None:
+        found = await db.execute(_SKILLS, {"users": list(users)})
+    else:
+        found = await db.execute(_NAMED_SKILLS, {"users": list(users), "names": list(names)})
+    return [(user, name, row) for user, name, row in found]
+
+
+async def plateau_episodes(db: AsyncSession, users: Sequence[int]) -> list[Row]:
+    """Numbers and outcomes of the stored plateaus of learners."""
+    return [dict(row) for row in (await db.execute(_PLATEAUS, {"users": list(users)})).mappings()]
+
+
+async def regression_episodes(db: AsyncSession, users: Sequence[int]) -> list[Row]:
+    """Numbers and outcomes of the stored regressions of learners."""
+    return [dict(row) for row in (await db.execute(_REGRESSIONS, {"users": list(users)})).mappings()]
+
+
+async def catalogue(
+    db: AsyncSession, contents_from: int | None, organizations_from: int | None
+) -> tuple[list[tuple[str, str, bytes]], tuple[int, int]]:
+    """Contents and organizations written from these offsets of their topics on, all if None.
+
+    As kind, key and JSON; and how many there are of each in all.
+    """
+    positions = {"contents_from": contents_from, "organizations_from": organizations_from}
+    rows = (await db.execute(_CATALOGUE, positions)).all()
+    counts = next(document for kind, _, document in rows if not kind).split()
+    records = [(kind, key, document.encode()) for kind, key, document in rows if kind]
+    return records, (int(counts[0]), int(counts[1]))
+
+
+async def remaining(db: AsyncSession, user_id: int, organization: int | None, aside: str) -> dict[str, int]:
+    """How many rows each table still holds of a learner; the outbox's of topic `aside` are not counted."""
+    queries = []
+    for table in metadata.sorted_tables:
+        owner = table.c.get("user_id")
+        wanted = select(literal(table.name), func.count())
+        if owner is not None:
+            wanted = wanted.where(owner == user_id)
+        elif table is outbox:
+            wanted = wanted.where(table.c.key == str(user_id), table.c.topic != aside)
+        else:
+            continue
+        if organization is not None and "organization_id" in table.c:
+            whose = table.c.organization_id
+            wanted = wanted.where(or_(whose.is_(None), whose.in_([0, organization])))
+        queries.append(wanted)
+    found: dict[str, Any] = {name: count for name, count in await db.execute(union_all(*queries)) if count}
+    return found

@@ -1,0 +1,93 @@
+"""Struggle predictions that the API makes: stored at once, before the question has gone through the log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import select, text
+
+from storage.merges import PLANS, fields_of
+from storage.queries import Row
+from storage.tables import struggle_predictions
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+__all__ = ["Written", "spare_id", "stored", "write"]
+
+_PLAN: Final = PLANS["struggle"]
+_FROM_LOG: Final = {"log_partition": "NULL", "log_offset": "NULL"}
+_VALUES: Final = {name: _PLAN.computed.get(name, f"n.{name}") for name in _PLAN.written} | _FROM_LOG
+# What happened before the question is none of its outcome.
+_NO_OUTCOME: Final = dict.fromkeys(_PLAN.derived, "NULL") | {"intervention_offered": "false"}
+_CHANGES: Final = ", ".join(
+    f"{name} = {value}" for name, value in (_VALUES | _NO_OUTCOME).items() if name not in _PLAN.key
+)
+
+_WRITE: Final = text(
+    f"""
+WITH n AS (SELECT * FROM json_to_recordset(CAST(:records AS json)) AS n({fields_of(_PLAN)})),
+known AS (
+    SELECT t.id, coalesce(t.request_id = n.request_id, false) AS again,
+        coalesce(t.organization_id <> n.organization_id, false) AS foreign,
+        coalesce(t.requested_at > n.requested_at, false) AS newer
+    FROM struggle_predictions t JOIN n ON t.user_id = n.user_id AND t.content_id = n.content_id
+    FOR UPDATE OF t
+),
+changed AS (
+    UPDATE struggle_predictions t SET {_CHANGES} FROM n, known k
+    WHERE t.id = k.id AND NOT k.again AND NOT k.foreign AND NOT k.newer
+    RETURNING t.id
+),
+made AS (
+    INSERT INTO struggle_predictions ({", ".join(_VALUES)})
+    SELECT {", ".join(_VALUES.values())} FROM n WHERE NOT EXISTS (SELECT 1 FROM known)
+    ON CONFLICT (user_id, content_id) DO NOTHING
+    RETURNING id
+)
+SELECT coalesce(k.id, m.id) AS id, coalesce(k.again, false) AS again, coalesce(k.foreign, false) AS foreign,
+    m.id IS NOT NULL OR c.id IS NOT NULL AS written
+FROM n LEFT JOIN known k ON true LEFT JOIN made m ON true LEFT JOIN changed c ON true
+"""
+)
+_SPARE: Final = text("SELECT nextval(pg_get_serial_sequence('struggle_predictions', 'id'))")
+_ATTEMPTS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a prediction.
+
+    Attributes:
+        id: of the row of this learner and content.
+        written: false if the row answers this very request already (`again`), or a newer one, or belongs to
+            another organization (`foreign`).
+    """
+
+    id: int
+    again: bool
+    foreign: bool
+    written: bool
+
+
+async def write(db: AsyncSession, record: bytes) -> Written:
+    """Store a struggle record, as it would stand on its topic, in the caller's transaction."""
+    for _ in range(_ATTEMPTS):
+        row = (await db.execute(_WRITE, {"records": f"[{record.decode()}]"})).mappings().one()
+        if row["id"] is not None:
+            return Written(row["id"], row["again"], row["foreign"], row["written"])
+        # Someone else has just made the row: the next look sees it.
+    raise RuntimeError("a struggle prediction's row appears and disappears")
+
+
+async def stored(db: AsyncSession, number: int) -> Row:
+    """The stored prediction of this id."""
+    found = await db.execute(select(struggle_predictions).where(struggle_predictions.c.id == number))
+    return dict(found.mappings().one())
+
+
+async def spare_id(db: AsyncSession) -> int:
+    """A number that no row will ever have: to be given where no row may be written or shown."""
+    number: int = (await db.execute(_SPARE)).scalar_one()
+    return number

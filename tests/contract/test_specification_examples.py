@@ -1,0 +1,406 @@
+"""The specification's own Python runs against the predictors: `predictors.txt` has it word for word.
+
+It is edited only as `EDITS` says, and each edit must be needed (its text must stand there):
+
+- `from lyo_app.predictive import` is `from predictive import`: `lyo_app/...` locations do not bind.
+- Examples that await or return outside a function become the body of one, as `await` there is no Python.
+- `'I'm Ready!'` gets the quotes that Python needs.
+
+Names that it uses and does not define are given to it: `db`, `current_user`, `metadata`, `user_state`,
+`users`, `get_active_users`, `queue_intervention`, `notify_educator`, `send_push_notification`,
+`schedule_for_later`, `create_reengagement_intervention`, `create_plateau_intervention`,
+`create_refresh_intervention`, `create_timing_nudge`, `create_test_user`, `set_mastery_levels`,
+`create_session_history`, `AsyncSessionLocal`, the types in annotations, `datetime` (which stands still), and
+the predictors where a block imports none. The method of "How It Works" is called as the function that it is
+without its class. Decision 041.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncSession
+
+import predictive
+from models.zones import DAY, HOUR
+from predictive import predictors
+from tests.integration.stored_learners import World, world_in
+from tests.unit.building import START, completion, iso, session
+
+pytestmark = pytest.mark.integration
+
+NOW = START + 60 * DAY + 19 * HOUR  # a Friday
+LOST, STEADY, STUCK, FADING, NOBODY = 1, 2, 3, 4, 99
+
+BLOCKS: Final = dict(
+    re.findall(
+        r"^## ([^\n]+)\n\n```python\n(.*?)^```$",
+        (Path(__file__).parent / "predictors.txt").read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+)
+IMPORT: Final = ("from lyo_app.predictive import", "from predictive import")
+EDITS: Final[dict[str, list[tuple[str, str]]]] = {
+    "Example 1: Before Starting a Lesson": [IMPORT, ("'I'm Ready!'", '"I\'m Ready!"')],
+    "Example 2: Daily Dropout Risk Check": [IMPORT],
+    "Example 3: Optimal Timing for Push Notifications": [IMPORT],
+    "Unit Tests": [IMPORT],
+}
+IN_A_FUNCTION: Final = {
+    "Struggle Predictor: Key Methods",
+    "Dropout Prevention: Key Methods",
+    "Optimal Timing: Key Methods",
+    "Example 1: Before Starting a Lesson",
+    "Query Optimization",
+}
+
+
+def defined(name: str, **given: Any) -> dict[str, Any]:
+    """What a block defines, with its edits and with the names given."""
+    code: str = BLOCKS[name]
+    for before, after in EDITS.get(name, []):
+        assert before in code, f"{name}: {before!r} needs no edit"
+        code = code.replace(before, after)
+    if name in IN_A_FUNCTION:
+        with pytest.raises(SyntaxError):
+            compile(code, name, "exec")
+        code = f"async def example():\n{textwrap.indent(code, '    ')}\n    return locals()\n"
+    known = {each: getattr(predictive, each) for each in predictive.__all__}
+    space: dict[str, Any] = {"datetime": StandingStill, "AsyncSession": AsyncSession, **known, **given}
+    exec(compile(code, name, "exec"), space)
+    return space
+
+
+class StandingStill:
+    """`datetime` whose now is the tests'."""
+
+    @classmethod
+    def utcnow(cls) -> datetime:
+        return datetime.fromtimestamp(NOW / 1000, UTC).replace(tzinfo=None)
+
+
+@dataclass
+class User:
+    """A user of the host app."""
+
+    id: int
+
+
+@dataclass
+class Called:
+    """Remembers what a helper that the specification names was called with."""
+
+    calls: list[tuple[Any, ...]] = field(default_factory=list)
+
+    async def __call__(self, *arguments: Any) -> None:
+        self.calls.append(arguments)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("LYO_CLOCK", iso(NOW))
+    predictors._clock.cache_clear()
+    yield
+    predictors._clock.cache_clear()
+
+
+@pytest.fixture
+async def world(database_url: str, clock: None) -> AsyncIterator[World]:
+    evening = 19 * HOUR
+    async with world_in(database_url) as made:
+        busy = [*range(24), 26, 29, 33]
+        await made.feed(
+            [
+                *(session(LOST, START + day * DAY + evening) for day in busy),
+                *(completion(LOST, START + day * DAY + evening, "algebra", score=0.9) for day in range(8)),
+                *(session(STEADY, START + day * DAY + evening) for day in range(60)),
+                *(completion(STEADY, START + day * DAY + evening, "steady", score=0.9) for day in range(60)),
+                *(
+                    completion(STUCK, START + day * DAY + evening, "calc", score=0.4, topic="Calculus")
+                    for day in range(48, 60)
+                ),
+                *(completion(FADING, START + day * DAY, "algebra", score=0.95) for day in range(6)),
+                *(completion(FADING, START + day * DAY, "other", score=0.3) for day in range(50, 60)),
+            ]
+        )
+        await made.sweep(NOW)
+        yield made
+
+
+@pytest.fixture
+async def db(world: World) -> AsyncIterator[AsyncSession]:
+    async with world.session() as made:
+        yield made
+
+
+def test_every_block_of_the_specification_is_run() -> None:
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert len(BLOCKS) == 10
+    run = re.findall(r'defined\(\s*"([^"]+)"', source)
+    assert sorted(run) == sorted(BLOCKS)
+    assert EDITS.keys() | IN_A_FUNCTION <= BLOCKS.keys()
+
+
+# -- "Key Methods" -----------------------------------------------------------------------------------------
+
+
+async def test_key_methods_of_the_struggle_predictor(world: World, db: AsyncSession) -> None:
+    metadata = {"type": "lesson", "prerequisites": ["skill_1"]}
+    seen = await defined("Struggle Predictor: Key Methods", db=db, metadata=metadata)["example"]()
+    assert 0 <= seen["struggle_prob"] <= 1
+    assert 0 <= seen["confidence"] <= 1
+    assert set(seen["features"]) >= {"prereq_mastery", "content_difficulty", "sentiment"}
+    assert (seen["should_offer"], seen["message"]) == (False, None)
+    assert await world.rows("SELECT user_id, content_id FROM struggle_predictions") == [(123, "lesson_42")]
+    assert [body.get("kind") for _, body in await world.relay()] == [None, "struggled"]
+    assert await world.rows("SELECT actual_struggled FROM struggle_predictions") == [(True,)]
+
+
+async def test_key_methods_of_the_dropout_predictor(db: AsyncSession) -> None:
+    seen = await defined("Dropout Prevention: Key Methods", db=db)["example"]()
+    assert (seen["risk_score"], seen["risk_level"], seen["factors"]) == (0.5, "medium", [])
+    assert seen["metrics"]["confidence"] == 0
+    assert {"session_frequency_trend", "avg_days_between_sessions"} <= seen["metrics"].keys()
+    assert seen["strategy"]["urgency"] == "critical"
+    (step,) = seen["strategy"]["interventions"]
+    assert set(step) == {"type", "title", "message", "action"}
+
+
+async def test_key_methods_of_the_timing_optimizer(db: AsyncSession) -> None:
+    seen = await defined("Optimal Timing: Key Methods", db=db)["example"]()
+    assert set(seen["profile"]) >= {
+        "peak_hours",
+        "optimal_study_time",
+        "best_days",
+        "avg_session_duration",
+        "preferred_session_length",
+        "performance_by_hour",
+        "sessions_analyzed",
+        "confidence",
+    }
+    assert seen["is_good_time"] in (True, False)
+    assert seen["recommended_time"].utcoffset().total_seconds() == 0
+
+
+async def test_a_known_profile_has_the_shapes_of_the_specification(db: AsyncSession) -> None:
+    profile = await predictive.timing_optimizer.analyze_user_timing(user_id=STEADY, db=db)
+    assert profile["optimal_study_time"] == time(19, 0)
+    assert 19 in profile["peak_hours"]
+    assert profile["performance_by_hour"].keys() >= {19}
+    assert all(isinstance(hour, int) for hour in profile["performance_by_hour"])
+    assert (profile["sessions_analyzed"], profile["confidence"]) == (60, 0.9)
+    assert (profile["avg_session_duration"], profile["preferred_session_length"]) == (30, 30)
+    found = await predictive.timing_optimizer.get_recommended_intervention_time(STEADY, db)
+    assert (found.hour, found.minute, found.tzinfo) == (19, 0, UTC)
+    assert found.timestamp() * 1000 > NOW - DAY
+
+
+async def test_naive_times_are_read_as_utc_and_aware_ones_as_they_are(db: AsyncSession) -> None:
+    ask = predictive.timing_optimizer.should_send_intervention_now
+    good = StandingStill.utcnow()
+    assert good.tzinfo is None
+    assert await ask(STEADY, good, db)
+    assert await ask(user_id=STEADY, current_time=datetime.fromisoformat("2026-05-01T21:00:00+02:00"), db=db)
+    assert not await ask(STEADY, datetime.fromisoformat("2026-05-01T09:00:00+02:00"), db)
+
+
+# -- "How It Works" ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class UserState:
+    """What Phase 1 knows of a user."""
+
+    user_id: int
+    studied_today: bool = False
+
+
+async def triggered(db: AsyncSession, user: int, *, studied: bool = False) -> list[Any]:
+    check: Callable[..., Any] = defined(
+        "How It Works",
+        UserState=UserState,
+        List=list,
+        Intervention=str,
+        create_reengagement_intervention=lambda: "reengagement",
+        create_plateau_intervention=lambda plateau: f"plateau {plateau.topic} {plateau.days_on_topic}",
+        create_refresh_intervention=lambda regression: f"refresh {regression.skill_name}",
+        create_timing_nudge=lambda: "nudge",
+    )["_check_behavioral_triggers"]
+    found: list[Any] = await check(None, UserState(user, studied), db)
+    return found
+
+
+async def test_behavioural_triggers(db: AsyncSession) -> None:
+    assert "reengagement" in await triggered(db, LOST)
+    assert await triggered(db, STEADY) == ["nudge"]
+    assert await triggered(db, STEADY, studied=True) == []
+    assert "plateau Calculus 12" in await triggered(db, STUCK, studied=True)
+    assert "refresh algebra" in await triggered(db, FADING, studied=True)
+    assert [each for each in await triggered(db, NOBODY) if each != "nudge"] == []
+
+
+# -- "Usage Examples" --------------------------------------------------------------------------------------
+
+
+async def before_a_lesson(world: World, db: AsyncSession, score: float) -> dict[str, Any]:
+    names = ("calc_basic_derivatives", "calc_integrals", "calc_adv_lesson_3", "calc_adv_lesson_4")
+    await world.feed(
+        completion(7, NOW - (9 - day) * DAY, name, score=score) for name in names for day in range(8)
+    )
+    example = defined("Example 1: Before Starting a Lesson", db=db, current_user=User(7))["example"]
+    found: dict[str, Any] = await example()
+    return found
+
+
+async def test_example_1_offers_help_to_who_has_not_mastered_what_the_lesson_builds_on(
+    world: World, db: AsyncSession
+) -> None:
+    found = await before_a_lesson(world, db, 0.1)
+    assert set(found) == {"status", "message", "probability", "actions"}
+    assert found["status"] == "help_offered"
+    assert found["probability"] >= 0.6
+    assert found["message"].endswith("?")
+    rows = await world.rows("SELECT user_id, content_id, struggle_probability FROM struggle_predictions")
+    assert rows == [(7, "calc_adv_lesson_5", found["probability"])]
+
+
+async def test_example_1_lets_everyone_else_begin(world: World, db: AsyncSession) -> None:
+    found = await before_a_lesson(world, db, 0.98)
+    assert "status" not in found
+    assert found["should_offer"] is False
+    assert found["struggle_prob"] < 0.5
+
+
+async def test_example_2_queues_for_who_is_at_risk_and_tells_the_educator_when_critical(
+    db: AsyncSession,
+) -> None:
+    everyone = [User(user) for user in (LOST, STEADY, NOBODY)]
+
+    async def get_active_users(_: AsyncSession) -> list[User]:
+        return everyone
+
+    queued, told = Called(), Called()
+    space = defined(
+        "Example 2: Daily Dropout Risk Check",
+        db=db,
+        get_active_users=get_active_users,
+        queue_intervention=queued,
+        notify_educator=told,
+    )
+    await space["check_dropout_risks"]()
+    ((user, strategy),) = queued.calls
+    assert (user, strategy["urgency"]) == (LOST, "critical")
+    assert strategy["interventions"]
+    ((user, score, factors),) = told.calls
+    assert user == User(LOST)
+    assert score > 0.7
+    assert "infrequent_sessions" in factors
+
+
+async def test_example_3_sends_in_the_peak_hour_and_plans_for_it_otherwise(
+    db: AsyncSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, planned = Called(), Called()
+    space = defined(
+        "Example 3: Optimal Timing for Push Notifications",
+        db=db,
+        send_push_notification=sent,
+        schedule_for_later=planned,
+    )
+    await space["schedule_push_notification"](STEADY, "Time to study")
+    assert (sent.calls, planned.calls) == ([(STEADY, "Time to study")], [])
+    monkeypatch.setitem(space, "datetime", InTheMorning)
+    await space["schedule_push_notification"](STEADY, "Time to study")
+    ((user, message, at),) = planned.calls
+    assert (user, message, at.hour) == (STEADY, "Time to study", 19)
+
+
+class InTheMorning(StandingStill):
+    """Ten hours earlier."""
+
+    @classmethod
+    def utcnow(cls) -> datetime:
+        return datetime.fromtimestamp((NOW - 10 * HOUR) / 1000, UTC).replace(tzinfo=None)
+
+
+# -- "Unit Tests", "Background Jobs", "Query Optimization" ---------------------------------------------------
+
+
+async def test_the_specifications_own_unit_tests(world: World, db: AsyncSession) -> None:
+    numbers = iter(range(100, 200))
+
+    async def create_test_user(_: AsyncSession) -> User:
+        return User(next(numbers))
+
+    async def set_mastery_levels(user: int, skills: list[str], level: float, _: AsyncSession) -> None:
+        await world.feed(
+            completion(user, NOW - (12 - turn) * HOUR, *skills, score=level * 1.05) for turn in range(12)
+        )
+
+    async def create_session_history(user: int, *, sessions_per_week: list[int], db: AsyncSession) -> None:
+        await world.feed(
+            session(user, NOW - (len(sessions_per_week) - week) * 7 * DAY + number * 7 * DAY // count)
+            for week, count in enumerate(sessions_per_week)
+            for number in range(count)
+        )
+
+    space = defined(
+        "Unit Tests",
+        create_test_user=create_test_user,
+        set_mastery_levels=set_mastery_levels,
+        create_session_history=create_session_history,
+    )
+    await space["test_predict_struggle_high_prereq_mastery"](db)
+    await space["test_dropout_risk_declining_engagement"](db)
+
+
+async def test_the_background_jobs_run(world: World) -> None:
+    async def get_active_users(_: AsyncSession) -> list[User]:
+        return [User(LOST), User(STEADY)]
+
+    space = defined("Background Jobs", AsyncSessionLocal=world.session, get_active_users=get_active_users)
+    await space["daily_dropout_check"]()
+    await space["weekly_timing_update"]()
+
+
+async def test_many_risks_take_one_query_and_are_those_of_each_alone(db: AsyncSession) -> None:
+    users = [User(user) for user in (LOST, STEADY, STUCK, FADING, NOBODY)]
+    seen = await defined("Query Optimization", db=db, users=users)["example"]()
+    for user in users:
+        alone = await predictive.dropout_predictor.calculate_dropout_risk(user.id, db)
+        assert seen["risk_scores"][user.id] == alone
+    statements: list[str] = []
+    engine = db.sync_session.get_bind().engine
+    event.listen(engine, "before_cursor_execute", lambda _c, _k, sql, *_: statements.append(sql))
+    many = await predictive.dropout_predictor.batch_calculate_risks(range(1, 1001), db)
+    assert len(many) == 1000
+    assert len(statements) == 1
+    assert await predictive.dropout_predictor.batch_calculate_risks([], db) == {}
+
+
+async def test_a_strategy_of_nonsense_is_refused_by_name(db: AsyncSession) -> None:
+    make = predictive.dropout_predictor.generate_reengagement_strategy
+    with pytest.raises(ValueError, match=r"risk_score: 1\.2"):
+        await make(1, 1.2, [], db)
+    with pytest.raises(ValueError, match="risk_factors: 'bad_weather' unknown"):
+        await make(1, 0.5, ["bad_weather"], db)
+
+
+async def test_plateaus_and_regressions_have_the_apis_fields_as_attributes(db: AsyncSession) -> None:
+    (plateau,) = await predictive.get_active_plateaus(user_id=STUCK, db=db)
+    assert isinstance(plateau.plateau_id, int)
+    assert (plateau.skill_id, plateau.is_active, plateau.days_on_topic) == ("calc", True, 12)
+    assert plateau.detected_at.tzinfo is not None
+    (regression,) = await predictive.get_skill_regressions(FADING, db)
+    assert isinstance(regression.regression_id, int)
+    assert regression.urgency in ("high", "critical")
+    assert regression.last_practiced_at == datetime.fromtimestamp((START + 5 * DAY) / 1000, UTC)
+    assert await predictive.get_active_plateaus(NOBODY, db) == []
