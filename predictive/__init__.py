@@ -20,12 +20,14 @@ if TYPE_CHECKING:
         struggle_predictor,
         timing_optimizer,
     )
+    from predictive.subscribing import subscribe
 
 __all__ = [
     "dropout_predictor",
     "get_active_plateaus",
     "get_skill_regressions",
     "struggle_predictor",
+    "subscribe",
     "timing_optimizer",
 ]
 
@@ -34,6 +36,7 @@ _LATE: Final = {
     "get_active_plateaus": "predictive.predictors",
     "get_skill_regressions": "predictive.predictors",
     "struggle_predictor": "predictive.predictors",
+    "subscribe": "predictive.subscribing",
     "timing_optimizer": "predictive.predictors",
 }
 """Which module each name of the package comes from."""

@@ -16,13 +16,14 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
-from predictive import health, routes
+from predictive import health, page, routes
 from predictive.auth import Verifier
 from predictive.caller import Caller
 from predictive.documented import with_shared_problem
 from predictive.guard import Guard
 from predictive.keys import from_settings
 from predictive.limits import RateLimit
+from predictive.pages.routes import token_of
 from predictive.problems import HEADERS_KEY, Problem, of, response
 from predictive.service import Service, configure
 from storage import database
@@ -44,6 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
     verifier = Verifier(settings, keys)
     engine = open_engine(settings)
     app = bare_app(_closing(engine))
+    app.include_router(page.router())
     configure(app, _service(settings, engine, verifier))
     app.state.readiness = health.Readiness(engine, keys)
     if settings.api_cors_origins:
@@ -134,7 +136,11 @@ def _sign_in(settings: Settings, verifier: Verifier) -> Callable[[Request], Awai
     learners, services = RateLimit(settings.api_rate_limit), RateLimit(settings.api_service_rate_limit)
 
     async def sign_in(request: Request) -> Caller:
-        caller = await verifier.caller(request.headers.get("authorization"))
+        # A cookie opens pages alone: nothing that another site could make a browser send changes anything.
+        opens_page = request.url.path.startswith(page.PATH)
+        caller = await verifier.caller(
+            token_of(request) if opens_page else request.headers.get("authorization")
+        )
         limit = services if caller.service else learners
         request.scope[HEADERS_KEY] = limit.count(caller.name)
         return caller

@@ -21,6 +21,7 @@ from cli.replaying import Replay
 from cli.simulate import write
 from cli.simulation import Plan
 from models.events import Kind
+from predictive.answers import insights
 from predictive.pages.reading import read_page
 from predictive.pages.routes import Refusal, Viewer, create_router, token_of
 from predictive.pages.view import PageData
@@ -31,7 +32,6 @@ from storage.offsets import Place, claim
 from storage.rows import tenant_of
 from storage.writer import Writer
 from tests.integration.sink_records import NAMES, Rec
-from tests.support.insights import insights
 from tests.unit.building import MINUTE, Sent, columns, completion, preferences, session, stored
 
 END = 1_776_643_200_000  # 2026-04-20T00:00:00Z
