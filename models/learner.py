@@ -29,6 +29,7 @@ __all__ = [
     "fold_requests",
     "fold_sentiment",
     "fold_sessions",
+    "minute_of_day",
 ]
 
 DAYS = 90
@@ -190,7 +191,7 @@ def _settings(event: Preferences) -> dict[str, dict[str, int | bytes]]:
         named["zone"] = {"zone": (event.timezone or "").encode()}
     if event.quiet_hours is not UNSET:
         hours = event.quiet_hours
-        start, end = (-1, -1) if hours is None else (_minute(hours.start), _minute(hours.end))
+        start, end = (-1, -1) if hours is None else (minute_of_day(hours.start), minute_of_day(hours.end))
         named["quiet"] = {"quiet_from": start, "quiet_to": end}
     if event.max_nudges_per_day is not UNSET:
         cap = event.max_nudges_per_day
@@ -198,7 +199,8 @@ def _settings(event: Preferences) -> dict[str, dict[str, int | bytes]]:
     return named
 
 
-def _minute(time_of_day: str) -> int:
+def minute_of_day(time_of_day: str) -> int:
+    """Minute of the day of HH:MM or HH:MM:SS."""
     return int(time_of_day[:2]) * 60 + int(time_of_day[3:5])
 
 
