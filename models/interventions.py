@@ -213,12 +213,15 @@ class Deciding:
         """When to tell it, and the times that were refused; None if there is no time within reach."""
         reason, rule = wish.reason, RULES[wish.reason.type]
         counted = [held for held in known.values() if held not in milder and held.counts(view.as_of)]
-        alike = [held for held in counted if held.reason[:2] == reason[:2]]
-        cooling = [(held.not_before, rule.cool_down) for held in alike]
+        cooling = [
+            (held.not_before, RULES[held.reason.type].cool_down)
+            for held in counted
+            if reason.waits_for(held.reason)
+        ]
         same = [
             (held.not_before, rule.per_skill)
-            for held in alike
-            if reason.skill and held.reason.skill == reason.skill
+            for held in counted
+            if reason.skill and (held.reason.type, held.reason.skill) == (reason.type, reason.skill)
         ]
         if reason.audience == EDUCATOR:
             limits = Limits(view.zone, most_per_day=1, cooling=tuple(cooling))

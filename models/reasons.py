@@ -58,6 +58,17 @@ class Reason(NamedTuple):
         """The level's place; 0 for the other types."""
         return dropout.LEVELS.index(self.level) if self.level else 0
 
+    def waits_for(self, other: Reason) -> bool:
+        """Whether the cool-down of what was decided for ``other`` holds this one back.
+
+        One of the same type does, and of the dropout risk a graver one: who comes back is still at some risk
+        the next day, and is not to be missed again at once.
+        """
+        if self.audience != other.audience:
+            return False
+        graver = self.of_dropout and other.of_dropout and other.rank >= self.rank
+        return graver or self.type is other.type
+
 
 class Wish(NamedTuple):
     """A reason that a learner has, with what it calls for."""
