@@ -206,9 +206,7 @@ def test_a_level_is_left_five_points_below_where_it_is_entered() -> None:
 
 
 @pytest.mark.parametrize(("score", "status"), [(30, "active"), (25, "active"), (24, "retracted")])
-def test_hysteresis_by_the_score_itself(
-    monkeypatch: pytest.MonkeyPatch, score: int, status: str
-) -> None:
+def test_hysteresis_by_the_score_itself(monkeypatch: pytest.MonkeyPatch, score: int, status: str) -> None:
     from models import reasons
 
     stream = silent(4)
@@ -264,7 +262,10 @@ def test_a_plateau_that_is_over_takes_its_intervention_with_it() -> None:
         stream.sweep(START + (day + 1) * DAY + DAWN)
     assert stream.decided(type="alternative_approach")[0]["status"] == "active"
     stream.feed(
-        [completion(1, START + 7 * DAY + n * HOUR, "algebra", score=1.0, topic="Algebra") for n in range(10, 20)]
+        [
+            completion(1, START + 7 * DAY + n * HOUR, "algebra", score=1.0, topic="Algebra")
+            for n in range(10, 20)
+        ]
     )
     assert stream.sent["plateaus", b"1|algebra"]["resolved"]
     over = stream.decided(type="alternative_approach")[0]
@@ -350,7 +351,9 @@ def test_there_is_no_nudge_on_an_unusual_day() -> None:
         stream.feed([*habit(1, 2, first=7 * week)])
     for day in range(36, 45):
         stream.sweep(START + day * DAY + DAWN)
-    days = {ms(one["not_before"]) // DAY - START // DAY for one in stream.decided(type="optimal_timing_nudge")}
+    days = {
+        ms(one["not_before"]) // DAY - START // DAY for one in stream.decided(type="optimal_timing_nudge")
+    }
     assert days == {42, 43}
 
 
@@ -468,7 +471,7 @@ def test_every_type_has_a_rule_that_keeps_it_longer_than_its_cool_down() -> None
     for rule in RULES.values():
         assert rule.lasts > 0
         assert rule.lasts + rule.kept >= max(rule.cool_down, rule.per_skill) * DAY
-    assert {name for name in Intervention.__struct_fields__} >= CONTRACT
+    assert set(Intervention.__struct_fields__) >= CONTRACT
 
 
 def test_a_learner_of_an_organization_is_named_with_it() -> None:

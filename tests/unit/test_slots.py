@@ -237,7 +237,9 @@ def test_of_an_hour_that_comes_twice_the_first_counts() -> None:
     slots = next_slots(ms("2026-10-24T22:00:00Z"), 1, Limits("Europe/Berlin", hours=frozenset({2})), 9)
     assert slots.found == [ms("2026-10-25T00:00:00Z")]
     # In the second of the two it has passed.
-    assert next_slots(ms("2026-10-25T01:00:00Z"), 1, Limits("Europe/Berlin", hours=frozenset({2}))).found == []
+    assert (
+        next_slots(ms("2026-10-25T01:00:00Z"), 1, Limits("Europe/Berlin", hours=frozenset({2}))).found == []
+    )
 
 
 @pytest.mark.parametrize(("day", "length"), [("2026-03-28T23:00:00Z", 23), ("2026-10-24T22:00:00Z", 24)])
