@@ -24,7 +24,7 @@ OnBad = Callable[[Bad], None]
 class Replay:
     """An engine that has folded event files, with what was read."""
 
-    engine: Engine = field(default_factory=lambda: Engine(Catalogue()))
+    engine: Engine = field(default_factory=lambda: Engine(Catalogue(), deciding=False))
     events: int = 0
     bad: int = 0
     newest: int = 0  # ms, of the events folded

@@ -22,7 +22,7 @@ from models.layout import skill_key
 from models.mastery import MASTERY_UNIT, mastery
 from models.questions import Request, first_answer, struggle_contents
 from models.records import Head, dropout_contents, texts, timing_contents
-from models.zones import Zones
+from models.zones import Zones, known
 
 __all__ = [
     "Group",
@@ -61,10 +61,13 @@ class Group:
 
 
 def zones_of(rows: NDArray[np.void], catalogue: Catalogue) -> Zones:
-    """Time zones of LEARNER rows ``(n,)``: the learner's own, else the organization's, else UTC."""
+    """Time zones of LEARNER rows ``(n,)``: the learner's own, else the organization's, else UTC.
+
+    One that this machine does not know (any more) counts as none.
+    """
     return Zones(
         [
-            own.decode() if own else catalogue.timezone(organization)
+            name if own and known(name := own.decode()) else catalogue.timezone(organization)
             for own, organization in zip(rows["zone"].tolist(), rows["organization"].tolist(), strict=True)
         ]
     )

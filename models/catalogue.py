@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from hashlib import blake2b
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,12 +17,21 @@ from models.events import (
     decode_content,
     decode_organization,
 )
+from models.learner import minute_of_day
 
-__all__ = ["UTC", "Catalogue"]
+__all__ = ["UTC", "Catalogue", "Defaults"]
 
 UTC = "UTC"
 _MASK = (1 << 64) - 1
 _MOST_RESOLVED = 100_000
+
+
+class Defaults(NamedTuple):
+    """An organization's limits for learners who set none: minutes of the local day and a count, -1 = none."""
+
+    quiet_from: int = -1
+    quiet_to: int = -1
+    most_per_day: int = -1
 
 
 class Catalogue:
@@ -65,6 +75,17 @@ class Catalogue:
         """IANA name of an organization's time zone, UTC where it has none."""
         found = self.organizations.get(organization)
         return UTC if found is None or found.timezone is None else found.timezone
+
+    def limits(self, organization: int) -> Defaults:
+        """Quiet hours and daily cap of an organization."""
+        found = self.organizations.get(organization)
+        if found is None:
+            return Defaults()
+        most = -1 if found.max_nudges_per_day is None else found.max_nudges_per_day
+        hours = found.quiet_hours
+        if hours is None:
+            return Defaults(most_per_day=most)
+        return Defaults(minute_of_day(hours.start), minute_of_day(hours.end), most)
 
     def content(self, content_id: str, organization: int) -> Content | None:
         """A content that this organization may see."""

@@ -7,7 +7,7 @@ between `apply` (or `sweep`) and `commit` the engine is thrown away and built ag
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from zlib import crc32
 
@@ -18,6 +18,7 @@ from models import dedup, layout, learner
 from models.answering import zones_of
 from models.catalogue import Catalogue
 from models.events import Columns, Kind, Rejected
+from models.interventions import Deciding
 from models.learner import DAYS, LEARNER, RING_KINDS, begin_learners
 from models.predicting import Asked, Predicting, Sent
 from models.questions import Requests
@@ -45,19 +46,32 @@ class Changes:
     learner_rows: list[Key] = field(default_factory=list)
     skill_rows: list[Key] = field(default_factory=list)
     predictions: dict[str, list[tuple[bytes, bytes | None]]] = field(default_factory=dict)
+    interventions: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     rejected: list[tuple[Kind, Rejected]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
 
 class Engine:
-    """Learners, skills and requests of one partition number."""
+    """Learners, skills, requests and interventions of one partition number.
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    Args:
+        catalogue: contents and organizations.
+        deciding: whether interventions are decided; predictions are the same either way.
+    """
+
+    def __init__(self, catalogue: Catalogue, *, deciding: bool = True) -> None:
         self.catalogue = catalogue
         self.learners = Table(
             LEARNER,
             begin_learners,
-            {"due": ("i8", NEVER), "swept": ("i8", 0), "dropout": ("i8", 0), "timing": ("i8", 0)},
+            {
+                "due": ("i8", NEVER),
+                "swept": ("i8", 0),
+                "dropout": ("i8", 0),
+                "timing": ("i8", 0),
+                "open": ("i1", 0),
+                "forget": ("i8", NEVER),
+            },
         )
         self.skills = Table(
             SKILL,
@@ -77,6 +91,7 @@ class Engine:
         self._number_cache: dict[tuple[str, ...], Ints] = {}
         self._open = False
         self._predicting = Predicting(self)
+        self._deciding = Deciding(self) if deciding else None
 
     # -- names -----------------------------------------------------------------------------------------
 
@@ -112,8 +127,11 @@ class Engine:
         learner_rows: list[tuple[bytes, bytes | None]],
         skill_rows: list[tuple[bytes, bytes | None]],
         struggle: list[tuple[bytes, bytes | None]],
+        interventions: Sequence[tuple[bytes, bytes | None]] = (),
     ) -> None:
-        """Take a piece of the changelogs and of the struggle topic, in log order; the newest of a key counts.
+        """Take a piece of the changelogs, of the struggle and of the interventions topic.
+
+        Each in log order; the newest of a key counts.
 
         Raises:
             LayoutError: a row that this version cannot read.
@@ -133,6 +151,12 @@ class Engine:
             if value is not None:
                 user, _ = layout.split_skill_key(key)
                 self.requests.load(int(self._learner_slots(np.array([user]))[0]), value)
+        if interventions and self._deciding is not None:
+            users = np.array([layout.split_skill_key(key)[0] for key, _ in interventions], np.int64)
+            distinct, which = np.unique(users, return_inverse=True)
+            owners = self._learner_slots(distinct)[which]
+            for slot, (key, value) in zip(owners.tolist(), interventions, strict=True):
+                self._deciding.load(slot, key, value)
 
     def _load_skills(self, skills: dict[bytes, bytes]) -> None:
         rows, topics = layout.decode_skills(list(skills.values()))
@@ -155,6 +179,8 @@ class Engine:
             self.learners.column("swept")[slots] = swept
             self._schedule(slots, part, zones, swept)
             self._predicting.remember(slots)
+        if self._deciding is not None:
+            self._deciding.loaded()
 
     # -- a batch ---------------------------------------------------------------------------------------
 
@@ -189,6 +215,8 @@ class Engine:
         if moved.any():
             again = np.union1d(again, self.skills_of(slots[moved]))
         sent = self._predicting.run(slots, np.union1d(touched, again), asked, always=None)
+        if self._deciding is not None:
+            changes.interventions = self._deciding.review(slots)
         self._report(changes, sent)
         changes.learner_rows = layout.encode_learners(rows)
         if len(touched):
@@ -301,11 +329,15 @@ class Engine:
         zones = self.zones(rows)
         swept = self._swept(rows, zones, limit)
         reached = swept >= self.learners.column("due")[slots]
+        before = self.learners.column("swept")[slots]
         self.learners.column("swept")[slots] = np.where(reached, swept, self.learners.column("swept")[slots])
         self._schedule(slots, rows, zones, np.maximum(swept, self.learners.column("swept")[slots]))
         active = np.maximum(rows["last_session"], rows["last_completion"]) >= swept - ACTIVE_FOR
         chosen = slots[reached]
-        sent = self._predicting.run(chosen, self.skills_of(chosen), [], always=active[reached])
+        skills = self.skills_of(chosen)
+        sent = self._predicting.run(chosen, skills, [], always=active[reached])
+        if self._deciding is not None:
+            changes.interventions = self._deciding.sweep(chosen, skills, before[reached], sent)
         self._report(changes, sent)
         changes.counts["swept"] += len(chosen)
         if last:
@@ -317,11 +349,15 @@ class Engine:
         """Say that what `apply` or `sweep` returned has been committed."""
         self._open = False
 
+    def everything(self, slots: Ints) -> Sent:
+        """Records of all current predictions of these learners, computed anew."""
+        return self._predicting.everything(slots)
+
     def current(self) -> Iterator[tuple[str, bytes, bytes]]:
         """Every current prediction as (kind, key, value), computed anew."""
         for start in range(0, len(self.learners), SWEEP_MOST):
             slots = np.arange(start, min(start + SWEEP_MOST, len(self.learners)))
-            for kind, pairs in self._predicting.everything(slots).items():
+            for kind, pairs in self.everything(slots).items():
                 for key, value in pairs:
                     if value is not None:
                         yield kind, key, value
@@ -340,6 +376,7 @@ class Engine:
             if pairs:
                 changes.predictions[kind] = list(pairs)
                 changes.counts[f"sent:{kind}"] += len(pairs)
+        changes.counts["interventions"] += len(changes.interventions)
 
     def _swept(self, rows: NDArray[np.void], zones: Zones, limit: int) -> Ints:
         """Latest daily boundary of each learner up to ``limit``, 0 where none counts."""

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from models.dropout import FACTORS, LEVELS
 
-__all__ = ["INTERVENTIONS", "Intervention", "strategy"]
+__all__ = ["INTERVENTIONS", "UNNAMED", "Intervention", "strategy"]
 
 Intervention = dict[str, str]
 
@@ -48,7 +48,7 @@ INTERVENTIONS: dict[str, Intervention] = {
         "action": "start_lesson",
     },
 }
-_UNNAMED: Intervention = {
+UNNAMED: Intervention = {
     "type": "gentle_nudge",
     "title": "Ready when you are",
     "message": "Your next lesson is waiting for you.",
@@ -63,5 +63,5 @@ def strategy(level: str, factors: tuple[str, ...]) -> dict[str, str | list[Inter
     """What to do at a risk level about the named factors, strongest first; perhaps nothing at low risk."""
     chosen = [INTERVENTIONS[name] for name in factors]
     if not chosen and level != LEVELS[0]:
-        chosen = [_UNNAMED]
+        chosen = [UNNAMED]
     return {"urgency": level, "interventions": chosen}

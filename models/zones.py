@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.index import mix64
 
-__all__ = ["DAY", "HOUR", "Zones", "boundary", "next_boundary", "zone"]
+__all__ = ["DAY", "HOUR", "Zones", "boundary", "known", "next_boundary", "zone"]
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -69,6 +69,16 @@ def zone(name: str) -> Zone:
         return Zone(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ValueError(f"unknown time zone {name!r}") from error
+
+
+@lru_cache(maxsize=4_096)
+def known(name: str) -> bool:
+    """Whether this machine's time zone data has a zone."""
+    try:
+        zone(name)
+    except ValueError:
+        return False
+    return True
 
 
 class Zones:

@@ -14,7 +14,7 @@ from sqlalchemy import Column, Table
 from sqlalchemy.dialects import postgresql
 
 from storage import tables
-from storage.records import BY_CONTENT, BY_SKILL, BY_USER
+from storage.records import BY_CONTENT, BY_INTERVENTION, BY_SKILL, BY_USER
 
 _DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
 _LOG: Final = ("log_partition", "log_offset")
@@ -143,6 +143,9 @@ PLANS: Final[dict[str, Plan]] = {
     ),
 }
 """By kind of prediction."""
+
+INTERVENTIONS: Final = Plan(tables.interventions, BY_INTERVENTION, ("user_id", "intervention_id"))
+"""Of the interventions topic."""
 
 
 def _kind(column: Column[Any]) -> str:

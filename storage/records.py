@@ -71,13 +71,19 @@ class _OfContent(_OfUser, gc=False):
     content_id: str
 
 
+class _OfIntervention(_OfUser, gc=False):
+    intervention_id: str
+
+
 BY_USER: Final = ""
 BY_SKILL: Final = "skill_id"
 BY_CONTENT: Final = "content_id"
+BY_INTERVENTION: Final = "intervention_id"
 _DECODE: Final = {
     BY_USER: msgspec.json.Decoder(_OfUser).decode,
     BY_SKILL: msgspec.json.Decoder(_OfSkill).decode,
     BY_CONTENT: msgspec.json.Decoder(_OfContent).decode,
+    BY_INTERVENTION: msgspec.json.Decoder(_OfIntervention).decode,
 }
 _LARGEST: Final = 2**63 - 1
 

@@ -250,6 +250,39 @@ PREDICTION_TABLES: Final = (
 """The specification's five tables."""
 
 
+interventions: Final = Table(
+    "interventions",
+    metadata,
+    *_key(),
+    _needed("intervention_id", String(32)),
+    _needed("audience", String(20)),
+    _needed("type", String(50)),
+    _needed("priority", Integer),
+    _needed("title", String(200)),
+    _needed("message", Text),
+    _needed("action", String(50)),
+    Column("because", ARRAY(String)),
+    _needed("status", String(20)),
+    Column("supersedes", String(32)),
+    _needed("not_before", Instant),
+    _needed("expires_at", Instant),
+    Column("refused", JSONB),
+    _needed("as_of", Instant),
+    Column("skill_id", String(100)),
+    Column("level", String(20)),
+    Column("episode_start", Instant),
+    Column("timezone", String(64)),
+    Column("reason", Text),
+    Column("changed_after", Instant),
+    *_log(),
+    PrimaryKeyConstraint("id", name="pk_interventions"),
+    UniqueConstraint("user_id", "intervention_id", name="uq_interventions_user_id_intervention_id"),
+    Index("ix_interventions_user_id_status", "user_id", "status"),
+    # What is to be delivered next.
+    Index("ix_interventions_not_before", "not_before", postgresql_where=text("status = 'active'")),
+    _followed("interventions"),
+)
+
 learner_rows: Final = Table(
     "learner_rows",
     metadata,
@@ -398,6 +431,7 @@ STREAM_TABLES: Final = (stream_epoch, removed_rows)
 
 REBUILT_TABLES: Final = (
     *PREDICTION_TABLES,
+    interventions,
     learner_rows,
     skill_rows,
     contents,

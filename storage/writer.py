@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from models.events import Kind
 from storage import outcomes, preferences, rows
-from storage.merges import PLANS, Plan, delete_sql, merge_sql
+from storage.merges import INTERVENTIONS, PLANS, Plan, delete_sql, merge_sql
 from storage.offsets import Place, Position, advance, lock
 from storage.records import BY_SKILL, BY_USER, Item, Record, Refusal, screen_predictions, screen_rows
 from streams.topics import Names
@@ -47,6 +47,7 @@ class Writer:
     def __init__(self, names: Names, tenant_of: rows.TenantOf) -> None:
         self._tenant_of = tenant_of
         self.plans: dict[str, Plan] = {names.prediction(kind): plan for kind, plan in PLANS.items()}
+        self.plans[names.interventions] = INTERVENTIONS
         self._merge = {topic: merge_sql(plan) for topic, plan in self.plans.items()}
         self._delete = {topic: delete_sql(plan) for topic, plan in self.plans.items()}
         self._learners, self._skills = names.learner_rows, names.skill_rows

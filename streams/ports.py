@@ -26,6 +26,10 @@ class Changes(Protocol):
         """Keys and values by kind of prediction."""
 
     @property
+    def interventions(self) -> list[tuple[bytes, bytes | None]]:
+        """Keys and values of interventions decided or changed."""
+
+    @property
     def rejected(self) -> list[tuple[Kind, Rejected]]:
         """Records that the fold refused; the index refers to the list given to ``decode``."""
 
@@ -37,8 +41,14 @@ class Changes(Protocol):
 class Engine(Protocol):
     """The state of one partition number: pure, without clock and without I/O."""
 
-    def load(self, learner_rows: list[Pair], skill_rows: list[Pair], struggle: list[Pair]) -> None:
-        """Take a chunk of the changelogs, in log order."""
+    def load(
+        self,
+        learner_rows: list[Pair],
+        skill_rows: list[Pair],
+        struggle: list[Pair],
+        interventions: list[Pair],
+    ) -> None:
+        """Take a chunk of the changelogs and of the topics that are memory, in log order."""
 
     def loaded(self) -> None:
         """End of the restore."""

@@ -1,4 +1,4 @@
-"""Opening a partition number: its rows from the changelogs, and where its inputs stand."""
+"""Opening a partition number: its rows and its memory from the log, and where its inputs stand."""
 
 from __future__ import annotations
 
@@ -28,17 +28,15 @@ async def restore(settings: Settings, names: Names, number: int, engine: Engine)
     learner = TopicPartition(names.learner_rows, number)
     skill = TopicPartition(names.skill_rows, number)
     struggle = TopicPartition(names.prediction("struggle"), number)
+    interventions = TopicPartition(names.interventions, number)
+    sources = (learner, skill, struggle, interventions)
     reader = kafka.consumer(settings, fetch_max_wait_ms=100)
     count = 0
     await reader.start()
     try:
-        async for tp, records in kafka.read_to_end(
-            reader, (learner, skill, struggle), max_records=RECORDS_AT_ONCE
-        ):
+        async for tp, records in kafka.read_to_end(reader, sources, max_records=RECORDS_AT_ONCE):
             pairs = [(record.key, record.value) for record in records]
-            engine.load(
-                pairs if tp == learner else [], pairs if tp == skill else [], pairs if tp == struggle else []
-            )
+            engine.load(*(pairs if tp == source else [] for source in sources))
             count += len(pairs)
     finally:
         await kafka.stop(reader)

@@ -251,8 +251,13 @@ class Task:
         self.progress += 1
 
     def _outputs(self, changes: Changes) -> dict[str, list[Pair]]:
-        prediction = self.shared.names.prediction
-        return {prediction(kind): list(pairs) for kind, pairs in changes.predictions.items() if pairs}
+        names = self.shared.names
+        outputs = {
+            names.prediction(kind): list(pairs) for kind, pairs in changes.predictions.items() if pairs
+        }
+        if changes.interventions:
+            outputs[names.interventions] = list(changes.interventions)
+        return outputs
 
     def _count(self, changes: Changes, records: dict[Kind, list[ConsumerRecord]], refused: int) -> None:
         counts = self.shared.counts
@@ -262,6 +267,7 @@ class Task:
         counts["dead_letters"] += refused
         for kind, pairs in changes.predictions.items():
             counts[f"predictions.{kind}"] += len(pairs)
+        counts["interventions.sent"] += len(changes.interventions)
 
     def _open_engine(self) -> Engine:
         if self._engine is None:

@@ -26,11 +26,11 @@ from jwt.algorithms import RSAAlgorithm
 
 from cli.benchmark import learners, load
 from cli.benchmark.stack import Waiting, process
-from cli.eventfile import CATALOGUE
 from cli.simulation import Plan, generate
 from models.events import Kind, partition
 from storage.migrate import upgrade
 from streams import kafka, topics
+from streams.records import CATALOGUE
 from streams.settings import Settings
 
 DAY = 86_400_000

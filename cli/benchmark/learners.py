@@ -14,7 +14,6 @@ from typing import Any
 import asyncpg
 import numpy as np
 
-from cli.eventfile import CATALOGUE
 from cli.simulation import Plan, generate
 from models.catalogue import Catalogue
 from models.engine import Engine
@@ -26,6 +25,7 @@ from storage.offsets import Place, claim
 from storage.rows import tenant_of
 from storage.tables import PREDICTION_TABLES
 from storage.writer import Writer
+from streams.records import CATALOGUE
 from streams.settings import Settings
 from streams.topics import names
 

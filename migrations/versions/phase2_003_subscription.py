@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "phase2_003"
-down_revision = "phase2_001"
+down_revision = "phase2_002"
 branch_labels = None
 depends_on = None
 
@@ -42,6 +42,7 @@ SUBSCRIBED = (
     "user_timing_profiles",
     "learning_plateaus",
     "skill_regressions",
+    "interventions",
 )
 
 OUTBOX_INDEXES = (

@@ -30,6 +30,7 @@ class CountingChanges:
     learner_rows: list[tuple[bytes, bytes]] = field(default_factory=list)
     skill_rows: list[tuple[bytes, bytes]] = field(default_factory=list)
     predictions: dict[str, list[Pair]] = field(default_factory=dict)
+    interventions: list[Pair] = field(default_factory=list)
     rejected: list[tuple[Kind, Rejected]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     users: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -43,7 +44,11 @@ class CountingEngine:
         self.due_at: dict[int, int] = {}
 
     def load(
-        self, learner_rows: Sequence[Pair], skill_rows: Sequence[Pair], struggle: Sequence[Pair]
+        self,
+        learner_rows: Sequence[Pair],
+        skill_rows: Sequence[Pair],
+        struggle: Sequence[Pair],
+        interventions: Sequence[Pair],
     ) -> None:
         for key, value in learner_rows:
             if value is not None:

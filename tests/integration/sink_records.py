@@ -158,6 +158,34 @@ def regression(user: int, skill: str = "algebra", detected: tuple[float, ...] = 
     return common(user, skill_id=skill, skill_name="Algebra", episodes=episodes, **(episodes or [{}])[-1])
 
 
+def intervention(user: int, name: str = "a", **more: Any) -> dict[str, Any]:
+    record = {
+        "intervention_id": name,
+        "user_id": user,
+        "organization_id": 7,
+        "audience": "learner",
+        "type": "emotional_support",
+        "priority": 9,
+        "title": "We miss you!",
+        "message": "What has been going on?",
+        "action": "chat",
+        "because": [f"{user:032x}"],
+        "status": "active",
+        "supersedes": None,
+        "not_before": at(60),
+        "expires_at": at(600),
+        "refused": [{"time": at(0), "reason": "quiet_hours", "until": at(30)}],
+        "as_of": at(0),
+        "skill_id": None,
+        "level": "high",
+        "episode_start": at(-9000),
+        "timezone": "Europe/Berlin",
+        "reason": None,
+        "changed_after": None,
+    }
+    return record | more
+
+
 def outcome(user: int, kind: str, minutes: float, **more: Any) -> dict[str, Any]:
     event = {
         "event_id": f"{kind}-{user}-{minutes}",
@@ -168,7 +196,13 @@ def outcome(user: int, kind: str, minutes: float, **more: Any) -> dict[str, Any]
     return event | more
 
 
-KEYS = {"dropout-risk": (), "timing": (), "plateaus": ("skill_id",), "regressions": ("skill_id",)}
+KEYS = {
+    "dropout-risk": (),
+    "timing": (),
+    "plateaus": ("skill_id",),
+    "regressions": ("skill_id",),
+    "interventions": ("intervention_id",),
+}
 
 
 def pair(kind: str, record: dict[str, Any]) -> tuple[bytes, bytes]:
@@ -179,7 +213,8 @@ def pair(kind: str, record: dict[str, Any]) -> tuple[bytes, bytes]:
 
 
 def prediction(kind: str, record: dict[str, Any], offset: int, partition: int = 0) -> Rec:
-    return Rec(NAMES.prediction(kind), partition, offset, *pair(kind, record))
+    topic = NAMES.interventions if kind == "interventions" else NAMES.prediction(kind)
+    return Rec(topic, partition, offset, *pair(kind, record))
 
 
 def event(kind: Kind, record: dict[str, Any], offset: int, partition: int = 0) -> Rec:

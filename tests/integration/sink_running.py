@@ -22,6 +22,7 @@ from tests.integration.sink_records import (
     at,
     contents,
     dropout,
+    intervention,
     outcome,
     pair,
     plateau,
@@ -37,6 +38,7 @@ MAKERS: dict[str, Callable[..., dict[str, Any]]] = {
     "struggle": struggle,
     "plateaus": plateau,
     "regressions": regression,
+    "interventions": intervention,
 }
 
 
@@ -104,7 +106,9 @@ def sent(settings: Settings, kind: str, record: dict[str, Any], *, tombstone: bo
     """A prediction as the worker would publish it."""
     key, value = pair(kind, record)
     number = partition(record["user_id"], settings.partitions)
-    return Sent(topics.names(settings).prediction(kind), number, key, None if tombstone else value)
+    names = topics.names(settings)
+    topic = names.interventions if kind == "interventions" else names.prediction(kind)
+    return Sent(topic, number, key, None if tombstone else value)
 
 
 def said(settings: Settings, kind: Kind, event: dict[str, Any]) -> Sent:
@@ -129,6 +133,9 @@ def mixture(settings: Settings, count: int, users: int = 20, seed: int = 1) -> l
                 records.append(sent(settings, "dropout-risk", record))
             case 1:
                 records.append(sent(settings, "timing", timing(user, sessions_analyzed=number)))
+                status = chance.choice(["active", "superseded", "retracted"])
+                record = intervention(user, about, status=status, priority=chance.randint(1, 10))
+                records.append(sent(settings, "interventions", record, tombstone=chance.random() < 0.2))
             case 2 | 3:
                 record = struggle(user, about, requested_at=at(chance.randint(0, number)))
                 records.append(sent(settings, "struggle", record, tombstone=chance.random() < 0.2))

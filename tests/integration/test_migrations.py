@@ -214,6 +214,10 @@ def test_up_down_and_up_again(database_url: str) -> None:
     downgrade(database_url)
     assert tables(database_url) == {"alembic_version"}
     upgrade(database_url, "phase2_001")
+    assert tables(database_url) == {*metadata.tables, "alembic_version"} - {"interventions"}
+    upgrade(database_url)
+    downgrade(database_url, "phase2_001")
+    assert "interventions" not in tables(database_url)
     upgrade(database_url)
     assert tables(database_url) == {*metadata.tables, "alembic_version"}
 
@@ -223,6 +227,17 @@ def test_the_migrations_give_what_the_code_expects(database_url: str) -> None:
     assert differences(database_url) == []
     fetch(database_url, "ALTER TABLE dropout_risk_scores DROP COLUMN risk_level")
     assert differences(database_url) != [], "the comparison would not see a missing column"
+
+
+def test_interventions_are_found_by_learner_and_by_time(database_url: str) -> None:
+    upgrade(database_url)
+    found = [index for (index,) in fetch(database_url, INDEXES_SQL, "interventions")]
+    assert sorted(found) == [
+        "(not_before) WHERE ((status)::text = 'active'::text)",
+        "(user_id, status)",
+        "PRIMARY KEY (id)",
+        "UNIQUE (user_id, intervention_id)",
+    ]
 
 
 def test_it_runs_inside_a_running_event_loop(database_url: str) -> None:

@@ -25,6 +25,7 @@ from tests.integration.sink_records import (
     contents,
     dropout,
     event,
+    intervention,
     outcome,
     plateau,
     plateau_episode,
@@ -110,6 +111,30 @@ async def test_each_kind_of_prediction_fills_its_table(store: Store) -> None:
     assert row["confidence"] == 0.6
     (row,) = await store.connection.fetch("SELECT * FROM skill_regressions")
     assert (row["skill_name"], row["urgency"], row["user_reviewed"]) == ("Algebra", "high", False)
+
+
+async def test_an_intervention_is_one_row_that_follows_its_status(store: Store) -> None:
+    await store.write(prediction("interventions", intervention(1), 1))
+    (row,) = await store.connection.fetch("SELECT * FROM interventions")
+    said = intervention(1)
+    for name in ("intervention_id", "audience", "type", "priority", "title", "message", "action", "because"):
+        assert row[name] == said[name], name
+    assert json.loads(row["refused"]) == said["refused"]
+    assert (row["as_of"], row["organization_id"], row["level"]) == (START, 7, "high")
+    assert (row["status"], row["supersedes"], row["reason"]) == ("active", None, None)
+    gone = intervention(1, status="retracted", reason="the dropout risk has fallen", changed_after=at(-5))
+    graver = intervention(1, "b", priority=10, supersedes="a")
+    await store.write(prediction("interventions", gone, 2), prediction("interventions", graver, 3))
+    found = await store.rows(
+        "SELECT id, intervention_id, status, reason, supersedes, log_offset FROM interventions ORDER BY id"
+    )
+    assert found == [
+        (1, "a", "retracted", "the dropout risk has fallen", None, 2),
+        (2, "b", "active", None, "a", 3),
+    ]
+    tombstone = prediction("interventions", intervention(1), 4)._replace(value=None)
+    await store.write(tombstone)
+    assert await store.rows("SELECT intervention_id FROM interventions") == [("b",)]
 
 
 async def test_an_upsert_keeps_the_id_and_burns_none(store: Store) -> None:

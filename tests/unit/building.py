@@ -132,6 +132,8 @@ class Stream:
         self.sent: Current = {}
         self.raw: dict[str, dict[bytes, bytes]] = {}
         self.changes: list[Changes] = []
+        self.interventions: Rows = {}
+        self.told: list[dict[str, Any]] = []
 
     def feed(self, events: Iterable[Sent]) -> Changes:
         """Apply events as one batch, in their order of arrival, and commit."""
@@ -160,7 +162,19 @@ class Stream:
                 else:
                     self.raw.setdefault(kind, {})[key] = value
                     self.sent[kind, key] = json.loads(value)
+        for key, value in changes.interventions:
+            if value is None:
+                del self.interventions[key]
+            else:
+                self.interventions[key] = value
+                self.told.append(json.loads(value))
         return changes
+
+    def decided(self, **wanted: Any) -> list[dict[str, Any]]:
+        """The newest record of each intervention that has these values, in the order of their times."""
+        found = [json.loads(value) for value in self.interventions.values()]
+        chosen = [one for one in found if all(one[name] == value for name, value in wanted.items())]
+        return sorted(chosen, key=lambda one: (one["as_of"], one["user_id"], one["audience"], one["type"]))
 
     def counted(self, name: str) -> int:
         """Sum of one counter over all changes."""
@@ -179,10 +193,12 @@ class Stream:
         again = Stream(self.engine.catalogue)
         logs = [list(self.learner_rows.items()), list(self.skill_rows.items())]
         logs.append(list(self.raw.get("struggle", {}).items()))
+        logs.append(list(self.interventions.items()))
         for piece in range(pieces):
             again.engine.load(*(_part(log, piece, pieces) for log in logs))
         again.engine.loaded()
         again.learner_rows, again.skill_rows = dict(self.learner_rows), dict(self.skill_rows)
+        again.interventions, again.told = dict(self.interventions), list(self.told)
         again.sent, again.raw = dict(self.sent), {kind: dict(raw) for kind, raw in self.raw.items()}
         return again
 

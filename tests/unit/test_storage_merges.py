@@ -8,7 +8,7 @@ from sqlalchemy import UniqueConstraint
 
 from models.layout import encode_learners
 from models.learner import LEARNER
-from storage.merges import PLANS, Plan, delete_sql, merge_sql
+from storage.merges import INTERVENTIONS, PLANS, Plan, delete_sql, merge_sql
 from storage.rows import tenant_of
 from storage.tables import PREDICTION_TABLES, REBUILT_TABLES, STREAM_TABLES, metadata, outbox
 from streams.topics import PREDICTION_KINDS
@@ -19,7 +19,7 @@ def test_every_kind_of_prediction_has_its_table() -> None:
     assert {plan.table for plan in PLANS.values()} == set(PREDICTION_TABLES)
 
 
-@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS.keys())
+@pytest.mark.parametrize("plan", [*PLANS.values(), INTERVENTIONS], ids=[*PLANS, "interventions"])
 def test_a_plan_names_columns_of_its_table(plan: Plan) -> None:
     columns = set(plan.table.columns.keys())
     assert set(plan.key) | plan.derived | set(plan.computed) <= columns
@@ -29,7 +29,7 @@ def test_a_plan_names_columns_of_its_table(plan: Plan) -> None:
     assert unique == [set(plan.key)]
 
 
-@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS.keys())
+@pytest.mark.parametrize("plan", [*PLANS.values(), INTERVENTIONS], ids=[*PLANS, "interventions"])
 def test_outcome_columns_are_never_written_from_a_record(plan: Plan) -> None:
     statement = merge_sql(plan)
     for name in plan.derived:
