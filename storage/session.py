@@ -16,7 +16,15 @@ ATTEMPT_SECONDS: Final = 10.0
 STATEMENT_SECONDS: Final = 120.0
 RETRY_SECONDS: Final = 0.2
 # Its estimate of a batch's cost is too high now and then, and then it compiles for longer than it runs.
-_SETTINGS: Final = {"application_name": "lyo sink", "timezone": "UTC", "jit": "off"}
+# It also takes a batch for ten thousand rows, since it cannot see into the JSON, and then reads whole tables
+# to join them to a handful of records: with 100,000 learners stored, most of a core. By index, always.
+_SETTINGS: Final = {
+    "application_name": "lyo sink",
+    "timezone": "UTC",
+    "jit": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
 
 
 class Session:
