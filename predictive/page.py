@@ -4,7 +4,6 @@ from functools import partial
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from predictive import answers, service
 from predictive.caller import Caller, subject
@@ -25,16 +24,12 @@ async def _viewer(user_id: UserId, who: Annotated[Caller, Depends(service.caller
     return Viewer(who.organization, own=not who.service)
 
 
-async def _read(
-    user_id: UserId,
-    viewer: Annotated[Viewer, Depends(_viewer)],
-    db: Annotated[AsyncSession, Depends(service.session)],
-    now: Annotated[int, Depends(service.now)],
-) -> PageData:
-    if await answers.is_foreign(db, user_id=user_id, organization=viewer.organization):
+async def _read(viewer: Annotated[Viewer, Depends(_viewer)], asked: service.AboutLearner) -> PageData:
+    db, user_id, organization = asked.db, asked.user_id, viewer.organization
+    if await answers.is_foreign(db, user_id=user_id, organization=organization):
         raise Problem(404, "Your organization has no such learner.")
-    insights = partial(answers.insights, now=now)
-    return await read_page(db, user_id, viewer.organization, now, insights=insights)
+    insights = partial(answers.insights, now=asked.now, names=asked.names)
+    return await read_page(db, user_id, organization, asked.now, insights=insights)
 
 
 def router() -> APIRouter:

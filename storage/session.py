@@ -16,10 +16,15 @@ ATTEMPT_SECONDS: Final = 10.0
 STATEMENT_SECONDS: Final = 120.0
 RETRY_SECONDS: Final = 0.2
 # Its estimate of a batch's cost is too high now and then, and then it compiles for longer than it runs.
+# It also takes a batch for ten thousand rows, since it cannot see into the JSON, and then reads whole tables
+# to join them to a handful of records: with 100,000 learners stored, most of a core. By index, always.
 # A peer that vanished gives its locks back within a minute, not within hours.
 _SETTINGS: Final = {
+    "application_name": "lyo sink",
     "timezone": "UTC",
     "jit": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
     "tcp_keepalives_idle": "30",
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
