@@ -223,26 +223,28 @@ class Deciding:
             for held in counted
             if reason.skill and (held.reason.type, held.reason.skill) == (reason.type, reason.skill)
         ]
+        found: tuple[int, list[Refused]] | None = None
         if reason.audience == EDUCATOR:
-            limits = Limits(view.zone, most_per_day=1, cooling=tuple(cooling))
-            return self._at_once(view, limits)
+            return None if self._waits(view, cooling, 1) else (view.as_of, [])
         counted += [held for held in milder if held.not_before < view.as_of]
         placed = tuple(held.not_before for held in counted if held.reason.audience == LEARNER)
-        limits = replace(self._limits(view), placed=placed, cooling=tuple(cooling + same))
-        found = self._search(view, wish, limits)
+        if not self._waits(view, cooling + same, PLACED_WITHIN_DAYS):
+            limits = replace(self._limits(view), placed=placed, cooling=tuple(cooling + same))
+            found = self._search(view, wish, limits)
         if found is None and not same:
             view.blocked.add((reason.audience, reason.type))
         return found
 
-    def _at_once(self, view: View, limits: Limits) -> tuple[int, list[Refused]] | None:
-        """For educators: now, unless told of the same learner within the cool-down."""
-        days = Zones([view.zone] * (len(limits.cooling) + 1)).local_days(
-            np.array([view.as_of, *(at for at, _ in limits.cooling)], np.int64)
+    def _waits(self, view: View, cooling: list[tuple[int, int]], days: int) -> bool:
+        """Whether cool-downs alone hold it back on each of so many local days: no slot need be sought."""
+        if not cooling:
+            return False
+        moments = np.array([view.as_of, *(at for at, _ in cooling)], np.int64)
+        today, *near = Zones([view.zone] * len(moments)).local_days(moments).tolist()
+        return all(
+            any(abs(day - other) < apart for other, (_, apart) in zip(near, cooling, strict=True))
+            for day in range(today, today + days)
         )
-        near = [
-            abs(int(days[0] - day)) < apart for day, (_, apart) in zip(days[1:], limits.cooling, strict=True)
-        ]
-        return None if any(near) else (view.as_of, [])
 
     def _search(self, view: View, wish: Wish, limits: Limits) -> tuple[int, list[Refused]] | None:
         """The next slot in the learner's hours; if limits leave none of these, in any that they leave."""
