@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test lint format check bench lock clean
+.PHONY: help setup tools browser demo test lint format check bench lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,7 +23,7 @@ setup: tools $(STAMP)  ## virtual environment from the lock file; checks Python,
 demo: setup  ## everything running on this machine with sample events (EVENTS=FILE for a real file)
 	@exec $(BIN)/lyo demo $(if $(EVENTS),--events "$(EVENTS)")
 
-test: setup  ## every test: unit, contract, integration (LYO_TEST="-k word" passes options to pytest)
+test: setup browser  ## every test: unit, contract, integration, browser (LYO_TEST="-k word": options for pytest)
 	$(BIN)/python -m pytest $(TESTS) $(LYO_TEST)
 
 lint: $(STAMP)  ## style, format, types, import layers
@@ -48,6 +48,14 @@ lock: $(STAMP)  ## requirements.txt from requirements.in (UPGRADE=1: newest vers
 clean:  ## stop the local stack; remove it, the virtual environment and all caches
 	@if [ -x $(BIN)/lyo ]; then $(BIN)/lyo down || true; fi
 	rm -rf $(VENV) .lyo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+
+# The pages are tested in Debian's Chromium; without it those tests are skipped, except where CI is set.
+browser:
+	@if ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  echo "Installing Chromium for the tests of the pages"; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
+	    >/dev/null 2>&1 || echo "Chromium could not be installed: apt-get install chromium" >&2; \
+	fi
 
 # One line each, before anything is downloaded.
 tools:
