@@ -82,9 +82,10 @@ def sparse() -> list[Sent]:
 def _take(found: dict[str, list[dict[str, Any]]], stream: Stream) -> None:
     for (kind, _), record in stream.sent.items():
         found[f"predictions.{kind}"].append(record)
+    found["interventions"] += [json.loads(value) for value in stream.interventions.values()]
 
 
-@pytest.mark.parametrize("name", PREDICTIONS)
+@pytest.mark.parametrize("name", [*PREDICTIONS, "interventions"])
 def test_every_record_is_what_its_schema_says_and_has_no_field_beside(name: str) -> None:
     some = records()[name]
     assert len(some) > 50
@@ -92,7 +93,7 @@ def test_every_record_is_what_its_schema_says_and_has_no_field_beside(name: str)
         assert faults(name, record, strict=True) == []
 
 
-@pytest.mark.parametrize("name", PREDICTIONS)
+@pytest.mark.parametrize("name", [*PREDICTIONS, "interventions"])
 def test_every_record_decodes_with_its_struct(name: str) -> None:
     shape = BY_NAME[name].shape
     for record in records()[name][:200]:
