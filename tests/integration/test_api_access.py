@@ -65,7 +65,7 @@ NOW = int(time.time())
 BAD_TOKENS = {
     "none": "",
     "expired": ISSUER.token(sub=str(LEARNER), exp=NOW - 60),
-    "not yet": ISSUER.token(sub=str(LEARNER), nbf=NOW + 60),
+    "not yet": ISSUER.token(sub=str(LEARNER), nbf=NOW + 86_400),
     "another audience": ISSUER.token(sub=str(LEARNER), aud="another"),
     "no subject": ISSUER.token(),
     "no expiry": ISSUER.token(sub=str(LEARNER), exp=None),

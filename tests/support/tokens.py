@@ -65,7 +65,7 @@ class Issuer:
 def whole(claims: dict[str, Any]) -> dict[str, Any]:
     """Claims with those that every token needs."""
     now = int(time.time())
-    made = {"aud": AUDIENCE, "iat": now, "exp": now + 600} | claims
+    made = {"aud": AUDIENCE, "iat": now, "exp": now + 86_400} | claims
     return {name: value for name, value in made.items() if value is not None}
 
 

@@ -50,7 +50,7 @@ def forged(header: dict[str, Any], claims: dict[str, Any], secret: bytes | None 
     return (body + b"." + base64.urlsafe_b64encode(mac).rstrip(b"=")).decode()
 
 
-CLAIMS = {"sub": "5", "aud": "lyo", "exp": NOW + 600}
+CLAIMS = {"sub": "5", "aud": "lyo", "exp": NOW + 86_400}
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
@@ -78,8 +78,8 @@ async def test_a_secret_is_accepted_only_where_one_is_set() -> None:
     [
         ({"exp": NOW - 31}, "The token has expired."),
         ({"exp": None}, "The token has no claim exp."),
-        ({"nbf": NOW + 60}, "The token is not valid yet."),
-        ({"iat": NOW + 60}, "The token is not valid yet."),
+        ({"nbf": NOW + 3_600}, "The token is not valid yet."),
+        ({"iat": NOW + 3_600}, "The token is not valid yet."),
         ({"aud": "someone-else"}, "The token is for another audience."),
         ({"aud": None}, "The token has no claim aud."),
         ({"sub": None}, "The token has no claim sub."),

@@ -11,7 +11,7 @@ import pytest
 import predictive
 from models.events import EventError, Kind
 from models.zones import DAY, HOUR
-from predictive import predictors, recording
+from predictive import predictors, recording, subscribing
 from predictive.reading import _Books, _positions, _since
 from streams.topics import Names
 from tests.unit.building import START, iso
@@ -33,7 +33,8 @@ def test_the_predictors_need_no_faust() -> None:
 def test_every_public_name_is_there_and_no_other() -> None:
     assert set(predictive.__all__) <= set(dir(predictive))
     for name in predictive.__all__:
-        assert getattr(predictive, name) is getattr(predictors, name)
+        home = subscribing if name == "subscribe" else predictors
+        assert getattr(predictive, name) is getattr(home, name)
     with pytest.raises(AttributeError, match="no attribute 'mind_reader'"):
         _ = predictive.mind_reader
 
