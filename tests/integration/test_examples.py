@@ -44,7 +44,7 @@ async def run(name: str, variables: dict[str, str], *arguments: str) -> str:
 
 
 def test_every_example_is_named_in_the_docs() -> None:
-    text = (ROOT / "docs" / "subscribing.md").read_text()
+    text = "".join((ROOT / "docs" / name).read_text() for name in ("subscribing.md", "publishing.md"))
     names = [path.name for path in EXAMPLES.glob("*.py")]
     assert len(names) >= 3
     for name in names:

@@ -99,7 +99,8 @@ async def test_every_change_is_told_once_and_in_order_while_two_sinks_write(read
     assert sorted(told_of) == list(range(1_000, 1_000 + COUNT))
     assert in_order(following.changes)
     assert {change["operation"] for change in following.changes} == {"changed", "removed"}
-    assert {change["kind"] for change in following.changes} == set(topics.PREDICTION_KINDS)
+    kinds = {change["kind"] for change in following.changes}
+    assert kinds == {*topics.PREDICTION_KINDS, "interventions"}
 
 
 async def all_stored_by(settings: Settings, task: asyncio.Task[None]) -> None:
