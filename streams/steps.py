@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-STEPS: Final = (
+TASK_STEPS: Final = (
     "fenced",
     "restored",
     "offsets_read",
@@ -15,10 +15,9 @@ STEPS: Final = (
     "offsets_sent",
     "committed",
     "updated",
-    "outbox_read",
-    "outbox_sent",
-    "outbox_marked",
 )
+RELAY_STEPS: Final = ("outbox_read", "outbox_sent", "outbox_marked")
+STEPS: Final = TASK_STEPS + RELAY_STEPS
 
 
 class Steps:

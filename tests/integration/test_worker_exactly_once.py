@@ -9,7 +9,7 @@ import pytest
 
 from streams import topics
 from streams.settings import Settings
-from streams.steps import STEPS
+from streams.steps import TASK_STEPS
 from tests.integration.worker_running import (
     WorkerProcess,
     all_done,
@@ -78,13 +78,13 @@ async def test_a_worker_that_dies_at_any_named_step_loses_nothing_and_repeats_no
 ) -> None:
     variables = environment_of(environment, quick)
     await topics.ensure(quick)
-    made = events(300 * (len(STEPS) + 1), users=200)
+    made = events(300 * (len(TASK_STEPS) + 1), users=200)
     async with publisher(quick) as producer:
-        for number, step in enumerate(STEPS):
+        for number, step in enumerate(TASK_STEPS):
             await publish(quick, producer, made[number * 300 : (number + 1) * 300])
             async with WorkerProcess(variables, tmp_path / f"{step}.log", LYO_CRASH_AT=f"{step}:2") as worker:
                 assert await worker.ended() == 137, worker.log.read_text()[-3000:]
-        await publish(quick, producer, made[len(STEPS) * 300 :])
+        await publish(quick, producer, made[len(TASK_STEPS) * 300 :])
         async with WorkerProcess(variables, tmp_path / "last.log") as worker:
             await all_done(quick, len(made))
             assert await worker.stop() == 0

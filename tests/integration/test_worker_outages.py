@@ -62,8 +62,8 @@ async def test_a_worker_frozen_past_its_session_cannot_write_when_it_wakes(
             await frozen.says("assigned", times=2)
             await publish(kafka_settings, producer, events(2_000, users=1_000, first=100_000))
             await all_done(kafka_settings, len(made) + 2_000)
-            assert await successor.stop() == 0
-        assert await frozen.stop() == 0
+            assert await successor.stop() == 0, successor.log.read_text()[-3000:]
+        assert await frozen.stop() == 0, frozen.log.read_text()[-3000:]
     wanted = expected(made + events(2_000, users=1_000, first=100_000))
     assert await counted(kafka_settings) == wanted
 
@@ -87,7 +87,7 @@ async def test_a_broker_killed_and_started_again_costs_no_event_and_repeats_none
         await asyncio.to_thread(own_kafka.kill)
         await asyncio.to_thread(own_kafka.start)
         await all_done(settings, len(made))
-        assert await worker.stop() == 0
+        assert await worker.stop() == 0, worker.log.read_text()[-3000:]
     assert await counted(settings) == expected(made)
 
 
