@@ -57,3 +57,5 @@ class Shared:
         self.clock = Clock(settings.clock)
         self.steps = Steps(settings.crash_at)
         self.counts: Counter[str] = Counter()
+        # Partition numbers whose tasks have polls to work on.
+        self.waiting: set[int] = set()

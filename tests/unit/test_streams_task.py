@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import time
 from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any, cast
@@ -145,6 +146,27 @@ async def test_a_full_inbox_holds_the_partition_back(task: Task, reader: FakeRea
     assert reader.held == set()
     task.offer(poll(9, 12))
     assert reader.held == {SESSIONS}
+
+
+@pytest.mark.parametrize(("waiting", "pause"), [(set(), 0.0), ({5}, 1.0)])
+async def test_a_sweep_goes_on_at_once_unless_events_of_another_number_wait(
+    task: Task, monkeypatch: pytest.MonkeyPatch, waiting: set[int], pause: float
+) -> None:
+    async def more_is_due() -> bool:
+        return True
+
+    monkeypatch.setattr(task, "_sweep", more_is_due)
+    task.shared.waiting |= waiting
+    began = time.monotonic()
+    await task._turn()
+    assert began + pause <= task._next_tick <= time.monotonic() + pause
+
+
+async def test_a_number_waits_while_its_inbox_holds_something(task: Task) -> None:
+    task.offer(poll(0, 3))
+    assert task.shared.waiting == {2}
+    await task._discard()
+    assert task.shared.waiting == set()
 
 
 async def test_the_sweep_goes_up_to_the_clock_when_everything_is_read(task: Task, ends: FakeEnds) -> None:
