@@ -24,7 +24,7 @@ demo: setup  ## everything running on this machine with sample events (EVENTS=FI
 	@exec $(BIN)/lyo demo $(if $(EVENTS),--events "$(EVENTS)")
 
 test: setup browser  ## every test: unit, contract, integration, browser (LYO_TEST="-k word": options for pytest)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(TESTS) $(LYO_TEST)
+	$(BIN)/python -m pytest $(TESTS) $(LYO_TEST)
 
 lint: $(STAMP)  ## style, format, types, import layers
 	$(BIN)/ruff check $(CODE)
