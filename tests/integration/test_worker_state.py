@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import ProducerFenced
@@ -95,15 +97,20 @@ async def test_a_committed_offset_beyond_a_topic_created_anew_is_refused(kafka_s
     await reader.start()
     try:
         async with kafka.admin(kafka_settings) as client:
+
+            def stands_at(offset: int) -> Callable[[], Awaitable[bool]]:
+                async def there() -> bool:
+                    found = await client.list_consumer_group_offsets(kafka_settings.app_id, partitions=[tp])
+                    return tp in found and found[tp].offset == offset
+
+                return there
+
             assert await standing(client, reader, kafka_settings, [tp]) == {tp: 0}
             await sender.transact({names.prediction("timing"): [(b"1", b"a")]}, {}, {tp: 1}, 0)
-
-            async def visible() -> bool:
-                return await standing(client, reader, kafka_settings, [tp]) == {tp: 1}
-
             # The broker answers a commit before its marker has reached the topic of the offsets.
-            await until(visible, 30, "the committed offset is there")
+            await until(stands_at(1), 30, "the first committed offset is there")
             await sender.transact({names.prediction("timing"): [(b"1", b"b")]}, {}, {tp: 5}, 0)
+            await until(stands_at(5), 30, "the second one is there")
             with pytest.raises(OffsetError, match="stands at 5, but the topic has 0 to 1"):
                 await standing(client, reader, kafka_settings, [tp])
     finally:
