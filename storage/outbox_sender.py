@@ -22,10 +22,9 @@ from aiokafka.errors import (
 
 from models.events import partition
 from streams import kafka
+from streams.outbound import OVERHEAD
 from streams.settings import Settings
 
-# A record's own overhead inside a batch, and the batch's header.
-OVERHEAD: Final = 150
 GRACE_SECONDS: Final = 3.0
 # A topic may be about to be created, and a broker that starts does not list all of its topics at once.
 MISSING_SECONDS: Final = 10.0

@@ -118,6 +118,11 @@ async def abandon(producer: AIOKafkaProducer) -> None:
     await stop(producer)
 
 
+def take_error(future: asyncio.Future[Any]) -> None:
+    """Take a future's error once it is there, so that it is not reported as never retrieved."""
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
 def explain(error: BaseException) -> str:
     """What went wrong in words; aiokafka's errors begin with their names, others are given theirs."""
     name, text = type(error).__name__, str(error)

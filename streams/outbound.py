@@ -44,8 +44,7 @@ class Outbound:
         """Close the connection within seconds; a transaction that is open is settled by the next owner."""
         producer, self._producer = self._producer, None
         for future in self._futures:
-            # Taken, so that what a failed transaction left behind is not reported as never retrieved.
-            future.add_done_callback(lambda done: done.cancelled() or done.exception())
+            kafka.take_error(future)
         if producer is not None:
             await kafka.stop(producer)
 

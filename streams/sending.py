@@ -149,7 +149,8 @@ class Sender:
             except KafkaError as error:
                 # Nothing overtakes what was refused.
                 return [*sent, _refused([*some, *(one for _, more in batches for one in more)], error)]
-            answer.add_done_callback(_taken)
+            # Whoever looks at an answer sees its error; that nobody does is no reason to complain.
+            kafka.take_error(answer)
             sent.append(Sent(some, answer))
         return sent
 
@@ -167,15 +168,9 @@ class Sender:
 
 def _refused(records: list[Record], error: KafkaError) -> Sent:
     answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    answer.add_done_callback(_taken)
+    kafka.take_error(answer)
     answer.set_exception(error)
     return Sent(records, answer)
-
-
-def _taken(answer: asyncio.Future[Any]) -> None:
-    """Whoever looks at an answer sees its error; that nobody does is no reason to complain."""
-    if not answer.cancelled():
-        answer.exception()
 
 
 async def _found(settings: Settings) -> dict[str, int]:

@@ -10,7 +10,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from models.events import Columns, Kind, Rejected, decode
-from streams import letters
+from streams import kafka, letters
 from streams.inbox import Inbox
 from streams.kafka import explain
 from streams.log import logger
@@ -242,7 +242,7 @@ class Task:
         log.info("task=%d reads %s again from %d", self.number, tp.topic, offset)
         seeking = asyncio.ensure_future(self.shared.reader.seek_to({tp: offset}))
         # A failed seek is made good by the next look for a stray reader.
-        seeking.add_done_callback(lambda done: done.cancelled() or done.exception())
+        kafka.take_error(seeking)
 
     async def _transact(
         self,
