@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["CHANNEL", "Outgoing", "add", "newest"]
 
 CHANNEL: Final = "lyo_outbox"
-"""Notified when the transaction that wrote has been committed."""
+"""Notified by the table's trigger when the transaction that wrote has been committed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +35,11 @@ class Outgoing:
 
 _ADD: Final = text(
     f"""
-WITH added AS (
-    INSERT INTO {outbox.name} (organization_id, topic, key, partition_key, value)
-    SELECT organization_id, topic, user_id::text, user_id::text, value
-    FROM unnest(:organizations, :topics, :users, :events)
-        WITH ORDINALITY AS n(organization_id, topic, user_id, value, place)
-    ORDER BY place
-    RETURNING 1
-)
-SELECT pg_notify('{CHANNEL}', '') FROM (SELECT count(*) FROM added) AS counted WHERE count > 0
+INSERT INTO {outbox.name} (organization_id, topic, key, partition_key, value)
+SELECT organization_id, topic, user_id::text, user_id::text, value
+FROM unnest(:organizations, :topics, :users, :events)
+    WITH ORDINALITY AS n(organization_id, topic, user_id, value, place)
+ORDER BY place
 """
 ).bindparams(
     bindparam("organizations", type_=ARRAY(BigInteger)),

@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from storage.faults import Fault, judge, lasting, one_line
 from storage.forgetting import forget
+from storage.outbox import CHANNEL
 from storage.outbox_sender import Away, OutboxSender, Sent
 from storage.session import Session
 from streams.log import logger
 from streams.settings import Settings
 from streams.steps import Steps
 
-CHANNEL: Final = "lyo_outbox"
 BATCH_ROWS: Final = 500
 POLL_SECONDS: Final = 5.0
 LOCK_SECONDS: Final = 1.0
