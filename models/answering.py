@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import dropout, plateau, regression, struggle, timing
-from models.catalogue import Catalogue
+from models.catalogue import Catalogue, Defaults
 from models.episodes import WEAK, Skills, plateau_contents, regression_contents
 from models.forgetting import recall
 from models.history import History, history, recent_sentiment
@@ -31,6 +31,7 @@ __all__ = [
     "answer",
     "dropout_risks",
     "group",
+    "limits_by",
     "name_weak",
     "plateaus",
     "regressions",
@@ -71,6 +72,15 @@ def zones_of(rows: NDArray[np.void], catalogue: Catalogue) -> Zones:
             for own, organization in zip(rows["zone"].tolist(), rows["organization"].tolist(), strict=True)
         ]
     )
+
+
+def limits_by(row: np.void, catalogue: Catalogue) -> Defaults:
+    """Quiet hours and daily cap of one LEARNER row: the learner's own, else the organization's."""
+    quiet_from, quiet_to, most = int(row["quiet_from"]), int(row["quiet_to"]), int(row["nudges"])
+    given = catalogue.limits(int(row["organization"]))
+    if quiet_from < 0:
+        quiet_from, quiet_to = given.quiet_from, given.quiet_to
+    return Defaults(quiet_from, quiet_to, given.most_per_day if most < 0 else most)
 
 
 def group(rows: NDArray[np.void], as_of: Ints, catalogue: Catalogue) -> Group:

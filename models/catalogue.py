@@ -27,7 +27,7 @@ _MOST_RESOLVED = 100_000
 
 
 class Defaults(NamedTuple):
-    """An organization's limits for learners who set none: minutes of the local day and a count, -1 = none."""
+    """Quiet hours in minutes of the local day, and most nudges a day; -1 = not set."""
 
     quiet_from: int = -1
     quiet_to: int = -1

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from models.answering import limits_by
 from models.cadence import (
     ANY_HOUR,
     MOST_PER_DAY,
@@ -266,14 +267,9 @@ class Deciding:
 
     def _limits(self, view: View) -> Limits:
         """The learner's own quiet hours and daily cap, else the organization's, else the defaults."""
-        row = view.look.rows[view.one]
-        quiet_from, quiet_to, most = int(row["quiet_from"]), int(row["quiet_to"]), int(row["nudges"])
-        given = self._engine.catalogue.limits(view.organization)
-        if quiet_from < 0:
-            quiet_from, quiet_to = given.quiet_from, given.quiet_to
-        if most < 0:
-            most = MOST_PER_DAY if given.most_per_day < 0 else given.most_per_day
-        return Limits(view.zone, quiet_from, quiet_to, most)
+        given = limits_by(view.look.rows[view.one], self._engine.catalogue)
+        most = MOST_PER_DAY if given.most_per_day < 0 else given.most_per_day
+        return Limits(view.zone, given.quiet_from, given.quiet_to, most)
 
     # -- records ---------------------------------------------------------------------------------------
 

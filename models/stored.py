@@ -19,7 +19,7 @@ from models.catalogue import Catalogue
 from models.engine import ACTIVE_FOR
 from models.episodes import Skills
 from models.event_types import OutcomeKind
-from models.learner import OUTCOME_KINDS, empty_learners, minute_of_day
+from models.learner import OUTCOME_KINDS, empty_learners
 from models.moment import Limits, Moment, check
 from models.questions import Request, with_answer
 from models.records import VALID_FOR, Head, seal
@@ -203,18 +203,15 @@ def limits_of(learners: Group, one: int, catalogue: Catalogue, at: int) -> Limit
     Of what was sent today the row knows the newest nudge and the newest reminder, so it counts up to two.
     """
     row = learners.rows[one]
-    organization = catalogue.organizations.get(int(row["organization"]))
-    quiet = int(row["quiet_from"]), int(row["quiet_to"])
-    most = int(row["nudges"])
-    if organization is not None:
-        hours = organization.quiet_hours
-        if quiet[0] < 0 and hours is not None:
-            quiet = minute_of_day(hours.start), minute_of_day(hours.end)
-        if most < 0 and organization.max_nudges_per_day is not None:
-            most = organization.max_nudges_per_day
+    given = answering.limits_by(row, catalogue)
     sent = row["outcome_at"][list(_SENT)].astype(np.int64) * 1_000
     days = learners.zones.local_days(np.append(sent, at), np.full(len(sent) + 1, one))
-    return Limits(*quiet, most, int(((sent > 0) & (days[:-1] == days[-1])).sum()))
+    return Limits(
+        given.quiet_from,
+        given.quiet_to,
+        given.most_per_day,
+        int(((sent > 0) & (days[:-1] == days[-1])).sum()),
+    )
 
 
 def moment(learners: Group, profile: TimingProfile, one: int, at: int, catalogue: Catalogue) -> Moment:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.catalogue import UTC
 from models.layout import decode_learners
-from models.zones import zone
+from models.zones import known
 from predictive.pages.view import PageData, ZoneSource
 from storage import pages
 
@@ -54,14 +54,6 @@ def _zone(learner: pages.StoredLearner) -> tuple[str, ZoneSource]:
     """The learner's own zone, else the organization's, else UTC, as predictions are made with."""
     own = bytes(decode_learners([learner.row])["zone"][0]).decode()
     for name, source in ((own, "learner"), (learner.organization_zone, "organization")):
-        if name and _known(name):
+        if name and known(name):
             return name, source
     return UTC, "default"
-
-
-def _known(name: str) -> bool:
-    try:
-        zone(name)
-    except ValueError:
-        return False
-    return True
