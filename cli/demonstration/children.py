@@ -71,8 +71,9 @@ class Child:
         self._deaths.append(now)
         if len(self._deaths) == MOST_DEATHS and now - self._deaths[0] < DEATHS_SECONDS:
             raise DemoError(f"the {self.name} ended {MOST_DEATHS} times: {self.complaint()}")
-        say(f"The {self.name} (process {self._process.pid}) ended with {_code(code)}: started again")
+        dead = self._process.pid
         self.start()
+        say(f"The {self.name} (process {dead}) ended with {_code(code)}: started again")
 
     def complaint(self) -> str:
         """The last line of its log, and where the rest is."""
