@@ -79,10 +79,10 @@ class Settings(BaseSettings):
     )
 
     poll_records: int = Field(
-        8_000, ge=1, le=100_000, description="Most records taken in one poll, of all partitions together."
+        40_000, ge=1, le=100_000, description="Most records taken in one poll, of all partitions together."
     )
     batch_records: int = Field(
-        32_000,
+        64_000,
         ge=1,
         le=1_000_000,
         description="Most records of one task's transaction; with a backlog, larger is faster, since a "

@@ -59,3 +59,5 @@ class Shared:
         self.counts: Counter[str] = Counter()
         # Partition numbers whose tasks have polls to work on.
         self.waiting: set[int] = set()
+        # While some wait, when (monotonic, s) a piece of a sweep may come next.
+        self.sweeps_from = 0.0

@@ -24,6 +24,8 @@ FENCED = (ProducerFenced, InvalidProducerEpoch)
 RETRIED = (KafkaError, OSError, TimeoutError)
 # A sweep's piece holds up every other task of the process: a tenth of a second or two.
 SWEEP_RECORDS = 1_000
+# Of the process's time while events wait: what they change need not be swept before.
+SWEEP_SHARE = 0.05
 GAP_SECONDS = 5.0
 
 log = logger("task")
@@ -180,7 +182,7 @@ class Task:
             again = await self._sweep()
             await self._catalogue_letters()
             await self._find_stray_reader()
-            # Events of other numbers come first: between their batches a sweep goes on, a piece a tick.
+            # Events of other numbers come first.
             at_once = again and not self.shared.waiting
             self._next_tick = time.monotonic() + (0.0 if at_once else self.shared.settings.sweep_seconds)
 
@@ -292,7 +294,12 @@ class Task:
         limit = await self._limit()
         if limit is None or not engine.due(limit):
             return False
+        began = time.monotonic()
+        if self.shared.waiting and began < self.shared.sweeps_from:
+            return True
         changes: Changes = engine.sweep(limit, SWEEP_RECORDS)
+        ended = time.monotonic()
+        self.shared.sweeps_from = ended + (ended - began) / SWEEP_SHARE
         await self._transact(self._outputs(changes), changes, {}, clock.now())
         engine.commit(changes)
         self.shared.counts["sweeps"] += 1

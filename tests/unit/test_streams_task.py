@@ -162,6 +162,39 @@ async def test_a_sweep_goes_on_at_once_unless_events_of_another_number_wait(
     assert began + pause <= task._next_tick <= time.monotonic() + pause
 
 
+class AlwaysDue(CountingEngine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces = 0
+
+    def due(self, limit: int) -> bool:
+        return True
+
+    def sweep(self, limit: int, most: int = 5000) -> Any:
+        self.pieces += 1
+        return super().sweep(limit, most)
+
+
+@pytest.mark.parametrize(("waiting", "pieces"), [(set(), 2), ({5}, 1)])
+async def test_while_events_wait_sweeps_get_a_small_share_of_the_time(
+    task: Task, monkeypatch: pytest.MonkeyPatch, waiting: set[int], pieces: int
+) -> None:
+    async def sent(*_: object) -> None:
+        pass
+
+    times = iter(range(100))
+    monkeypatch.setattr("streams.task.time.monotonic", lambda: float(next(times)))
+    monkeypatch.setattr(task, "_transact", sent)
+    task._engine = engine = AlwaysDue()
+    task.shared.waiting |= waiting
+    assert await task._sweep()
+    assert await task._sweep(), "more is due"
+    assert engine.pieces == pieces
+    task.shared.sweeps_from = 0.0
+    assert await task._sweep()
+    assert engine.pieces == pieces + 1
+
+
 async def test_a_number_waits_while_its_inbox_holds_something(task: Task) -> None:
     task.offer(poll(0, 3))
     assert task.shared.waiting == {2}
