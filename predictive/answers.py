@@ -159,9 +159,8 @@ async def plateaus(
     valid_until, stale, updated_at.
     """
     at, now = reading.moments(at, now)
-    found = await reading.learners(db, [user_id], organization, now, names)
-    mine = await reading.skills(db, found)
-    records = stored.plateaus(mine, found.catalogue, at)
+    found = await reading.learners(db, [user_id], organization, now, names, with_skills=True)
+    records = stored.plateaus(found.stored, found.catalogue, at)
     rows = await lookups.plateau_episodes(db, [user_id]) if records else []
     stale = {"stale": found.stale(user_id, now)}
     return [each | stale for each in plateau_answers(records, rows, active_only=active_only)]
@@ -184,9 +183,8 @@ async def regressions(
     user_reviewed, reviewed_at, confidence, factors, model, as_of, valid_until, stale.
     """
     at, now = reading.moments(at, now)
-    found = await reading.learners(db, [user_id], organization, now, names)
-    mine = await reading.skills(db, found)
-    records = stored.regressions(mine, found.catalogue, at)
+    found = await reading.learners(db, [user_id], organization, now, names, with_skills=True)
+    records = stored.regressions(found.stored, found.catalogue, at)
     rows = await lookups.regression_episodes(db, [user_id]) if records else []
     stale = {"stale": found.stale(user_id, now)}
     return [each | stale for each in regression_answers(records, rows, active_only=active_only)]
@@ -207,9 +205,10 @@ async def insights(
     total_insights, priority_actions {type, message, action, priority}, generated_at. Also: stale.
     """
     at, now = reading.moments(at, now)
-    found = await reading.learners(db, [user_id], organization, now, names)
-    mine = await reading.skills(db, found)
-    stuck, fading = (report(mine, found.catalogue, at) for report in (stored.plateaus, stored.regressions))
+    found = await reading.learners(db, [user_id], organization, now, names, with_skills=True)
+    stuck, fading = (
+        report(found.stored, found.catalogue, at) for report in (stored.plateaus, stored.regressions)
+    )
     stuck_rows = await lookups.plateau_episodes(db, [user_id]) if stuck else []
     fading_rows = await lookups.regression_episodes(db, [user_id]) if fading else []
     learners = found.stored.as_of(found.catalogue, at)

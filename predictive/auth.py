@@ -7,6 +7,8 @@ judged by the system's clock: `LYO_CLOCK` sets the time that is predicted for, n
 from __future__ import annotations
 
 import re
+import time
+from dataclasses import dataclass
 from typing import Any, Final
 
 import jwt
@@ -29,6 +31,7 @@ from streams import log
 from streams.settings import Settings
 
 LONGEST_TOKEN: Final = 8_192
+MOST_SEEN: Final = 4_096
 _ID: Final = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _REASONS: Final[dict[type[PyJWTError], str]] = {
     ExpiredSignatureError: "the token has expired",
@@ -49,6 +52,16 @@ class Refused(Exception):
     """A token that cannot be used; the message says why and holds nothing of the token."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A token that was verified: good until it expires, as long as its key is still the same."""
+
+    header: dict[str, Any]
+    key: Any
+    claims: dict[str, Any]
+    until: float  # s
+
+
 class Verifier:
     """Turns an ``Authorization`` header into a caller.
 
@@ -66,6 +79,7 @@ class Verifier:
         self.keys = keys
         self._settings = settings
         self._secret = None if secret is None else secret.get_secret_value()
+        self._seen: dict[str, _Seen] = {}
 
     async def caller(self, authorization: str | None) -> Caller:
         """Who sent this header.
@@ -81,6 +95,18 @@ class Verifier:
             raise unavailable("The keys that sign tokens cannot be read now.") from None
 
     async def _claims(self, token: str) -> dict[str, Any]:
+        seen = self._seen.get(token)
+        if seen is not None and time.time() < seen.until:
+            key, _ = await self._key(seen.header)
+            if key is seen.key:
+                return seen.claims
+        if len(self._seen) >= MOST_SEEN:
+            self._seen.clear()
+        found = await self._verified(token)
+        self._seen[token] = found
+        return found.claims
+
+    async def _verified(self, token: str) -> _Seen:
         try:
             header = jwt.get_unverified_header(token)
             key, algorithm = await self._key(header)
@@ -99,7 +125,7 @@ class Verifier:
             raise Refused(_REASONS.get(type(error), "the token is malformed")) from None
         except (ValueError, TypeError, RecursionError):
             raise Refused("the token is malformed") from None
-        return claims
+        return _Seen(header, key, claims, float(claims["exp"]) + self._settings.jwt_leeway_seconds)
 
     async def _key(self, header: dict[str, Any]) -> tuple[Any, str]:
         """The key and the only algorithm allowed with it: a public key is never taken for a secret."""

@@ -25,7 +25,7 @@ from streams import topics
 from streams.settings import Settings
 from streams.topics import Names
 
-__all__ = ["Found", "default_names", "is_foreign", "learners", "moments", "skills", "struggles"]
+__all__ = ["Found", "default_names", "is_foreign", "learners", "moments", "struggles"]
 
 COSTLY_S: Final = 0.02
 """A look at what is new in the catalogue that takes longer than this is not taken before every answer."""
@@ -89,22 +89,30 @@ class Found:
 
 
 async def learners(
-    db: AsyncSession, users: Sequence[int], organization: int | None, now: int, names: Names | None
+    db: AsyncSession,
+    users: Sequence[int],
+    organization: int | None,
+    now: int,
+    names: Names | None,
+    *,
+    with_skills: bool = False,
 ) -> Found:
-    """Learners' rows, in one query, and the catalogue as it is now.
+    """Learners' rows, with all their skills if wanted, in one query; and the catalogue as it is now.
 
     Raises:
         LayoutError: a row that this version cannot read.
     """
     known = names or default_names()
-    stamp, rows = await lookups.learners(db, users, organization, now, list(known.catalogue))
+    stamp, rows = await lookups.learners(
+        db, users, organization, now, list(known.catalogue), skills=with_skills
+    )
     books = await _catalogue(db, known, stamp)
     seen = {row["user_id"]: row for row in rows if row["mine"]}
     values = [seen[user]["row"] if user in seen else None for user in users]
     return Found(
         users=list(users),
         organization=organization,
-        stored=of_values(users, values, organization=organization),
+        stored=of_values(users, values, _skills_of(seen) if with_skills else (), organization),
         catalogue=books,
         rows=seen,
         foreign={row["user_id"] for row in rows if row["foreign"]},
@@ -120,11 +128,18 @@ async def is_foreign(db: AsyncSession, *, user_id: int, organization: int | None
     return any(row["foreign"] for row in rows)
 
 
-async def skills(db: AsyncSession, found: Found, names: Iterable[str] | None = None) -> Stored:
-    """The same learners with their skills, or with these of their skills, in one query."""
-    wanted = None if names is None else sorted(set(names))
-    seen = list(found.rows)
-    rows = await lookups.skills(db, seen, wanted) if seen and wanted != [] else []
+def _skills_of(rows: dict[int, Row]) -> list[tuple[int, str, bytes]]:
+    return [
+        (user, name, value)
+        for user, row in rows.items()
+        for name, value in zip(row["skill_names"] or (), row["skill_rows"] or (), strict=True)
+    ]
+
+
+async def _with_skills(db: AsyncSession, found: Found, names: Iterable[str]) -> Stored:
+    """The same learners with these of their skills, in one query."""
+    wanted, seen = sorted(set(names)), list(found.rows)
+    rows = await lookups.skills(db, seen, wanted) if seen and wanted else []
     return of_values(found.users, found.values, rows, found.organization)
 
 
@@ -136,7 +151,7 @@ async def struggles(db: AsyncSession, found: Found, asked: list[Request], at: in
         for request in asked:
             request.resolve(books, organization)
         wanted = {name for request in asked for name in (*request.prerequisites, *request.similar)}
-        mine = await skills(db, found, wanted)
+        mine = await _with_skills(db, found, wanted)
         if books.revision == revision:  # else other skills may be wanted by now
             break
     whose = np.zeros(len(asked), np.int64)

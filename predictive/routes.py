@@ -17,7 +17,14 @@ from predictive import answers
 from predictive import schemas as s
 from predictive.documented import errors
 from predictive.problems import Problem, ProblemRoute
-from predictive.service import AboutAMoment, AboutLearner, AboutNow, Question
+from predictive.service import (
+    AboutAMoment,
+    AboutLearner,
+    AboutNow,
+    Question,
+    RecordingAMoment,
+    RecordingNow,
+)
 from streams import log
 
 router = APIRouter(
@@ -79,7 +86,7 @@ def _about(asked: Question) -> dict[str, Any]:
     response_model=s.StruggleResponse,
     responses=_POSTING,
 )
-async def predict_struggle(body: s.StruggleRequest, asked: AboutAMoment) -> Response:
+async def predict_struggle(body: s.StruggleRequest, asked: RecordingAMoment) -> Response:
     """The prediction is stored with what it saw, so that its outcome can be joined to it."""
     await _of_own_tenant(asked)
     content = body.content_metadata.model_dump(exclude_unset=True)
@@ -109,7 +116,7 @@ async def rank_struggle(body: s.RankRequest, asked: AboutAMoment) -> Response:
     response_model=s.OutcomeResponse,
     responses=_POSTING,
 )
-async def record_outcome(body: s.OutcomeRequest, asked: AboutNow) -> Response:
+async def record_outcome(body: s.OutcomeRequest, asked: RecordingNow) -> Response:
     """The outcome goes out to the stream; the stored prediction shows it once the stream has seen it."""
     await _of_own_tenant(asked)
     return _json(

@@ -114,31 +114,49 @@ _Session: TypeAlias = Annotated[AsyncSession, Depends(session)]
 
 
 async def _about_now(request: Request, who: _Caller, db: _Session, user_id: _UserId = None) -> Question:
-    return await _question(request, who, db, user_id)
+    return await _question(request, who, db, user_id, reads=True)
 
 
 async def _about_a_moment(
+    request: Request, who: _Caller, db: _Session, user_id: _UserId = None, at: _At = None
+) -> Question:
+    return await _question(request, who, db, user_id, at, reads=True)
+
+
+async def _recording_now(request: Request, who: _Caller, db: _Session, user_id: _UserId = None) -> Question:
+    return await _question(request, who, db, user_id)
+
+
+async def _recording_a_moment(
     request: Request, who: _Caller, db: _Session, user_id: _UserId = None, at: _At = None
 ) -> Question:
     return await _question(request, who, db, user_id, at)
 
 
 async def _about_learner(request: Request, who: _Caller, db: _Session, user_id: _PathUserId) -> Question:
-    return await _question(request, who, db, user_id)
+    return await _question(request, who, db, user_id, reads=request.method == "GET")
 
 
 async def _question(
-    request: Request, who: Caller, db: AsyncSession, asked: int | None, at: int | None = None
+    request: Request,
+    who: Caller,
+    db: AsyncSession,
+    asked: int | None,
+    at: int | None = None,
+    *,
+    reads: bool = False,
 ) -> Question:
     user_id = subject(who, asked)
     service: Service | None = getattr(request.app.state, "predictive", None)
     if service is None:  # the host has overridden `session` and `caller`
         return Question(db, user_id, who.organization, _CLOCK.now(), _NAMES, at)
-    if service.autocommit_reads and request.method == "GET":
+    if reads and service.autocommit_reads:
         await db.connection(execution_options=_AUTOCOMMIT)
     return Question(db, user_id, who.organization, service.clock(), service.names, at)
 
 
 AboutNow: TypeAlias = Annotated[Question, Depends(_about_now)]
 AboutAMoment: TypeAlias = Annotated[Question, Depends(_about_a_moment)]
+RecordingNow: TypeAlias = Annotated[Question, Depends(_recording_now)]
+RecordingAMoment: TypeAlias = Annotated[Question, Depends(_recording_a_moment)]
 AboutLearner: TypeAlias = Annotated[Question, Depends(_about_learner)]

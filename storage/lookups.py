@@ -31,13 +31,12 @@ _DAY_MS: Final = 86_400_000
 
 # One row, with nulls, where no learner is known: the stamp is wanted in any case. Of a learner of another
 # organization than :organization only `foreign` is told.
-_LEARNERS: Final = text(
-    """
+_LEARNERS_SQL: Final = """
 SELECT s.stamp, l.user_id, l.mine, l.foreign, CASE WHEN l.mine THEN l.row END AS row,
     CASE WHEN l.mine THEN l.organization_id END AS organization_id, d.valid_until,
     d.strategy_executed, d.strategy_executed_at, d.user_returned, d.returned_at,
     EXISTS (SELECT 1 FROM struggle_predictions q WHERE q.user_id = l.user_id AND q.log_partition IS NULL
-        AND q.requested_at BETWEEN :from AND :to) AS unanswered
+        AND q.requested_at BETWEEN :from AND :to) AS unanswered{more}
 FROM (
     SELECT string_agg(concat_ws(' ', topic, next_offset, epoch), ' ' ORDER BY topic) AS stamp
     FROM sink_offsets WHERE topic = ANY(:topics)
@@ -49,19 +48,31 @@ LEFT JOIN (
     FROM learner_rows WHERE user_id = ANY(:users)
 ) l ON true
 LEFT JOIN dropout_risk_scores d ON d.user_id = l.user_id AND l.mine
-"""
-).bindparams(
+{join}"""
+_PARAMETERS: Final = (
     bindparam("topics", type_=ARRAY(String)),
     bindparam("users", type_=ARRAY(BigInteger)),
     bindparam("organization", type_=BigInteger),
     bindparam("from", type_=TIMESTAMP(timezone=True)),
     bindparam("to", type_=TIMESTAMP(timezone=True)),
 )
+_LEARNERS: Final = text(_LEARNERS_SQL.format(more="", join="")).bindparams(*_PARAMETERS)
+_WITH_SKILLS: Final = text(
+    _LEARNERS_SQL.format(
+        more=", k.names AS skill_names, k.rows AS skill_rows",
+        join="""LEFT JOIN LATERAL (
+    SELECT array_agg(r.skill_id) AS names, array_agg(r.row) AS rows
+    FROM skill_rows r WHERE r.user_id = l.user_id
+) k ON l.mine
+""",
+    )
+).bindparams(*_PARAMETERS)
 
 _users = bindparam("users", type_=ARRAY(BigInteger))
 _s, _p, _r = skill_rows.c, learning_plateaus.c, skill_regressions.c
-_SKILLS: Final = select(_s.user_id, _s.skill_id, _s.row).where(_s.user_id == func.any(_users))
-_NAMED_SKILLS: Final = _SKILLS.where(_s.skill_id == func.any(bindparam("names", type_=ARRAY(String))))
+_NAMED_SKILLS: Final = select(_s.user_id, _s.skill_id, _s.row).where(
+    _s.user_id == func.any(_users), _s.skill_id == func.any(bindparam("names", type_=ARRAY(String)))
+)
 _PLATEAUS: Final = select(_p.id, _p.user_id, _p.skill_id, _p.detected_at, _p.intervention_taken).where(
     _p.user_id == func.any(_users)
 )
@@ -91,16 +102,23 @@ SELECT '', 'counts',
 
 
 async def learners(
-    db: AsyncSession, users: Sequence[int], organization: int | None, now: int, topics: Sequence[str]
+    db: AsyncSession,
+    users: Sequence[int],
+    organization: int | None,
+    now: int,
+    topics: Sequence[str],
+    *,
+    skills: bool = False,
 ) -> tuple[str, list[Row]]:
     """Learners' rows and what came of their dropout risks; and the stamp of the catalogue's topics.
 
     A learner of another organization than the one given has `foreign` true, and `mine` false like one of no
     organization; nothing else of theirs is to be used. `unanswered`: a question asked over a minute before
     `now` (ms), and within a day, has not come back through the log.
+    With `skills`, each row has `skill_names` and `skill_rows` of the same length, None if there are none.
     """
     found = await db.execute(
-        _LEARNERS,
+        _WITH_SKILLS if skills else _LEARNERS,
         {
             "topics": list(topics),
             "users": list(users),
@@ -114,13 +132,10 @@ async def learners(
 
 
 async def skills(
-    db: AsyncSession, users: Sequence[int], names: Sequence[str] | None = None
+    db: AsyncSession, users: Sequence[int], names: Sequence[str]
 ) -> list[tuple[int, str, bytes]]:
-    """SKILL rows of learners as user, skill and bytes; of these skills alone if any are named."""
-    if names is None:
-        found = await db.execute(_SKILLS, {"users": list(users)})
-    else:
-        found = await db.execute(_NAMED_SKILLS, {"users": list(users), "names": list(names)})
+    """SKILL rows of learners as user, skill and bytes; of these skills alone."""
+    found = await db.execute(_NAMED_SKILLS, {"users": list(users), "names": list(names)})
     return [(user, name, row) for user, name, row in found]
 
 

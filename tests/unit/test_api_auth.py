@@ -8,6 +8,7 @@ import hmac
 import json
 import logging
 import time
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -317,3 +318,55 @@ def test_only_keys_fit_for_their_purpose_are_used() -> None:
     for document in useless:
         with pytest.raises(Exception, match=r"holds no key|did not contain"):
             usable(document)
+
+
+async def test_a_token_seen_before_is_refused_once_it_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+    using, token = verifier(jwt_leeway_seconds=30), ISSUER.token(sub="5", exp=NOW + 600)
+    assert (await using.caller(f"Bearer {token}")).user_id == 5
+    clock = Ticks()
+    monkeypatch.setattr("predictive.auth.time.time", clock)
+    clock.now = NOW + 629.0
+    assert (await using.caller(f"Bearer {token}")).user_id == 5, "without another look at the signature"
+    clock.now = NOW + 630.0
+    monkeypatch.setattr("jwt.api_jwt.datetime", _Later)
+    assert await refusal(token, using) == "The token has expired."
+
+
+class _Later(datetime):
+    """The time as PyJWT sees it after the expiry."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> datetime:
+        return datetime.fromtimestamp(NOW + 631, tz)
+
+
+async def test_a_token_seen_before_is_refused_once_its_key_is_gone() -> None:
+    source, clock = Source(ISSUER), Ticks()
+    using, token = Verifier(Settings(), Keys(source, 300, 30, clock)), ISSUER.token(sub="5")
+    assert (await using.caller(f"Bearer {token}")).user_id == 5
+    source.issuers = [Issuer(suffix="2")]
+    clock.now += 301
+    await using.caller(f"Bearer {token}")
+    assert using.keys is not None
+    assert using.keys._background is not None
+    await using.keys._background
+    assert await refusal(token, using) == "The key is not known."
+
+
+async def test_a_key_of_the_same_name_is_checked_again_for_a_token_seen_before() -> None:
+    source, clock = Source(ISSUER), Ticks()
+    using, token = Verifier(Settings(), Keys(source, 300, 30, clock)), ISSUER.token(sub="5")
+    assert (await using.caller(f"Bearer {token}")).user_id == 5
+    source.issuers = [Issuer()]
+    assert using.keys is not None
+    clock.now += 31
+    await using.keys.read()
+    assert await refusal(token, using) == "The signature is wrong."
+
+
+async def test_not_more_than_so_many_tokens_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("predictive.auth.MOST_SEEN", 3)
+    using = verifier()
+    for user in range(1, 8):
+        await using.caller(f"Bearer {ISSUER.token(sub=str(user))}")
+        assert len(using._seen) <= 3
