@@ -18,7 +18,7 @@ from rich.console import Console
 from cli.benchmark import api, latency, memory, throughput
 from cli.benchmark.api import Asked
 from cli.benchmark.learners import ORIGINALS
-from cli.benchmark.stack import broker, servers
+from cli.benchmark.stack import OTHERS, broker, on, servers
 from cli.simulate import write
 from cli.simulation import Plan
 from cli.stack.server import StackError
@@ -139,5 +139,5 @@ def _memory(console: Console, events: int, learners: int, seed: int) -> dict[str
 
 
 def _api(console: Console, asked: Asked) -> dict[str, Any]:
-    with _folder() as folder, servers(folder) as settings, console.status("API"):
+    with _folder() as folder, on(OTHERS), servers(folder) as settings, console.status("API"):
         return api.measure(settings, asked, folder).figures()

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
 from cli.benchmark import learners, load
-from cli.benchmark.stack import Waiting, process
+from cli.benchmark.stack import ONE, Waiting, background, on, process
 from cli.simulation import Plan, generate
 from models.events import Kind, partition
 from storage.migrate import upgrade
@@ -62,7 +62,7 @@ class Asked:
     learners: int = 100_000
     rate: int = 200
     seconds: int = 30
-    events: int = 100
+    events: int = 10
     seed: int = 1
 
 
@@ -120,12 +120,14 @@ def measure(settings: Settings, asked: Asked, folder: Path) -> Measured:
     asyncio.run(learners.fill(settings, made, asked.learners))
     asyncio.run(topics.ensure(settings))
     with ExitStack() as stack:
-        for name in ("worker", "sink"):
-            stack.enter_context(process(name, settings, folder / f"{name}.log"))
+        with background():
+            for name in ("worker", "sink"):
+                stack.enter_context(process(name, settings, folder / f"{name}.log"))
         log = folder / "api.log"
         tokens = Tokens(folder / "jwks.json")
         more = {"LYO_JWT_JWKS_FILE": str(folder / "jwks.json"), "LYO_API_PORT": "0"}
-        child = stack.enter_context(process("api", settings, log, more))
+        with on(ONE):
+            child = stack.enter_context(process("api", settings, log, more))
         waiting = Waiting(child, log, STARTING)
         while (address := re.search(r"listening on (http://\S+)\n", log.read_text())) is None:
             waiting.check("starting the API")

@@ -7,12 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from cli.stack import LocalKafka, LocalPostgres
 from cli.stack.local import default_home
 from streams.settings import Settings
+
+BACKGROUND = 10
+_CORES = sorted(os.sched_getaffinity(0))
+ONE, OTHERS = set(_CORES[:1]), set(_CORES[1:] or _CORES)
 
 
 @contextmanager
@@ -24,9 +28,35 @@ def broker(folder: Path) -> Iterator[Settings]:
 
 @contextmanager
 def servers(folder: Path) -> Iterator[Settings]:
-    """A private Kafka and a private Postgres, as settings."""
-    with broker(folder) as kafka, LocalPostgres(folder, private=True) as postgres:
+    """A private Kafka, in the background, and a private Postgres, as settings."""
+    with ExitStack() as stack:
+        with background():
+            kafka = stack.enter_context(broker(folder))
+        postgres = stack.enter_context(LocalPostgres(folder, private=True))
         yield kafka.model_copy(update={"database_url": postgres.database_url})
+
+
+@contextmanager
+def background() -> Iterator[None]:
+    """What is started in here gives way to the rest, which in production has machines of its own."""
+    if os.geteuid() == 0:  # nobody else could take it back
+        os.nice(BACKGROUND)
+    try:
+        yield
+    finally:
+        if os.geteuid() == 0:
+            os.nice(-BACKGROUND)
+
+
+@contextmanager
+def on(cores: set[int]) -> Iterator[None]:
+    """What is started in here runs on these cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @contextmanager
