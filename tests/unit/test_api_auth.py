@@ -336,8 +336,8 @@ class _Later(datetime):
     """The time as PyJWT sees it after the expiry."""
 
     @classmethod
-    def now(cls, tz: Any = None) -> datetime:
-        return datetime.fromtimestamp(NOW + 631, tz)
+    def now(cls, tz: Any = None) -> _Later:
+        return cls.fromtimestamp(NOW + 631, tz)
 
 
 async def test_a_token_seen_before_is_refused_once_its_key_is_gone() -> None:
