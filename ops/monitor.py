@@ -87,6 +87,7 @@ class Monitor:
         self.watched = watched(settings)
         self.history = History(settings.monitor_history_minutes * 60_000)
         self.newest: Snapshot | None = None
+        self.looked_at: float | None = None
         self._names = topics.names(settings)
         self._specs = {spec.name: spec.partitions for spec in topics.specs(settings)}
         self._clock = Clock(settings.clock)
@@ -146,7 +147,7 @@ class Monitor:
         for group in snapshot.groups:
             if before.get(group.group) != group.status:
                 log.info("group=%s status=%s why=%s", group.group, group.status.value, group.why)
-        self.newest = snapshot
+        self.newest, self.looked_at = snapshot, time.monotonic()
         self.history.remember(snapshot)
 
     # ------------------------------------------------------------ Kafka

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
@@ -61,17 +61,16 @@ class LogReader:
     every: AIOKafkaConsumer = field(init=False)
     _known: dict[tuple[str, TopicPartition], _Searched] = field(default_factory=dict)
 
-    async def start(self) -> None:
-        """Connect."""
-        options = {"fetch_max_wait_ms": FETCH_WAIT_MS, "max_partition_fetch_bytes": 65_536}
+    def __post_init__(self) -> None:
+        """Make the consumers; nothing connects yet."""
+        options: dict[str, Any] = {"fetch_max_wait_ms": FETCH_WAIT_MS, "max_partition_fetch_bytes": 65_536}
         self.committed = kafka.consumer(self.settings, **options)
         self.every = kafka.consumer(self.settings, isolation_level="read_uncommitted", **options)
-        try:
-            await self.committed.start()
-            await self.every.start()
-        except BaseException:
-            await self.stop()
-            raise
+
+    async def start(self) -> None:
+        """Connect; `stop` is called in any case."""
+        await self.committed.start()
+        await self.every.start()
 
     async def stop(self) -> None:
         """Let go of the connections."""

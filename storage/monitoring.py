@@ -10,7 +10,8 @@ import numpy as np
 
 from models.engine import ACTIVE_FOR
 from models.learner import LEARNER
-from models.records import DAY, VALID_FOR
+from models.records import VALID_FOR
+from models.zones import DAY
 from storage.database import plain_url
 from storage.offsets import Place
 from storage.progress import OFFSETS_SQL
@@ -31,7 +32,9 @@ _REVISION_SQL: Final = "SELECT version_num FROM alembic_version"
 
 def _field(name: str) -> str:
     """Eight bytes of a stored LEARNER row: after the layout's number, which takes one, counted from one."""
-    _, offset = LEARNER.fields[name][:2]  # type: ignore[index] - it has fields
+    fields = LEARNER.fields
+    assert fields is not None
+    offset = fields[name][1]
     return f"substring(l.row FROM {offset + 2} FOR 8)"
 
 
