@@ -13,7 +13,9 @@ from ops.lag import Rules, Standing, Track
 from ops.opening import Opening, Openings
 from ops.reading import Waiting
 from ops.snapshot import GroupLag, Member, PartitionLag
+from streams import tally
 from streams.naming import running
+from streams.tally import Tally
 
 SETTLED = ("Stable", "Empty", "Dead")
 
@@ -146,6 +148,25 @@ def _size(logs: Logs, topics: Sequence[str], number: int) -> int:
     ends = logs.ends
     places = [TopicPartition(topic, number) for topic in topics]
     return sum(ends.end[tp] - ends.first[tp] for tp in places if tp in ends.end)
+
+
+def tally_of(watched: Watched, said: Said) -> Tally | None:
+    """Late and duplicate events of all partition numbers, as the committed offsets say.
+
+    None if one of them has committed something and says nothing; a number that has committed nothing counts
+    as one without any.
+    """
+    if said.group is None:
+        return None
+    texts: dict[int, list[str]] = {}
+    for tp, entry in said.group.committed.items():
+        if tp.topic in watched.topics and entry.offset >= 0:
+            texts.setdefault(tp.partition, []).append(entry.metadata)
+    found = [tally.newest(some) for some in texts.values()]
+    known = [one for one in found if one is not None]
+    if len(known) < len(found):
+        return None
+    return Tally(sum(one.late for one in known), sum(one.duplicates for one in known))
 
 
 def members_of(watched: Watched, said: Said, now: int) -> list[Member]:

@@ -122,6 +122,7 @@ class Monitor:
         await self._beside(told)
         now = self._clock.now()
         groups = [self._group(one, saids[one.role], now) for one in self.watched]
+        tally = composing.tally_of(self.watched[0], saids[WORKERS])
         snapshot = Snapshot(
             at=now,
             took_seconds=time.monotonic() - began,
@@ -131,6 +132,8 @@ class Monitor:
             members=tuple(self._members(saids, now)),
             predictions=self._ages.ages(now, told.logs),
             sink_delay_seconds=next(group.seconds for group in groups if group.role == SINK),
+            late=None if tally is None else tally.late,
+            duplicates=None if tally is None else tally.duplicates,
             letters=self._letters.letters,
             stored=stored.stored,
         )

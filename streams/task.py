@@ -16,8 +16,9 @@ from streams.kafka import explain
 from streams.log import logger
 from streams.outbound import Outbound, Pair
 from streams.ports import Changes, Engine
-from streams.restore import restore, standing
+from streams.restore import restore, standing, tally_of
 from streams.shared import Shared
+from streams.tally import Tally
 from streams.transport import Poll
 
 FENCED = (ProducerFenced, InvalidProducerEpoch)
@@ -45,6 +46,7 @@ class Task:
         self.expected: dict[TopicPartition, int] = {}
         self._engine: Engine | None = None
         self._outbound: Outbound | None = None
+        self._tally = Tally()
         self._last_seen: dict[TopicPartition, int] = {}
         self._letters_from: dict[TopicPartition, int] = {}
         self._held: set[TopicPartition] = set()
@@ -129,6 +131,7 @@ class Task:
         shared.steps("restored")
         # Only now can nobody else move them.
         self.expected = await standing(shared.admin, shared.offsets, shared.settings, self.kinds)
+        self._tally = await tally_of(shared.admin, shared.settings, self.kinds)
         if self.number == 0:
             followed = shared.catalogue.partitions
             self._letters_from = await standing(shared.admin, shared.offsets, shared.settings, followed)
@@ -255,7 +258,10 @@ class Task:
         if outbound is None:
             raise RuntimeError(f"task {self.number} is not open")
         rows = {names.learner_rows: changes.learner_rows, names.skill_rows: changes.skill_rows}
-        await outbound.transact(outputs, rows, offsets, now)
+        tally = self._tally.plus(changes.counts)
+        said = tally.text()
+        await outbound.transact(outputs, rows, {tp: (offset, said) for tp, offset in offsets.items()}, now)
+        self._tally = tally
         self.progress += 1
 
     def _outputs(self, changes: Changes) -> dict[str, list[Pair]]:

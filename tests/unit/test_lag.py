@@ -22,6 +22,10 @@ def later(standing: Standing, seconds: float, **changes: object) -> Standing:
     return replace(standing, at=standing.at + round(seconds * 1000), **changes)  # type: ignore[arg-type]
 
 
+def without(name: str) -> Standing:
+    return replace(IDLE, **{name: None})  # type: ignore[arg-type]
+
+
 # ------------------------------------------------------------ lag in events and in seconds
 
 
@@ -32,7 +36,7 @@ def test_events_are_the_offsets_up_to_the_high_water_mark() -> None:
 
 @pytest.mark.parametrize("missing", ["end", "position"])
 def test_events_are_unknown_where_one_end_is(missing: str) -> None:
-    assert lag.events(replace(BUSY, **{missing: None})) is None
+    assert lag.events(replace(BUSY, **{missing: None})) is None  # type: ignore[arg-type]
 
 
 def test_seconds_are_the_age_of_the_oldest_unprocessed_record() -> None:
@@ -146,7 +150,7 @@ def test_rewound_is_a_group_that_was_further_already() -> None:
 
 @pytest.mark.parametrize("missing", ["end", "position", "members"])
 def test_unknown_is_what_nobody_said(missing: str) -> None:
-    assert judge(replace(IDLE, **{missing: None}), RULES).status is Status.UNKNOWN
+    assert judge(without(missing), RULES).status is Status.UNKNOWN
 
 
 def test_unknown_is_a_wait_of_unknown_length() -> None:
