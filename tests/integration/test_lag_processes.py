@@ -54,7 +54,8 @@ async def told_alike(settings: Settings, monitor: Monitor) -> None:
         for place, row in said.items():
             # Of a topic that holds nothing no offset is committed; the tool prints dashes then.
             current = ours[place][0] if row.current is None else row.current
-            assert row.end is not None and current is not None
+            assert row.end is not None
+            assert current is not None
             assert (current, row.end, row.end - current) == ours[place], place
         assert set(said) == set(ours)
 
@@ -120,6 +121,32 @@ async def test_the_sinks_lag_is_postgres_and_its_mirror_while_postgres_is_away(
         assert not away.postgres.ok
         assert away.stored.overdue is None
         assert (sink(away).events, sink(away).status) == (sink(behind).events, Status.STOPPED)
+
+
+async def test_late_and_duplicate_events_are_counted_through_a_restart(
+    ready: Settings, environment: Environment, tmp_path: Path
+) -> None:
+    sent_once = events(60, users=10)
+    late = [
+        (kind, user, value) for kind, user, value in events(6, users=10, first=600, at="2020-01-01T00:00:00Z")
+    ]
+    async with watching(ready) as monitor, publisher(ready) as producer:
+        assert (await monitor.look()).duplicates == 0
+        async with process("worker", environment(ready), tmp_path / "first"):
+            await publish(ready, producer, sent_once)
+            await publish(ready, producer, sent_once[:15])
+            await seen(
+                monitor, lambda shown: shown.duplicates == 15 and workers(shown).events == 0, "duplicates"
+            )
+        async with process("worker", environment(ready), tmp_path / "second"):
+            await publish(ready, producer, sent_once[:5])
+            await publish(ready, producer, late)
+            shown = await seen(
+                monitor,
+                lambda shown: shown.duplicates == 20 and workers(shown).events == 0,
+                "more duplicates",
+            )
+        assert shown.late == len(late)
 
 
 def at_least_stored(settings: Settings, count: int) -> Callable[[Snapshot], bool]:
