@@ -152,7 +152,7 @@ COUNTED: Final = (
         {f"predictions.{kind}": kind for kind in PREDICTIONS},
     ),
     _counted("lyo_interventions", "Interventions sent.", None, {"interventions.sent": ""}),
-    _counted("lyo_transactions", "Transactions with events committed.", None, {"transactions": ""}),
+    _counted("lyo_transactions", "Transactions committed, those of sweeps included.", None, {"transactions": ""}),
     _counted("lyo_learners_swept", "Learners looked at again as their day ended.", None, {"swept": ""}),
     _counted("lyo_read_again", "Seeks back to where a task stands.", None, {"gaps": ""}),
     _counted(

@@ -122,9 +122,8 @@ async def _the_worker_counted(port: int) -> None:
     assert found.sum("lyo_predictions_total", kind="dropout-risk") >= USERS
     batches = found.sum("lyo_batch_events_count")
     assert found.sum("lyo_batch_events_sum") == 7 * USERS
-    assert (
-        found.sum("lyo_transactions_total") == found.sum("lyo_event_to_prediction_seconds_count") == batches
-    )
+    assert found.sum("lyo_event_to_prediction_seconds_count") == batches > 0
+    assert found.sum("lyo_transactions_total") >= batches  # sweeps have theirs
     _shows_all(found, "worker")
 
 
