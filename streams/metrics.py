@@ -12,7 +12,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    start_http_server,
+)
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
@@ -26,6 +32,10 @@ PREDICTIONS: Final = ("dropout-risk", "timing", "plateaus", "regressions", "stru
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LATE: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1_800.0, 7_200.0, 43_200.0)
 _SIZES: Final = (1, 10, 100, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 40_000)
+
+
+# Each counter's time of birth as a series of its own: nobody asks for them.
+disable_created_metrics()
 
 
 class MetricsError(RuntimeError):
@@ -152,7 +162,9 @@ COUNTED: Final = (
         {f"predictions.{kind}": kind for kind in PREDICTIONS},
     ),
     _counted("lyo_interventions", "Interventions sent.", None, {"interventions.sent": ""}),
-    _counted("lyo_transactions", "Transactions committed, those of sweeps included.", None, {"transactions": ""}),
+    _counted(
+        "lyo_transactions", "Transactions committed, those of sweeps included.", None, {"transactions": ""}
+    ),
     _counted("lyo_learners_swept", "Learners looked at again as their day ended.", None, {"swept": ""}),
     _counted("lyo_read_again", "Seeks back to where a task stands.", None, {"gaps": ""}),
     _counted(
