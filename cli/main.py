@@ -27,6 +27,8 @@ COMMANDS = {
     "sink": Entry("cli.sink:sink", "Write predictions and rows into Postgres (one process)."),
     "subscribe": Entry("cli.subscribe:subscribe", "Print changes from Postgres as they come, as JSON Lines."),
     "api": Entry("cli.api:api", "Answer over HTTP from Postgres (one process)."),
+    "monitor": Entry("cli.monitor:monitor", "Watch the lag, show the on-call page (one process)."),
+    "lag": Entry("cli.lag:lag", "Print the lag of workers and sinks per topic and partition."),
     "publish": Entry("cli.publish:publish", "Publish an event file to the topics."),
     "replay": Entry("cli.replay:replay", "Fold event files without Kafka and print every prediction."),
     "simulate": Entry("cli.simulate:simulate", "Write a seeded event file of simulated learners."),

@@ -21,10 +21,10 @@ class Status(StrEnum):
 SEVERITY = (
     Status.OK,
     Status.LAGGING,
+    Status.UNKNOWN,
     Status.STALLED,
     Status.STOPPED,
     Status.REWOUND,
-    Status.UNKNOWN,
 )
 """From the best to the worst: a group is what the worst of its partitions is."""
 

@@ -18,6 +18,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
 from storage.faults import Fault, SinkError, judge, lasting, one_line
+from storage.mirror import Mirror
 from storage.offsets import Place, Position, check_range, claim
 from storage.records import Record, Refusal
 from storage.rows import TenantOf, tenant_of
@@ -28,6 +29,7 @@ from streams.clock import Clock
 from streams.letters import letter
 from streams.log import logger
 from streams.metrics import Sample
+from streams.naming import client_id, sink_group
 from streams.settings import Settings
 
 BATCH_RECORDS: Final = 5_000
@@ -70,6 +72,7 @@ class Sink:
         self._session = Session(settings.database_url)
         self._clock = Clock(settings.clock)
         self._consumer: Any = None
+        self._mirror: Mirror | None = None
         self._producer: AIOKafkaProducer | None = None
         self._lock = asyncio.Lock()
         self._generation = 0
@@ -93,10 +96,13 @@ class Sink:
             self._consumer = await self._subscribe()
             stack.push_async_callback(self._consumer.stop)
             stack.push_async_callback(self._close_producer)
+            self._mirror = Mirror(self._consumer)
+            stack.push_async_callback(self._say_last)
             self.started.set()
             while not self._stop.is_set():
                 await self._claim_new()
                 await self._step()
+                self._mirror.follow(self.positions)
 
     def samples(self) -> Iterator[Sample]:
         """What Prometheus is shown: only of the partitions claimed now; from any thread."""
@@ -114,7 +120,8 @@ class Sink:
                 raise SinkError(f"topic {topic} does not exist: create the topics with `lyo topics`")
         consumer = kafka.consumer(
             self.settings,
-            group_id=f"{self.settings.app_id}-sink",
+            client_id=client_id(self.settings, "sink"),
+            group_id=sink_group(self.settings),
             # The same numbers of every topic to the same sink.
             partition_assignment_strategy=(RangePartitionAssignor,),
             session_timeout_ms=self.settings.session_timeout_ms,
@@ -140,8 +147,13 @@ class Sink:
         """Give partitions back, after the transaction that may be writing them."""
         async with self._lock:
             self._generation += 1
+            await self._say_last()
             self.positions.clear()
         log.debug("gave back %d partitions", len(list(revoked)))
+
+    async def _say_last(self) -> None:
+        if self._mirror is not None:
+            await self._mirror.last(self.positions)
 
     async def _claim_new(self) -> None:
         """Claim in Postgres what the group has assigned, and read on from the offsets there."""

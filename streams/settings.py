@@ -14,6 +14,7 @@ from streams.clock import Clock, ClockError
 
 PREFIX = "LYO_"
 SECRET_BYTES: Final = 32
+TOKEN_BYTES: Final = 16
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
@@ -47,6 +48,12 @@ class Settings(BaseSettings):
         None,
         description="An RFC 3339 instant at which the clock stands still, or @FILE that holds one and is "
         "read again each time; unset: the system's clock.",
+    )
+
+    release: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._+-]{1,100}$",
+        description="What this build is called, shown by the monitor; unset: the version of the package.",
     )
 
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
@@ -188,6 +195,43 @@ class Settings(BaseSettings):
         default=False,
         description="There is one tenant: a service's token without a tenant may ask for every learner.",
     )
+    monitor_host: str = Field("127.0.0.1", min_length=1, description="Address that `lyo monitor` listens on.")
+    monitor_port: int = Field(9100, ge=0, le=65_535, description="Port of `lyo monitor`; 0: any free one.")
+    monitor_token: SecretStr | None = Field(
+        None, description="Token that opens the on-call page, at least 16 bytes; unset: the page is closed."
+    )
+    monitor_operator_token: SecretStr | None = Field(
+        None,
+        description="Token that also shows what dead letters held and retries them, at least 16 bytes; "
+        "unset: nobody may.",
+    )
+    monitor_tls: bool = Field(
+        default=False, description="The page is reached over TLS (a proxy ends it): cookies are sent only so."
+    )
+    monitor_interval_seconds: float = Field(
+        2.0, ge=0.2, le=300, description="How often the monitor looks at Kafka and Postgres (s)."
+    )
+    monitor_survey_seconds: float = Field(
+        60.0, ge=1, le=86_400, description="How often it counts learners whose predictions are overdue (s)."
+    )
+    monitor_lagging_seconds: float = Field(
+        10.0, gt=0, le=86_400, description="From this age of the oldest unprocessed record on: lagging (s)."
+    )
+    monitor_stalled_seconds: float = Field(
+        8.0,
+        gt=0,
+        le=86_400,
+        description="With something waiting and nothing done for this long: stalled (s).",
+    )
+    monitor_restore_rate: int = Field(
+        100_000,
+        ge=1,
+        le=100_000_000,
+        description="Changelog records restored each second, to estimate how long a worker restores.",
+    )
+    monitor_history_minutes: int = Field(
+        60, ge=1, le=10_080, description="How far back the charts of the on-call page go (minutes)."
+    )
     metrics_host: str = Field(
         "127.0.0.1", min_length=1, description="Address on which a process shows its metrics to Prometheus."
     )
@@ -227,6 +271,13 @@ class Settings(BaseSettings):
     def _secret(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value().encode()) < SECRET_BYTES:
             raise ValueError(f"has fewer than {SECRET_BYTES} bytes")
+        return value
+
+    @field_validator("monitor_token", "monitor_operator_token")
+    @classmethod
+    def _token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < TOKEN_BYTES:
+            raise ValueError(f"has fewer than {TOKEN_BYTES} bytes")
         return value
 
     @field_validator("jwt_jwks_url")
