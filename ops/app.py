@@ -60,7 +60,9 @@ def _looking(
             yield
         finally:
             stop.set()
-            await asyncio.gather(running, computing)
+            await running
+            computing.cancel()
+            await asyncio.wait([computing])
             await monitor.close()
 
     return lifespan

@@ -124,7 +124,9 @@ async def read(connection: Any, now: int, most: int = stored.SAMPLE) -> Quality:
         ]
         learners = await stored.sample(connection, now, most)
         tenants = await stored.tenants(connection)
-    return Quality(now, [*found, *figures(learners, now)], tenants)
+    # Beside the looks at the lag, which must not wait for it.
+    found += await asyncio.to_thread(figures, learners, now)
+    return Quality(now, found, tenants)
 
 
 def figures(learners: stored.Sample, now: int) -> list[Figure]:

@@ -6,6 +6,7 @@ number by a hash is 0 modulo a step, so that it is the same ones each time.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -21,7 +22,7 @@ from models.zones import Zones, known
 from storage.outcomes import KEPT_TIMES
 from storage.times import instant
 
-SAMPLE: Final = 20_000
+SAMPLE: Final = 10_000
 """About how many learners are read of those figures that need their rows."""
 
 Ints = NDArray[np.int64]
@@ -198,6 +199,10 @@ async def sample(connection: Any, now: int, most: int = SAMPLE) -> Sample:
     rows = await connection.fetch(_LEARNERS_SQL, max(-(-int(size) // most), 1))
     users = [row["user_id"] for row in rows]
     facts = await connection.fetch(_TIMES_SQL, users, instant(now - 2 * WINDOW))
+    return await asyncio.to_thread(_sample, rows, users, facts)
+
+
+def _sample(rows: Sequence[Any], users: list[int], facts: Sequence[Any]) -> Sample:
     learners = layout.decode_learners([row["row"] for row in rows]) if rows else np.zeros(0, LEARNER)
     zones = [row["timezone"] or "UTC" for row in rows]
     return Sample(
