@@ -28,7 +28,7 @@ def monitor() -> None:
     Example: LYO_MONITOR_TOKEN="$(openssl rand -hex 16)" lyo monitor
     """
     settings = load_settings()
-    log.configure(settings.log_level)
+    log.configure(settings.log_level, settings.log_format)
     with listen(
         settings.monitor_host, settings.monitor_port, "LYO_MONITOR_HOST, LYO_MONITOR_PORT"
     ) as listener:

@@ -12,17 +12,18 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from fastapi import FastAPI, Request
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from ops import exported, payloads
+from ops import exported, payloads, quality
 from ops.access import COOKIE, Access, Role
 from ops.monitor import AWAY, Monitor
 from ops.pages import rendering
 from ops.pages.view import build
 from ops.snapshot import Snapshot
+from streams.clock import Clock
 from streams.log import logger
 from streams.settings import Settings
 
@@ -35,25 +36,33 @@ log = logger("monitor")
 
 def create_app(monitor: Monitor) -> FastAPI:
     """The service over a monitor, which looks on as long as the service runs."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=_looking(monitor))
+    figures = quality.Looking(monitor.settings.database_url, Clock(monitor.settings.clock).now)
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=_looking(monitor, figures))
     registry = CollectorRegistry(auto_describe=False)
     registry.register(exported.Lag(lambda: monitor.newest))
+    registry.register(quality.Success(lambda: figures.newest))
+    ProcessCollector(registry=registry)
     _for_machines(app, monitor, registry)
     _Pages(monitor).add_to(app)
     app.middleware("http")(_guarded)
     return app
 
 
-def _looking(monitor: Monitor) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _looking(
+    monitor: Monitor, figures: quality.Looking
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         stop = asyncio.Event()
         running = asyncio.create_task(monitor.run(stop), name="monitor")
+        computing = asyncio.create_task(figures.run(stop), name="figures")
         try:
             yield
         finally:
             stop.set()
             await running
+            computing.cancel()
+            await asyncio.wait([computing])
             await monitor.close()
 
     return lifespan
