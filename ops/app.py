@@ -21,7 +21,8 @@ from ops import exported, payloads, quality
 from ops.access import COOKIE, Access, Role
 from ops.monitor import AWAY, Monitor
 from ops.pages import rendering
-from ops.pages.view import build
+from ops.pages.view import View, build
+from ops.quality import Quality
 from ops.snapshot import Snapshot
 from streams.clock import Clock
 from streams.log import logger
@@ -43,7 +44,7 @@ def create_app(monitor: Monitor) -> FastAPI:
     registry.register(quality.Success(lambda: figures.newest))
     ProcessCollector(registry=registry)
     _for_machines(app, monitor, registry)
-    _Pages(monitor).add_to(app)
+    _Pages(monitor, lambda: figures.newest).add_to(app)
     app.middleware("http")(_guarded)
     return app
 
@@ -114,8 +115,9 @@ def _json(body: object, status: int = 200) -> Response:
 class _Pages:
     """The routes under ``/ops``."""
 
-    def __init__(self, monitor: Monitor) -> None:
+    def __init__(self, monitor: Monitor, figures: Callable[[], Quality | None]) -> None:
         self._monitor = monitor
+        self._figures = figures
         self._settings: Settings = monitor.settings
         self._access = Access(monitor.settings)
         self._every_ms = round(max(self._settings.monitor_interval_seconds, 1.0) * 1000)
@@ -143,13 +145,13 @@ class _Pages:
         if role is None:
             body = rendering.sign_in(closed=not self._access.open, refused=False)
             return HTMLResponse(body, 401 if self._access.open else 403)
-        view = build(self._snapshot(), self._monitor.history)
+        view = self._view()
         return HTMLResponse(rendering.page(view, operator=role >= Role.OPERATOR, every_ms=self._every_ms))
 
     async def live(self, request: Request) -> Response:
         """The page's sections as they are now."""
         role = self._role(request)
-        view = build(self._snapshot(), self._monitor.history)
+        view = self._view()
         return HTMLResponse(rendering.live(view, operator=role >= Role.OPERATOR))
 
     async def data(self, request: Request) -> Response:
@@ -218,6 +220,9 @@ class _Pages:
         if found is None:
             raise HTTPException(404, "There is no such letter.")
         return found
+
+    def _view(self) -> View:
+        return build(self._snapshot(), self._monitor.history, self._figures())
 
     def _snapshot(self) -> Snapshot:
         if self._monitor.newest is None:

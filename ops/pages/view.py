@@ -10,6 +10,7 @@ from typing import Final
 from ops.history import POINTS, History, Point
 from ops.pages.charts import LARGE, SMALL, Chart, chart, round_up
 from ops.pages.words import UNKNOWN, count, drained, iso, moment, rate, span
+from ops.quality import FIGURES, Quality
 from ops.snapshot import SEVERITY, GroupLag, KindAge, Letter, Member, PartitionLag, Snapshot, Status
 
 LETTERS_SHOWN: Final = 25
@@ -99,6 +100,18 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
+class QualityView:
+    """A figure of how good the predictions are or what they bring; ``bar`` is its share of a full bar."""
+
+    name: str
+    said: str
+    of: str
+    value: str
+    bar: float | None
+    count: str
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """The page."""
 
@@ -115,10 +128,12 @@ class View:
     workers: tuple[Worker, ...]
     releases: tuple[tuple[str, ...], ...]
     counts: tuple[tuple[str, str], ...]
+    quality: tuple[QualityView, ...]
+    quality_at: str
 
 
-def build(snapshot: Snapshot, history: History) -> View:
-    """The page of a look and its past."""
+def build(snapshot: Snapshot, history: History, quality: Quality | None = None) -> View:
+    """The page of a look and its past, with the newest figures of the predictions' quality."""
     worst = max((group.status for group in snapshot.groups), key=SEVERITY.index, default=Status.UNKNOWN)
     letters = snapshot.letters
     return View(
@@ -138,6 +153,8 @@ def build(snapshot: Snapshot, history: History) -> View:
         workers=tuple(_worker(one, snapshot.groups) for one in snapshot.members),
         releases=_releases(snapshot.members, snapshot.groups),
         counts=_counts(snapshot),
+        quality=_quality(quality),
+        quality_at=UNKNOWN if quality is None else moment(quality.at),
     )
 
 
@@ -271,6 +288,23 @@ def _releases(members: Sequence[Member], groups: Sequence[GroupLag]) -> tuple[tu
             found.setdefault((_role(member, groups), member.release), []).append(member.started)
     ordered = sorted(found.items(), key=lambda one: min(one[1]), reverse=True)
     return tuple((role, release, str(len(began)), moment(min(began))) for (role, release), began in ordered)
+
+
+def _quality(quality: Quality | None) -> tuple[QualityView, ...]:
+    """Every figure; a bar where it is a share of 0 to 1."""
+    if quality is None:
+        return ()
+    return tuple(
+        QualityView(
+            name=figure.name.replace("_", " "),
+            said=FIGURES[figure.name][0],
+            of=", ".join(label.replace("_", " ") for label in figure.labels) or "all",
+            value=UNKNOWN if figure.value is None else f"{figure.value:,.3g}",
+            bar=figure.value if figure.value is not None and 0 <= figure.value <= 1 else None,
+            count=count(figure.count),
+        )
+        for figure in quality.figures
+    )
 
 
 def _counts(snapshot: Snapshot) -> tuple[tuple[str, str], ...]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from models.quality import Figure
 from ops.history import POINTS, History, Point
 from ops.pages import rendering
 from ops.pages.charts import chart, path, round_up
 from ops.pages.view import build
 from ops.pages.words import drained, rate, span
+from ops.quality import Quality
 from ops.snapshot import Letters, Reached, Snapshot, Status
+from storage.quality import Tenants
 from tests.unit.snapshots import AT, SCRIPT, group, nothing, one, snapshot
 
 HOUR = 3_600_000
@@ -106,6 +109,15 @@ def test_rates_and_drains_are_said_as_they_are_known() -> None:
     assert (rate(None), rate(0), rate(1.25), rate(1_234.5)) == ("unknown", "0/s", "1.2/s", "1,234/s")
     assert drained(None, known=True) == "not at this rate"
     assert drained(None, known=False) == "unknown"
+
+
+def test_figures_of_quality_are_shown_with_what_they_are_computed_from() -> None:
+    figures = [Figure("struggle_accuracy", 0.75, 8), Figure("churn_reduction", None, 0)]
+    quality = Quality(AT, figures, Tenants(1, [], []))
+    view = build(snapshot(), History(HOUR), quality)
+    said = [(one.name, one.value, one.bar, one.count) for one in view.quality]
+    assert said == [("struggle accuracy", "0.75", 0.75, "8"), ("churn reduction", "unknown", None, "0")]
+    assert "Not computed yet" in shown(snapshot())
 
 
 # ------------------------------------------------------------ charts and history
