@@ -31,6 +31,7 @@ from streams.settings import Settings
 LONGEST_FORM: Final = 8_192
 SESSION_SECONDS: Final = 12 * 3_600
 OLDEST_LOOK_SECONDS: Final = 30.0
+STALE_SECONDS: Final = 15.0
 
 log = logger("monitor")
 
@@ -81,7 +82,8 @@ def _headers() -> Mapping[str, str]:
         "Cache-Control": "no-store",
         "Content-Security-Policy": rendering.policy(),
         "Cross-Origin-Resource-Policy": "same-origin",
-        "Referrer-Policy": "no-referrer",
+        # With no-referrer a browser says of our own forms that they come from nowhere.
+        "Referrer-Policy": "same-origin",
         "X-Content-Type-Options": "nosniff",
     }
 
@@ -222,7 +224,12 @@ class _Pages:
         return found
 
     def _view(self) -> View:
-        return build(self._snapshot(), self._monitor.history, self._figures())
+        return build(self._snapshot(), self._monitor.history, self._figures(), self._stale_seconds())
+
+    def _stale_seconds(self) -> float | None:
+        """How old the newest look is, if it should have been followed by another long ago."""
+        age = time.monotonic() - (self._monitor.looked_at or 0.0)
+        return age if age > max(5 * self._settings.monitor_interval_seconds, STALE_SECONDS) else None
 
     def _snapshot(self) -> Snapshot:
         if self._monitor.newest is None:

@@ -19,6 +19,7 @@ from streams import kafka
 from streams.settings import Settings
 
 ANSWER_SECONDS: Final = 5.0
+FIRST_GROUP_SECONDS: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,8 @@ class Broker:
             aiokafka.errors.KafkaError, OSError, TimeoutError: the broker does not say.
         """
         async with asyncio.timeout(ANSWER_SECONDS):
-            state, members = await self._described(name)
+            # A cluster's first group waits until Kafka has made the topic of its offsets.
+            state, members = await kafka.persist(lambda: self._described(name), FIRST_GROUP_SECONDS)
             return Group(state, members, await self._admin.list_consumer_group_offsets(name))
 
     async def _described(self, name: str) -> tuple[str, tuple[GroupMember, ...]]:

@@ -36,6 +36,7 @@ T = TypeVar("T")
 
 WORKERS: Final = "workers"
 SINK: Final = "sink"
+LONGEST_LOOK_SECONDS: Final = 60.0
 AWAY: Final = (KafkaError, OSError, TimeoutError)
 AWAY_POSTGRES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
@@ -98,6 +99,7 @@ class Monitor:
         self._broker: Broker | None = None
         self._connection: Any = None
         self._survey: monitoring.Survey | None = None
+        self._surveying: asyncio.Task[None] | None = None
         self._next_survey = 0.0
 
     # ------------------------------------------------------------ looking
@@ -107,9 +109,11 @@ class Monitor:
         while not stop.is_set():
             began = time.monotonic()
             try:
-                await self.look()
+                async with asyncio.timeout(LONGEST_LOOK_SECONDS):
+                    await self.look()
             except Exception:
                 log.exception("a look failed")
+                await self.close()
             pause = began + self.settings.monitor_interval_seconds - time.monotonic()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), max(pause, 0.05))
@@ -142,6 +146,9 @@ class Monitor:
 
     async def close(self) -> None:
         """Let go of every connection."""
+        if self._surveying is not None:
+            self._surveying.cancel()
+            await asyncio.wait([self._surveying])
         await self._drop_broker()
         self._drop_postgres()
 
@@ -204,7 +211,7 @@ class Monitor:
 
     async def _ask_stored(self, connection: Any) -> Stored:
         outbox = await monitoring.outbox(connection)
-        await self._survey_if_time(connection)
+        self._survey_if_time()
         return Stored(
             overdue=None if self._survey is None else self._survey.overdue,
             learners=None if self._survey is None else self._survey.learners,
@@ -214,12 +221,23 @@ class Monitor:
             revision=await monitoring.revision(connection),
         )
 
-    async def _survey_if_time(self, connection: Any) -> None:
-        """Count overdue learners now and then: it reads more than the rest together."""
-        if time.monotonic() >= self._next_survey:
+    def _survey_if_time(self) -> None:
+        """Count overdue learners now and then, beside the looks: it may take longer than they do."""
+        if time.monotonic() < self._next_survey or (self._surveying and not self._surveying.done()):
+            return
+        self._next_survey = time.monotonic() + self.settings.monitor_survey_seconds
+        self._surveying = asyncio.create_task(self._take_survey(), name="survey")
+
+    async def _take_survey(self) -> None:
+        try:
+            connection = await monitoring.connect(self.settings.database_url)
+            try:
+                self._survey = await monitoring.survey(connection, self._clock.now())
+            finally:
+                await connection.close(timeout=2)
+        except AWAY_POSTGRES as error:
             self._survey = None
-            self._survey = await monitoring.survey(connection, self._clock.now())
-            self._next_survey = time.monotonic() + self.settings.monitor_survey_seconds
+            log.warning("overdue learners not counted: %s", _why(error))
 
     async def _open_postgres(self) -> Any:
         if self._connection is None or self._connection.is_closed():

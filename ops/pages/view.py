@@ -117,6 +117,7 @@ class View:
 
     at: str
     at_iso: str
+    stale: str
     status: Status
     mark: str
     reached: tuple[tuple[str, bool, str], ...]
@@ -132,13 +133,28 @@ class View:
     quality_at: str
 
 
-def build(snapshot: Snapshot, history: History, quality: Quality | None = None) -> View:
-    """The page of a look and its past, with the newest figures of the predictions' quality."""
+def build(
+    snapshot: Snapshot,
+    history: History,
+    quality: Quality | None = None,
+    stale_seconds: float | None = None,
+) -> View:
+    """The page of a look and its past.
+
+    Args:
+        snapshot: the newest look.
+        history: what the charts are drawn from.
+        quality: the newest figures of the predictions' quality.
+        stale_seconds: the age of the look, if no newer one could be made for too long.
+    """
     worst = max((group.status for group in snapshot.groups), key=SEVERITY.index, default=Status.UNKNOWN)
+    if stale_seconds is not None:
+        worst = Status.UNKNOWN
     letters = snapshot.letters
     return View(
         at=moment(snapshot.at),
         at_iso=iso(snapshot.at),
+        stale="" if stale_seconds is None else span(stale_seconds),
         status=worst,
         mark=MARK[worst],
         reached=(

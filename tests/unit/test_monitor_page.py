@@ -120,6 +120,13 @@ def test_figures_of_quality_are_shown_with_what_they_are_computed_from() -> None
     assert "Not computed yet" in shown(snapshot())
 
 
+def test_a_look_that_is_too_old_is_unknown_whatever_it_said() -> None:
+    view = build(snapshot(), History(HOUR), stale_seconds=90.0)
+    assert view.status is Status.UNKNOWN
+    page = rendering.page(view, operator=False, every_ms=2_000)
+    assert "No look could be made for 1 min 30 s" in page
+
+
 # ------------------------------------------------------------ charts and history
 
 
