@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import asyncpg
+import httpx
 import pytest
 
 from cli.stack import LocalPostgres
@@ -25,7 +27,7 @@ from tests.integration.sink_records import dropout
 from tests.integration.sink_running import all_stored, running, sent
 from tests.integration.sink_running import publish as publish_records
 from tests.integration.watching import seen, sink, watching, workers
-from tests.integration.worker_running import events, publish, publisher
+from tests.integration.worker_running import events, publish, publisher, until
 from tests.support import broker_tool
 from tests.support.processes import ROOT, process
 
@@ -225,3 +227,52 @@ async def lyo(environment: dict[str, str], *arguments: str) -> tuple[int | None,
     )
     out, error = await child.communicate()
     return child.returncode, out.decode(), error.decode()
+
+
+async def test_lyo_lag_watches_until_it_is_stopped(ready: Settings, environment: Environment) -> None:
+    quick = environment(ready.model_copy(update={"monitor_interval_seconds": 0.2}))
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli.main", "lag", "--watch", "--json"),
+        cwd=ROOT,
+        env=quick,
+        stdout=asyncio.subprocess.PIPE,
+        limit=2**24,
+    )
+    assert child.stdout is not None
+    looks = [json.loads(await child.stdout.readline()) for _ in range(3)]
+    child.terminate()
+    assert await child.wait() == 0
+    assert looks[0]["at"] < looks[1]["at"] < looks[2]["at"]
+    assert looks[0]["groups"][0]["rate_out"] is None
+    assert looks[2]["groups"][0]["rate_out"] == 0.0
+
+
+async def test_lyo_monitor_serves_without_kafka_and_postgres_and_ends_in_order(
+    unique: str, environment: Environment, tmp_path: Path
+) -> None:
+    nowhere = Settings(
+        bootstrap_servers="127.0.0.1:1",
+        database_url="postgresql://postgres@127.0.0.1:1/lyo",
+        app_id=unique,
+        monitor_port=0,
+        monitor_interval_seconds=0.2,
+    )
+    log = tmp_path / "monitor"
+    async with process("monitor", environment(nowhere), log) as child, httpx.AsyncClient() as client:
+        await until(lambda: "listening on" in log.read_text(), 60, "an address")
+        (url,) = re.findall(r"listening on (http://\S+)/ops", log.read_text())
+
+        async def told() -> bool:
+            answer = await client.get(f"{url}/metrics")
+            return 'lyo_monitor_reaches{what="kafka"} 0.0' in answer.text
+
+        await until(told, 60, "that Kafka is away")
+        metrics = (await client.get(f"{url}/metrics")).text
+        assert f'lyo_group_status{{group="{unique}",status="unknown"}} 1.0' in metrics
+        assert not re.search(r"^lyo_lag_(events|seconds)\{", metrics, re.MULTILINE)
+        assert (await client.get(f"{url}/health")).status_code == 200
+        # No token is set, so nobody is let in.
+        assert (await client.get(f"{url}/ops")).status_code == 403
+        assert (await client.get(f"{url}/ops/data.json")).status_code == 401
+        child.terminate()
+        assert await asyncio.to_thread(child.wait, 30) == 0
