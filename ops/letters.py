@@ -46,10 +46,14 @@ class LetterFollower:
             aiokafka.errors.KafkaError, OSError: the broker does not answer.
         """
         numbers = logs.partitions.get(self._topic, ())
-        wanted = {TopicPartition(self._topic, number): logs.ends.stable for number in numbers}
+        wanted = [TopicPartition(self._topic, number) for number in numbers]
         if not wanted:
             return
         reader = await self._open(sorted(wanted))
+        if [tp for tp in wanted if await reader.position(tp) > logs.ends.end[tp]]:
+            # The topic was created anew: count it from its beginning, from the next look on.
+            await self.stop()
+            return
         until = time.monotonic() + LOOK_SECONDS
         while behind := await kafka.behind(reader, {tp: logs.ends.stable[tp] for tp in wanted}):
             if time.monotonic() > until:

@@ -13,7 +13,7 @@ VIEWER, OPERATOR = "a viewer's token of some length", "an operator's token of so
 
 
 def access(viewer: str | None = VIEWER, operator: str | None = OPERATOR) -> Access:
-    return Access(Settings(monitor_token=viewer, monitor_operator_token=operator))  # type: ignore[arg-type]
+    return Access(Settings(monitor_token=viewer, monitor_operator_token=operator))
 
 
 def request(**headers: str) -> Request:
@@ -56,4 +56,4 @@ def test_a_form_key_is_only_its_roles() -> None:
 
 def test_a_short_token_is_refused_and_not_repeated() -> None:
     with pytest.raises(ValidationError, match="fewer than 16 bytes"):
-        Settings(monitor_token="short")  # type: ignore[arg-type]
+        Settings(monitor_token="short")
