@@ -13,9 +13,9 @@ from typing import Any, Final, TypeVar
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition, codec
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
-from aiokafka.helpers import create_ssl_context
 from aiokafka.record import default_records
 
+from streams.security import security
 from streams.settings import Settings
 
 T = TypeVar("T")
@@ -34,26 +34,15 @@ class Unreachable(RuntimeError):
 
 
 def connection(settings: Settings) -> dict[str, Any]:
-    """The arguments that every aiokafka client takes to reach and sign in to Kafka."""
-    arguments: dict[str, Any] = {
+    """The arguments that every aiokafka client takes to reach and sign in to Kafka.
+
+    Raises:
+        streams.security.SecurityError: a certificate or key that a setting names cannot be used.
+    """
+    return security(settings) | {
         "bootstrap_servers": settings.servers,
-        "security_protocol": settings.security_protocol,
         "request_timeout_ms": settings.request_timeout_ms,
     }
-    if settings.security_protocol.endswith("SSL"):
-        password = settings.ssl_password
-        arguments["ssl_context"] = create_ssl_context(
-            cafile=settings.ssl_cafile,
-            certfile=settings.ssl_certfile,
-            keyfile=settings.ssl_keyfile,
-            password=None if password is None else password.get_secret_value(),
-        )
-    if settings.security_protocol.startswith("SASL"):
-        secret = settings.sasl_password
-        arguments["sasl_mechanism"] = settings.sasl_mechanism
-        arguments["sasl_plain_username"] = settings.sasl_username
-        arguments["sasl_plain_password"] = None if secret is None else secret.get_secret_value()
-    return arguments
 
 
 @asynccontextmanager
