@@ -12,10 +12,10 @@ from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition, codec
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
 from aiokafka.record import default_records
 
-from streams.security import security
+from streams.security import refusal, security
 from streams.settings import Settings
 
 T = TypeVar("T")
@@ -215,12 +215,25 @@ async def reach(settings: Settings, attempt: Callable[[], Awaitable[T]]) -> T:
     """Run ``attempt`` until Kafka answers it, or the settings' time is over.
 
     Raises:
-        Unreachable: with the addresses tried and the last error.
+        Unreachable: with the addresses tried and the last error; at once where Kafka refuses us.
+        streams.security.SecurityError: a certificate or key that a setting names cannot be used.
     """
+    said = ""
+
+    async def once() -> T:
+        nonlocal said
+        try:
+            return await attempt()
+        except KafkaConnectionError:
+            said, final = await refusal(settings)
+            if final:
+                raise Unreachable(f"Kafka at {settings.bootstrap_servers} refuses us: {said}") from None
+            raise
+
     try:
-        return await persist(attempt, settings.connect_seconds)
+        return await persist(once, settings.connect_seconds)
     except (KafkaError, OSError, TimeoutError) as error:
         raise Unreachable(
             f"Kafka at {settings.bootstrap_servers} did not answer within "
-            f"{settings.connect_seconds:g} s: {explain(error)}"
+            f"{settings.connect_seconds:g} s: {said or explain(error)}"
         ) from None

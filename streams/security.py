@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.errors import (
+    IllegalSaslStateError,
+    KafkaConnectionError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
 
 from streams.settings import PREFIX, Settings
 
-__all__ = ["SecurityError", "security"]
+__all__ = ["SecurityError", "refusal", "security"]
+
+_SIGNING_IN: Final = {
+    SaslAuthenticationFailed: "LYO_SASL_USERNAME or LYO_SASL_PASSWORD is wrong",
+    UnsupportedSaslMechanismError: "it does not take LYO_SASL_MECHANISM={mechanism}",
+    IllegalSaslStateError: "LYO_SECURITY_PROTOCOL is not this listener's",
+}
+_CLOSED: Final = (
+    "it closed the connection at once, as a listener does with another LYO_SECURITY_PROTOCOL than its own "
+    "or that asks for a certificate (LYO_SSL_CERTFILE)"
+)
 
 
 class SecurityError(RuntimeError):
@@ -66,3 +85,25 @@ def _unusable(name: str, path: str | None, error: Exception) -> SecurityError:
     hint = ", or its password (LYO_SSL_PASSWORD) is wrong" if name == "ssl_keyfile" else ""
     said = f"{reason}{hint}" if isinstance(error, ssl.SSLError) else reason
     return SecurityError(f"{PREFIX}{name.upper()}: {path} cannot be used: {said}")
+
+
+async def refusal(settings: Settings) -> tuple[str, bool]:
+    """Why a broker does not let us in, and whether that stays so until a setting is changed.
+
+    aiokafka's clients only say that they could not begin; this asks one broker by itself.
+    """
+    host, port, _ = collect_hosts(settings.servers, randomize=False)[0]
+    try:
+        connection = await create_conn(
+            host, port, request_timeout_ms=settings.request_timeout_ms, **security(settings)
+        )
+    except tuple(_SIGNING_IN) as error:
+        return _SIGNING_IN[type(error)].format(mechanism=settings.sasl_mechanism), True
+    except ssl.SSLCertVerificationError as error:
+        return f"its certificate is not to be trusted (LYO_SSL_CAFILE): {error.verify_message}", True
+    except KafkaConnectionError:
+        return _CLOSED, False
+    except (KafkaError, OSError, TimeoutError) as error:
+        return str(error) or type(error).__name__, False
+    connection.close()
+    return "", False
