@@ -23,7 +23,7 @@ from storage.session import Session
 from storage.writer import Batch, Writer
 from streams import kafka, topics
 from streams.clock import Clock
-from streams.letters import letter
+from streams.letters import UNSTORED, letter
 from streams.log import logger
 from streams.settings import Settings
 
@@ -277,7 +277,7 @@ class Sink:
                     record.offset,
                     key=record.key,
                     value=record.value,
-                    reason=f"cannot be stored in Postgres: {refusal.reason}",
+                    reason=f"{UNSTORED}{refusal.reason}",
                     field=refusal.field,
                     failed_at=self._clock.now(),
                 )

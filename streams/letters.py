@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime
+from typing import Final
 
 import orjson
 from aiokafka import ConsumerRecord
@@ -14,6 +15,8 @@ Pair = tuple[bytes, bytes | None]
 
 # The record itself stays in its topic for ever, so a letter need not carry a very long value.
 LONGEST_VALUE = 400_000
+UNSTORED: Final = "cannot be stored in Postgres: "
+"""How the reason begins of a record that was used by the workers, and only refused by Postgres."""
 
 
 def dead_letter(record: ConsumerRecord, rejected: Rejected, failed_at: int) -> Pair:

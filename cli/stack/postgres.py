@@ -50,7 +50,7 @@ class LocalPostgres(Server):
     title = "Postgres"
     usual_port = 5432
     stop_signal = signal.SIGINT  # "fast": ends sessions, writes a checkpoint, stops
-    locale = ("--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8")
+    locale: tuple[str, ...] = ("--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8")
 
     def __init__(
         self, home: Path, port: int | None = None, *, durable: bool = True, private: bool = False

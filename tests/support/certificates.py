@@ -32,7 +32,9 @@ class Authority:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = self._builder(self._name, self._key).add_extension(x509.BasicConstraints(True, 0), True)
+        builder = self._builder(self._name, self._key).add_extension(
+            x509.BasicConstraints(ca=True, path_length=0), critical=True
+        )
         usage = x509.KeyUsage(
             digital_signature=True,
             content_commitment=False,
@@ -44,7 +46,7 @@ class Authority:
             encipher_only=False,
             decipher_only=False,
         )
-        signed = builder.add_extension(usage, True).sign(self._key, hashes.SHA256())
+        signed = builder.add_extension(usage, critical=True).sign(self._key, hashes.SHA256())
         self.certificate = folder / f"{name}.pem"
         self.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
@@ -53,7 +55,7 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key)
         address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))])
-        signed = builder.add_extension(address, False).sign(self._key, hashes.SHA256())
+        signed = builder.add_extension(address, critical=False).sign(self._key, hashes.SHA256())
         locked = (
             serialization.NoEncryption()
             if password is None
@@ -69,16 +71,15 @@ class Authority:
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
+        of, by = key.public_key(), self._key.public_key()
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._name)
-            .public_key(key.public_key())
+            .public_key(of)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - DAY)
             .not_valid_after(now + DAY)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), False
-            )
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(of), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(by), critical=False)
         )

@@ -1,4 +1,4 @@
-"""A Kafka with TLS and SASL listeners and a Postgres that takes nothing but TLS, for the tests of security."""
+"""A Kafka with TLS and SASL listeners and a Postgres that takes nothing but TLS."""
 
 from __future__ import annotations
 
