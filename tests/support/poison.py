@@ -97,6 +97,7 @@ _SPOILT: Final = (
     _Spoilt("an empty key", "user_id", key=lambda _: b""),
     _Spoilt("another learner's key", "user_id", key=lambda user: b"%d" % (user + 1)),
     _Spoilt("a key with a zero in front", "user_id", key=lambda user: b"0%d" % user),
+    _Spoilt("a key of two megabytes", "user_id", key=lambda _: b"\xff" * 2_000_000),
     _Spoilt("a key in other digits", "user_id", key=lambda _: "７".encode()),
     _Spoilt("a key that is no text", "user_id", key=lambda _: b"\xfe\xff\x00"),
     _Spoilt("two users", "user_id", _raw("user_id", b"987654321")),
@@ -175,11 +176,10 @@ def bad_events(user: Callable[[], int]) -> Iterator[Bad]:
 
 
 def bad_catalogue() -> Iterator[Bad]:
-    """Bad contents and organizations, under keys that no good one has."""
+    """Bad contents and organizations, under keys that no good one has; compaction lets none be without."""
     content, organization = Kind.CONTENT, Kind.ORGANIZATION
     good = b'{"content_id":"bad-1","skills":[]}'
     yield Bad("random bytes", content, 0, b"bad-0", b"\xff\xfe")
-    yield Bad("a null key", content, 0, None, good, "key")
     yield Bad("another key", content, 0, b"bad-2", good, "content_id")
     yield Bad("NUL", content, 0, b"bad-3", rb'{"content_id":"bad-3","skills":["\u0000"]}', "skills")
     yield Bad("deep nesting", content, 0, b"bad-4", b"[" * DEEP)
