@@ -115,7 +115,8 @@ def show(*, ids: tuple[str, ...], as_json: bool) -> None:
 
     Whatever it holds is escaped, so that nothing in it can command the terminal.
     """
-    found = _run(lambda settings: _chosen(settings, Choice(ids=_named(ids))))
+    choice = Choice(ids=_named(ids))
+    found = _run(lambda settings: _chosen(settings, choice))
     for place, letter in enumerate(found):
         if as_json:
             click.echo(json.dumps(fields(letter)))

@@ -71,6 +71,7 @@ DEEP: Final = 200_000
 _SPOILT: Final = (
     _Spoilt("random bytes", None, lambda _: bytes(range(128, 256)) * 3),
     _Spoilt("random bytes of three megabytes", None, lambda _: b"\x93\x00\xff{" * 750_000),
+    _Spoilt("more than the broker takes, but for its compression", None, lambda _: b"x" * 9_000_000),
     _Spoilt("no bytes", None, lambda _: b""),
     _Spoilt("a tombstone", None, lambda _: None),
     _Spoilt("a list", None, lambda event: json.dumps([event]).encode()),
