@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
 import click
-from aiokafka.errors import KafkaError
+from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 from rich.console import Console
 
 from cli.deadletters.showing import fields, line, page, safe
@@ -24,6 +24,7 @@ from streams.settings import Settings, load_settings
 from streams.topics import TopicError, names
 
 LIMIT: Final = 100
+FENCED: Final = (ProducerFenced, InvalidProducerEpoch)
 _CONTEXT: Final = {"help_option_names": ["-h", "--help"]}
 
 T = TypeVar("T")
@@ -217,6 +218,8 @@ def _run(work: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:
         return asyncio.run(_once_there(settings, work))
     except (Unreachable, TopicError) as error:
         raise click.ClickException(str(error)) from None
+    except FENCED:
+        raise click.ClickException("another `lyo dlq retry` was begun, which ended this one") from None
     except KafkaError as error:
         raise click.ClickException(f"Kafka: {explain(error)}") from None
 

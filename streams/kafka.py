@@ -235,5 +235,5 @@ async def reach(settings: Settings, attempt: Callable[[], Awaitable[T]]) -> T:
     except (KafkaError, OSError, TimeoutError) as error:
         raise Unreachable(
             f"Kafka at {settings.bootstrap_servers} did not answer within "
-            f"{settings.connect_seconds:g} s: {said or explain(error)}"
+            f"{settings.connect_seconds:g} s: {explain(error)}{f' ({said})' if said else ''}"
         ) from None
