@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
 import click
-from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from cli.deadletters.showing import fields, line, page, safe
@@ -24,7 +24,6 @@ from streams.settings import Settings, load_settings
 from streams.topics import TopicError, names
 
 LIMIT: Final = 100
-FENCED: Final = (ProducerFenced, InvalidProducerEpoch)
 _CONTEXT: Final = {"help_option_names": ["-h", "--help"]}
 
 T = TypeVar("T")
@@ -218,8 +217,6 @@ def _run(work: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:
         return asyncio.run(_once_there(settings, work))
     except (Unreachable, TopicError) as error:
         raise click.ClickException(str(error)) from None
-    except FENCED:
-        raise click.ClickException("another `lyo dlq retry` was begun, which ended this one") from None
     except KafkaError as error:
         raise click.ClickException(f"Kafka: {explain(error)}") from None
 
@@ -233,5 +230,4 @@ async def _once_there(settings: Settings, work: Callable[[Settings], Coroutine[A
 
     if not await reach(settings, look):
         raise TopicError(f"topic {topic} does not exist: `lyo topics` creates the topics")
-    # Begun once only: of two retries, the later one ends the earlier.
     return await work(settings)

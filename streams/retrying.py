@@ -85,10 +85,7 @@ _named: Final = msgspec.json.Decoder(_Named).decode
 
 
 class Retrier:
-    """Sends the records of dead letters again, as ``async with Retrier(settings) as retrier: ...``.
-
-    Opening it ends every other retry that is under way for the same app; read the letters afterwards.
-    """
+    """Sends the records of dead letters again, as ``async with Retrier(settings) as retrier: ...``."""
 
     def __init__(
         self, settings: Settings, *, dry_run: bool = False, on_records: OnRecords | None = None
@@ -102,7 +99,7 @@ class Retrier:
         self._dry_run = dry_run
 
     async def __aenter__(self) -> Self:
-        """Connect, and refuse others.
+        """Connect.
 
         Raises:
             streams.topics.TopicError: a topic has another number of partitions than the settings say.
@@ -111,7 +108,8 @@ class Retrier:
         async with kafka.admin(self._settings) as admin:
             topics.check(self._settings, await kafka.partition_counts(admin, self._kinds))
         if not self._dry_run:
-            self._producer = kafka.producer(self._settings, f"{self._settings.app_id}-dlq-retry")
+            # Not transactional: its markers would stand in the input topics, and the lag would never be 0.
+            self._producer = kafka.producer(self._settings)
             try:
                 await self._producer.start()
             except BaseException:
@@ -129,8 +127,8 @@ class Retrier:
         ``refused`` are all letters there are: what they are about has not been used.
 
         Raises:
-            aiokafka.errors.KafkaError: Kafka went away, or another retry was begun. What was sent before is
-                there, and is found there the next time.
+            aiokafka.errors.KafkaError: Kafka went away. What was sent before is there, and is found there
+                the next time.
         """
         places = {one.id for one in refused if not one.unstored}
         tried: list[Tried] = []
@@ -284,24 +282,23 @@ class Retrier:
     async def _send(self, events: Sequence[_Event]) -> list[Tried]:
         tried: list[Tried] = []
         for start in range(0, len(events), AT_ONCE):
-            tried += await self._transact(events[start : start + AT_ONCE])
+            tried += await self._acknowledged(events[start : start + AT_ONCE])
         return tried
 
-    async def _transact(self, events: Sequence[_Event]) -> list[Tried]:
+    async def _acknowledged(self, events: Sequence[_Event]) -> list[Tried]:
         if self._producer is None:
             return [Tried(event.letter, Status.RETRIED, "not sent: a dry run") for event in events]
-        async with self._producer.transaction():
-            answers = [
-                await self._producer.send(
-                    event.place.topic,
-                    event.value,
-                    event.key,
-                    partition=event.place.partition,
-                    headers=[(HEADER, event.letter.id.encode())],
-                )
-                for event in events
-            ]
-            done = await asyncio.gather(*answers)
+        answers = [
+            await self._producer.send(
+                event.place.topic,
+                event.value,
+                event.key,
+                partition=event.place.partition,
+                headers=[(HEADER, event.letter.id.encode())],
+            )
+            for event in events
+        ]
+        done = await asyncio.gather(*answers)
         return [
             Tried(event.letter, Status.RETRIED, f"as {at.topic}/{at.partition}/{at.offset}")
             for event, at in zip(events, done, strict=True)
