@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from itertools import count, islice
 
+import pytest
+
 from cli.eventfile import Piece, check
 from models.catalogue import Catalogue
-from models.events import decode
+from models.events import Kind, decode
+from models.refusals import DEEPEST, is_too_deep
 from tests.support.event_records import LATER
 from tests.support.poison import KINDS_OF_POISON, bad_catalogue, bad_events, odd_lines
 
@@ -50,6 +53,28 @@ def test_bad_contents_and_organizations_are_refused_with_the_field_named() -> No
         rejected = catalogue.put(bad.kind, bad.key, bad.value)
         assert rejected is not None, bad.name
         assert rejected.field == bad.field, bad.name
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":', b' [ "]]" , ', b'{"\\"[":'])
+def test_how_deep_a_record_may_be_does_not_depend_on_who_reads_it(opening: bytes) -> None:
+    closing = b"]" if b"{" not in opening else b"}"
+    head = b'{"event_id":"e","user_id":7,"occurred_at":"2026-03-01T12:00:00Z","sentiment":0.5,"x":'
+
+    def accepted(depth: int, frames: int) -> bool:
+        if frames:
+            return accepted(depth, frames - 1)
+        value = head + opening * (depth - 1) + b"1" + closing * (depth - 1) + b"}"
+        return decode(Kind.SENTIMENT, [b"7"], [value], [LATER])[1] == []
+
+    for frames in (0, 300):
+        assert accepted(DEEPEST, frames)
+        assert not accepted(DEEPEST + 1, frames)
+
+
+def test_brackets_in_text_and_beside_each_other_are_not_deep() -> None:
+    assert not is_too_deep(b'{"x":"' + b"[" * 5_000 + b'"}')
+    assert not is_too_deep(b"[" + b"[]," * 5_000 + b"1]")
+    assert is_too_deep(b"[" * 5_000)
 
 
 def test_odd_events_are_good() -> None:
