@@ -271,6 +271,16 @@ def test_a_command_names_the_wrong_password_and_not_the_password(
         assert "wrong-horse" not in done.stdout + done.stderr
 
 
+def test_a_command_names_a_certificate_that_is_missing_and_does_not_wait(environment: Environment) -> None:
+    given = {"security_protocol": "SSL", "ssl_cafile": "/nowhere.pem", "connect_seconds": 3_600}
+    variables = environment(Settings(**given))  # type: ignore[arg-type]
+    for words in (["topics"], ["worker"], ["publish", "/dev/null"], ["dlq", "list"]):
+        done = lyo(variables, *words)
+        assert done.returncode == 1, words
+        (line,) = done.stderr.splitlines()
+        assert "LYO_SSL_CAFILE: /nowhere.pem cannot be used: No such file" in line
+
+
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
