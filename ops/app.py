@@ -27,6 +27,7 @@ from ops.snapshot import Snapshot
 from streams.clock import Clock
 from streams.log import logger
 from streams.settings import Settings
+from streams.topics import TopicError
 
 LONGEST_FORM: Final = 8_192
 SESSION_SECONDS: Final = 12 * 3_600
@@ -208,6 +209,8 @@ class _Pages:
             done, said = await payloads.retry(self._settings, found)
         except AWAY as error:
             raise HTTPException(503, f"Kafka does not answer: {type(error).__name__}.") from None
+        except TopicError as error:
+            raise HTTPException(409, str(error)) from None
         log.info("letter retried partition=%d offset=%d said=%s", partition, offset, said)
         page = rendering.letter(
             f"{partition}/{offset}", found, form_key=self._access.form_key(role), said=said, done=done

@@ -30,6 +30,7 @@ from streams import topics
 from streams.clock import Clock
 from streams.log import logger
 from streams.naming import sink_group
+from streams.security import SecurityError
 from streams.settings import Settings
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ T = TypeVar("T")
 WORKERS: Final = "workers"
 SINK: Final = "sink"
 LONGEST_LOOK_SECONDS: Final = 60.0
-AWAY: Final = (KafkaError, OSError, TimeoutError)
+AWAY: Final = (KafkaError, SecurityError, OSError, TimeoutError)
 AWAY_POSTGRES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 log = logger("monitor")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import importlib
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 from aiokafka import TopicPartition
 
 from streams import kafka, topics
+from streams.letterbox import Letterbox
+from streams.retrying import Retrier
 from streams.settings import Settings
 
 READ_SECONDS: Final = 5.0
@@ -121,14 +122,10 @@ async def retry(settings: Settings, payload: Payload) -> Outcome:
 
     Raises:
         aiokafka.errors.KafkaError, OSError, TimeoutError: Kafka does not answer.
+        streams.topics.TopicError: a topic has another number of partitions than the settings say.
     """
-    try:
-        letterbox: Any = importlib.import_module("streams.letterbox")
-        retrying: Any = importlib.import_module("streams.retrying")
-    except ModuleNotFoundError:
-        return Outcome(done=False, said="This version cannot retry dead letters.")
-    async with asyncio.timeout(RETRY_SECONDS), retrying.Retrier(settings) as retrier:
-        letters = [letter async for letter in letterbox.Letterbox(settings).read()]
+    async with asyncio.timeout(RETRY_SECONDS), Retrier(settings) as retrier:
+        letters = [letter async for letter in Letterbox(settings).read()]
         chosen = [letter for letter in letters if letter.id == payload.id]
         if not chosen:
             return Outcome(done=False, said="The letter is not on its topic any more.")

@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
+from models.events import Rejected
 from storage.faults import Fault, SinkError, judge, lasting, one_line
 from storage.mirror import Mirror
 from storage.offsets import Place, Position, check_range, claim
@@ -26,7 +27,7 @@ from storage.session import Session
 from storage.writer import Batch, Writer
 from streams import kafka, metrics, topics
 from streams.clock import Clock
-from streams.letters import letter
+from streams.letters import UNSTORED, dead_letter
 from streams.log import logger
 from streams.metrics import Sample
 from streams.naming import client_id, sink_group
@@ -37,6 +38,8 @@ POLL_MS: Final = 300
 FETCH_BYTES: Final = 524_288
 # A sink that waits for Postgres must stay in its group.
 POLL_INTERVAL_MS: Final = 24 * 3_600_000
+TELL_SECONDS: Final = 10.0
+LONGEST_REASON: Final = 500
 PAUSES: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 log = logger("sink")
@@ -76,6 +79,7 @@ class Sink:
         self._producer: AIOKafkaProducer | None = None
         self._lock = asyncio.Lock()
         self._generation = 0
+        self._tell_at = 0.0
         self._stop = asyncio.Event()
         self.started = asyncio.Event()
 
@@ -296,23 +300,31 @@ class Sink:
         """Put aside records that cannot be stored, before their offsets are passed."""
         try:
             producer = await self._letters()
-            for refusal in refusals:
-                record = refusal.record
-                key, value = letter(
-                    record.topic,
-                    record.partition,
-                    record.offset,
-                    key=record.key,
-                    value=record.value,
-                    reason=f"cannot be stored in Postgres: {refusal.reason}",
-                    field=refusal.field,
-                    failed_at=self._clock.now(),
-                )
-                await producer.send_and_wait(self.names.dead_letters, value, key, partition=record.partition)
-                self.refused += 1
-                log.warning("dead letter: %s-%d@%d", record.topic, record.partition, record.offset)
+            answers = [await self._send_letter(producer, refusal) for refusal in refusals]
+            await asyncio.gather(*answers)
         except KafkaError as error:
             raise SinkError(f"cannot write a dead letter to Kafka: {one_line(error)}") from None
+        self.refused += len(refusals)
+        self._tell(refusals[-1].record)
+
+    async def _send_letter(self, producer: AIOKafkaProducer, refusal: Refusal) -> asyncio.Future[Any]:
+        record = refusal.record
+        rejected = Rejected(0, f"{UNSTORED}{refusal.reason[:LONGEST_REASON]}", refusal.field)
+        key, value = dead_letter(record, rejected, self._clock.now())
+        answer: asyncio.Future[Any] = await producer.send(
+            self.names.dead_letters, value, key, partition=record.partition
+        )
+        return answer
+
+    def _tell(self, record: Record) -> None:
+        """Say that there are dead letters, now and then: a stream full of them must not fill the log."""
+        if time.monotonic() < self._tell_at:
+            return
+        self._tell_at = time.monotonic() + TELL_SECONDS
+        log.warning(
+            "dead letters=%d so far, the newest about %s/%d/%d: `lyo dlq list` shows them",
+            *(self.refused, record.topic, record.partition, record.offset),
+        )
 
     async def _letters(self) -> AIOKafkaProducer:
         if self._producer is None:

@@ -13,13 +13,23 @@ from models.engine import Engine
 from streams import log, metrics
 from streams.kafka import Unreachable
 from streams.restore import OffsetError
+from streams.security import SecurityError
 from streams.settings import Settings
 from streams.topics import TopicError
 from streams.worker import Register, Worker, WorkerError
 
 GARBAGE_AFTER = 100_000
 
-REFUSED = (WorkerError, TopicError, OffsetError, Unreachable, metrics.MetricsError, KafkaError, OSError)
+REFUSED = (
+    WorkerError,
+    TopicError,
+    OffsetError,
+    SecurityError,
+    Unreachable,
+    metrics.MetricsError,
+    KafkaError,
+    OSError,
+)
 
 
 def create_worker(settings: Settings, register: Register) -> Worker:

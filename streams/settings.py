@@ -16,12 +16,17 @@ PREFIX = "LYO_"
 SECRET_BYTES: Final = 32
 TOKEN_BYTES: Final = 16
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+_SSL: Final = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_password")
+_SASL: Final = ("sasl_username", "sasl_password")
 
 
 class Settings(BaseSettings):
     """The settings of every process; each field is the environment variable ``LYO_<FIELD>``."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+    # An error may be logged: it names the setting, never what was given, which may hold a password.
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     bootstrap_servers: str = Field(
         "127.0.0.1:9092", min_length=1, description="Kafka brokers, host:port, separated by commas."
@@ -30,7 +35,8 @@ class Settings(BaseSettings):
         "postgresql://postgres@127.0.0.1:5432/lyo",
         repr=False,
         pattern=r"^postgres(ql)?://",
-        description="Postgres, as a URL that begins with postgresql://.",
+        description="Postgres, as a URL that begins with postgresql://; TLS by libpq's parameters in it: "
+        "?sslmode=verify-full&sslrootcert=FILE, with sslcert, sslkey and sslpassword for our certificate.",
     )
     app_id: str = Field(
         "lyo",
@@ -57,7 +63,7 @@ class Settings(BaseSettings):
     )
 
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="How to talk to Kafka."
+        "PLAINTEXT", description="How to talk to Kafka: SSL is TLS, SASL with a user and a password."
     )
     ssl_cafile: str | None = Field(None, description="Certificate authorities that Kafka's must come from.")
     ssl_certfile: str | None = Field(None, description="Our certificate, where Kafka asks for one.")
@@ -293,9 +299,19 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _sasl(self) -> Settings:
-        if self.security_protocol.startswith("SASL") and not (self.sasl_username and self.sasl_password):
+    def _security(self) -> Settings:
+        protocol = self.security_protocol
+        if protocol.startswith("SASL") and not (self.sasl_username and self.sasl_password):
             raise ValueError("LYO_SECURITY_PROTOCOL asks for LYO_SASL_USERNAME and LYO_SASL_PASSWORD")
+        if self.ssl_certfile is None and (self.ssl_keyfile is not None or self.ssl_password is not None):
+            raise ValueError("LYO_SSL_KEYFILE and LYO_SSL_PASSWORD are of a certificate: LYO_SSL_CERTFILE")
+        # Whoever names a certificate or a password believes that it is used.
+        for names, used in ((_SSL, protocol.endswith("SSL")), (_SASL, protocol.startswith("SASL"))):
+            given = next((name for name in names if getattr(self, name) is not None), None)
+            if given is not None and not used:
+                raise ValueError(
+                    f"{PREFIX}{given.upper()} is set, but LYO_SECURITY_PROTOCOL={protocol} does not use it"
+                )
         return self
 
     @property

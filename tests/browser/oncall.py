@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from models.events import Kind
+from models.events import Kind, partition
 from storage.migrate import upgrade
 from streams import kafka, topics
 from streams.settings import Settings
@@ -24,6 +24,7 @@ from tests.integration.worker_running import events, publish, publisher
 from tests.support.processes import ROOT
 
 VIEWER, OPERATOR = "a token to look at the page", "a token to retry what failed"
+EARLY = b'{"event_id":"early-1","user_id":7,"started_at":"%s","ended_at":"%s"}'
 BAD = b'{"event_id":"bad-1","user_id":"<img src=x>","secret":"what the letter held"}'
 
 
@@ -77,11 +78,21 @@ class OnCall:
 
     def publish_bad(self) -> None:
         """An event that cannot be used."""
+        self._publish(BAD, time.time())
 
+    def publish_early(self) -> None:
+        """An event that is more than a day ahead of its record, and could be used now."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._publish(EARLY % (now.encode(), now.encode()), time.time() - 3 * 86_400)
+
+    def _publish(self, value: bytes, at: float) -> None:
         async def once() -> None:
             async with publisher(self.settings) as producer:
                 topic = topics.names(self.settings).topic(Kind.SESSION)
-                await producer.send_and_wait(topic, BAD, b"7", partition=1)
+                number = partition(7, self.settings.partitions)
+                await producer.send_and_wait(
+                    topic, value, b"7", partition=number, timestamp_ms=round(at * 1000)
+                )
 
         in_a_thread(lambda: asyncio.run(once()))
 
