@@ -80,6 +80,13 @@ class Log:
         return found, at
 
 
+    def uncommitted(self, start: int, most: int | None) -> tuple[list[Stored], int]:
+        """Records whatever becomes of them, and the offset after what was looked at."""
+        found = [record for record, _ in self.entries[start:] if record is not None][:most]
+        everything = most is None or len(found) < most
+        return found, len(self.entries) if everything else found[-1].offset + 1
+
+
 class Broker(Server):
     """One cluster."""
 
@@ -88,6 +95,7 @@ class Broker(Server):
         self.network = network
         self.clock = clock
         self.dice = random.Random(f"{network.seed}-broker")
+        self.partitions = dict(partitions)
         self.logs = {
             TopicPartition(name, number): Log() for name, count in partitions.items() for number in range(count)
         }
@@ -111,8 +119,7 @@ class Broker(Server):
         for key, value in records:
             offset = len(log.entries)
             log.entries.append((Stored(tp.topic, tp.partition, offset, self.clock(), key, value), of))
-        if of is None:
-            self._changed()
+        self._changed()
         return first
 
     def compact(self) -> None:
@@ -263,9 +270,11 @@ class Broker(Server):
 
     # ------------------------------------------------------------ reading
 
-    def ends(self, wanted: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """The last stable offsets."""
-        return {tp: self.logs[tp].stable(tp) for tp in wanted}
+    def ends(self, wanted: Iterable[TopicPartition], *, uncommitted: bool) -> dict[TopicPartition, int]:
+        """The last stable offsets, or the last ones."""
+        return {
+            tp: len(self.logs[tp].entries) if uncommitted else self.logs[tp].stable(tp) for tp in wanted
+        }
 
     def group_offsets(self, group: str, wanted: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """What a group has committed."""

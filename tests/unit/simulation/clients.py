@@ -28,15 +28,15 @@ class Cluster:
         self.broker = broker
         self.groups = dict(groups)
 
-    def consumer(self, _settings: Any, *_topics: str, **more: Any) -> Consumer:
-        """Stand in for `streams.kafka.consumer`."""
-        return Consumer(self, more)
+    def consumer(self, *topics: str, **options: Any) -> Consumer:
+        """Stand in for aiokafka's consumer."""
+        return Consumer(self, options)
 
-    def producer(self, _settings: Any, transactional_id: str | None = None, **_more: Any) -> Producer:
-        """Stand in for `streams.kafka.producer`."""
-        return Producer(self, transactional_id)
+    def producer(self, **options: Any) -> Producer:
+        """Stand in for aiokafka's producer."""
+        return Producer(self, options.get("transactional_id"))
 
-    def admin(self, **_more: Any) -> Admin:
+    def admin(self, **_options: Any) -> Admin:
         """Stand in for aiokafka's admin client."""
         return Admin(self)
 
@@ -136,6 +136,18 @@ class Admin(Client):
     async def close(self) -> None:
         """Close."""
 
+    async def list_topics(self) -> list[str]:
+        """Every topic."""
+        found: list[str] = await self.link.call(lambda: list(self.broker.partitions))
+        return found
+
+    async def describe_topics(self, topics: list[str]) -> list[dict[str, Any]]:
+        """The topics' partitions, each with its leader."""
+        return [
+            {"topic": name, "error_code": 0, "partitions": [{"leader": 0}] * self.broker.partitions[name]}
+            for name in topics
+        ]
+
     async def list_consumer_group_offsets(self, group: str, *, partitions: list[TopicPartition]) -> Any:
         """What the group has committed."""
         wanted = list(partitions)
@@ -149,6 +161,7 @@ class Consumer(Client):
     def __init__(self, cluster: Cluster, more: Mapping[str, Any]) -> None:
         super().__init__(cluster)
         group = more.get("group_id")
+        self._uncommitted = more["isolation_level"] != "read_committed"
         self.group = None if group is None else cluster.groups[group]
         self.name = f"{self.process.name}-{self.process.serial}"
         self._heartbeat = more.get("heartbeat_interval_ms", 1_000) / 1000
@@ -273,7 +286,7 @@ class Consumer(Client):
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> Offsets:
         """Where the partitions end."""
         wanted = list(partitions)
-        found: Offsets = await self.link.call(lambda: self.broker.ends(wanted))
+        found: Offsets = await self.link.call(lambda: self.broker.ends(wanted, uncommitted=self._uncommitted))
         return found
 
     async def beginning_offsets(self, partitions: Iterable[TopicPartition]) -> Offsets:
@@ -308,6 +321,10 @@ class Consumer(Client):
             await _within(self.broker.changed(), left)
         raise ConsumerStoppedError
 
+    def _records(self, tp: TopicPartition, at: int, most: int | None) -> tuple[list[Stored], int]:
+        log = self.broker.logs[tp]
+        return log.uncommitted(at, most) if self._uncommitted else log.committed(tp, at, most)
+
     async def _fetch(self, most: int | None) -> dict[TopicPartition, tuple[int, list[Stored], int]]:
         assigned = self._assigned
         wanted = {tp: at for tp, at in sorted(self._positions.items()) if tp not in self.paused}
@@ -315,7 +332,7 @@ class Consumer(Client):
         limit = few if most is None else most if few is None else min(most, few)
 
         def read() -> dict[TopicPartition, tuple[list[Stored], int]]:
-            return {tp: self.broker.logs[tp].committed(tp, at, limit) for tp, at in wanted.items()}
+            return {tp: self._records(tp, at, limit) for tp, at in wanted.items()}
 
         try:
             found = await self.link.call(read)

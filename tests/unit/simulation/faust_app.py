@@ -13,6 +13,7 @@ from typing import Any
 from aiokafka import TopicPartition
 from aiokafka.errors import ConsumerStoppedError
 
+from streams import kafka
 from streams.transport import Poll
 from tests.unit.simulation.clients import Cluster, Consumer
 
@@ -42,7 +43,7 @@ class App:
         self.crash_reason: BaseException | None = None
         self._crashed = asyncio.Event()
         self._faults = cluster.network.faults
-        self._reader: Consumer = cluster.consumer(
+        self._reader: Consumer = kafka.consumer(
             settings, group_id=settings.app_id, heartbeat_interval_ms=settings.session_timeout_ms // 4
         )
         self._reader.subscribe(topics, listener=_Listener(self))

@@ -11,6 +11,18 @@ from storage.merges import Plan, delete_sql, merge_sql
 from tests.unit.simulation.database import Handler, Row, Session
 
 _LOG = ("log_partition", "log_offset")
+_PLANS = (*merges.PLANS.values(), merges.INTERVENTIONS)
+
+
+class _ByTable(dict[str, str]):
+    """Texts by the plan of their table; the plan itself has no hash."""
+
+    def __getitem__(self, plan: Any) -> str:
+        return super().__getitem__(plan.table.name)
+
+
+MERGE_SQL = _ByTable({plan.table.name: merge_sql(plan) for plan in _PLANS})
+DELETE_SQL = _ByTable({plan.table.name: delete_sql(plan) for plan in _PLANS})
 
 
 def _newer(old: Row | None, partition: int, offset: int) -> bool:
@@ -207,8 +219,8 @@ async def _prefer(tx: Session, *arrays: list[Any]) -> None:
 def statements() -> dict[str, Handler]:
     """Every statement that the sink runs."""
     found: dict[str, Handler] = {}
-    for plan in (*merges.PLANS.values(), merges.INTERVENTIONS):
-        found[merge_sql(plan)], found[delete_sql(plan)] = _merge(plan), _delete(plan)
+    for plan in _PLANS:
+        found[MERGE_SQL[plan]], found[DELETE_SQL[plan]] = _merge(plan), _delete(plan)
     found |= {
         offsets._CLAIM_SQL: _claim,
         offsets._ADVANCE_SQL: _advance,

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
-
-import numpy as np
 
 from models import layout
 from models.events import Columns, Kind, Rejected
@@ -92,7 +90,9 @@ class Tally:
         """Predict again for everyone, as of the end of the day."""
         self.swept = limit // DAY * DAY
         changes = TallyChanges(learner_rows=[layout.encode_swept(self.swept)])
-        changes.predictions["dropout-risk"] = [self._prediction(user) for user in sorted(self.learners)]
+        changes.predictions["dropout-risk"] = [
+            self._prediction(user, self.swept) for user in sorted(self.learners)
+        ]
         return changes
 
     def commit(self, changes: TallyChanges) -> None:
@@ -112,15 +112,14 @@ class Tally:
     def _row(self, user: int) -> bytes:
         return json.dumps(self.learners[user], sort_keys=True).encode()
 
-    def _prediction(self, user: int) -> Pair:
+    def _prediction(self, user: int, as_of: int = 0) -> Pair:
         row = self.learners[user]
         day = max(row["newest"], self.swept) // DAY
-        content: dict[str, Any] = {"user_id": user, "day": day, "row": row}
+        content: dict[str, Any] = {"user_id": user, "day": day, "row": row, "as_of": as_of}
         name = blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
         return b"%d" % user, json.dumps({"prediction_id": name} | content, sort_keys=True).encode()
 
 
-def total(rows: dict[bytes, bytes]) -> int:
-    """The number of events in all rows of learners."""
-    kinds = [json.loads(value) for key, value in rows.items() if b"|" not in key]
-    return int(np.sum([sum(n for name, n in row.items() if name not in {"newest", "ids"}) for row in kinds]))
+def total(rows: Iterable[bytes]) -> int:
+    """The number of events in rows of learners."""
+    return sum(n for row in map(json.loads, rows) for name, n in row.items() if name not in {"newest", "ids"})

@@ -46,6 +46,8 @@ def publications(seed: int, events: int) -> list[Publication]:
     made = [_publication(event) for event in lives]
     made += [_bad(dice, users) for _ in range(dice.choice((0, 0, 3, 8)))]
     made.sort(key=lambda one: one.at)
+    lump = dice.choice((1, 1, DAY // 8, DAY // 2))
+    made = [replace(one, at=-(-one.at // lump) * lump) for one in made]
     return _again(dice, made) if dice.random() < 0.4 else made
 
 
