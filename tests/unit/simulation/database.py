@@ -135,8 +135,11 @@ class Session:
 class Database(Server):
     """One Postgres."""
 
-    def __init__(self, network: Network, statements: Mapping[str, Handler]) -> None:
+    def __init__(
+        self, network: Network, statements: Mapping[str, Handler], about_to: Callable[[str], None]
+    ) -> None:
         super().__init__("database")
+        self.about_to = about_to
         self.network = network
         self.statements = statements
         self.tables: dict[str, dict[Any, Row]] = {}
@@ -242,6 +245,7 @@ class Connection:
     async def fetch(self, query: str, *args: Any) -> list[Row]:
         """Run a statement and give its rows."""
         handler = self._database.statements[query]
+        self._database.about_to(handler.__name__)
         rows: list[Row] | None = await self._call(lambda: self._session.run(handler, args))
         return rows or []
 

@@ -47,7 +47,9 @@ SECONDS = 25.0  # simulated, for all that is published and all that goes wrong
 CALM = 15.0  # simulated, after which no process may end any more
 REST = 150.0  # simulated, to come to rest afterwards
 FASTER = DAYS * DAY / (SECONDS * 1_000)  # than simulated time, so that days end during a run
-STEPS = ("begun", "outputs_sent", "rows_sent", "offsets_sent", "committed", "fenced", "restored")
+STEPS = ("fenced", "restored", "offsets_read", "begun", "outputs_sent", "rows_sent", "offsets_sent", "committed")
+# A sink's steps are the statements it is about to run.
+SINK_STEPS = ("_claim", "_lock", "_advance", "upsert", "merge", "_notify")
 
 
 class Failed(AssertionError):
@@ -82,11 +84,11 @@ class Plan:
             lost_polls=perhaps(0.1),
         )
         everything = ("kill worker", "pause worker", "stop worker", "kill sink", "pause sink", "stop sink")
-        everything += ("broker away", "database away", "compact")
+        everything += ("broker away", "database away", "compact", "freeze worker", "freeze sink")
         kinds = tuple(kind for kind in everything if dice.random() < 0.6)
         stops = [
-            (dice.choice(STEPS), dice.randint(1, 12), dice.choice(("kill", "pause")))
-            for _ in range(dice.choice((0, 1, 2, 4)))
+            (dice.choice((*STEPS, *SINK_STEPS)), dice.randint(1, 12), dice.choice(("kill", "pause", "freeze")))
+            for _ in range(dice.choice((0, 2, 4, 8)))
         ]
         return cls(seed, real_engine, events, faults, kinds, dice.choice((0, 3, 8, 15)), stops)
 
@@ -100,7 +102,7 @@ class World:
         self.loop = SimLoop()
         self.network = Network(self.loop, plan.seed, plan.faults)
         self.settings = Settings(
-            partitions=self.dice.choice((1, 2, 3)),
+            partitions=self.dice.choice((1, 1, 2, 3)),
             session_timeout_ms=3_000,
             rebalance_timeout_ms=6_000,
             transaction_timeout_ms=5_000,
@@ -126,7 +128,7 @@ class World:
                 for name in (self.settings.app_id, f"{self.settings.app_id}-sink")
             },
         )
-        self.database = Database(self.network, statements())
+        self.database = Database(self.network, statements(), self.reached)
         self.counts = counts
         self.stored_topics = frozenset(Writer(self.names, tenant_of).topics)
         self.published: list[Stored] = []
@@ -135,6 +137,7 @@ class World:
         self.workers: dict[str, Worker] = {}
         self.sinks: dict[str, Sink] = {}
         self.processes: dict[str, Process] = {}
+        self.frozen: set[str] = set()
         self.ended = False
         self.healed = float("inf")
         self._stops = list(plan.stops)
@@ -198,6 +201,9 @@ class World:
         await disasters
         self._heal()
         await self._rest()
+        if self.frozen:
+            self._thaw()
+            await self._rest()
 
     async def _publish(self) -> None:
         for one in publications(self.plan.seed, self.plan.events):
@@ -231,25 +237,36 @@ class World:
             self.network.later(self.dice.uniform(0.2, 8), setattr, self.database, "down", False)
         else:
             names = [name for name in sorted(self.processes) if name.startswith(whom)]
-            if names:
-                self._strike(what, self.dice.choice(names))
+            self._strike(what, self.dice.choice(names))
 
     def _strike(self, what: str, name: str) -> None:
         process = self.processes[name]
+        if name in self.frozen or (what == "freeze" and not self._others(name)):
+            return
         self.note(f"{what} {name}")
         if what == "kill":
             process.kill()
+        elif what == "freeze":
+            self.frozen.add(name)
+            process.pause()
         elif what == "pause":
             process.pause()
-            self.network.later(self.dice.choice((0.3, 2.0, 5.0, 9.0)), self._resume, process)
+            # About as long as it takes others to take over, or shorter, or longer.
+            seconds = self.dice.choice((0.3, 2.0, self.dice.uniform(3, 6), 9.0))
+            self.network.later(seconds, self._resume, name, process)
         elif name in self.workers:
             self.workers[name].end(None)
         elif name in self.sinks:
             self.sinks[name].stop()
 
-    def _resume(self, process: Process) -> None:
-        if process.paused:
-            self.note(f"resume {process.name}")
+    def _others(self, name: str) -> list[str]:
+        """Processes that can take over from this one."""
+        alike = [other for other in self.processes if other[:4] == name[:4]]
+        return [other for other in alike if other != name and other not in self.frozen]
+
+    def _resume(self, name: str, process: Process) -> None:
+        if process.paused and name not in self.frozen:
+            self.note(f"resume {name}")
             process.resume()
 
     def _heal(self) -> None:
@@ -259,11 +276,19 @@ class World:
         faults.lost_requests = faults.lost_answers = faults.slow = faults.lost_polls = 0.0
         self.broker.down = self.database.down = False
         self._stops.clear()
-        for process in self.processes.values():
-            self._resume(process)
+        for name, process in self.processes.items():
+            self._resume(name, process)
+
+    def _thaw(self) -> None:
+        """Wake those that were stopped before others took over and finished everything."""
+        self.note("thaw")
+        self.healed = self.loop.time()
+        names, self.frozen = sorted(self.frozen), set()
+        for name in names:
+            self._resume(name, self.processes[name])
 
     def reached(self, step: str) -> None:
-        """A task of the running process reached a step: perhaps it is struck there."""
+        """The running process reached a step: perhaps it is struck there."""
         number = self._reached[step] = self._reached.get(step, 0) + 1
         for name, times, what in self._stops:
             if (name, times) == (step, number):
@@ -334,7 +359,8 @@ class World:
         for tp in sorted(inputs):
             if done.get(tp, 0) < len(self.broker.logs[tp].entries):
                 return f"{tp.topic}-{tp.partition} is processed up to {done.get(tp, 0)}"
-        tasks = [task for worker in self.workers.values() for task in worker.tasks.values()]
+        awake = [worker for name, worker in self.workers.items() if name not in self.frozen]
+        tasks = [task for worker in awake for task in worker.tasks.values()]
         if sorted(task.number for task in tasks) != list(range(self.settings.partitions)):
             return f"open tasks: {sorted(task.number for task in tasks)}"
         for task in tasks:
