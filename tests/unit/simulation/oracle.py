@@ -71,7 +71,7 @@ def _folded(world: World) -> tuple[Any, Counter[Place]]:
             kind, [r.key for r in some], [r.value for r in some], [r.timestamp for r in some]
         )
         batches.append(columns)
-        refused.update((some[bad.index].topic, some[bad.index].partition, some[bad.index].offset) for bad in bad_ones)
+        refused.update(_place(some[bad.index]) for bad in bad_ones)
     changes = engine.apply(batches)
     refused.update(_place(by_kind[kind][bad.index]) for kind, bad in changes.rejected)
     engine.commit(changes)
@@ -105,11 +105,13 @@ def _rows(world: World, engine: Any) -> tuple[dict[bytes, bytes], list[str]]:
     found: dict[bytes, bytes | None] = {}
     for topic in (world.names.learner_rows, world.names.skill_rows):
         found |= {key: record.value for key, record in _current(world, topic).items()}
-    return wanted, [
-        f"row {key!r} differs" if key in found and key in wanted else f"row {key!r} is {'missing' if key in wanted else 'too much'}"
-        for key in sorted(wanted.keys() | found.keys())
-        if wanted.get(key) != found.get(key)
-    ]
+    said = []
+    for key in sorted(wanted.keys() | found.keys()):
+        if key not in found or key not in wanted:
+            said.append(f"row {key!r} is {'missing' if key in wanted else 'too much'}")
+        elif wanted[key] != found[key]:
+            said.append(f"row {key!r} differs")
+    return wanted, said
 
 
 def _predictions(world: World, engine: Any, refused: Counter[Place]) -> list[str]:
@@ -162,8 +164,8 @@ def _letters(world: World, refused: Counter[Place]) -> list[str]:
     for record in _all(world, world.names.dead_letters):
         body = json.loads(record.value or b"")
         found[body["topic"], body["partition"], body["offset"]] += 1
-    said = [f"dead letter of {place}: {found[place]}" for place in refused | found if refused[place] != found[place]]
-    return sorted(said)
+    wrong = sorted(place for place in refused | found if refused[place] != found[place])
+    return [f"dead letters of {place}: {found[place]}" for place in wrong]
 
 
 def _early(world: World, refused: Counter[Place]) -> list[str]:
@@ -237,5 +239,6 @@ def _once(world: World) -> list[str]:
     """Offsets never go back, and no record is stored in two transactions."""
     said = [f"committed offset went back: {one}" for one in world.broker.backward]
     said += [f"stored offset went back: {one}" for one in world.database.backward]
-    said += [f"stored {count} times: {where}" for where, count in world.database.stored.items() if count > 1]
+    stored = sorted(world.database.stored.items())
+    said += [f"stored {count} times: {where}" for where, count in stored if count > 1]
     return said
