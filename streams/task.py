@@ -137,6 +137,8 @@ class Task:
         self.is_open = True
         self.progress += 1
         await shared.reader.seek_to(self.expected)
+        # All of them: a task of this number that was given up may have left some held back.
+        self._held.update(self.kinds)
         self._release()
         log.info("task=%d open rows=%d seconds=%.2f", self.number, count, time.monotonic() - began)
 
@@ -310,7 +312,7 @@ class Task:
         for tp, end in ends.items():
             if self.expected[tp] >= end:
                 continue
-            oldest = self.inbox.oldest(tp)
+            oldest = self.inbox.oldest(tp, self.expected[tp])
             known = self._last_seen.get(tp) if oldest is None else oldest
             if known is None:
                 return None
