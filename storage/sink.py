@@ -179,10 +179,11 @@ class Sink:
 
     async def _claim(self, new: Sequence[TopicPartition]) -> None:
         first = await self._consumer.beginning_offsets(new)
-        end = await self._consumer.end_offsets(new)
         connection = await self._session.connection()
         async with connection.transaction():
             claimed = await claim(connection, {Place(*tp): first[tp] for tp in new})
+        # Only now does nobody else store any more: an end read before may be overtaken.
+        end = await self._consumer.end_offsets(new)
         for tp in new:
             position = claimed[Place(*tp)]
             check_range(Place(*tp), position.next_offset, first[tp], end[tp])

@@ -143,6 +143,8 @@ class Task:
         self.is_open = True
         self.progress += 1
         await shared.reader.seek_to(self.expected)
+        # All of them: a task of this number that was given up may have left some held back.
+        self._held.update(self.kinds)
         self._release()
         took = time.monotonic() - began
         metrics.OPENING_SECONDS.observe(took)
@@ -216,9 +218,10 @@ class Task:
         engine.commit(changes)
         self.shared.steps("updated")
         self.expected.update(offsets)
-        for poll in polls:
-            if poll.records:
-                self._last_seen[poll.tp] = int(poll.records[-1].timestamp)
+        for tp in offsets:
+            # Of what was accepted: a poll behind a gap says nothing about what was lost before it.
+            if done := records[self.kinds[tp]]:
+                self._last_seen[tp] = int(done[-1].timestamp)
         self._count(changes, records, len(refused))
         self._measure(columns, records, time.monotonic() - began)
 
@@ -337,7 +340,7 @@ class Task:
         for tp, end in ends.items():
             if self.expected[tp] >= end:
                 continue
-            oldest = self.inbox.oldest(tp)
+            oldest = self.inbox.oldest(tp, self.expected[tp])
             known = self._last_seen.get(tp) if oldest is None else oldest
             if known is None:
                 return None
