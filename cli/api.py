@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import signal
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import uvicorn
 
+from cli.serving import Server, listen
 from predictive.app import create_app
 from predictive.auth import KeyMissingError
-from streams import log
+from streams import log, metrics
 from streams.settings import Settings, load_settings
 
-_BACKLOG = 2_048
 _GARBAGE_AFTER = 50_000
 _log = log.logger("api")
 
@@ -32,14 +28,14 @@ def api() -> None:
     Example: LYO_JWT_JWKS_FILE=keys.json lyo api
     """
     settings = load_settings()
-    log.configure(settings.log_level)
+    log.configure(settings.log_level, settings.log_format)
     _check_file(settings.jwt_jwks_file)
     try:
         app = create_app(settings)
     except KeyMissingError as error:
         raise click.ClickException(str(error)) from None
-    with _listen(settings) as listener:
-        server = _Server(
+    with listen(settings.api_host, settings.api_port, "LYO_API_HOST, LYO_API_PORT") as listener:
+        server = Server(
             uvicorn.Config(
                 app,
                 loop="uvloop",
@@ -57,31 +53,12 @@ def api() -> None:
         _log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
         _say_what_signs(settings)
         _collect_seldom()
-        server.run(sockets=[listener])
+        try:
+            with metrics.exporting(settings, "api", app.state.running.samples):
+                server.run(sockets=[listener])
+        except metrics.MetricsError as error:
+            raise click.ClickException(str(error)) from None
     _log.info("stopped; every request under way has been answered")
-
-
-class _Server(uvicorn.Server):
-    """Ends with 0 when it is asked to stop, where uvicorn raises the signal again."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Stop at SIGTERM and Ctrl-C; a second Ctrl-C does not wait."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self.handle_exit)
-        yield
-
-
-def _listen(settings: Settings) -> socket.socket:
-    host, port = settings.api_host, settings.api_port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise click.ClickException(
-            f"cannot listen on {host}:{port} (LYO_API_HOST, LYO_API_PORT): {reason}"
-        ) from None
 
 
 def _check_file(path: str | None) -> None:

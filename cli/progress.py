@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    MofNCompleteColumn,
     Progress,
     TaskProgressColumn,
     TextColumn,
@@ -39,3 +40,15 @@ def bytes_progress(console: Console, doing: str) -> Iterator[OnBytes | None]:
             progress.update(task, completed=done, total=size)
 
         yield on_bytes
+
+
+@contextmanager
+def records_progress(console: Console, doing: str) -> Iterator[Callable[[int, int], None] | None]:
+    """The same by records: what it gives is told those read so far and how many there are."""
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(doing, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from alembic import context
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from storage.database import async_url
+from storage.database import async_url, engine
 from storage.tables import metadata
 from streams.settings import load_settings
 
@@ -37,12 +36,12 @@ def run(connection: Connection) -> None:
 
 async def online() -> None:
     """Connect, run the revisions, disconnect."""
-    engine = create_async_engine(async_url(database_url()), poolclass=NullPool)
+    connections = engine(database_url(), poolclass=NullPool)
     try:
-        async with engine.connect() as connection:
+        async with connections.connect() as connection:
             await connection.run_sync(run)
     finally:
-        await engine.dispose()
+        await connections.dispose()
 
 
 def offline() -> None:

@@ -29,7 +29,7 @@ from models.event_types import (
     StruggleRequest,
 )
 from models.identity import event_id_hash, event_id_hashes, partition
-from models.refusals import REFUSALS, explain, shown, text_fault
+from models.refusals import REFUSALS, SHALLOW, TOO_DEEP, explain, is_too_deep, shown, text_fault
 
 __all__ = [
     "Columns",
@@ -201,7 +201,7 @@ def _record(decoder: Callable[[bytes], _Record], value: bytes) -> _Record:
         record = decoder(value)
     except REFUSALS as error:
         raise EventError(*explain(error, value)) from None
-    fault = text_fault(record, value)
+    fault = (TOO_DEEP, None) if is_too_deep(value) else text_fault(record, value)
     if fault is not None:
         raise EventError(*fault)
     return record
@@ -213,7 +213,8 @@ def _structs(
     """Decode each value by itself: the positions and structs of the good ones, and the others."""
     decoder: Callable[[Any], Any] = _DECODE[kind]
     plain = _is_plain(values)
-    if plain:
+    deep = _too_deep(values)
+    if plain and not deep:
         try:  # nearly always all are good, and one call for all is the fastest way to find out
             return np.arange(len(values), dtype=np.int32), list(map(decoder, values)), []
         except REFUSALS:
@@ -226,7 +227,9 @@ def _structs(
         except REFUSALS as error:
             rejected.append(Rejected(position, *explain(error, value)))
             continue
-        fault = None if plain or value is None else text_fault(row, value)
+        fault: tuple[str, str | None] | None = (TOO_DEEP, None) if position in deep else None
+        if fault is None and not plain and value is not None:
+            fault = text_fault(row, value)
         if fault is None:
             rows.append(row)
         else:
@@ -235,6 +238,15 @@ def _structs(
     if rejected:
         index = np.delete(index, [bad.index for bad in rejected])
     return index, rows, rejected
+
+
+def _too_deep(values: Sequence[bytes | None]) -> set[int]:
+    """Positions of values nested so deeply that it would depend on the reader whether they can be read."""
+    return {
+        position
+        for position, value in enumerate(values)
+        if value is not None and len(value) >= SHALLOW and is_too_deep(value)
+    }
 
 
 def _is_plain(values: Sequence[bytes | None]) -> bool:

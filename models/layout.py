@@ -28,6 +28,7 @@ __all__ = [
 LAYOUT = 1
 SWEEP_KEY = b"#sweep"
 _HEAD = bytes([LAYOUT])
+_DIGITS = 19  # of the largest user id
 
 
 class LayoutError(ValueError):
@@ -42,9 +43,9 @@ def skill_key(user: int, skill: str) -> bytes:
 def split_skill_key(key: bytes) -> tuple[int, str]:
     """User and skill of a skill row's key. Raises LayoutError."""
     user, separator, skill = key.partition(b"|")
-    if not separator or not user.isdigit():
+    if not separator or not user.isdigit() or len(user) > _DIGITS:
         raise LayoutError(f"skill row with key {key[:40]!r}: not user|skill")
-    return int(user), skill.decode()
+    return int(user), _text(skill, "a skill row's key")
 
 
 def encode_learners(rows: NDArray[np.void]) -> list[tuple[bytes, bytes]]:
@@ -78,7 +79,7 @@ def decode_skills(values: list[bytes]) -> tuple[NDArray[np.void], list[str | Non
     """SKILL rows ``(n,)`` and topics of stored values. Raises LayoutError."""
     end = 1 + SKILL.itemsize
     return _decode([value[:end] for value in values], SKILL, "skill"), [
-        value[end:].decode() or None for value in values
+        _text(value[end:], "a skill row's topic") or None for value in values
     ]
 
 
@@ -90,6 +91,8 @@ def encode_swept(until: int) -> tuple[bytes, bytes]:
 def decode_swept(value: bytes) -> int:
     """Up to when (ms) a partition has been swept. Raises LayoutError."""
     _check(value[:1], "sweep")
+    if len(value) != 9:
+        raise LayoutError(f"sweep row of {len(value)} bytes: expected 9")
     return int.from_bytes(value[1:9], "little", signed=True)
 
 
@@ -99,6 +102,13 @@ def _decode(values: list[bytes], dtype: np.dtype[np.void], name: str) -> NDArray
         if len(value) != 1 + dtype.itemsize:
             raise LayoutError(f"{name} row of {len(value)} bytes: expected {1 + dtype.itemsize}")
     return np.frombuffer(b"".join([value[1:] for value in values]), dtype).copy()
+
+
+def _text(raw: bytes, what: str) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise LayoutError(f"{what} is not valid UTF-8: {raw[:40]!r}") from None
 
 
 def _check(head: bytes, name: str) -> None:

@@ -10,6 +10,28 @@ REFUSALS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError
 """What a decoder may raise at bytes that it cannot use."""
 
 
+DEEPEST = 400
+"""Arrays and objects within each other that a record may have; decoders give up at a depth that depends on
+their caller's, and a record must be good or bad wherever it is read."""
+TOO_DEEP = "nested too deeply"
+SHALLOW = 2 * DEEPEST
+"""Bytes: what is shorter cannot be too deep."""
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
+
+
+def is_too_deep(value: bytes) -> bool:
+    """Say whether more than `DEEPEST` arrays and objects are open at once."""
+    if len(value) < SHALLOW or value.count(b"[") + value.count(b"{") <= DEEPEST:
+        return False
+    depth = 0
+    for token in _TOKENS.finditer(value):
+        first = token[0][:1]
+        depth += (first in b"[{") - (first in b"]}")
+        if depth > DEEPEST:
+            return True
+    return False
+
+
 def text_fault(record: object, value: bytes) -> tuple[str, str | None] | None:
     """Return what is wrong with the text of a decoded record (UTF-8, NUL) and the field, if anything is."""
     if not value.isascii():
@@ -47,7 +69,7 @@ def explain(error: Exception, value: bytes | None) -> tuple[str, str | None]:
         field = _undecodable_field(value)
         return (f"{field}: not valid UTF-8" if field else "not valid UTF-8"), field
     if isinstance(error, RecursionError):
-        return "nested too deeply", None
+        return TOO_DEEP, None
     if not isinstance(error, msgspec.ValidationError):
         field = _infinite_field(value)
         return (

@@ -1,31 +1,81 @@
-"""How Postgres is reached: one URL for asyncpg and for SQLAlchemy."""
+"""How Postgres is reached: one URL, TLS in it, for asyncpg and for SQLAlchemy."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
+import asyncpg
 from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
+_SECRET: Final = ("password", "sslpassword")
+_FILES: Final = frozenset({"sslrootcert", "sslcert", "sslkey", "sslcrl"})
+
 
 def async_url(database_url: str) -> URL:
-    """The URL for SQLAlchemy, with asyncpg as its driver whatever driver the URL names."""
-    return make_url(database_url).set(drivername="postgresql+asyncpg")
+    """The URL for SQLAlchemy, with asyncpg as its driver whatever driver the URL names.
+
+    Raises:
+        ValueError: it is no URL; the message does not show it.
+    """
+    return _parsed(database_url).set(drivername="postgresql+asyncpg")
 
 
 def plain_url(database_url: str) -> str:
-    """The URL as asyncpg itself reads it, without a driver's name."""
-    return make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    """The URL as asyncpg itself reads it, without a driver's name.
+
+    Raises:
+        ValueError: as `async_url`, or a file that it names cannot be read.
+    """
+    url = _parsed(database_url)
+    for name in _FILES & url.query.keys():
+        # OpenSSL says that a file is missing, but not which.
+        _check_readable(name, str(url.query[name]))
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-def engine(database_url: str, **more: Any) -> AsyncEngine:
-    """A SQLAlchemy engine on the database; nothing connects before it is used."""
-    return create_async_engine(async_url(database_url), **more)
+def engine(database_url: str, *, connect_args: dict[str, Any] | None = None, **more: Any) -> AsyncEngine:
+    """A SQLAlchemy engine on the database; nothing connects before it is used.
+
+    ``connect_args`` are asyncpg's. It reads the URL itself, since SQLAlchemy hands on libpq's parameters for
+    TLS (`sslmode`, `sslrootcert`, ...) as arguments that asyncpg does not know.
+    """
+    dsn, arguments = plain_url(database_url), connect_args or {}
+
+    async def connect(*_: Any, **__: Any) -> Any:
+        return await asyncpg.connect(dsn, **arguments)
+
+    # The URL that is left names host and database in errors and logs, and can be shown.
+    shown = async_url(database_url).set(query={}, password=None)
+    return create_async_engine(shown, async_creator=connect, **more)
 
 
 def shown_url(database_url: str) -> str:
-    """The URL for people to read, without its password."""
-    return make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=True)
+    """The URL for people to read, without its passwords."""
+    url = _parsed(database_url).set(drivername="postgresql")
+    query = {name: "xxx" if name in _SECRET else value for name, value in url.query.items()}
+    return url.set(query=query).render_as_string(hide_password=True)
+
+
+def _check_readable(name: str, path: str) -> None:
+    try:
+        with Path(path).open("rb"):
+            pass
+    except OSError as error:
+        raise ValueError(f"LYO_DATABASE_URL: {name}={path}: {error.strerror or error}") from None
+
+
+def _parsed(database_url: str) -> URL:
+    try:
+        return make_url(database_url)
+    except (ArgumentError, ValueError):
+        # What was taken for a port may be half of a password.
+        raise ValueError(
+            "LYO_DATABASE_URL is no URL of the form postgresql://USER:PASSWORD@HOST:PORT/DATABASE "
+            "(in user and password, write @ : / % as %40 %3A %2F %25)"
+        ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from enum import StrEnum
 from typing import Final
 
@@ -38,9 +39,17 @@ def judge(error: BaseException) -> Fault:
         if state.startswith(_DATA):
             return Fault.DATA
         return Fault.PASSING if state.startswith(_PASSING) else Fault.LASTING
+    return _judge_ours(error)
+
+
+def _judge_ours(error: BaseException) -> Fault:
+    """The same for what happened on this side of the connection."""
     # asyncpg could not turn a value into what the column takes; it is an InterfaceError, too.
     if isinstance(error, (asyncpg.DataError, UnicodeError, OverflowError)):
         return Fault.DATA
+    # Who is not whom we were told to trust will not become so, nor will settings that contradict themselves.
+    if isinstance(error, (ssl.SSLCertVerificationError, asyncpg.ClientConfigurationError)):
+        return Fault.LASTING
     if isinstance(error, (asyncpg.InterfaceError, OSError, TimeoutError)):
         return Fault.PASSING
     return Fault.LASTING

@@ -86,6 +86,7 @@ _DECODE: Final = {
     BY_INTERVENTION: msgspec.json.Decoder(_OfIntervention).decode,
 }
 _LARGEST: Final = 2**63 - 1
+_DIGITS: Final = 19
 
 
 class KeyFault(ValueError):
@@ -101,7 +102,8 @@ def split_key(key: bytes | None, subject: str) -> tuple[int, str]:
     user, bar, rest = (key or b"").partition(b"|")
     if not user.isdigit() or (bar == b"|") != (subject != BY_USER) or (bar and not rest):
         raise KeyFault(f"key {(key or b'')[:80]!r} is not a user id" + ("|" + subject if subject else ""))
-    number = int(user)
+    # Python refuses to read thousands of digits, with an error of its own.
+    number = int(user) if len(user) <= _DIGITS else _LARGEST + 1
     if number > _LARGEST:
         raise KeyFault(f"key {user[:80]!r} is no 64-bit user id")
     try:

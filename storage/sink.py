@@ -8,23 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
+from models.events import Rejected
 from storage.faults import Fault, SinkError, judge, lasting, one_line
+from storage.mirror import Mirror
 from storage.offsets import Place, Position, check_range, claim
 from storage.records import Record, Refusal
 from storage.rows import TenantOf, tenant_of
 from storage.session import Session
 from storage.writer import Batch, Writer
-from streams import kafka, topics
+from streams import kafka, metrics, topics
 from streams.clock import Clock
-from streams.letters import letter
+from streams.letters import UNSTORED, dead_letter
 from streams.log import logger
+from streams.metrics import Sample
+from streams.naming import client_id, sink_group
 from streams.settings import Settings
 
 BATCH_RECORDS: Final = 5_000
@@ -32,6 +38,8 @@ POLL_MS: Final = 300
 FETCH_BYTES: Final = 524_288
 # A sink that waits for Postgres must stay in its group.
 POLL_INTERVAL_MS: Final = 24 * 3_600_000
+TELL_SECONDS: Final = 10.0
+LONGEST_REASON: Final = 500
 PAUSES: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 log = logger("sink")
@@ -67,9 +75,11 @@ class Sink:
         self._session = Session(settings.database_url)
         self._clock = Clock(settings.clock)
         self._consumer: Any = None
+        self._mirror: Mirror | None = None
         self._producer: AIOKafkaProducer | None = None
         self._lock = asyncio.Lock()
         self._generation = 0
+        self._tell_at = 0.0
         self._stop = asyncio.Event()
         self.started = asyncio.Event()
 
@@ -90,10 +100,20 @@ class Sink:
             self._consumer = await self._subscribe()
             stack.push_async_callback(self._consumer.stop)
             stack.push_async_callback(self._close_producer)
+            self._mirror = Mirror(self._consumer)
+            stack.push_async_callback(self._say_last)
             self.started.set()
             while not self._stop.is_set():
                 await self._claim_new()
                 await self._step()
+                self._mirror.follow(self.positions)
+
+    def samples(self) -> Iterator[Sample]:
+        """What Prometheus is shown: only of the partitions claimed now; from any thread."""
+        yield Sample("lyo_sink_records", self.stored)
+        yield Sample("lyo_sink_refused", self.refused)
+        for topic, count in Counter(place.topic for place in list(self.positions)).items():
+            yield Sample("lyo_sink_partitions", count, (topic,))
 
     # ------------------------------------------------------------ partitions
 
@@ -104,7 +124,8 @@ class Sink:
                 raise SinkError(f"topic {topic} does not exist: create the topics with `lyo topics`")
         consumer = kafka.consumer(
             self.settings,
-            group_id=f"{self.settings.app_id}-sink",
+            client_id=client_id(self.settings, "sink"),
+            group_id=sink_group(self.settings),
             # The same numbers of every topic to the same sink.
             partition_assignment_strategy=(RangePartitionAssignor,),
             session_timeout_ms=self.settings.session_timeout_ms,
@@ -130,8 +151,13 @@ class Sink:
         """Give partitions back, after the transaction that may be writing them."""
         async with self._lock:
             self._generation += 1
+            await self._say_last()
             self.positions.clear()
         log.debug("gave back %d partitions", len(list(revoked)))
+
+    async def _say_last(self) -> None:
+        if self._mirror is not None:
+            await self._mirror.last(self.positions)
 
     async def _claim_new(self) -> None:
         """Claim in Postgres what the group has assigned, and read on from the offsets there."""
@@ -143,6 +169,7 @@ class Sink:
                 try:
                     await self._claim(new)
                 except KafkaError as error:
+                    metrics.SINK_RETRIES.inc()
                     log.warning("Kafka does not say where topics begin and end: %s", one_line(error))
                 except Exception as error:  # noqa: BLE001 - judged
                     self._passing(error)
@@ -152,10 +179,11 @@ class Sink:
 
     async def _claim(self, new: Sequence[TopicPartition]) -> None:
         first = await self._consumer.beginning_offsets(new)
-        end = await self._consumer.end_offsets(new)
         connection = await self._session.connection()
         async with connection.transaction():
             claimed = await claim(connection, {Place(*tp): first[tp] for tp in new})
+        # Only now does nobody else store any more: an end read before may be overtaken.
+        end = await self._consumer.end_offsets(new)
         for tp in new:
             position = claimed[Place(*tp)]
             check_range(Place(*tp), position.next_offset, first[tp], end[tp])
@@ -236,8 +264,11 @@ class Sink:
     async def _attempt(self, batch: Batch, target: Mapping[Place, int]) -> None:
         connection = await self._session.connection()
         ahead = {p: offset for p, offset in target.items() if offset > self.positions[p].next_offset}
+        began = time.monotonic()
         if await self.writer.store(connection, batch, self.positions, ahead):
             self.stored += batch.stored
+            metrics.STORE_SECONDS.observe(time.monotonic() - began)
+            metrics.STORE_RECORDS.observe(batch.stored)
         for place, offset in ahead.items():
             self.positions[place].next_offset = offset
 
@@ -252,6 +283,7 @@ class Sink:
         if judge(error) is not Fault.PASSING:
             raise lasting(error) from error
         self._session.drop()
+        metrics.SINK_RETRIES.inc()
         log.warning("Postgres is away, trying again: %s", one_line(error))
 
     def _pauses(self) -> Iterable[float]:
@@ -269,23 +301,31 @@ class Sink:
         """Put aside records that cannot be stored, before their offsets are passed."""
         try:
             producer = await self._letters()
-            for refusal in refusals:
-                record = refusal.record
-                key, value = letter(
-                    record.topic,
-                    record.partition,
-                    record.offset,
-                    key=record.key,
-                    value=record.value,
-                    reason=f"cannot be stored in Postgres: {refusal.reason}",
-                    field=refusal.field,
-                    failed_at=self._clock.now(),
-                )
-                await producer.send_and_wait(self.names.dead_letters, value, key, partition=record.partition)
-                self.refused += 1
-                log.warning("dead letter: %s-%d@%d", record.topic, record.partition, record.offset)
+            answers = [await self._send_letter(producer, refusal) for refusal in refusals]
+            await asyncio.gather(*answers)
         except KafkaError as error:
             raise SinkError(f"cannot write a dead letter to Kafka: {one_line(error)}") from None
+        self.refused += len(refusals)
+        self._tell(refusals[-1].record)
+
+    async def _send_letter(self, producer: AIOKafkaProducer, refusal: Refusal) -> asyncio.Future[Any]:
+        record = refusal.record
+        rejected = Rejected(0, f"{UNSTORED}{refusal.reason[:LONGEST_REASON]}", refusal.field)
+        key, value = dead_letter(record, rejected, self._clock.now())
+        answer: asyncio.Future[Any] = await producer.send(
+            self.names.dead_letters, value, key, partition=record.partition
+        )
+        return answer
+
+    def _tell(self, record: Record) -> None:
+        """Say that there are dead letters, now and then: a stream full of them must not fill the log."""
+        if time.monotonic() < self._tell_at:
+            return
+        self._tell_at = time.monotonic() + TELL_SECONDS
+        log.warning(
+            "dead letters=%d so far, the newest about %s/%d/%d: `lyo dlq list` shows them",
+            *(self.refused, record.topic, record.partition, record.offset),
+        )
 
     async def _letters(self) -> AIOKafkaProducer:
         if self._producer is None:

@@ -54,11 +54,18 @@ class Inbox:
         self._polls.clear()
         self.records = 0
 
-    def oldest(self, tp: TopicPartition) -> int | None:
-        """The Kafka timestamp (ms) of the first record waiting of a partition, or None."""
+    def oldest(self, tp: TopicPartition, stands: int) -> int | None:
+        """The Kafka timestamp (ms) of a partition's first record at or after an offset, if it waits; or None.
+
+        What waits behind a gap is not the oldest: the polls between were lost on their way.
+        """
         for poll in self._polls:
-            if poll.tp == tp and poll.records:
-                return int(poll.records[0].timestamp)
+            if poll.tp == tp:
+                if poll.start > stands:
+                    return None
+                stands = max(stands, poll.next)
+                if poll.records:
+                    return int(poll.records[0].timestamp)
         return None
 
     def wake(self) -> None:

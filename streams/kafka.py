@@ -12,10 +12,10 @@ from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition, codec
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
-from aiokafka.helpers import create_ssl_context
+from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
 from aiokafka.record import default_records
 
+from streams.security import refusal, security
 from streams.settings import Settings
 
 T = TypeVar("T")
@@ -34,26 +34,15 @@ class Unreachable(RuntimeError):
 
 
 def connection(settings: Settings) -> dict[str, Any]:
-    """The arguments that every aiokafka client takes to reach and sign in to Kafka."""
-    arguments: dict[str, Any] = {
+    """The arguments that every aiokafka client takes to reach and sign in to Kafka.
+
+    Raises:
+        streams.security.SecurityError: a certificate or key that a setting names cannot be used.
+    """
+    return security(settings) | {
         "bootstrap_servers": settings.servers,
-        "security_protocol": settings.security_protocol,
         "request_timeout_ms": settings.request_timeout_ms,
     }
-    if settings.security_protocol.endswith("SSL"):
-        password = settings.ssl_password
-        arguments["ssl_context"] = create_ssl_context(
-            cafile=settings.ssl_cafile,
-            certfile=settings.ssl_certfile,
-            keyfile=settings.ssl_keyfile,
-            password=None if password is None else password.get_secret_value(),
-        )
-    if settings.security_protocol.startswith("SASL"):
-        secret = settings.sasl_password
-        arguments["sasl_mechanism"] = settings.sasl_mechanism
-        arguments["sasl_plain_username"] = settings.sasl_username
-        arguments["sasl_plain_password"] = None if secret is None else secret.get_secret_value()
-    return arguments
 
 
 @asynccontextmanager
@@ -226,12 +215,25 @@ async def reach(settings: Settings, attempt: Callable[[], Awaitable[T]]) -> T:
     """Run ``attempt`` until Kafka answers it, or the settings' time is over.
 
     Raises:
-        Unreachable: with the addresses tried and the last error.
+        Unreachable: with the addresses tried and the last error; at once where Kafka refuses us.
+        streams.security.SecurityError: a certificate or key that a setting names cannot be used.
     """
+    said = ""
+
+    async def once() -> T:
+        nonlocal said
+        try:
+            return await attempt()
+        except KafkaConnectionError:
+            said, final = await refusal(settings)
+            if final:
+                raise Unreachable(f"Kafka at {settings.bootstrap_servers} refuses us: {said}") from None
+            raise
+
     try:
-        return await persist(attempt, settings.connect_seconds)
+        return await persist(once, settings.connect_seconds)
     except (KafkaError, OSError, TimeoutError) as error:
         raise Unreachable(
             f"Kafka at {settings.bootstrap_servers} did not answer within "
-            f"{settings.connect_seconds:g} s: {explain(error)}"
+            f"{settings.connect_seconds:g} s: {explain(error)}{f' ({said})' if said else ''}"
         ) from None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime
+from typing import Final, Protocol
 
 import orjson
-from aiokafka import ConsumerRecord
 
 from models.events import Rejected
 
@@ -14,20 +14,43 @@ Pair = tuple[bytes, bytes | None]
 
 # The record itself stays in its topic for ever, so a letter need not carry a very long value.
 LONGEST_VALUE = 400_000
+# Longer than any key that is right.
+LONGEST_KEY = 1_000
+UNSTORED: Final = "cannot be stored in Postgres: "
+"""How the reason begins of a record that was used by the workers, and only refused by Postgres."""
 
 
-def dead_letter(record: ConsumerRecord, rejected: Rejected, failed_at: int) -> Pair:
+class _Record(Protocol):
+    """A Kafka record, as aiokafka delivers it."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+def dead_letter(record: _Record, rejected: Rejected, failed_at: int) -> Pair:
     """Key and value of the dead letter of an input record; ``failed_at`` in ms."""
     value: bytes | None = record.value
     reason = rejected.reason
     if value is not None and len(value) > LONGEST_VALUE:
         reason += f" (its value of {len(value)} bytes is left out here)"
         value = None
+    key: bytes | None = record.key
+    if key is not None and len(key) > LONGEST_KEY:
+        reason += f" (of its key of {len(key)} bytes the first {LONGEST_KEY} are shown here)"
+        key = key[:LONGEST_KEY]
     return letter(
         record.topic,
         record.partition,
         record.offset,
-        key=record.key,
+        key=key,
         value=value,
         reason=reason,
         field=rejected.field,

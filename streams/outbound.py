@@ -52,10 +52,12 @@ class Outbound:
         self,
         outputs: Mapping[str, Sequence[Pair]],
         rows: Mapping[str, Sequence[Pair]],
-        offsets: Mapping[TopicPartition, int],
+        offsets: Mapping[TopicPartition, int | tuple[int, str]],
         now: int,
     ) -> None:
         """Send everything in one transaction and commit it; ``now`` (ms) stamps letters about large outputs.
+
+        An offset may come with metadata, which is committed with it.
 
         Raises:
             ProducerFenced: another owner has opened this number.

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from streams import kafka
+from streams import kafka, tally
 from streams.ports import Engine
 from streams.settings import Settings
+from streams.tally import Tally
 from streams.topics import Names
 
 RECORDS_AT_ONCE = 20_000
@@ -42,6 +43,14 @@ async def restore(settings: Settings, names: Names, number: int, engine: Engine)
         await kafka.stop(reader)
     engine.loaded()
     return count
+
+
+async def tally_of(
+    admin: AIOKafkaAdminClient, settings: Settings, partitions: Iterable[TopicPartition]
+) -> Tally:
+    """The counts that the committed offsets of a partition number carry; none at first."""
+    committed = await admin.list_consumer_group_offsets(settings.app_id, partitions=list(partitions))
+    return tally.newest(entry.metadata for entry in committed.values()) or Tally()
 
 
 async def standing(

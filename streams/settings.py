@@ -14,13 +14,19 @@ from streams.clock import Clock, ClockError
 
 PREFIX = "LYO_"
 SECRET_BYTES: Final = 32
+TOKEN_BYTES: Final = 16
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+_SSL: Final = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_password")
+_SASL: Final = ("sasl_username", "sasl_password")
 
 
 class Settings(BaseSettings):
     """The settings of every process; each field is the environment variable ``LYO_<FIELD>``."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+    # An error may be logged: it names the setting, never what was given, which may hold a password.
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     bootstrap_servers: str = Field(
         "127.0.0.1:9092", min_length=1, description="Kafka brokers, host:port, separated by commas."
@@ -29,7 +35,8 @@ class Settings(BaseSettings):
         "postgresql://postgres@127.0.0.1:5432/lyo",
         repr=False,
         pattern=r"^postgres(ql)?://",
-        description="Postgres, as a URL that begins with postgresql://.",
+        description="Postgres, as a URL that begins with postgresql://; TLS by libpq's parameters in it: "
+        "?sslmode=verify-full&sslrootcert=FILE, with sslcert, sslkey and sslpassword for our certificate.",
     )
     app_id: str = Field(
         "lyo",
@@ -49,8 +56,14 @@ class Settings(BaseSettings):
         "read again each time; unset: the system's clock.",
     )
 
+    release: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._+-]{1,100}$",
+        description="What this build is called, shown by the monitor; unset: the version of the package.",
+    )
+
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="How to talk to Kafka."
+        "PLAINTEXT", description="How to talk to Kafka: SSL is TLS, SASL with a user and a password."
     )
     ssl_cafile: str | None = Field(None, description="Certificate authorities that Kafka's must come from.")
     ssl_certfile: str | None = Field(None, description="Our certificate, where Kafka asks for one.")
@@ -188,7 +201,53 @@ class Settings(BaseSettings):
         default=False,
         description="There is one tenant: a service's token without a tenant may ask for every learner.",
     )
+    monitor_host: str = Field("127.0.0.1", min_length=1, description="Address that `lyo monitor` listens on.")
+    monitor_port: int = Field(9100, ge=0, le=65_535, description="Port of `lyo monitor`; 0: any free one.")
+    monitor_token: SecretStr | None = Field(
+        None, description="Token that opens the on-call page, at least 16 bytes; unset: the page is closed."
+    )
+    monitor_operator_token: SecretStr | None = Field(
+        None,
+        description="Token that also shows what dead letters held and retries them, at least 16 bytes; "
+        "unset: nobody may.",
+    )
+    monitor_tls: bool = Field(
+        default=False, description="The page is reached over TLS (a proxy ends it): cookies are sent only so."
+    )
+    monitor_interval_seconds: float = Field(
+        2.0, ge=0.2, le=300, description="How often the monitor looks at Kafka and Postgres (s)."
+    )
+    monitor_survey_seconds: float = Field(
+        60.0, ge=1, le=86_400, description="How often it counts learners whose predictions are overdue (s)."
+    )
+    monitor_lagging_seconds: float = Field(
+        10.0, gt=0, le=86_400, description="From this age of the oldest unprocessed record on: lagging (s)."
+    )
+    monitor_stalled_seconds: float = Field(
+        8.0,
+        gt=0,
+        le=86_400,
+        description="With something waiting and nothing done for this long: stalled (s).",
+    )
+    monitor_restore_rate: int = Field(
+        100_000,
+        ge=1,
+        le=100_000_000,
+        description="Changelog records restored each second, to estimate how long a worker restores.",
+    )
+    monitor_history_minutes: int = Field(
+        60, ge=1, le=10_080, description="How far back the charts of the on-call page go (minutes)."
+    )
+    metrics_host: str = Field(
+        "127.0.0.1", min_length=1, description="Address on which a process shows its metrics to Prometheus."
+    )
+    metrics_port: int = Field(
+        0, ge=0, le=65_535, description="Port of those metrics, one for each process of a machine; 0: none."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="How each line is written: for people, or as one JSON object."
+    )
     crash_at: str | None = Field(
         None,
         pattern=r"^[a-z_]+(:[0-9]+)?$",
@@ -220,6 +279,13 @@ class Settings(BaseSettings):
             raise ValueError(f"has fewer than {SECRET_BYTES} bytes")
         return value
 
+    @field_validator("monitor_token", "monitor_operator_token")
+    @classmethod
+    def _token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < TOKEN_BYTES:
+            raise ValueError(f"has fewer than {TOKEN_BYTES} bytes")
+        return value
+
     @field_validator("jwt_jwks_url")
     @classmethod
     def _jwks_url(cls, value: str | None) -> str | None:
@@ -233,9 +299,19 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _sasl(self) -> Settings:
-        if self.security_protocol.startswith("SASL") and not (self.sasl_username and self.sasl_password):
+    def _security(self) -> Settings:
+        protocol = self.security_protocol
+        if protocol.startswith("SASL") and not (self.sasl_username and self.sasl_password):
             raise ValueError("LYO_SECURITY_PROTOCOL asks for LYO_SASL_USERNAME and LYO_SASL_PASSWORD")
+        if self.ssl_certfile is None and (self.ssl_keyfile is not None or self.ssl_password is not None):
+            raise ValueError("LYO_SSL_KEYFILE and LYO_SSL_PASSWORD are of a certificate: LYO_SSL_CERTFILE")
+        # Whoever names a certificate or a password believes that it is used.
+        for names, used in ((_SSL, protocol.endswith("SSL")), (_SASL, protocol.startswith("SASL"))):
+            given = next((name for name in names if getattr(self, name) is not None), None)
+            if given is not None and not used:
+                raise ValueError(
+                    f"{PREFIX}{given.upper()} is set, but LYO_SECURITY_PROTOCOL={protocol} does not use it"
+                )
         return self
 
     @property

@@ -6,18 +6,21 @@ import asyncio
 import time
 from collections.abc import Mapping
 
+import numpy as np
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from models.events import Columns, Kind, Rejected, decode
-from streams import kafka, letters
+from models.incoming import notice
+from streams import kafka, letters, metrics
 from streams.inbox import Inbox
 from streams.kafka import explain
 from streams.log import logger
 from streams.outbound import Outbound, Pair
 from streams.ports import Changes, Engine
-from streams.restore import restore, standing
+from streams.restore import restore, standing, tally_of
 from streams.shared import Shared
+from streams.tally import Tally
 from streams.transport import Poll
 
 FENCED = (ProducerFenced, InvalidProducerEpoch)
@@ -47,6 +50,7 @@ class Task:
         self.expected: dict[TopicPartition, int] = {}
         self._engine: Engine | None = None
         self._outbound: Outbound | None = None
+        self._tally = Tally()
         self._last_seen: dict[TopicPartition, int] = {}
         self._letters_from: dict[TopicPartition, int] = {}
         self._held: set[TopicPartition] = set()
@@ -113,6 +117,7 @@ class Task:
                 ) from error
             except RETRIED as error:
                 failures += 1
+                metrics.PARTITION_FAILURES.labels("retried").inc()
                 log.warning("task=%d failed and is opened anew: %s", self.number, explain(error))
                 await asyncio.sleep(min(0.1 * 2**failures, 5.0))
             finally:
@@ -131,6 +136,7 @@ class Task:
         shared.steps("restored")
         # Only now can nobody else move them.
         self.expected = await standing(shared.admin, shared.offsets, shared.settings, self.kinds)
+        self._tally = await tally_of(shared.admin, shared.settings, self.kinds)
         if self.number == 0:
             followed = shared.catalogue.partitions
             self._letters_from = await standing(shared.admin, shared.offsets, shared.settings, followed)
@@ -139,8 +145,12 @@ class Task:
         self.is_open = True
         self.progress += 1
         await shared.reader.seek_to(self.expected)
+        # All of them: a task of this number that was given up may have left some held back.
+        self._held.update(self.kinds)
         self._release()
-        log.info("task=%d open rows=%d seconds=%.2f", self.number, count, time.monotonic() - began)
+        took = time.monotonic() - began
+        metrics.OPENING_SECONDS.observe(took)
+        log.info("task=%d open rows=%d seconds=%.2f", self.number, count, took)
 
     async def _discard(self) -> None:
         """Forget the state: after a failure it is restored from what was committed."""
@@ -194,6 +204,7 @@ class Task:
             # Only transaction markers were read; their offsets go out with the next batch.
             self.expected.update(offsets)
             return
+        began = time.monotonic()
         await self.shared.catalogue.catch_up()
         engine, now = self._open_engine(), self.shared.clock.now()
         columns, refused = _decode(records)
@@ -209,10 +220,24 @@ class Task:
         engine.commit(changes)
         self.shared.steps("updated")
         self.expected.update(offsets)
-        for poll in polls:
-            if poll.records:
-                self._last_seen[poll.tp] = int(poll.records[-1].timestamp)
+        for tp in offsets:
+            # Of what was accepted: a poll behind a gap says nothing about what was lost before it.
+            if done := records[self.kinds[tp]]:
+                self._last_seen[tp] = int(done[-1].timestamp)
         self._count(changes, records, len(refused))
+        self._measure(columns, records, time.monotonic() - began)
+
+    def _measure(
+        self, columns: list[Columns], records: Mapping[Kind, list[ConsumerRecord]], took: float
+    ) -> None:
+        """What Prometheus and those who look after the data's quality want to know of a batch."""
+        metrics.BATCH_SECONDS.observe(took)
+        metrics.BATCH_EVENTS.observe(sum(map(len, records.values())))
+        oldest = min(found[0].timestamp for found in records.values() if found)
+        metrics.EVENT_SECONDS.observe(max(self.shared.clock.now() - oldest, 0) / 1000)
+        for each in columns:
+            stamps = np.fromiter((record.timestamp for record in records[each.kind]), np.int64)
+            self.shared.counts.update(notice(each, stamps[each.index]))
 
     def _accept(
         self, polls: list[Poll]
@@ -257,7 +282,10 @@ class Task:
         if outbound is None:
             raise RuntimeError(f"task {self.number} is not open")
         rows = {names.learner_rows: changes.learner_rows, names.skill_rows: changes.skill_rows}
-        await outbound.transact(outputs, rows, offsets, now)
+        tally = self._tally.plus(changes.counts)
+        said = tally.text()
+        await outbound.transact(outputs, rows, {tp: (offset, said) for tp, offset in offsets.items()}, now)
+        self._tally = tally
         self.progress += 1
 
     def _outputs(self, changes: Changes) -> dict[str, list[Pair]]:
@@ -273,10 +301,12 @@ class Task:
         counts = self.shared.counts
         counts.update(changes.counts)
         counts["transactions"] += 1
-        counts["events"] += sum(map(len, records.values()))
+        for kind, found in records.items():
+            counts["events"] += len(found)
+            counts[f"events.{kind}"] += len(found)
         counts["dead_letters"] += refused
-        for kind, pairs in changes.predictions.items():
-            counts[f"predictions.{kind}"] += len(pairs)
+        for prediction, pairs in changes.predictions.items():
+            counts[f"predictions.{prediction}"] += len(pairs)
         counts["interventions.sent"] += len(changes.interventions)
 
     def _open_engine(self) -> Engine:
@@ -317,7 +347,7 @@ class Task:
         for tp, end in ends.items():
             if self.expected[tp] >= end:
                 continue
-            oldest = self.inbox.oldest(tp)
+            oldest = self.inbox.oldest(tp, self.expected[tp])
             known = self._last_seen.get(tp) if oldest is None else oldest
             if known is None:
                 return None

@@ -25,6 +25,7 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from streams import kafka
+from streams.naming import client_id
 from streams.settings import Settings
 
 FETCH_WAIT_MS = 500
@@ -73,6 +74,7 @@ class PollThread(AIOKafkaConsumerThread):
         self._assignor = self.app.assignor
         return kafka.consumer(
             settings,
+            client_id=client_id(settings, "worker"),
             group_id=settings.app_id,
             partition_assignment_strategy=[self._assignor],
             session_timeout_ms=settings.session_timeout_ms,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings as hypothesis_settings
+from pydantic import SecretStr
 
 from cli.stack import LocalKafka, LocalPostgres
 from cli.stack.local import default_home
@@ -123,9 +124,11 @@ def environment() -> Callable[[Settings], dict[str, str]]:
     """A function from settings to the environment of a process that shall have them."""
 
     def of(settings: Settings) -> dict[str, str]:
+        given = {name: getattr(settings, name) for name in settings.model_fields_set | {"database_url"}}
         ours = {
-            f"LYO_{name.upper()}": str(getattr(settings, name))
-            for name in settings.model_fields_set | {"database_url"}
+            f"LYO_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in given.items()
+            if value is not None
         }
         return os.environ | ours
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cli.stack.kafka import LocalKafka
+from cli.stack.kafka import Listener, LocalKafka
 from cli.stack.postgres import LocalPostgres
 from cli.stack.server import StackError
 
-__all__ = ["LocalKafka", "LocalPostgres", "StackError"]
+__all__ = ["Listener", "LocalKafka", "LocalPostgres", "StackError"]

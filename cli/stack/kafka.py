@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,37 @@ from typing import Any
 from cli.stack import jars, processes
 from cli.stack.server import Server, StackError
 
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One more way into the broker, on a port of its own.
+
+    Attributes:
+        name: capital letters; what clients never see.
+        protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
+        properties: its settings as Kafka names them, without the `listener.name.<name>.` in front.
+    """
+
+    name: str
+    protocol: str
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """Its settings as lines of a properties file."""
+        return [
+            f"listener.name.{self.name.lower()}.{name}={value}" for name, value in self.properties.items()
+        ]
+
+
 HEAP = ["-Xms256m", "-Xmx768m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"]
 STARTED = b"Kafka Server started"
 
 
 class LocalKafka(Server):
-    """Kafka on 127.0.0.1 under `home/kafka`; its jars are kept in `jar_cache` (`home/jars` by default)."""
+    """Kafka on 127.0.0.1 under `home/kafka`; its jars are kept in `jar_cache` (`home/jars` by default).
+
+    For tests: `listeners` besides the plain one, and `users` (name, password) who may sign in by SCRAM.
+    """
 
     name = "kafka"
     title = "Kafka"
@@ -27,15 +54,32 @@ class LocalKafka(Server):
     more_ports = 1  # the controller's
 
     def __init__(
-        self, home: Path, port: int | None = None, *, jar_cache: Path | None = None, private: bool = False
+        self,
+        home: Path,
+        port: int | None = None,
+        *,
+        jar_cache: Path | None = None,
+        private: bool = False,
+        listeners: Sequence[Listener] = (),
+        users: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(home, port, private=private)
+        self.listeners = tuple(listeners)
+        self.users = dict(users or {})
+        self.more_ports = 1 + len(self.listeners)
         self.jar_cache = Path(home).resolve() / "jars" if jar_cache is None else jar_cache
 
     @property
     def bootstrap_servers(self) -> str:
         """The address for clients, `host:port`."""
         return f"{processes.LOOPBACK}:{self.port}"
+
+    def address(self, listener: str) -> str:
+        """The address of one more listener, `host:port`."""
+        place = [one.name for one in self.listeners].index(listener)
+        state = self.state
+        assert state is not None, "it has not been started yet"
+        return f"{processes.LOOPBACK}:{state.ports[2 + place]}"
 
     def prepare(self, ports: list[int]) -> None:
         """Fetch the jars, write the settings, format the storage the first time."""
@@ -44,7 +88,7 @@ class LocalKafka(Server):
         # Backslashes are escapes in a properties file.
         data = str(self.folder / "data").replace("\\", "/")
         text = template.replace("{port}", str(ports[0])).replace("{controller}", str(ports[1]))
-        self._properties.write_text(text.replace("{data}", data))
+        self._properties.write_text(text.replace("{data}", data) + self._listening(ports))
         logging = resources.files("cli.stack").joinpath("kafka/log4j2.properties").read_text()
         (self.folder / "log4j2.properties").write_text(logging)
         if not (self.folder / "data" / "meta.properties").exists():
@@ -75,6 +119,22 @@ class LocalKafka(Server):
                 return match[1].strip()
         return lines[-1].strip() if lines else "it wrote nothing"
 
+    def _listening(self, ports: list[int]) -> str:
+        """What more listeners add to the settings; of a name that is there twice the last one counts."""
+        if not self.listeners:
+            return ""
+        plain, controller, *others = (f"{processes.LOOPBACK}:{port}" for port in ports)
+        more = [f"{one.name}://{at}" for one, at in zip(self.listeners, others, strict=True)]
+        protocols = [f"{one.name}:{one.protocol}" for one in self.listeners]
+        lines = [
+            f"listeners={','.join([f'BROKER://{plain}', f'CONTROLLER://{controller}', *more])}",
+            f"advertised.listeners={','.join([f'BROKER://{plain}', *more])}",
+            "listener.security.protocol.map="
+            + ",".join(["BROKER:PLAINTEXT", "CONTROLLER:PLAINTEXT", *protocols]),
+            *(line for one in self.listeners for line in one.lines()),
+        ]
+        return "\n".join(["", *lines, ""])
+
     @property
     def _properties(self) -> Path:
         return self.folder / "server.properties"
@@ -87,6 +147,9 @@ class LocalKafka(Server):
         # With `=`, since one id in 64 begins with a dash.
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         arguments = ["format", f"--cluster-id={cluster}", "--config", str(self._properties)]
+        for name, password in self.users.items():
+            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
+                arguments += ["--add-scram", f"{mechanism}=[name={name},password={password}]"]
         quick = ["-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
         answer = subprocess.run(
             self._command("kafka.tools.StorageTool", *arguments, options=quick),

@@ -50,6 +50,7 @@ class LocalPostgres(Server):
     title = "Postgres"
     usual_port = 5432
     stop_signal = signal.SIGINT  # "fast": ends sessions, writes a checkpoint, stops
+    locale: tuple[str, ...] = ("--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8")
 
     def __init__(
         self, home: Path, port: int | None = None, *, durable: bool = True, private: bool = False
@@ -70,7 +71,16 @@ class LocalPostgres(Server):
     @property
     def psql(self) -> str:
         """The path of its interactive client."""
-        return _program("psql")
+        return str(self.programs / "psql")
+
+    @property
+    def programs(self) -> Path:
+        """The folder of the server's programs."""
+        return _bin()
+
+    def settings(self) -> dict[str, str]:
+        """The server's settings besides its port."""
+        return SETTINGS if self.durable else SETTINGS | {"fsync": "off", "full_page_writes": "off"}
 
     def create_database(self, name: str) -> str:
         """Create an empty database and return its address; raises StackError when there is one."""
@@ -84,7 +94,7 @@ class LocalPostgres(Server):
     def sql(self, statement: str, database: str = "postgres") -> str:
         """Run one statement and return what it prints, columns separated by `|`; raises StackError."""
         answer = subprocess.run(
-            [_program("psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", self.url(database), "-c", statement],
+            [self.psql, "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", self.url(database), "-c", statement],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -113,9 +123,8 @@ class LocalPostgres(Server):
         if _is_root():
             os.chown(self._data, _account()["user"], _account()["group"])
         arguments = ["--username", SUPERUSER, "--auth", "trust", "--encoding", "UTF8", "--no-sync"]
-        locale = ["--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]
         answer = subprocess.run(
-            self._command("initdb", "--pgdata", str(self._data), *arguments, *locale),
+            self._command("initdb", "--pgdata", str(self._data), *arguments, *self.locale),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -128,9 +137,7 @@ class LocalPostgres(Server):
 
     def launch(self, ports: list[int], log: Any) -> subprocess.Popen[bytes]:
         """Start the server in a session of its own: an interrupt at the terminal does not reach it."""
-        settings = SETTINGS | {"port": str(ports[0])}
-        if not self.durable:
-            settings |= {"fsync": "off", "full_page_writes": "off"}
+        settings = self.settings() | {"port": str(ports[0])}
         options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         return subprocess.Popen(
             self._command("postgres", "-D", str(self._data), *options),
@@ -171,7 +178,7 @@ class LocalPostgres(Server):
         return _account() if _is_root() and self._reachable() else {}
 
     def _command(self, program: str, *arguments: str) -> list[str]:
-        command = [_program(program), *arguments]
+        command = [str(self.programs / program), *arguments]
         if not _is_root() or self._reachable():
             return command
         # Below a folder closed to others (a checkout in /root): not root, but allowed to pass through.
@@ -188,7 +195,7 @@ class LocalPostgres(Server):
 
     def _reachable(self) -> bool:
         """Whether every folder above the data and the programs lets others pass."""
-        above = {*self._data.parents, *_bin().parents, _bin()}
+        above = {*self._data.parents, *self.programs.parents, self.programs}
         return all(folder.stat().st_mode & stat.S_IXOTH for folder in above)
 
 
@@ -200,10 +207,6 @@ def _bin() -> Path:
     if not found:
         raise StackError("Postgres is missing: install requirements.txt (make setup)")
     return max(found, key=lambda path: int(path.parent.name[len("pginstall") :]))
-
-
-def _program(name: str) -> str:
-    return str(_bin() / name)
 
 
 def _is_root() -> bool:

@@ -306,3 +306,19 @@ async def test_what_is_missing_is_said_in_one_line(settings: Settings, environme
     away = "postgresql://postgres:secret@127.0.0.1:1/lyo"
     said = await complaint(settings.model_copy(update={"database_url": away}))
     assert "cannot use Postgres at postgresql://postgres:***@127.0.0.1:1/lyo" in said
+
+
+async def test_many_records_that_cannot_be_stored_fill_no_log_and_long_ones_fit_into_a_letter(
+    ready: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    huge = sent(ready, "timing", timing(1))._replace(value=b"\xff" * 900_000)
+    bad = [huge, *(sent(ready, "timing", timing(user))._replace(value=b"{") for user in range(2, 60))]
+    await publish(ready, bad)
+    async with running(ready) as (sink, task):
+        await all_stored(ready, task)
+        assert sink.refused == len(bad)
+    assert len(await dead_letters(ready)) == len(bad)
+    assert [letter["value"] for letter in await dead_letters(ready) if letter["key"] == "1"] == [None]
+    told = [record.getMessage() for record in caplog.records if "dead letter" in record.getMessage()]
+    assert len(told) == 1
+    assert "lyo dlq list" in told[0]

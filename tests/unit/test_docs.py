@@ -17,7 +17,7 @@ PAGES = sorted(path for path in chain(ROOT.glob("*.md"), (ROOT / "docs").rglob("
 TESTS = {path.name: path.read_text() for path in (ROOT / "tests").rglob("*.py")}
 NAMES = set(re.findall(r"def (test_\w+)\(", "".join(TESTS.values())))
 TOP_LEVEL = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
-NOT_SETTINGS = {"LYO_HOME", "LYO_DEBUG", "LYO_TEST", "LYO_IMAGE"}
+NOT_SETTINGS = {"LYO_HOME", "LYO_DEBUG", "LYO_TEST", "LYO_IMAGE", "LYO_TEST_ADVISORIES"}
 
 
 def texts(page: Path) -> str:

@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
+from click.testing import CliRunner
+from pydantic import SecretStr, ValidationError
 
+from cli.main import COMMANDS, lyo
 from streams.clock import Clock, ClockError, parse
 from streams.settings import Settings, load_settings
 from streams.steps import STEPS, Steps
@@ -63,6 +65,56 @@ def test_sasl_needs_a_user_and_a_password_and_the_password_is_never_shown(
     assert "hunter2" not in line
     monkeypatch.setenv("LYO_SASL_USERNAME", "app")
     assert "hunter2" not in repr(load_settings())
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"LYO_SASL_PASSWORD": "hunter2"}, "LYO_SASL_PASSWORD"),
+        ({"LYO_SASL_USERNAME": "hunter2"}, "LYO_SASL_USERNAME"),
+        ({"LYO_SSL_CAFILE": "hunter2"}, "LYO_SSL_CAFILE"),
+        ({"LYO_SECURITY_PROTOCOL": "SSL", "LYO_SSL_KEYFILE": "hunter2"}, "LYO_SSL_CERTFILE"),
+        ({"LYO_SECURITY_PROTOCOL": "SSL", "LYO_SASL_PASSWORD": "hunter2"}, "LYO_SASL_PASSWORD"),
+        ({"LYO_JWT_SECRET": "hunter2"}, "LYO_JWT_SECRET"),
+        ({"LYO_DATABASE_URL": "mysql://u:hunter2@x/y"}, "LYO_DATABASE_URL"),
+    ],
+)
+def test_security_that_would_not_be_used_is_refused_without_saying_what_was_given(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variables: dict[str, str],
+    named: str,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    line = refused(capsys)
+    assert named in line
+    assert "hunter2" not in line
+    # As a library's caller sees it.
+    with pytest.raises(ValidationError) as error:
+        Settings()
+    assert "hunter2" not in str(error.value)
+    assert "hunter2" not in repr(error.value)
+
+
+def test_no_command_shows_a_secret_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = {
+        "LYO_SECURITY_PROTOCOL": "SASL_SSL",
+        "LYO_SASL_USERNAME": "app",
+        "LYO_SASL_PASSWORD": "hunter2-of-kafka",
+        "LYO_SSL_CERTFILE": "/nowhere",
+        "LYO_SSL_PASSWORD": "hunter2-of-the-key",
+        "LYO_JWT_SECRET": "hunter2-of-the-tokens-that-is-long-enough",
+        "LYO_DATABASE_URL": "postgresql://app:hunter2@127.0.0.1/lyo?sslpassword=hunter2",
+    }
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    assert "hunter2" not in repr(Settings())
+    words = [[], ["settings"], ["settings", "--json"], ["settings", "--markdown"]]
+    for one in words + [[name, "--help"] for name in COMMANDS]:
+        done = CliRunner().invoke(lyo, one or ["--help"])
+        assert done.exit_code == 0, (one, done.output)
+        assert "hunter2" not in done.output, one
 
 
 def test_the_database_url_is_not_part_of_the_settings_text() -> None:

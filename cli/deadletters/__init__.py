@@ -1,0 +1,1 @@
+"""Dead letters as `lyo dlq` shows them."""

@@ -1,0 +1,52 @@
+"""Figures as on-call reads them; what is unknown is said so."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+UNKNOWN: Final = "unknown"
+
+
+def count(value: float | None) -> str:
+    """A number of things."""
+    return UNKNOWN if value is None else f"{value:,.0f}"
+
+
+def rate(value: float | None) -> str:
+    """So many each second."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:,.0f}/s" if value >= 10 or value == 0 else f"{value:.1f}/s"
+
+
+def span(seconds: float | None) -> str:
+    """A length of time, in at most two units."""
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 10 or seconds == 0 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def drained(seconds: float | None, *, known: bool) -> str:
+    """When the lag is gone; ``known``: lag and rates are, so that None means that it does not shrink."""
+    if seconds is not None:
+        return span(seconds)
+    return "not at this rate" if known else UNKNOWN
+
+
+def moment(ms: int | None) -> str:
+    """A moment in UTC, to the second."""
+    if ms is None:
+        return UNKNOWN
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def iso(ms: int) -> str:
+    """The same for machines."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,229 @@
+"""The product with one of its rules taken out; the simulation must notice."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+from storage import sink as sinks
+from storage import writer
+from storage.offsets import Place, Position
+from streams import kafka, task
+from streams.outbound import Outbound
+from tests.unit.simulation.database import Session
+from tests.unit.simulation.statements import statements
+
+Mutant = Callable[[], Any]
+
+
+@contextmanager
+def no_fence() -> Iterator[None]:
+    """Each owner of a number has a transactional id of its own: nobody is refused."""
+    start, serial = Outbound.start, iter(range(1 << 30))
+
+    async def unfenced(self: Outbound) -> None:
+        settings = self._settings
+        self._settings = settings.model_copy(update={"app_id": f"{settings.app_id}-{next(serial)}"})
+        try:
+            await start(self)
+        finally:
+            self._settings = settings
+
+    with mock.patch.object(Outbound, "start", unfenced):
+        yield
+
+
+@contextmanager
+def offsets_read_before_the_fence() -> Iterator[None]:
+    """The committed offsets are those from before the producer was started."""
+    start, open_, standing = Outbound.start, task.Task._open, task.standing
+    early: dict[Any, int] = {}
+
+    async def opening(self: task.Task) -> None:
+        shared = self.shared
+        early.update(await standing(shared.admin, shared.offsets, shared.settings, self.kinds))
+        await open_(self)
+
+    async def known(_admin: Any, _reader: Any, _settings: Any, partitions: Any) -> dict[Any, int]:
+        if set(partitions) <= set(early):
+            return {tp: early[tp] for tp in partitions}
+        return await standing(_admin, _reader, _settings, partitions)
+
+    del start
+    with mock.patch.object(task.Task, "_open", opening), mock.patch.object(task, "standing", known):
+        yield
+
+
+@contextmanager
+def sink_offsets_without_a_lock() -> Iterator[None]:
+    """The sink sets its offsets without looking whose they are and where they stand."""
+    blind = "the offsets, whatever they were"
+
+    async def advance(
+        connection: Any, positions: Mapping[Place, Position], target: Mapping[Place, int]
+    ) -> bool:
+        places = sorted(target)
+        arguments = [p.topic for p in places], [p.partition for p in places], [target[p] for p in places]
+        await connection.execute(blind, *arguments)
+        return True
+
+    async def set_offsets(tx: Session, topics: list[str], numbers: list[int], nexts: list[int]) -> None:
+        for topic, number, after in zip(topics, numbers, nexts, strict=True):
+            row = tx.get("sink_offsets", (topic, number)) or {}
+            tx.writes["sink_offsets", (topic, number)] = {**row, "next_offset": after}
+
+    def known() -> dict[str, Any]:
+        return statements() | {blind: set_offsets}
+
+    with (
+        mock.patch.object(writer, "advance", advance),
+        mock.patch("tests.unit.simulation.world.statements", known),
+    ):
+        yield
+
+
+@contextmanager
+def rebalance_without_the_sinks_lock() -> Iterator[None]:
+    """The sink gives partitions back without waiting for the transaction that is writing them."""
+
+    class Unlocked:
+        def __init__(self) -> None: ...
+
+        async def __aenter__(self) -> None: ...
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+    real = sinks.asyncio
+
+    class Patched:
+        Lock = Unlocked
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+    with mock.patch.object(sinks, "asyncio", Patched()):
+        yield
+
+
+@contextmanager
+def partition_numbers_without_a_lock() -> Iterator[None]:
+    """Sinks write topics of the same partition number at the same time."""
+
+    async def lock(_connection: Any, _partitions: Any) -> None: ...
+
+    with mock.patch.object(writer, "lock", lock):
+        yield
+
+
+@contextmanager
+def gaps_are_taken() -> Iterator[None]:
+    """A task takes a poll that begins beyond where it stands."""
+    accept = task.Task._accept
+
+    def careless(self: task.Task, polls: Any) -> Any:
+        for poll in polls:
+            if poll.start > self.expected[poll.tp]:
+                self.expected[poll.tp] = poll.start
+        return accept(self, polls)
+
+    with mock.patch.object(task.Task, "_accept", careless):
+        yield
+
+
+@contextmanager
+def repeats_are_taken() -> Iterator[None]:
+    """A task takes a poll again that it has done already."""
+    accept = task.Task._accept
+
+    def careless(self: task.Task, polls: Any) -> Any:
+        expected = dict(self.expected)
+        for poll in polls:
+            self.expected[poll.tp] = min(self.expected[poll.tp], poll.start)
+        try:
+            return accept(self, polls)
+        finally:
+            self.expected = expected
+
+    with mock.patch.object(task.Task, "_accept", careless):
+        yield
+
+
+@contextmanager
+def strays_are_left() -> Iterator[None]:
+    """Nobody looks for a reader that went astray."""
+
+    async def nothing(_self: task.Task) -> None: ...
+
+    with mock.patch.object(task.Task, "_find_stray_reader", nothing):
+        yield
+
+
+@contextmanager
+def offsets_outside_the_transaction() -> Iterator[None]:
+    """Offsets are committed by themselves, after the transaction."""
+    transact = Outbound.transact
+
+    async def apart(self: Outbound, outputs: Any, rows: Any, offsets: Any, now: int) -> None:
+        await transact(self, outputs, rows, {}, now)
+        await transact(self, {}, {}, offsets, now)
+
+    with mock.patch.object(Outbound, "transact", apart):
+        yield
+
+
+@contextmanager
+def state_kept_after_a_failure() -> Iterator[None]:
+    """A task goes on after a failed transaction with what it has in memory."""
+    transact = Outbound.transact
+
+    async def careless(self: Outbound, outputs: Any, rows: Any, offsets: Any, now: int) -> None:
+        with contextlib.suppress(*task.RETRIED):
+            await transact(self, outputs, rows, offsets, now)
+
+    with mock.patch.object(Outbound, "transact", careless):
+        yield
+
+
+@contextmanager
+def sweeps_through_a_backlog() -> Iterator[None]:
+    """A sweep goes up to the clock, whatever is unread."""
+
+    async def limit(self: task.Task) -> int:
+        return self.shared.clock.now()
+
+    with mock.patch.object(task.Task, "_limit", limit):
+        yield
+
+
+@contextmanager
+def uncommitted_is_read() -> Iterator[None]:
+    """Readers take what is not committed."""
+    consumer = kafka.consumer
+
+    def careless(settings: Any, *topics: str, **more: Any) -> Any:
+        return consumer(settings, *topics, **({"isolation_level": "read_uncommitted"} | more))
+
+    with mock.patch.object(kafka, "consumer", careless):
+        yield
+
+
+MUTANTS: dict[str, Mutant] = {
+    made.__name__: made
+    for made in (
+        no_fence,
+        offsets_read_before_the_fence,
+        sink_offsets_without_a_lock,
+        rebalance_without_the_sinks_lock,
+        partition_numbers_without_a_lock,
+        gaps_are_taken,
+        repeats_are_taken,
+        strays_are_left,
+        offsets_outside_the_transaction,
+        state_kept_after_a_failure,
+        sweeps_through_a_backlog,
+        uncommitted_is_read,
+    )
+}

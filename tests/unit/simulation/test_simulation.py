@@ -1,0 +1,82 @@
+"""Hundreds of seeds: whatever goes wrong and whenever, the end is the fold of the same events in order.
+
+``SIM_SEEDS`` (how many), ``SIM_FIRST`` (the first) and ``SIM_MINUTES`` (as many as fit) for longer runs.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.unit.simulation import mutants, runs
+
+ROOT = Path(__file__).resolve().parents[3]
+SEEDS = int(os.environ.get("SIM_SEEDS", "200"))
+FIRST = int(os.environ.get("SIM_FIRST", "0"))
+MINUTES = float(os.environ.get("SIM_MINUTES", "0"))
+SLICES = 8
+# Of so many seeds one runs the product's engine, which takes ten times as long.
+EVERY_REAL = 20
+CAUGHT_WITHIN = {
+    "no_fence": 40,
+    "offsets_read_before_the_fence": 60,
+    "sink_offsets_without_a_lock": 40,
+    "rebalance_without_the_sinks_lock": 40,
+    "gaps_are_taken": 20,
+    "repeats_are_taken": 60,
+    "strays_are_left": 60,
+    "offsets_outside_the_transaction": 20,
+    "state_kept_after_a_failure": 20,
+    "sweeps_through_a_backlog": 20,
+    "uncommitted_is_read": 20,
+}
+
+
+@pytest.mark.parametrize("part", range(SLICES))
+def test_nothing_is_lost_and_nothing_counted_twice(part: int) -> None:
+    for seed in range(FIRST + part, FIRST + SEEDS, SLICES):
+        runs.run(seed)
+
+
+def test_the_products_engine_agrees_with_replay() -> None:
+    for seed in range(FIRST, FIRST + SEEDS, EVERY_REAL):
+        runs.run(seed, real_engine=True)
+
+
+@pytest.mark.skipif(not MINUTES, reason="SIM_MINUTES asks for it")
+@pytest.mark.timeout(MINUTES * 60 + 600)
+def test_as_many_seeds_as_there_is_time_for() -> None:
+    end, seed = time.monotonic() + MINUTES * 60, FIRST + SEEDS
+    while time.monotonic() < end:
+        runs.run(seed, real_engine=seed % EVERY_REAL == 0)
+        seed += 1
+    print(f"seeds {FIRST + SEEDS} to {seed - 1}")
+
+
+@pytest.mark.parametrize("name", sorted(CAUGHT_WITHIN))
+def test_a_rule_taken_out_is_noticed(name: str) -> None:
+    with mutants.MUTANTS[name]():
+        assert any(runs.finds(seed) for seed in range(CAUGHT_WITHIN[name])), (
+            f"no seed below {CAUGHT_WITHIN[name]} notices {name}"
+        )
+
+
+def test_a_seed_is_the_same_run_in_every_process() -> None:
+    for seed in (3, 8):
+        here = runs.digest(runs.run(seed))
+        assert here == runs.digest(runs.run(seed))
+        for hashing in ("1", "2"):
+            there = subprocess.run(
+                [sys.executable, "-m", "tests.unit.simulation.runs", str(seed)],
+                env=os.environ | {"PYTHONHASHSEED": hashing, "PYTHONPATH": str(ROOT)},
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            assert there.stdout.splitlines()[-1] == here

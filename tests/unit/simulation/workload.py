@@ -1,0 +1,111 @@
+"""What is published: learners' lives in the order of their times, bad records, bursts, and everything again."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass, replace
+from typing import Any
+
+from models.events import Kind
+from models.zones import DAY
+from tests.unit import building
+from tests.unit.building import CONTENTS, ORGANIZATIONS, START, Sent
+
+DAYS = 3
+BAD = (
+    b"",
+    b"\x00\xff\xfe",
+    b"[" * 400,
+    b'{"event_id": 3}',
+    b'{"event_id": "x", "user_id": 1e400}',
+    b'{"event_id": "x", "user_id": "1"}',
+    b'{"event_id": "nul\\u0000", "user_id": 1, "occurred_at": "2026-03-02T00:00:00Z", "sentiment": 0}',
+    None,
+)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """One record to be published at an instant (ms); ``user`` says to which partition."""
+
+    at: int
+    kind: Kind
+    key: bytes | None
+    value: bytes | None
+    user: int
+
+
+def publications(seed: int, events: int) -> list[Publication]:
+    """Everything of one run, in its order."""
+    dice = random.Random(f"{seed}-workload")
+    users = dice.randint(2, 6)
+    lives = building.lives(seed, events, users=users, days=DAYS)
+    if dice.random() < 0.3:
+        lives += _burst(dice, users, seed)
+    made = [_publication(event) for event in lives]
+    made += [_bad(dice, users) for _ in range(dice.choice((0, 0, 3, 8)))]
+    made.sort(key=lambda one: one.at)
+    lump = dice.choice((1, 1, DAY // 8, DAY // 2))
+    made = [replace(one, at=-(-one.at // lump) * lump) for one in made]
+    return _again(dice, made) if dice.random() < 0.4 else made
+
+
+def catalogue(dice: random.Random) -> list[tuple[Kind, bytes | None, bytes | None]]:
+    """Contents and organizations, and now and then a bad one."""
+    found: list[tuple[Kind, bytes | None, bytes | None]] = [
+        (Kind.CONTENT, one["content_id"].encode(), json.dumps(one).encode()) for one in CONTENTS
+    ]
+    found += [
+        (Kind.ORGANIZATION, b"%d" % one["organization_id"], json.dumps(one).encode()) for one in ORGANIZATIONS
+    ]
+    if dice.random() < 0.3:
+        found += [(Kind.CONTENT, b"bad", b"{}"), (Kind.ORGANIZATION, None, b"{}")]
+    return found
+
+
+def when(body: dict[str, Any]) -> int:
+    """The time of an event (ms)."""
+    names = ("occurred_at", "started_at", "updated_at", "requested_at")
+    return building.ms(next(body[name] for name in names if name in body))
+
+
+def _publication(event: Sent, user: int | None = None) -> Publication:
+    whose = event.body["user_id"] if user is None else user
+    return Publication(when(event.body), event.kind, b"%d" % whose, json.dumps(event.body).encode(), whose)
+
+
+def _burst(dice: random.Random, users: int, seed: int) -> list[Sent]:
+    """More events of one learner within minutes than a row remembers ids."""
+    user, at = dice.randint(1, users), START + dice.randrange(DAYS * DAY)
+    make = dice.choice(
+        (
+            lambda n: building.sentiment(user, at + n * 1_000, 0.5, name=f"{seed}-burst-{n}"),
+            lambda n: building.completion(user, at + n * 1_000, "algebra", name=f"{seed}-burst-{n}"),
+        )
+    )
+    return [make(number) for number in range(dice.randint(70, 120))]
+
+
+def _bad(dice: random.Random, users: int) -> Publication:
+    user, at = dice.randint(1, users), START + dice.randrange(DAYS * DAY)
+    kind = dice.choice((Kind.SESSION, Kind.SENTIMENT, Kind.OUTCOME, Kind.LESSON_COMPLETION))
+    key = dice.choice((b"%d" % user, None, b"\xff"))
+    return Publication(at, kind, key, dice.choice(BAD), user)
+
+
+def _again(dice: random.Random, made: list[Publication]) -> list[Publication]:
+    """Some stretches published again within the promised distance, the topics interleaved otherwise."""
+    found: list[Publication] = []
+    since = 0
+    for one in made:
+        found.append(one)
+        if len(found) - since >= 12 and (dice.random() < 0.15 or len(found) - since > 50):
+            stretch = found[since:]
+            dice.shuffle(kinds := sorted({other.kind for other in stretch}))
+            found += [
+                replace(other, at=one.at) for kind in kinds for other in stretch if other.kind is kind
+            ]
+            since = len(found)
+    return found
+

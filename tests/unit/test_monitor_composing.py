@@ -1,0 +1,153 @@
+"""From what was said to lags: unknown parts, restoring numbers, owners, and counts that offsets carry."""
+
+from __future__ import annotations
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+
+from ops.broker import Group, GroupMember, Logs
+from ops.composing import Said, Tracks, Watched, group_lag, members_of, openings_of, partition_lag, tally_of
+from ops.lag import Rules
+from ops.opening import Openings
+from ops.reading import Ends, Waiting
+from ops.snapshot import Status
+from streams.naming import client_id, release, running
+from streams.settings import Settings
+from streams.tally import Tally, newest, parse
+
+NOW = 1_800_000_000_000
+A, B = TopicPartition("in", 0), TopicPartition("in", 1)
+ROWS = (TopicPartition("rows", 0), TopicPartition("rows", 1))
+WATCHED = Watched("workers", "lyo", ("in",))
+WORKER = "lyo-worker@1.2@20270115T080000Z"
+
+
+def ends(end: int = 10) -> Ends:
+    places = (A, B, *ROWS)
+    return Ends(dict.fromkeys(places, 0), dict.fromkeys(places, end), dict.fromkeys(places, end))
+
+
+def group(state: str = "Stable", owned: tuple[TopicPartition, ...] = (A, B), text: str = "") -> Group:
+    members = (GroupMember("member-1", WORKER, "10.0.0.1", frozenset(owned)),)
+    return Group(state, members, {tp: OffsetAndMetadata(10, text) for tp in (A, B)})
+
+
+def said(**changes: object) -> Said:
+    known: dict[str, object] = {
+        "group": group(),
+        "logs": Logs({"in": (0, 1), "rows": (0, 1)}, ends()),
+        "positions": {A: 10, B: 4},
+        "waiting": {A: Waiting(), B: Waiting(4, NOW - 1_000)},
+    }
+    return Said(**(known | changes))  # type: ignore[arg-type]
+
+
+def lag_of(tp: TopicPartition, what: Said, tracks: Tracks | None = None, now: int = NOW):  # type: ignore[no-untyped-def]
+    track = (tracks or Tracks(Rules())).of("lyo", tp)
+    return partition_lag(WATCHED, tp, what, now, track)
+
+
+def test_a_partition_is_told_with_its_owner() -> None:
+    found = lag_of(B, said())
+    assert (found.events, found.seconds, found.status, found.owner) == (6, 1.0, Status.OK, "member-1")
+
+
+def test_what_kafka_did_not_say_is_unknown() -> None:
+    found = lag_of(B, Said())
+    assert (found.events, found.seconds, found.status) == (None, None, Status.UNKNOWN)
+
+
+def test_a_partition_without_a_leader_is_unknown_and_so_is_its_group() -> None:
+    gone = said(
+        logs=Logs({"in": (0,)}, Ends({A: 0}, {A: 10}, {A: 10})), positions={A: 10}, waiting={A: Waiting()}
+    )
+    whole = group_lag(WATCHED, [lag_of(A, gone), lag_of(B, gone)], gone.group)
+    assert (whole.status, whole.events, whole.seconds) == (Status.UNKNOWN, None, None)
+
+
+def test_a_partition_that_nobody_owns_is_stopped_unless_the_group_rebalances() -> None:
+    assert lag_of(B, said(group=group(owned=(A,)))).status is Status.STOPPED
+    assert lag_of(B, said(group=group("PreparingRebalance", owned=()))).status is Status.OK
+
+
+# ------------------------------------------------------------ restoring
+
+
+def opened(openings: Openings, what: Said, now: int) -> set[int]:
+    return set(openings_of(openings, WATCHED, what, ("rows",), now))
+
+
+def test_a_new_owner_restores_while_something_waits_and_nothing_moves() -> None:
+    openings, waiting = Openings(records_per_second=1), said()
+    assert opened(openings, waiting, NOW) == {1}
+    assert opened(openings, waiting, NOW + 19_000) == {1}
+    moved = said(positions={A: 10, B: 5}, waiting={A: Waiting(), B: Waiting(5, NOW)})
+    assert opened(openings, moved, NOW + 19_500) == set()
+    assert opened(openings, moved, NOW + 19_600) == set()
+
+
+def test_twice_the_estimate_is_no_excuse_any_more() -> None:
+    openings = Openings(records_per_second=1)
+    opened(openings, said(), NOW)
+    assert opened(openings, said(), NOW + 20_000) == {1}
+    assert opened(openings, said(), NOW + 20_001) == set()
+
+
+def test_a_restoring_worker_is_named_with_an_estimate_and_not_stalled() -> None:
+    what, openings, tracks = said(), Openings(records_per_second=1), Tracks(Rules(stalled_ms=8_000))
+    what.openings = openings_of(openings, WATCHED, what, ("rows",), NOW)
+    lag_of(B, what, tracks)
+    later = NOW + 9_000
+    what.openings = openings_of(openings, WATCHED, what, ("rows",), later)
+    (member,) = members_of(WATCHED, what, later)
+    assert (member.numbers, member.restoring, member.restore_seconds) == ((0, 1), (1,), 1.0)
+    assert (member.release, member.started) == ("1.2", NOW)
+    assert lag_of(B, what, tracks, later).status is Status.OK
+    what.openings = openings_of(openings, WATCHED, what, ("rows",), NOW + 21_000)
+    assert lag_of(B, what, tracks, NOW + 21_000).status is Status.STALLED
+
+
+def test_nothing_restores_where_nobody_owns_or_the_group_rebalances() -> None:
+    assert opened(Openings(1), said(group=group(owned=())), NOW) == set()
+    assert opened(Openings(1), said(group=group("CompletingRebalance")), NOW) == set()
+    assert opened(Openings(1), Said(), NOW) == set()
+
+
+# ------------------------------------------------------------ what offsets and client ids carry
+
+
+def test_counts_are_summed_over_the_partition_numbers() -> None:
+    assert tally_of(WATCHED, said(group=group(text=Tally(2, 3).text()))) == Tally(4, 6)
+
+
+def test_counts_are_unknown_if_one_number_says_none() -> None:
+    assert tally_of(WATCHED, said()) is None
+    assert tally_of(WATCHED, Said()) is None
+
+
+def test_nothing_committed_is_nothing_counted() -> None:
+    assert tally_of(WATCHED, said(group=Group("Empty", (), {}))) == Tally(0, 0)
+
+
+def test_the_newest_of_a_numbers_tallies_counts() -> None:
+    assert newest([Tally(1, 5).text(), None, "", "written by another", Tally(2, 5).text()]) == Tally(2, 5)
+    assert newest(["", None]) is None
+
+
+@pytest.mark.parametrize("text", ["", "late=1", "late=x duplicates=1", "late=1 duplicates=2 more"])
+def test_other_metadata_is_no_tally(text: str) -> None:
+    assert parse(text) is None
+
+
+def test_a_batch_adds_to_the_tally() -> None:
+    assert Tally(1, 2).plus({"late": 3, "applied": 9}) == Tally(4, 2)
+    assert parse(Tally(4, 2).text()) == Tally(4, 2)
+
+
+def test_a_client_id_says_role_release_and_start() -> None:
+    said = running(client_id(Settings(release="2.0+abc"), "sink"))
+    assert said is not None
+    assert (said.role, said.release) == ("sink", "2.0+abc")
+    assert running("aiokafka-0.14.0") is None
+    assert release(Settings()) not in {"", None}
