@@ -49,6 +49,7 @@ class Changes:
     predictions: dict[str, list[tuple[bytes, bytes | None]]] = field(default_factory=dict)
     interventions: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     rejected: list[tuple[Kind, Rejected]] = field(default_factory=list)
+    erased: list[int] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
 
@@ -399,8 +400,8 @@ class Engine:
     def erase(self, pending: dict[int, Fence]) -> Changes:
         """Forget learners; the caller deletes what the topics hold of them, and commits."""
         self._begin()
-        self.erasing.carry_out(pending)
-        return Changes(counts=Counter(erasures=len(pending)))
+        erased = self.erasing.carry_out(pending)
+        return Changes(erased=erased, counts=Counter(erasures=len(erased)))
 
     def forget_skills(self, slots: Ints) -> None:
         """Forget skills, so that they count as never practised."""

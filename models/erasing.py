@@ -257,12 +257,13 @@ class Erasing:
             return True
         return done.is_open or done.erased_at != fence.erased_at
 
-    def carry_out(self, pending: dict[int, Fence]) -> None:
-        """Forget these learners in memory; what the topics hold of them is the caller's to delete."""
-        for user in pending:
-            if self.needs_look(user):
-                self.forget(user)
+    def carry_out(self, pending: dict[int, Fence]) -> list[int]:
+        """Forget learners in memory; gives those of whom the topics may hold something, to be deleted."""
+        erased = [user for user in pending if self.needs_look(user)]
+        for user in erased:
+            self.forget(user)
         self._done.update(pending)
+        return erased
 
     def forget(self, user: int) -> None:
         """Take everything of a learner out of the engine; the slots stay, as nobody's."""

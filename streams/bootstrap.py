@@ -10,22 +10,30 @@ from aiokafka.errors import KafkaError
 
 from models.catalogue import Catalogue
 from models.engine import Engine
+from models.erasing import Fences
 from streams import log
 from streams.kafka import Unreachable
-from streams.restore import OffsetError
+from streams.restore import OffsetError, RestoreError
 from streams.settings import Settings
 from streams.topics import TopicError
 from streams.worker import Register, Worker, WorkerError
 
 GARBAGE_AFTER = 100_000
 
-REFUSED = (WorkerError, TopicError, OffsetError, Unreachable, KafkaError, OSError)
+REFUSED = (WorkerError, TopicError, OffsetError, RestoreError, Unreachable, KafkaError, OSError)
 
 
 def create_worker(settings: Settings, register: Register) -> Worker:
     """A worker with the product's models; connects nothing."""
     catalogue = Catalogue()
-    return Worker(settings, catalogue=catalogue, engine=lambda: Engine(catalogue), register=register)
+    fences = Fences()
+    return Worker(
+        settings,
+        catalogue=catalogue,
+        engine=lambda: Engine(catalogue, fences=fences),
+        register=register,
+        fences=fences,
+    )
 
 
 def run_worker(settings: Settings, create: Callable[[], Worker]) -> str | None:

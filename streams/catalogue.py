@@ -1,4 +1,4 @@
-"""Content and organizations: read whole at start, then followed; every worker holds all of them."""
+"""Content, organizations and erasures: read whole at start, then followed; every worker holds all of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+from models.erasing import Fences
 from models.events import Kind, Rejected
 from streams import kafka
 from streams.settings import Settings
@@ -24,10 +25,16 @@ class Catalogue(Protocol):
 class CatalogueFollower:
     """Keeps a catalogue up to date; bad records are kept aside for the dead letters and stop nothing."""
 
-    def __init__(self, settings: Settings, names: Names, catalogue: Catalogue) -> None:
+    def __init__(
+        self, settings: Settings, names: Names, catalogue: Catalogue, fences: Fences | None = None
+    ) -> None:
         self._settings = settings
         self._kinds = {TopicPartition(name, 0): kind for name, kind in names.catalogue.items()}
         self._catalogue = catalogue
+        self._fences = fences
+        if fences is not None:
+            erasures = names.topic(Kind.ERASURE)
+            self._kinds |= {TopicPartition(erasures, n): Kind.ERASURE for n in range(settings.partitions)}
         self._reader: AIOKafkaConsumer | None = None
         self._ends: AIOKafkaConsumer | None = None
         self._position: dict[TopicPartition, int] = {}
@@ -118,6 +125,8 @@ class CatalogueFollower:
             self.records += 1
             if record.key is None:
                 rejected: Rejected | None = Rejected(0, "key is missing", "key")
+            elif kind is Kind.ERASURE and self._fences is not None:
+                rejected = self._fences.put(record.key, record.value, record.timestamp)
             else:
                 rejected = self._catalogue.put(kind, record.key, record.value)
             if rejected is not None:

@@ -11,12 +11,13 @@ from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from models.events import Columns, Kind, Rejected, decode
 from streams import kafka, letters
+from streams.erasing import Eraser
 from streams.inbox import Inbox
 from streams.kafka import explain
 from streams.log import logger
 from streams.outbound import Outbound, Pair
 from streams.ports import Changes, Engine
-from streams.restore import restore, standing
+from streams.restore import offsets_record, restore, standing
 from streams.shared import Shared
 from streams.transport import Poll
 
@@ -47,6 +48,8 @@ class Task:
         self._outbound: Outbound | None = None
         self._last_seen: dict[TopicPartition, int] = {}
         self._letters_from: dict[TopicPartition, int] = {}
+        self._recorded: dict[TopicPartition, int] = {}
+        self._eraser = Eraser(number, shared)
         self._held: set[TopicPartition] = set()
         self._sought: dict[TopicPartition, float] = {}
         self._astray: dict[TopicPartition, int] = {}
@@ -125,10 +128,12 @@ class Task:
         self._outbound = outbound
         await outbound.start()
         shared.steps("fenced")
-        count = await restore(shared.settings, shared.names, self.number, engine)
+        restored = await restore(shared.settings, shared.names, self.number, engine)
         shared.steps("restored")
         # Only now can nobody else move them.
-        self.expected = await standing(shared.admin, shared.offsets, shared.settings, self.kinds)
+        self.expected = await standing(shared.admin, shared.offsets, shared.settings, self.kinds, restored)
+        self._recorded = dict(restored.offsets)
+        self._eraser = Eraser(self.number, shared)
         if self.number == 0:
             followed = shared.catalogue.partitions
             self._letters_from = await standing(shared.admin, shared.offsets, shared.settings, followed)
@@ -138,7 +143,7 @@ class Task:
         self.progress += 1
         await shared.reader.seek_to(self.expected)
         self._release()
-        log.info("task=%d open rows=%d seconds=%.2f", self.number, count, time.monotonic() - began)
+        log.info("task=%d open rows=%d seconds=%.2f", self.number, restored.rows, time.monotonic() - began)
 
     async def _discard(self) -> None:
         """Forget the state: after a failure it is restored from what was committed."""
@@ -169,6 +174,7 @@ class Task:
         """One batch if one waits, then one chunk of a sweep if it is time."""
         if self._closing:
             return
+        await self._erase()
         if len(self.inbox):
             polls = self.inbox.take()
             if not len(self.inbox):
@@ -193,15 +199,17 @@ class Task:
             self.expected.update(offsets)
             return
         await self.shared.catalogue.catch_up()
+        await self._erase()
         engine, now = self._open_engine(), self.shared.clock.now()
         columns, refused = _decode(records)
         changes: Changes = engine.apply(columns)
         refused += changes.rejected
         outputs = self._outputs(changes)
-        if refused:
+        told = [(records[kind][rejected.index], rejected) for kind, rejected in refused]
+        told = [(record, rejected) for record, rejected in told if not self._eraser.forgets(record)]
+        if told:
             outputs[self.shared.names.dead_letters] = [
-                letters.dead_letter(records[kind][rejected.index], rejected, now)
-                for kind, rejected in refused
+                letters.dead_letter(record, rejected, now) for record, rejected in told
             ]
         await self._transact(outputs, changes, offsets, now)
         engine.commit(changes)
@@ -210,7 +218,7 @@ class Task:
         for poll in polls:
             if poll.records:
                 self._last_seen[poll.tp] = int(poll.records[-1].timestamp)
-        self._count(changes, records, len(refused))
+        self._count(changes, records, len(told))
 
     def _accept(
         self, polls: list[Poll]
@@ -254,8 +262,12 @@ class Task:
         outbound, names = self._outbound, self.shared.names
         if outbound is None:
             raise RuntimeError(f"task {self.number} is not open")
-        rows = {names.learner_rows: changes.learner_rows, names.skill_rows: changes.skill_rows}
+        rows = {names.learner_rows: list(changes.learner_rows), names.skill_rows: changes.skill_rows}
+        recorded = self._recorded | dict(offsets)
+        if offsets:
+            rows[names.learner_rows].append(offsets_record(recorded))
         await outbound.transact(outputs, rows, offsets, now)
+        self._recorded = recorded
         self.progress += 1
 
     def _outputs(self, changes: Changes) -> dict[str, list[Pair]]:
@@ -281,6 +293,13 @@ class Task:
         if self._engine is None:
             raise RuntimeError(f"task {self.number} is not open")
         return self._engine
+
+    async def _erase(self) -> None:
+        """Carry out every fence that is known, before anything else is folded or said."""
+        while self._eraser.due and self._outbound is not None:
+            changes = await self._eraser.carry_out(self._open_engine(), self._outbound)
+            self.progress += 1
+            self._count(changes, {}, 0)
 
     # ------------------------------------------------------------ between batches
 

@@ -149,7 +149,11 @@ def specs(settings: Settings) -> list[TopicSpec]:
     """Every topic, as this settings' deployment creates it."""
     n = names(settings)
     many, replicas = settings.partitions, settings.replication
-    letters = {"cleanup.policy": "delete", "retention.ms": str(settings.dead_letter_days * 86_400_000)}
+    # Compacted, too, so that the letters about an erased learner can be deleted by their keys.
+    letters = _BUSY | {
+        "cleanup.policy": "compact,delete",
+        "retention.ms": str(settings.dead_letter_days * 86_400_000),
+    }
     return [
         *(TopicSpec(name, many, replicas, dict(_LOG)) for name in n.inputs),
         TopicSpec(n.topic(Kind.ERASURE), many, replicas, dict(_COMPACTED)),
