@@ -15,6 +15,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
+from models.erasing import Fences
+from storage import erasures
 from storage.faults import Fault, SinkError, judge, lasting, one_line
 from storage.offsets import Place, Position, check_range, claim
 from storage.records import Record, Refusal
@@ -22,6 +24,7 @@ from storage.rows import TenantOf, tenant_of
 from storage.session import Session
 from storage.writer import Batch, Writer
 from streams import kafka, topics
+from streams.catalogue import CatalogueFollower
 from streams.clock import Clock
 from streams.letters import letter
 from streams.log import logger
@@ -68,6 +71,9 @@ class Sink:
         self._clock = Clock(settings.clock)
         self._consumer: Any = None
         self._producer: AIOKafkaProducer | None = None
+        self._fences = Fences()
+        self._follower = CatalogueFollower(settings, self.names, None, self._fences)
+        self._fences_seen = -1
         self._lock = asyncio.Lock()
         self._generation = 0
         self._stop = asyncio.Event()
@@ -90,6 +96,8 @@ class Sink:
             self._consumer = await self._subscribe()
             stack.push_async_callback(self._consumer.stop)
             stack.push_async_callback(self._close_producer)
+            stack.push_async_callback(self._follower.stop)
+            await kafka.reach(self.settings, lambda: self._follower.start(self._consumer))
             self.started.set()
             while not self._stop.is_set():
                 await self._claim_new()
@@ -181,6 +189,8 @@ class Sink:
         target = await self._reached()
         if target:
             await self._store(records, target, generation)
+        elif self._fences_seen != self._fences.revision:
+            await self._erase(generation)
 
     async def _reached(self) -> dict[Place, int]:
         """How far the consumer has read each claimed partition, past transaction markers, too."""
@@ -195,6 +205,7 @@ class Sink:
 
     async def _store(self, records: Sequence[Record], target: Mapping[Place, int], generation: int) -> None:
         """Store records in one transaction, or, where one of them is refused, in several."""
+        await self._erase(generation)
         batch = self.writer.prepare(records)
         if batch.refused:
             await self._dead_letter(batch.refused)
@@ -236,7 +247,7 @@ class Sink:
     async def _attempt(self, batch: Batch, target: Mapping[Place, int]) -> None:
         connection = await self._session.connection()
         ahead = {p: offset for p, offset in target.items() if offset > self.positions[p].next_offset}
-        if await self.writer.store(connection, batch, self.positions, ahead):
+        if await self.writer.store(connection, batch, self.positions, ahead, self._fences):
             self.stored += batch.stored
         for place, offset in ahead.items():
             self.positions[place].next_offset = offset
@@ -262,6 +273,43 @@ class Sink:
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), seconds)
+
+    # ------------------------------------------------------------ erasures
+
+    async def _erase(self, generation: int) -> None:
+        """Before anything is stored: read every erasure that was acknowledged, and carry it out."""
+        for pause in self._pauses():
+            async with self._lock:
+                if generation != self._generation or self._stop.is_set():
+                    return
+                try:
+                    await self._follower.catch_up()
+                    await self._carry_out()
+                except (KafkaError, TimeoutError) as error:
+                    if self._follower.task.done():
+                        raise SinkError(f"following the erasures failed: {one_line(error)}") from None
+                    log.warning("Kafka does not say what is erased, trying again: %s", one_line(error))
+                except Exception as error:  # noqa: BLE001 - judged
+                    self._passing(error)
+                else:
+                    return
+            await self._pause(pause)
+
+    async def _carry_out(self) -> None:
+        """Delete the rows of learners whose fences are new; at the start, of all who stay forgotten."""
+        fences, first = self._fences, self._fences_seen < 0
+        if self._fences_seen == fences.revision:
+            return
+        seen, known = fences.revision, dict(fences.items())
+        connection = await self._session.connection()
+        wanted = await erasures.changed(connection, known)
+        if first:
+            # Postgres may be an older copy of itself, which knows the fence and still has the rows.
+            wanted |= {user: fence for user, fence in known.items() if not fence.is_open}
+        if wanted:
+            count = await self.writer.erase(connection, wanted, self.settings.partitions)
+            log.info("erased learners=%d rows=%d", len(wanted), count)
+        self._fences_seen = seen
 
     # ------------------------------------------------------------ dead letters
 

@@ -26,10 +26,11 @@ class CatalogueFollower:
     """Keeps a catalogue up to date; bad records are kept aside for the dead letters and stop nothing."""
 
     def __init__(
-        self, settings: Settings, names: Names, catalogue: Catalogue, fences: Fences | None = None
+        self, settings: Settings, names: Names, catalogue: Catalogue | None, fences: Fences | None = None
     ) -> None:
         self._settings = settings
-        self._kinds = {TopicPartition(name, 0): kind for name, kind in names.catalogue.items()}
+        followed = {} if catalogue is None else names.catalogue
+        self._kinds = {TopicPartition(name, 0): kind for name, kind in followed.items()}
         self._catalogue = catalogue
         self._fences = fences
         if fences is not None:
@@ -125,12 +126,17 @@ class CatalogueFollower:
             self.records += 1
             if record.key is None:
                 rejected: Rejected | None = Rejected(0, "key is missing", "key")
-            elif kind is Kind.ERASURE and self._fences is not None:
-                rejected = self._fences.put(record.key, record.value, record.timestamp)
             else:
-                rejected = self._catalogue.put(kind, record.key, record.value)
+                rejected = self._take(kind, record)
             if rejected is not None:
                 self.rejected.append((record, rejected))
+
+    def _take(self, kind: Kind, record: ConsumerRecord) -> Rejected | None:
+        if kind is Kind.ERASURE and self._fences is not None:
+            return self._fences.put(record.key, record.value, record.timestamp)
+        if self._catalogue is None:
+            raise RuntimeError(f"records of kind {kind} are followed, but nobody takes them")
+        return self._catalogue.put(kind, record.key, record.value)
 
     async def _note_positions(self) -> None:
         if self._reader is None:

@@ -171,12 +171,12 @@ async def standing(
                 f"has {first[tp]} to {last[tp]}: it was created anew or has lost records; {REBUILD}"
             )
         if restored is not None:
-            _compare(tp, settings.app_id, None if entry is None or entry.offset < 0 else offset, restored)
+            _compare(tp, settings.app_id, None if entry is None or entry.offset < 0 else offset, first[tp], restored)
         offsets[tp] = offset
     return offsets
 
 
-def _compare(tp: TopicPartition, group: str, committed: int | None, restored: Restored) -> None:
+def _compare(tp: TopicPartition, group: str, committed: int | None, first: int, restored: Restored) -> None:
     """Refuse offsets that are not those of the rows: events would be counted twice, or never.
 
     Both are written in the same transaction, so that they differ only where someone has changed one of them.
@@ -184,7 +184,7 @@ def _compare(tp: TopicPartition, group: str, committed: int | None, restored: Re
     recorded = restored.offsets.get(tp)
     where = f"{tp.topic}/{tp.partition}"
     if recorded is None:
-        if restored.blank and committed is not None:
+        if restored.blank and committed is not None and committed > first:
             raise OffsetError(
                 f"{where}: the group {group} stands at {committed}, but the changelog of the learners' rows "
                 f"is empty: it was created anew; {REBUILD}"
