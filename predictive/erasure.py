@@ -52,8 +52,8 @@ async def erasure_progress(
 
     user_id, status (not_requested, requested, sent, done), requested_at, sent_at, event_id, remaining
     {table: rows}, message; removed {table: rows}, removed_at, topics_removed {topic: keys},
-    topics_removed_at, compacted_by, tombstones_until, consented_at, kept. All but user_id, status, message
-    and what is counted may be null.
+    topics_removed_at, compacted_by, tombstones_until, fence_at, consented_at, kept. All but user_id, status,
+    message and what is counted may be null.
     """
     topic = (names or reading.default_names()).topic(Kind.ERASURE)
     event = await outbox.newest(db, topic, user_id, organization)

@@ -178,6 +178,7 @@ def _removal(fence: Mapping[str, Any]) -> dict[str, Any]:
         "topics_removed_at": text_of(gone_at),
         "compacted_by": text_of(compacted),
         "tombstones_until": text_of(until),
+        "fence_at": text_of(fence["erased_at"]),
         "consented_at": text_of(fence["epoch"]),
         "kept": list(KEPT),
     }

@@ -343,6 +343,7 @@ class ErasureProgress(BaseModel):
     tombstones_until: Moment | None = Field(
         None, description="When the tombstones, which hold nothing but keys, may go, too."
     )
+    fence_at: Moment | None = Field(None, description="Of which request all this tells.")
     consented_at: Moment | None = Field(None, description="From when on events count again, if they do.")
     kept: list[str] = Field([], description="What an erasure leaves.")
 

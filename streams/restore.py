@@ -171,7 +171,13 @@ async def standing(
                 f"has {first[tp]} to {last[tp]}: it was created anew or has lost records; {REBUILD}"
             )
         if restored is not None:
-            _compare(tp, settings.app_id, None if entry is None or entry.offset < 0 else offset, first[tp], restored)
+            _compare(
+                tp,
+                settings.app_id,
+                None if entry is None or entry.offset < 0 else offset,
+                first[tp],
+                restored,
+            )
         offsets[tp] = offset
     return offsets
 
