@@ -282,6 +282,7 @@ class Engine:
             _FOLDS[batch.kind](rows, who, batch, fresh)
             counts["applied"] += int(fresh.sum())
             counts["late"] += _late(batch.at, newest, rows["newest"][who], who, fresh)
+            counts["far_behind"] += dedup.far_behind(rows, who, batch.at, newest, batch.kind, fresh)
             return fresh
         part = batch if take.all() else _chosen(batch, take)
         _SETS[batch.kind](rows, who[take], part)

@@ -14,7 +14,7 @@ from streams import kafka, letters
 from streams.erasing import Eraser
 from streams.inbox import Inbox
 from streams.kafka import explain
-from streams.log import logger
+from streams.log import Tally, logger
 from streams.outbound import Outbound, Pair
 from streams.ports import Changes, Engine
 from streams.restore import offsets_record, restore, standing
@@ -26,6 +26,8 @@ RETRIED = (KafkaError, OSError, TimeoutError)
 # A sweep's piece holds up every other task of the process: a tenth of a second or two.
 SWEEP_RECORDS = 1_000
 GAP_SECONDS = 5.0
+COMPLAINT_SECONDS = 60.0
+FAR_BEHIND = "late, or published again and counted twice (docs/rebuild.md)"
 
 log = logger("task")
 
@@ -59,6 +61,7 @@ class Task:
         self._idle = asyncio.Event()
         self._idle.set()
         self._next_tick = 0.0
+        self._far_behind = Tally(log, f"task={number} events far behind=%d: {FAR_BEHIND}", COMPLAINT_SECONDS)
 
     # ------------------------------------------------------------ from outside
 
@@ -282,6 +285,7 @@ class Task:
     def _count(self, changes: Changes, records: dict[Kind, list[ConsumerRecord]], refused: int) -> None:
         counts = self.shared.counts
         counts.update(changes.counts)
+        self._far_behind.add(changes.counts["far_behind"])
         counts["transactions"] += 1
         counts["events"] += sum(map(len, records.values()))
         counts["dead_letters"] += refused
