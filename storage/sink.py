@@ -16,6 +16,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
 from models.erasing import Fences
+from models.events import Kind
 from storage import erasures
 from storage.faults import Fault, SinkError, judge, lasting, one_line
 from storage.offsets import Place, Position, check_range, claim
@@ -63,6 +64,7 @@ class Sink:
         self.settings = settings
         self.names = topics.names(settings)
         self.writer = Writer(self.names, tenants)
+        self._erasures = self.names.topic(Kind.ERASURE)
         self.stored = 0
         self.refused = 0
         self.positions: dict[Place, Position] = {}
@@ -72,8 +74,9 @@ class Sink:
         self._consumer: Any = None
         self._producer: AIOKafkaProducer | None = None
         self._fences = Fences()
-        self._follower = CatalogueFollower(settings, self.names, None, self._fences)
         self._fences_seen = -1
+        self._follower: Any = None
+        self._partitions = settings.partitions
         self._lock = asyncio.Lock()
         self._generation = 0
         self._stop = asyncio.Event()
@@ -96,6 +99,7 @@ class Sink:
             self._consumer = await self._subscribe()
             stack.push_async_callback(self._consumer.stop)
             stack.push_async_callback(self._close_producer)
+            self._follower = self._create_follower()
             stack.push_async_callback(self._follower.stop)
             await kafka.reach(self.settings, lambda: self._follower.start(self._consumer))
             self.started.set()
@@ -107,9 +111,10 @@ class Sink:
 
     async def _subscribe(self) -> AIOKafkaConsumer:
         existing = await kafka.reach(self.settings, self._existing)
-        for topic in self.writer.topics:
+        for topic in (*self.writer.topics, self._erasures):
             if topic not in existing:
                 raise SinkError(f"topic {topic} does not exist: create the topics with `lyo topics`")
+        self._partitions = existing[self._erasures]
         consumer = kafka.consumer(
             self.settings,
             group_id=f"{self.settings.app_id}-sink",
@@ -132,7 +137,7 @@ class Sink:
 
     async def _existing(self) -> dict[str, int]:
         async with kafka.admin(self.settings) as admin:
-            return await kafka.partition_counts(admin, self.writer.topics)
+            return await kafka.partition_counts(admin, [*self.writer.topics, self._erasures])
 
     async def release(self, revoked: Iterable[TopicPartition]) -> None:
         """Give partitions back, after the transaction that may be writing them."""
@@ -276,6 +281,11 @@ class Sink:
 
     # ------------------------------------------------------------ erasures
 
+    def _create_follower(self) -> CatalogueFollower:
+        # The topic's own number of partitions counts: a sink needs no LYO_PARTITIONS.
+        settings = self.settings.model_copy(update={"partitions": self._partitions})
+        return CatalogueFollower(settings, self.names, None, self._fences)
+
     async def _erase(self, generation: int) -> None:
         """Before anything is stored: read every erasure that was acknowledged, and carry it out."""
         for pause in self._pauses():
@@ -307,7 +317,7 @@ class Sink:
             # Postgres may be an older copy of itself, which knows the fence and still has the rows.
             wanted |= {user: fence for user, fence in known.items() if not fence.is_open}
         if wanted:
-            count = await self.writer.erase(connection, wanted, self.settings.partitions)
+            count = await self.writer.erase(connection, wanted, self._partitions)
             log.info("erased learners=%d rows=%d", len(wanted), count)
         self._fences_seen = seen
 

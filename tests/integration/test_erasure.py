@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ from streams import erasing, kafka, topics
 from streams.settings import Settings
 from tests.integration.worker_running import publisher
 from tests.support import agreement
-from tests.support.processes import lag, process, wait_for
+from tests.support.processes import ROOT, lag, process, wait_for
 from tests.unit.building import Sent, iso
 from tests.unit.test_erasing import life
 
@@ -152,68 +155,118 @@ async def others(settings: Settings) -> dict[bytes, bytes]:
     return {k: v for k, v in (await agreement.stored_rows(settings)).items() if k.split(b"|")[0] != mine}
 
 
+class Run:
+    """Processes over one set of topics, and the events of the learner who goes and of those who stay."""
+
+    def __init__(self, settings: Settings, environment: Environment, folder: Path) -> None:
+        self.now = time.time_ns() // 1_000_000
+        self.settings = quick(settings, self.now)
+        self.names = topics.names(self.settings)
+        self.variables = environment(self.settings)
+        self.folder = folder
+        born = self.now // DAY * DAY - 60 * DAY
+        self.old = shifted(GONE, range(50), born)
+        self.everyone = [event for user in OTHERS for event in shifted(user, range(0, 60, 3), born)]
+        self.before: dict[str, int] = {}
+
+    def process(self, name: str, log: str, **more: str) -> AbstractAsyncContextManager[Any]:
+        return process(name, self.variables | more, self.folder / log)
+
+    async def settle(self, what: str) -> None:
+        await wait_for(drained(self.settings), what)
+
+    async def known(self) -> None:
+        """Everything there can be of the learner is there."""
+        await send(self.settings, [*self.old, *self.everyone[::2]])
+        await bad(self.settings, GONE)
+        await self.settle("everything is folded and stored")
+
+        async def decided() -> bool:
+            return self.names.interventions in await on_topics(self.settings, GONE)
+
+        await wait_for(decided, "a day has ended and something was decided about the learner")
+        await self.settle("that is stored, too")
+        self.before = await on_topics(self.settings, GONE)
+        kinds = ("dropout-risk", "timing", "struggle")
+        rows = (self.names.learner_rows, self.names.skill_rows, self.names.dead_letters)
+        assert self.before.keys() >= {*rows, *(self.names.prediction(kind) for kind in kinds)}
+        assert self.before[self.names.prediction("struggle")] == 10
+        assert self.before[self.names.dead_letters] == 2
+        assert len(await in_tables(self.settings, GONE)) >= 7
+
+    async def gone(self) -> None:
+        """Nothing is left, the fence tells what was removed, and what is sent again is passed over."""
+        await wait_for(is_gone(self.settings), "nothing of the learner is left")
+        await send(self.settings, self.old[::-1])
+        await bad(self.settings, GONE)
+        await self.settle("what was sent again is passed over")
+        assert await on_topics(self.settings, GONE) == {}
+        assert await in_tables(self.settings, GONE) == {}
+        told = await fence(self.settings, GONE)
+        removed = json.loads(told["topics"])
+        assert removed.keys() >= self.before.keys()
+        assert removed[self.names.prediction("struggle")] == 10
+        assert json.loads(told["removed"]).keys() >= {"learner_rows", "skill_rows", "outcome_facts"}
+
+    async def begun_anew(self) -> None:
+        """After a consent only what came after it counts, and nobody else's rows change."""
+        kept = await others(self.settings)
+        assert {int(key.split(b"|")[0]) for key in kept} == set(OTHERS)
+        await forget(self.settings, GONE, self.now + 1, consent=self.now + 1_000)
+        new = shifted(GONE, range(1), self.now + 2_000 - 9 * HOUR)
+        await send(self.settings, [*self.old[:30], *new])
+        await self.settle("the new learner is folded and stored")
+        assert await others(self.settings) == kept
+        await self.only_the_new()
+
+    async def only_the_new(self) -> None:
+        row = (await agreement.stored_rows(self.settings))[b"%d" % GONE]
+        assert counted(row) == {"sessions": 1, "completions": 1, "applied": 3}
+        assert (await in_tables(self.settings, GONE))["learner_rows"] == 1
+        assert (await on_topics(self.settings, GONE))[self.names.prediction("struggle")] == 1
+
+
 async def test_a_learner_is_erased_everywhere_and_stays_so(
     settings: Settings, environment: Environment, tmp_path: Path
 ) -> None:
-    now = time.time_ns() // 1_000_000
-    settings = quick(settings, now)
     await topics.ensure(settings)
     upgrade(settings.database_url)
-    variables = environment(settings)
-    born = now // DAY * DAY - 60 * DAY
-    old = shifted(GONE, range(50), born)
-    everyone = [event for user in OTHERS for event in shifted(user, range(0, 60, 3), born)]
-    async with process("sink", variables, tmp_path / "sink.log"):
-        async with process("worker", variables, tmp_path / "first.log") as first:
-            await send(settings, [*old, *everyone[::2]])
-            await bad(settings, GONE)
-            await wait_for(drained(settings), "everything is folded and stored")
-            before = await on_topics(settings, GONE)
-            # Every kind of thing was there to be erased, decisions among them.
-            names = topics.names(settings)
-            assert before.keys() >= {
-                names.learner_rows,
-                names.skill_rows,
-                names.prediction("dropout-risk"),
-                names.prediction("timing"),
-                names.prediction("struggle"),
-                names.interventions,
-                names.dead_letters,
-            }
-            assert before[names.prediction("struggle")] == 10
-            assert before[names.dead_letters] == 2
-            assert len(await in_tables(settings, GONE)) >= 7
-            # Erased with more of both coming, and the worker killed in the middle of it.
-            keeps_coming = asyncio.create_task(send(settings, everyone[1::2]))
-            await forget(settings, GONE, now)
+    run = Run(settings, environment, tmp_path)
+    async with run.process("sink", "sink.log"):
+        async with run.process("worker", "first.log") as first:
+            await run.known()
+            # Erased with more of the others coming, and the worker killed.
+            keeps_coming = asyncio.create_task(send(run.settings, run.everyone[1::2]))
+            await forget(run.settings, GONE, run.now)
             first.kill()
             await keeps_coming
-        async with process(
-            "worker", variables | {"LYO_CRASH_AT": "rows_sent:1"}, tmp_path / "dies.log"
-        ) as dies:
+        # The next one ends in the middle of its first transaction, which may be the erasure's.
+        async with run.process("worker", "dies.log", LYO_CRASH_AT="rows_sent:1") as dies:
             await asyncio.to_thread(dies.wait, 60)
-        async with process("worker", variables, tmp_path / "second.log"):
-            await wait_for(is_gone(settings), "nothing of the learner is left")
-            # Old events again, in another order.
-            await send(settings, old[::-1])
-            await bad(settings, GONE)
-            await wait_for(drained(settings), "what was sent again is passed over")
-            assert await on_topics(settings, GONE) == {}
-            assert await in_tables(settings, GONE) == {}
-            told = await fence(settings, GONE)
-            assert json.loads(told["topics"]) == before
-            assert json.loads(told["removed"]).keys() >= {"learner_rows", "skill_rows", "outcome_facts"}
-            kept = await others(settings)
-            assert {int(key.split(b"|")[0]) for key in kept} == set(OTHERS)
-            # A consent: what came before stays forgotten, what comes after begins anew.
-            await forget(settings, GONE, now + 1, consent=now + 1_000)
-            new = [Sent(event.kind, event.body) for event in shifted(GONE, range(1), now + 2_000 - 9 * HOUR)]
-            await send(settings, [*old[:30], *new])
-            await wait_for(drained(settings), "the new learner is folded and stored")
-            assert await others(settings) == kept
-            row = (await agreement.stored_rows(settings))[b"%d" % GONE]
-            assert counted(row) == {"sessions": 1, "completions": 1, "applied": 3}
-            assert (await in_tables(settings, GONE))["learner_rows"] == 1
+        async with run.process("worker", "second.log"):
+            await run.gone()
+            await run.begun_anew()
+            known = await agreement.stored_rows(run.settings)
+    # All of it from offset 0: the rows are the same, and the old learner is not among them.
+    await wait_for(lambda: rebuilt(run.variables), "everything has stopped and is begun anew", 60)
+    async with run.process("sink", "sink.again"), run.process("worker", "third.log"):
+        await run.settle("the log is folded and stored again")
+        assert await agreement.stored_rows(run.settings) == known
+        await run.only_the_new()
+
+
+async def rebuilt(variables: dict[str, str]) -> bool:
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "cli.main", "rebuild", "--yes"],
+        env=variables,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0 or "has members" in done.stderr, done.stderr
+    return done.returncode == 0
 
 
 def counted(row: bytes) -> dict[str, int]:
