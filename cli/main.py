@@ -33,6 +33,8 @@ COMMANDS = {
     "replay": Entry("cli.replay:replay", "Fold event files without Kafka and print every prediction."),
     "simulate": Entry("cli.simulate:simulate", "Write a seeded event file of simulated learners."),
     "dlq": Entry("cli.dlq:dlq", "List, show and retry dead letters: events that could not be used."),
+    "erase": Entry("cli.erase:erase", "Forget a learner everywhere, and print a receipt."),
+    "rebuild": Entry("cli.rebuild:rebuild", "Drop rows and predictions, to make them again from the log."),
     "contracts": Entry("cli.contracts:contracts", "Write AsyncAPI, OpenAPI and JSON Schemas, or check them."),
     "topics": Entry("cli.topics:topics", "Create the topics that are missing, check the others."),
     "migrate": Entry("cli.migrate:migrate", "Bring the Postgres schema to the newest revision."),

@@ -12,6 +12,7 @@ from cli.eventfile import Bad, Checked, Piece, check, opened
 from cli.progress import OnBytes
 from models.catalogue import Catalogue
 from models.engine import Engine
+from models.erasing import fence_of
 from models.events import Columns, Kind, decode
 from streams.records import CATALOGUE
 
@@ -30,13 +31,13 @@ class Replay:
     newest: int = 0  # ms, of the events folded
 
     def read(self, path: Path, until: int | None, on_bytes: OnBytes | None, on_bad: OnBad | None) -> None:
-        """Fold a file's events up to ``until`` (ms, all if None), after all contents and organizations in it.
+        """Fold a file's events up to ``until`` (ms, all if None), after all of its catalogue and erasures.
 
         From standard input, which can be read only once, these count from where they stand.
         """
         if str(path) != "-":
             for piece in self._pieces(path, None):
-                self._learn(_catalogue_only(piece))
+                self._learn(_catalogue_only(piece), until)
         for piece in self._pieces(path, on_bytes):
             checked = check(piece, FOREVER)
             self.bad += len(checked.bad)
@@ -44,7 +45,7 @@ class Replay:
                 if on_bad is not None:
                     on_bad(one)
             if str(path) == "-":
-                self._learn(checked)
+                self._learn(checked, until)
             self._fold(checked, until, piece, on_bad)
 
     def settle(self, at: int) -> None:
@@ -63,10 +64,21 @@ class Replay:
                 if on_bytes is not None:
                     on_bytes(piece.position, file.size)
 
-    def _learn(self, checked: Checked) -> None:
+    def _learn(self, checked: Checked, until: int | None) -> None:
         for record in checked.records:
             if record.kind in CATALOGUE:
                 self.engine.catalogue.put(record.kind, record.key, record.value)
+            elif record.kind is Kind.ERASURE:
+                self._fence(record.value, until)
+
+    def _fence(self, value: bytes, until: int | None) -> None:
+        """Erase a learner, as if the erasure had been known from the beginning."""
+        columns, _ = decode(Kind.ERASURE, None, [value], [-1])
+        if until is not None and int(columns.at[0]) > until:
+            return
+        user = int(columns.user[0])
+        self.engine.erasing.fences.add(user, fence_of(columns.rows[0]), said=True)
+        self.engine.commit(self.engine.erase(self.engine.pending(0, 1)))
 
     def _fold(self, checked: Checked, until: int | None, piece: Piece, on_bad: OnBad | None) -> None:
         values: dict[Kind, list[bytes]] = {}
@@ -94,7 +106,8 @@ class Replay:
 
 
 def _catalogue_only(piece: Piece) -> Checked:
-    lines = [line for line in piece.lines if b'"content"' in line or b'"organization"' in line]
+    wanted = (b'"content"', b'"organization"', b'"erasure"')
+    lines = [line for line in piece.lines if any(name in line for name in wanted)]
     return check(Piece(piece.first, lines, piece.position), FOREVER)
 
 

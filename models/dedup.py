@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from models.events import Kind
 from models.learner import RING, RING_KINDS, Rows, ranks
+from models.zones import DAY
 
-__all__ = ["recognise"]
+__all__ = ["far_behind", "recognise"]
 
 _LOW = np.uint64(0xFFFFFFFF)
 
@@ -45,6 +46,26 @@ def recognise(
     else:
         _remember(rows, who[fresh], ids[fresh], ring)
     return fresh
+
+
+def far_behind(
+    rows: Rows,
+    who: NDArray[np.int64],
+    at: NDArray[np.int64],
+    newest: NDArray[np.int64],
+    kind: Kind,
+    counted: NDArray[np.bool_],
+) -> int:
+    """How many counted events ``(m,)`` might have been counted before, without anyone being able to tell.
+
+    They are more than a day older than their learner's newest event before this batch (``newest``, ms), and
+    the ring of ids is full: an event sent again from further back than it reaches looks like a late one.
+    """
+    behind = counted & (at < newest - DAY)
+    if not behind.any():
+        return 0
+    full = rows["ring_count"][who[behind], RING_KINDS.index(kind)] > RING
+    return int(full.sum())
 
 
 def _suspects(

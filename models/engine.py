@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from models import dedup, layout, learner
 from models.answering import zones_of
 from models.catalogue import Catalogue
+from models.erasing import ERASED_KEY, Erasing, Fence, Fences
 from models.events import Columns, Kind, Rejected
 from models.interventions import Deciding
 from models.learner import DAYS, LEARNER, RING_KINDS, begin_learners
@@ -48,6 +49,7 @@ class Changes:
     predictions: dict[str, list[tuple[bytes, bytes | None]]] = field(default_factory=dict)
     interventions: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     rejected: list[tuple[Kind, Rejected]] = field(default_factory=list)
+    erased: list[int] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
 
@@ -57,10 +59,12 @@ class Engine:
     Args:
         catalogue: contents and organizations.
         deciding: whether interventions are decided; predictions are the same either way.
+        fences: of the erased learners; the same for all engines of a process.
     """
 
-    def __init__(self, catalogue: Catalogue, *, deciding: bool = True) -> None:
+    def __init__(self, catalogue: Catalogue, *, deciding: bool = True, fences: Fences | None = None) -> None:
         self.catalogue = catalogue
+        self.erasing = Erasing(self, Fences() if fences is None else fences)
         self.learners = Table(
             LEARNER,
             begin_learners,
@@ -136,27 +140,51 @@ class Engine:
         Raises:
             LayoutError: a row that this version cannot read.
         """
-        learners = {key: value for key, value in learner_rows if value is not None}
-        swept = learners.pop(layout.SWEEP_KEY, None)
-        if swept is not None:
-            self.swept = layout.decode_swept(swept)
-        if learners:
-            rows = layout.decode_learners(list(learners.values()))
-            slots = self._learner_slots(rows["user"])
-            self.learners.rows[slots] = rows
-        skills = {key: value for key, value in skill_rows if value is not None}
-        if skills:
-            self._load_skills(skills)
+        if learner_rows:
+            self._load_learners(dict(learner_rows))
+        if skill_rows:
+            newest = dict(skill_rows)
+            self._unload_skills([key for key, value in newest.items() if value is None])
+            skills = {key: value for key, value in newest.items() if value is not None}
+            if skills:
+                self._load_skills(skills)
         for key, value in struggle:
+            user, content = layout.split_skill_key(key)
+            slot = int(self._learner_slots(np.array([user]))[0])
             if value is not None:
-                user, _ = layout.split_skill_key(key)
-                self.requests.load(int(self._learner_slots(np.array([user]))[0]), value)
+                self.requests.load(slot, value)
+            else:
+                self.requests.unload(slot, content)
         if interventions and self._deciding is not None:
             users = np.array([layout.split_skill_key(key)[0] for key, _ in interventions], np.int64)
             distinct, which = np.unique(users, return_inverse=True)
             owners = self._learner_slots(distinct)[which]
             for slot, (key, value) in zip(owners.tolist(), interventions, strict=True):
                 self._deciding.load(slot, key, value)
+
+    def _load_learners(self, newest: dict[bytes, bytes | None]) -> None:
+        swept = newest.pop(layout.SWEEP_KEY, None)
+        if swept is not None:
+            self.swept = layout.decode_swept(swept)
+        for key in [key for key in newest if key.startswith(ERASED_KEY)]:
+            self.erasing.load(key, newest.pop(key))
+        gone = np.array([int(key) for key, value in newest.items() if value is None], np.int64)
+        if len(gone):
+            # The slot stays: what other topics say of the same learner may have been read before.
+            slots = self._learner_slots(gone)
+            self.learners.rows[slots] = learner.empty_learners(gone)
+        kept = [value for value in newest.values() if value is not None]
+        if kept:
+            rows = layout.decode_learners(kept)
+            slots = self._learner_slots(rows["user"])
+            self.learners.rows[slots] = rows
+
+    def _unload_skills(self, keys: list[bytes]) -> None:
+        for key in keys:
+            user, name = layout.split_skill_key(key)
+            owner = self.learners.index.find(np.array([user], np.uint64)).astype(np.int64)
+            found = self.find_skills(owner, np.array([self.intern(name)]))
+            self.forget_skills(found[(found >= 0) & (owner >= 0)])
 
     def _load_skills(self, skills: dict[bytes, bytes]) -> None:
         rows, topics = layout.decode_skills(list(skills.values()))
@@ -170,9 +198,10 @@ class Engine:
 
     def loaded(self) -> None:
         """End the restore: work out when each learner is due and what was sent last."""
-        rows, many = self.learners.rows, len(self.learners)
-        for start in range(0, many, SWEEP_MOST):
-            slots = np.arange(start, min(start + SWEEP_MOST, many))
+        rows = self.learners.rows
+        for user in rows["user"][(rows["newest"] == 0) & (rows["applied"] == 0)].tolist():
+            self.erasing.forget(user)  # of whom no row is left
+        for slots in self._everyone():
             part = rows[slots]
             zones = self.zones(part)
             swept = self._swept(part, zones, self.swept)
@@ -188,6 +217,7 @@ class Engine:
         """Fold events and predict for every learner and skill that they touch."""
         self._begin()
         changes = Changes()
+        batches = self.erasing.admit(batches, changes.counts)
         batches = [batch for batch in batches if len(batch.user)]
         if not batches:
             return changes
@@ -252,6 +282,7 @@ class Engine:
             _FOLDS[batch.kind](rows, who, batch, fresh)
             counts["applied"] += int(fresh.sum())
             counts["late"] += _late(batch.at, newest, rows["newest"][who], who, fresh)
+            counts["far_behind"] += dedup.far_behind(rows, who, batch.at, newest, batch.kind, fresh)
             return fresh
         part = batch if take.all() else _chosen(batch, take)
         _SETS[batch.kind](rows, who[take], part)
@@ -355,12 +386,34 @@ class Engine:
 
     def current(self) -> Iterator[tuple[str, bytes, bytes]]:
         """Every current prediction as (kind, key, value), computed anew."""
-        for start in range(0, len(self.learners), SWEEP_MOST):
-            slots = np.arange(start, min(start + SWEEP_MOST, len(self.learners)))
+        for slots in self._everyone():
             for kind, pairs in self.everything(slots).items():
                 for key, value in pairs:
                     if value is not None:
                         yield kind, key, value
+
+    # -- erasure ---------------------------------------------------------------------------------------
+
+    def pending(self, number: int, count: int) -> dict[int, Fence]:
+        """Learners of partition ``number`` of ``count`` who are to be erased, or known anew."""
+        return self.erasing.pending(number, count)
+
+    def erase(self, pending: dict[int, Fence]) -> Changes:
+        """Forget learners; the caller deletes what the topics hold of them, and commits."""
+        self._begin()
+        erased = self.erasing.carry_out(pending)
+        return Changes(erased=erased, counts=Counter(erasures=len(erased)))
+
+    def forget_skills(self, slots: Ints) -> None:
+        """Forget skills, so that they count as never practised."""
+        if len(slots):
+            owner, names = self.skills.column("owner")[slots], self.skills.column("name")[slots]
+            self.skills.forget(_keys(owner, names), slots)
+
+    def forget_decisions(self, slot: int) -> None:
+        """Forget what was decided about a learner."""
+        if self._deciding is not None:
+            self._deciding.forget(slot)
 
     # -- look-ups and pieces ---------------------------------------------------------------------------
 
@@ -402,6 +455,12 @@ class Engine:
             self._schedule(those, some, zones, swept)
         return self.learners.column("swept")[slots] != before
 
+    def _everyone(self) -> Iterator[Ints]:
+        """Slots of all learners in pieces, without the forgotten ones."""
+        slots = np.flatnonzero(self.learners.rows["user"] > 0)
+        for start in range(0, len(slots), SWEEP_MOST):
+            yield slots[start : start + SWEEP_MOST]
+
     def _learner_slots(self, users: Ints) -> Ints:
         return self.learners.add(users.astype(np.uint64), users)
 
@@ -415,7 +474,7 @@ class Engine:
 
     def skills_of(self, slots: Ints) -> Ints:
         """Slots of all skills of these learners."""
-        mine = np.zeros(len(self.learners), bool)
+        mine = np.zeros(len(self.learners) + 1, bool)  # the last place is for skills of nobody (-1)
         mine[slots] = True
         return np.flatnonzero(mine[self.skills.column("owner")])
 

@@ -226,12 +226,19 @@ class StruggleRequest(Event, frozen=True, kw_only=True, gc=False):
 
 
 class Erasure(Event, frozen=True, kw_only=True, gc=False):
-    """A request to forget a learner."""
+    """A request to forget a learner, or the learner's consent to be known again."""
 
     event_id: EventId
     requested_at: Annotated[
         Instant, Meta(description="When it was asked; everything older is forgotten and stays so.")
     ]
+    consented_at: Annotated[
+        Instant | None,
+        Meta(
+            description="When the learner agreed to be known again: what happened from then on counts, what "
+            "happened before stays forgotten. Left out: nothing of the learner counts any more."
+        ),
+    ] = None
 
 
 class Content(Struct, frozen=True, kw_only=True, gc=False):

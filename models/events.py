@@ -1,7 +1,7 @@
 """From the bytes of input records to columns, with every bad record refused by the name of its field."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain
@@ -88,6 +88,9 @@ _ORGANIZATION: Callable[[bytes], Organization] = msgspec.json.Decoder(Organizati
 _Record = TypeVar("_Record", Content, Organization)
 
 
+_BY_RECORD = ("index", "user", "org", "at", "id", "score", "struggled", "duration", "end", "sentiment")
+
+
 @dataclass(slots=True)
 class Rejected:
     """A record that cannot be used: its position in the list given, why, and the field if one is to blame."""
@@ -118,6 +121,18 @@ class Columns:
     skills: list[str] | None = None  # completions: (k,)
     end: NDArray[np.int64] | None = None  # sessions: ms, -1 = open
     sentiment: NDArray[np.int16] | None = None  # sentiment: -10000..10000
+
+    def take(self, which: NDArray[np.int64]) -> "Columns":
+        """The chosen records, by their places ``(m,)``, ascending."""
+        columns = {name: column[which] for name in _BY_RECORD if (column := getattr(self, name)) is not None}
+        chosen = replace(self, rows=[self.rows[one] for one in which.tolist()], **columns)
+        if self.skill_of is not None and self.skills is not None:
+            place = np.full(len(self.user), -1, np.int32)
+            place[which] = np.arange(len(which), dtype=np.int32)
+            kept = np.flatnonzero(place[self.skill_of] >= 0)
+            chosen.skill_of = place[self.skill_of[kept]]
+            chosen.skills = [self.skills[one] for one in kept.tolist()]
+        return chosen
 
 
 class EventError(ValueError):
@@ -163,6 +178,8 @@ def decode(
     end = _session_ends(rows, at, stamps, bad) if kind is Kind.SESSION else None
     if kind is Kind.PREFERENCES:
         _check_zones(rows, bad)
+    elif kind is Kind.ERASURE:
+        _check_consents(rows, at, stamps, bad)
     if bad:
         rejected += [Rejected(int(index[row]), reason, field) for row, (reason, field) in bad.items()]
         rejected.sort(key=attrgetter("index"))
@@ -306,6 +323,16 @@ def _check_zones(rows: list[Any], bad: dict[int, tuple[str, str]]) -> None:
     for number, row in enumerate(rows):
         if isinstance(row.timezone, str) and not _is_zone(row.timezone):
             bad.setdefault(number, ("timezone: not an IANA time zone", "timezone"))
+
+
+def _check_consents(
+    rows: list[Any], at: NDArray[np.int64], stamps: NDArray[np.int64], bad: dict[int, tuple[str, str]]
+) -> None:
+    consents = [row.consented_at for row in rows]
+    given = at.copy()
+    told = np.array([consent is not None for consent in consents], np.bool_)
+    given[told] = _times((consent for consent in consents if consent is not None), int(told.sum()))
+    _check_times("consented_at", given, stamps, bad)
 
 
 @lru_cache(maxsize=1)

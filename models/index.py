@@ -12,6 +12,7 @@ __all__ = ["KeyIndex", "mix64"]
 
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _EMPTY = np.int32(-1)
+_NOBODY = np.uint64(2**64 - 1)
 
 
 def mix64(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -25,7 +26,7 @@ def mix64(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 class KeyIndex:
-    """Open addressing with linear probing; keys are never removed. Slots count up from 0."""
+    """Open addressing with linear probing; forgotten keys leave gaps. Slots count up from 0."""
 
     def __init__(self, capacity: int = 1024) -> None:
         self._keys = np.zeros(capacity, np.uint64)
@@ -65,6 +66,17 @@ class KeyIndex:
             slots[missing] = rank[inverse] + np.int32(self._size)
             self._size += len(fresh)
         return slots
+
+    def forget(self, keys: NDArray[np.uint64]) -> None:
+        """Make keys ``(n,)`` unknown; their slots are not given again. The largest key is never asked for."""
+        mask = len(self._keys) - 1
+        for key, place in zip(keys.tolist(), mix64(keys).tolist(), strict=True):
+            at = place & mask
+            while self._slots[at] >= 0 and int(self._keys[at]) != key:
+                at = (at + 1) & mask
+            if self._slots[at] >= 0:
+                # The place stays taken, so that what was put behind it is still found.
+                self._keys[at] = _NOBODY
 
     def _reserve(self, size: int) -> None:
         capacity = len(self._keys)

@@ -82,6 +82,10 @@ class Deciding:
         for reason in [reason for reason, held in known.items() if held.id == name]:
             del known[reason]
 
+    def forget(self, slot: int) -> None:
+        """Forget all decisions about a learner."""
+        self._of.pop(slot, None)
+
     def loaded(self) -> None:
         """End the restore."""
         for slot in self._of:

@@ -122,6 +122,15 @@ class Requests:
         request.answered = stored.answered
         self._of.setdefault(slot, {})[stored.content_id] = request
 
+    def unload(self, slot: int, content_id: str) -> None:
+        """Take a tombstone of the topic: the request about this content is gone."""
+        self._of.get(slot, {}).pop(content_id, None)
+
+    def forget(self, slot: int) -> None:
+        """Forget a learner's requests."""
+        self._of.pop(slot, None)
+        self._past.pop(slot, None)
+
     def open(self, slot: int, as_of: int) -> list[Request]:
         """A learner's requests that follow the learner, newest first."""
         known = self._of.get(slot)

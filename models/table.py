@@ -59,6 +59,13 @@ class Table:
             self._begin(self._rows, slots[fresh], users[fresh])
         return slots
 
+    def forget(self, keys: NDArray[np.uint64], slots: NDArray[np.int64]) -> None:
+        """Make keys unknown and their rows, at ``slots (n,)``, nobody's: zeros."""
+        self.index.forget(keys)
+        self._rows[slots] = np.zeros(1, self._rows.dtype)
+        for name, (_, value) in self._beside.items():
+            self._columns[name][slots] = value
+
     def _reserve(self, size: int) -> None:
         capacity = len(self._rows)
         if size <= capacity:

@@ -51,12 +51,14 @@ async def erasure_progress(
     """How far an erasure has come.
 
     user_id, status (not_requested, requested, sent, done), requested_at, sent_at, event_id, remaining
-    {table: rows}, message. All but user_id, status, remaining and message may be null.
+    {table: rows}, message; removed {table: rows}, removed_at, topics_removed {topic: keys},
+    topics_removed_at, compacted_by, tombstones_until, fence_at, consented_at, kept. All but user_id, status,
+    message and what is counted may be null.
     """
     topic = (names or reading.default_names()).topic(Kind.ERASURE)
     event = await outbox.newest(db, topic, user_id, organization)
     if await reading.is_foreign(db, user_id=user_id, organization=organization):
-        remaining = {}
-    else:
-        remaining = await lookups.remaining(db, user_id, organization, aside=topic)
-    return recording.progress(user_id, event, remaining)
+        return recording.progress(user_id, event, {})
+    remaining = await lookups.remaining(db, user_id, organization, aside=topic)
+    fence = await lookups.fence(db, user_id, organization)
+    return recording.progress(user_id, event, remaining, fence)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
@@ -16,16 +17,22 @@ from models.questions import Request
 from predictive.shapes import text_of
 from storage import lookups, outbox
 from storage.outbox import Outgoing
-from streams.topics import Names
+from streams.topics import COMPACTION_LAG_MS, DELETE_RETENTION_MS, Names
 
 __all__ = ["Event", "event", "new_id", "progress", "question", "record"]
 
 _ID_FIELD: Final = {Kind.STRUGGLE_REQUEST: "request_id"}
+KEPT: Final = (
+    "the fence: the user id and the times of the erasure and of a consent",
+    "the learner's events in the input topics, as long as those keep records; they are never folded again",
+    "the ids of removed rows in removed_rows, for subscribers, for LYO_REMOVED_DAYS",
+)
+"""What an erasure leaves, in words."""
 _MESSAGES: Final = {
     "not_requested": "Nobody has asked for this learner's erasure.",
     "requested": "The request is stored and waits to be sent to the log.",
-    "sent": "The request is in the log; what is listed as remaining is still to be erased.",
-    "done": "Nothing of this learner is stored any more.",
+    "sent": "The request is in the log; what is listed as remaining is still to be erased, and the topics.",
+    "done": "Nothing of this learner is stored or current any more; older bytes go with compaction.",
 }
 
 
@@ -127,22 +134,55 @@ async def record(
     return made
 
 
-def progress(user_id: int, asked: Mapping[str, Any] | None, remaining: Mapping[str, int]) -> dict[str, Any]:
-    """How far an erasure has come, from its row in the outbox and what is stored."""
+def progress(
+    user_id: int,
+    asked: Mapping[str, Any] | None,
+    remaining: Mapping[str, int],
+    fence: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """How far an erasure has come, from its row in the outbox, what is stored, and the learner's fence."""
     said: dict[str, Any] = {} if asked is None else msgspec.json.decode(asked["value"])
-    sent_at = None if asked is None else asked["sent_at"]
-    if asked is None:
+    known: Mapping[str, Any] = fence or dict.fromkeys(("erased_at", "epoch", "stored_at", "topics_at"))
+    if asked is None and fence is None:
         status = "not_requested"
-    elif sent_at is None:
+    elif asked is not None and asked["sent_at"] is None:
         status = "requested"
     else:
-        status = "sent" if remaining else "done"
+        status = "sent" if known["topics_at"] is None or (remaining and not _is_open(known)) else "done"
     return {
         "user_id": user_id,
         "status": status,
-        "requested_at": said.get(time_field(Kind.ERASURE)),
-        "sent_at": text_of(sent_at),
+        "requested_at": said.get(time_field(Kind.ERASURE)) or text_of(known["erased_at"]),
+        "sent_at": None if asked is None else text_of(asked["sent_at"]),
         "event_id": said.get("event_id"),
         "remaining": dict(remaining),
         "message": _MESSAGES[status],
+        **_removal(known),
     }
+
+
+def _is_open(fence: Mapping[str, Any]) -> bool:
+    """Whether a consent has come since: what is stored then is a new learner's."""
+    return fence["epoch"] is not None and fence["epoch"] > fence["erased_at"]
+
+
+def _removal(fence: Mapping[str, Any]) -> dict[str, Any]:
+    """What was removed where, and until when compaction may keep its bytes."""
+    gone_at = fence["topics_at"]
+    compacted = None if gone_at is None else gone_at + timedelta(milliseconds=COMPACTION_LAG_MS)
+    until = None if compacted is None else compacted + timedelta(milliseconds=DELETE_RETENTION_MS)
+    return {
+        "removed": _counts(fence.get("removed")),
+        "removed_at": text_of(fence["stored_at"]),
+        "topics_removed": _counts(fence.get("topics")),
+        "topics_removed_at": text_of(gone_at),
+        "compacted_by": text_of(compacted),
+        "tombstones_until": text_of(until),
+        "fence_at": text_of(fence["erased_at"]),
+        "consented_at": text_of(fence["epoch"]),
+        "kept": list(KEPT),
+    }
+
+
+def _counts(found: Any) -> dict[str, int]:
+    return dict(msgspec.json.decode(found) if isinstance(found, str) else found or {})

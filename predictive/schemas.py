@@ -331,6 +331,21 @@ class ErasureProgress(BaseModel):
     event_id: str | None
     remaining: dict[str, int] = Field(description="Rows that are still stored, by table.")
     message: str
+    removed: dict[str, int] = Field({}, description="Rows that were deleted, by table.")
+    removed_at: Moment | None = None
+    topics_removed: dict[str, int] = Field(
+        {}, description="Keys whose values were replaced by tombstones, by topic."
+    )
+    topics_removed_at: Moment | None = None
+    compacted_by: Moment | None = Field(
+        None, description="When Kafka has to have compacted the old values, as soon as more is written."
+    )
+    tombstones_until: Moment | None = Field(
+        None, description="When the tombstones, which hold nothing but keys, may go, too."
+    )
+    fence_at: Moment | None = Field(None, description="Of which request all this tells.")
+    consented_at: Moment | None = Field(None, description="From when on events count again, if they do.")
+    kept: list[str] = Field([], description="What an erasure leaves.")
 
 
 # -- errors and health --------------------------------------------------------------------------------------

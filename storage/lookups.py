@@ -12,6 +12,7 @@ from storage.queries import Row
 from storage.tables import (
     STREAM_TABLES,
     contents,
+    erasure_fences,
     learning_plateaus,
     metadata,
     organizations,
@@ -24,7 +25,7 @@ from storage.times import instant
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
-__all__ = ["catalogue", "learners", "plateau_episodes", "regression_episodes", "remaining", "skills"]
+__all__ = ["catalogue", "fence", "learners", "plateau_episodes", "regression_episodes", "remaining", "skills"]
 
 ANSWERED_WITHIN_MS: Final = 60_000
 _DAY_MS: Final = 86_400_000
@@ -163,14 +164,30 @@ async def catalogue(
     return records, (int(counts[0]), int(counts[1]))
 
 
+_FENCE: Final = text(
+    """
+SELECT erased_at, epoch, stored_at, removed, topics_at, topics FROM erasure_fences
+WHERE user_id = :user AND (CAST(:organization AS int8) IS NULL
+    OR organization_id IS NULL OR organization_id = :organization)
+"""
+)
+
+
+async def fence(db: AsyncSession, user_id: int, organization: int | None) -> Row | None:
+    """What is kept of an erased learner: the fence, and what was removed when."""
+    found = await db.execute(_FENCE, {"user": user_id, "organization": organization})
+    row = found.mappings().first()
+    return None if row is None else dict(row)
+
+
 async def remaining(db: AsyncSession, user_id: int, organization: int | None, aside: str) -> dict[str, int]:
     """How many rows each table still holds of a learner; the outbox's of topic `aside` are not counted.
 
-    Nor are the keys by which subscribers learn what to delete.
+    Nor are the keys by which subscribers learn what to delete, and the fence.
     """
     queries = []
     for table in metadata.sorted_tables:
-        if table in STREAM_TABLES:
+        if table in (*STREAM_TABLES, erasure_fences):
             continue
         owner = table.c.get("user_id")
         wanted = select(literal(table.name), func.count())

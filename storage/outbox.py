@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import ARRAY, BigInteger, LargeBinary, String, bindparam, text
 
+from storage.erasures import CLOSED
 from storage.queries import Row
 from storage.tables import outbox
 
@@ -39,6 +40,9 @@ INSERT INTO {outbox.name} (organization_id, topic, key, partition_key, value)
 SELECT organization_id, topic, user_id::text, user_id::text, value
 FROM unnest(:organizations, :topics, :users, :events)
     WITH ORDINALITY AS n(organization_id, topic, user_id, value, place)
+-- What comes of a learner who is erased is kept nowhere, not even on its way.
+WHERE n.topic LIKE '%erasures' OR NOT EXISTS (
+    SELECT 1 FROM erasure_fences f WHERE f.user_id = n.user_id AND {CLOSED})
 ORDER BY place
 """
 ).bindparams(

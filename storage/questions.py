@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import select, text
 
+from storage import erasures
 from storage.merges import PLANS, fields_of
 from storage.queries import Row
 from storage.tables import struggle_predictions
@@ -25,6 +26,11 @@ _CHANGES: Final = ", ".join(
     f"{name} = {value}" for name, value in (_VALUES | _NO_OUTCOME).items() if name not in _PLAN.key
 )
 
+# Of a learner who is erased nothing is stored.
+_KNOWN: Final = (
+    f"NOT EXISTS (SELECT 1 FROM erasure_fences f WHERE f.user_id = n.user_id AND {erasures.CLOSED})"
+)
+
 _WRITE: Final = text(
     f"""
 WITH n AS (SELECT * FROM json_to_recordset(CAST(:records AS json)) AS n({fields_of(_PLAN)})),
@@ -37,17 +43,17 @@ known AS (
 ),
 changed AS (
     UPDATE struggle_predictions t SET {_CHANGES} FROM n, known k
-    WHERE t.id = k.id AND NOT k.again AND NOT k.foreign AND NOT k.newer
+    WHERE t.id = k.id AND NOT k.again AND NOT k.foreign AND NOT k.newer AND {_KNOWN}
     RETURNING t.id
 ),
 made AS (
     INSERT INTO struggle_predictions ({", ".join(_VALUES)})
-    SELECT {", ".join(_VALUES.values())} FROM n WHERE NOT EXISTS (SELECT 1 FROM known)
+    SELECT {", ".join(_VALUES.values())} FROM n WHERE NOT EXISTS (SELECT 1 FROM known) AND {_KNOWN}
     ON CONFLICT (user_id, content_id) DO NOTHING
     RETURNING id
 )
 SELECT coalesce(k.id, m.id) AS id, coalesce(k.again, false) AS again, coalesce(k.foreign, false) AS foreign,
-    m.id IS NOT NULL OR c.id IS NOT NULL AS written
+    m.id IS NOT NULL OR c.id IS NOT NULL AS written, NOT ({_KNOWN}) AS erased
 FROM n LEFT JOIN known k ON true LEFT JOIN made m ON true LEFT JOIN changed c ON true
 """
 )
@@ -61,8 +67,8 @@ class Written:
 
     Attributes:
         id: of the row of this learner and content.
-        written: false if the row answers this very request already (`again`), or a newer one, or belongs to
-            another organization (`foreign`).
+        written: false if the learner is erased, or if the row answers this very request already (`again`),
+            or a newer one, or belongs to another organization (`foreign`).
     """
 
     id: int
@@ -75,6 +81,8 @@ async def write(db: AsyncSession, record: bytes) -> Written:
     """Store a struggle record, as it would stand on its topic, in the caller's transaction."""
     for _ in range(_ATTEMPTS):
         row = (await db.execute(_WRITE, {"records": f"[{record.decode()}]"})).mappings().one()
+        if row["erased"]:
+            return Written(await spare_id(db), again=False, foreign=False, written=False)
         if row["id"] is not None:
             return Written(row["id"], row["again"], row["foreign"], row["written"])
         # Someone else has just made the row: the next look sees it.

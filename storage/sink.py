@@ -17,7 +17,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
-from models.events import Rejected
+from models.erasing import Fences
+from models.events import Kind, Rejected
+from storage import erasures
 from storage.faults import Fault, SinkError, judge, lasting, one_line
 from storage.mirror import Mirror
 from storage.offsets import Place, Position, check_range, claim
@@ -26,6 +28,7 @@ from storage.rows import TenantOf, tenant_of
 from storage.session import Session
 from storage.writer import Batch, Writer
 from streams import kafka, metrics, topics
+from streams.catalogue import CatalogueFollower
 from streams.clock import Clock
 from streams.letters import UNSTORED, dead_letter
 from streams.log import logger
@@ -68,6 +71,7 @@ class Sink:
         self.settings = settings
         self.names = topics.names(settings)
         self.writer = Writer(self.names, tenants)
+        self._erasures = self.names.topic(Kind.ERASURE)
         self.stored = 0
         self.refused = 0
         self.positions: dict[Place, Position] = {}
@@ -77,6 +81,10 @@ class Sink:
         self._consumer: Any = None
         self._mirror: Mirror | None = None
         self._producer: AIOKafkaProducer | None = None
+        self._fences = Fences()
+        self._fences_seen = -1
+        self._follower: Any = None
+        self._partitions = settings.partitions
         self._lock = asyncio.Lock()
         self._generation = 0
         self._tell_at = 0.0
@@ -102,6 +110,9 @@ class Sink:
             stack.push_async_callback(self._close_producer)
             self._mirror = Mirror(self._consumer)
             stack.push_async_callback(self._say_last)
+            self._follower = self._create_follower()
+            stack.push_async_callback(self._follower.stop)
+            await kafka.reach(self.settings, lambda: self._follower.start(self._consumer))
             self.started.set()
             while not self._stop.is_set():
                 await self._claim_new()
@@ -119,9 +130,10 @@ class Sink:
 
     async def _subscribe(self) -> AIOKafkaConsumer:
         existing = await kafka.reach(self.settings, self._existing)
-        for topic in self.writer.topics:
+        for topic in (*self.writer.topics, self._erasures):
             if topic not in existing:
                 raise SinkError(f"topic {topic} does not exist: create the topics with `lyo topics`")
+        self._partitions = existing[self._erasures]
         consumer = kafka.consumer(
             self.settings,
             client_id=client_id(self.settings, "sink"),
@@ -145,7 +157,7 @@ class Sink:
 
     async def _existing(self) -> dict[str, int]:
         async with kafka.admin(self.settings) as admin:
-            return await kafka.partition_counts(admin, self.writer.topics)
+            return await kafka.partition_counts(admin, [*self.writer.topics, self._erasures])
 
     async def release(self, revoked: Iterable[TopicPartition]) -> None:
         """Give partitions back, after the transaction that may be writing them."""
@@ -209,6 +221,8 @@ class Sink:
         target = await self._reached()
         if target:
             await self._store(records, target, generation)
+        elif self._fences_seen != self._fences.revision:
+            await self._erase(generation)
 
     async def _reached(self) -> dict[Place, int]:
         """How far the consumer has read each claimed partition, past transaction markers, too."""
@@ -223,6 +237,7 @@ class Sink:
 
     async def _store(self, records: Sequence[Record], target: Mapping[Place, int], generation: int) -> None:
         """Store records in one transaction, or, where one of them is refused, in several."""
+        await self._erase(generation)
         batch = self.writer.prepare(records)
         if batch.refused:
             await self._dead_letter(batch.refused)
@@ -265,7 +280,7 @@ class Sink:
         connection = await self._session.connection()
         ahead = {p: offset for p, offset in target.items() if offset > self.positions[p].next_offset}
         began = time.monotonic()
-        if await self.writer.store(connection, batch, self.positions, ahead):
+        if await self.writer.store(connection, batch, self.positions, ahead, self._fences):
             self.stored += batch.stored
             metrics.STORE_SECONDS.observe(time.monotonic() - began)
             metrics.STORE_RECORDS.observe(batch.stored)
@@ -294,6 +309,48 @@ class Sink:
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), seconds)
+
+    # ------------------------------------------------------------ erasures
+
+    def _create_follower(self) -> CatalogueFollower:
+        # The topic's own number of partitions counts: a sink needs no LYO_PARTITIONS.
+        settings = self.settings.model_copy(update={"partitions": self._partitions})
+        return CatalogueFollower(settings, self.names, None, self._fences)
+
+    async def _erase(self, generation: int) -> None:
+        """Before anything is stored: read every erasure that was acknowledged, and carry it out."""
+        for pause in self._pauses():
+            async with self._lock:
+                if generation != self._generation or self._stop.is_set():
+                    return
+                try:
+                    await self._follower.catch_up()
+                    await self._carry_out()
+                except (KafkaError, TimeoutError) as error:
+                    if self._follower.task.done():
+                        raise SinkError(f"following the erasures failed: {one_line(error)}") from None
+                    log.warning("Kafka does not say what is erased, trying again: %s", one_line(error))
+                except Exception as error:  # noqa: BLE001 - judged
+                    self._passing(error)
+                else:
+                    return
+            await self._pause(pause)
+
+    async def _carry_out(self) -> None:
+        """Delete the rows of learners whose fences are new; at the start, of all who stay forgotten."""
+        fences, first = self._fences, self._fences_seen < 0
+        if self._fences_seen == fences.revision:
+            return
+        seen, known = fences.revision, dict(fences.items())
+        connection = await self._session.connection()
+        wanted = await erasures.changed(connection, known)
+        if first:
+            # Postgres may be an older copy of itself, which knows the fence and still has the rows.
+            wanted |= {user: fence for user, fence in known.items() if not fence.is_open}
+        if wanted:
+            count = await self.writer.erase(connection, wanted, self._partitions)
+            log.info("erased learners=%d rows=%d", len(wanted), count)
+        self._fences_seen = seen
 
     # ------------------------------------------------------------ dead letters
 

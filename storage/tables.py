@@ -426,6 +426,24 @@ removed_rows: Final = Table(
     Index("ix_removed_rows_removed_at", "removed_at"),
 )
 
+erasure_fences: Final = Table(
+    "erasure_fences",
+    metadata,
+    Column("user_id", BigInteger, nullable=False, autoincrement=False),
+    Column("organization_id", BigInteger),
+    # When the newest erasure was asked for; the beginning of 1970 where only a consent is known.
+    _needed("erased_at", Instant),
+    # The newest consent: what happened from then on counts, if it is later than the erasure.
+    Column("epoch", Instant),
+    # When the rows were deleted, and how many of each table.
+    Column("stored_at", Instant, nullable=False, server_default=func.now()),
+    _needed("removed", JSONB),
+    # When a worker had deleted everything from the topics, and how many keys of each.
+    Column("topics_at", Instant),
+    Column("topics", JSONB),
+    PrimaryKeyConstraint("user_id", name="pk_erasure_fences"),
+)
+
 STREAM_TABLES: Final = (stream_epoch, removed_rows)
 """What a subscriber needs beside the tables it follows; a rebuild begins both anew."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
-from models.events import Kind
-from storage import outcomes, preferences, rows
+from models.erasing import Fence, Fences
+from models.events import Kind, partition
+from storage import erasures, outcomes, preferences, rows
 from storage.merges import INTERVENTIONS, PLANS, Plan, delete_sql, merge_sql
 from storage.offsets import Place, Position, advance, lock
 from storage.records import BY_SKILL, BY_USER, Item, Record, Refusal, screen_predictions, screen_rows
@@ -33,6 +34,7 @@ class Batch:
     items: dict[str, list[Item]] = field(default_factory=dict)
     events: dict[str, list[Record]] = field(default_factory=dict)
     refused: list[Refusal] = field(default_factory=list)
+    marks: list[Record] = field(default_factory=list)
     partitions: set[int] = field(default_factory=set)
 
     @property
@@ -52,6 +54,8 @@ class Writer:
         self._delete = {topic: delete_sql(plan) for topic, plan in self.plans.items()}
         self._learners, self._skills = names.learner_rows, names.skill_rows
         self._outcomes, self._preferences = names.topic(Kind.OUTCOME), names.topic(Kind.PREFERENCES)
+        self._kinds = {self._outcomes: Kind.OUTCOME, self._preferences: Kind.PREFERENCES}
+        self._erasures = names.topic(Kind.ERASURE)
         self._contents, self._organizations = names.topic(Kind.CONTENT), names.topic(Kind.ORGANIZATION)
 
     @property
@@ -79,6 +83,7 @@ class Writer:
                 screened = screen_predictions(some, self.plans[topic].subject)
             elif topic in {self._learners, self._skills}:
                 screened = screen_rows(some, BY_USER if topic == self._learners else BY_SKILL)
+                batch.marks += filter(erasures.is_mark, some)
             else:
                 batch.events[topic] = some
                 continue
@@ -92,8 +97,11 @@ class Writer:
         batch: Batch,
         positions: Mapping[Place, Position],
         target: Mapping[Place, int],
+        fences: Fences | None = None,
     ) -> bool:
         """Store a batch and move the offsets to `target`; False if that was done already.
+
+        What `fences` hold back is passed over.
 
         Raises:
             storage.offsets.Stolen: another sink has claimed one of the partitions.
@@ -103,10 +111,36 @@ class Writer:
             await lock(connection, batch.partitions)
             if not await advance(connection, positions, target):
                 return False
-            await self._write(connection, batch)
+            await self._write(connection, batch if fences is None else self._admitted(batch, fences))
             said = [f"{place.topic} {place.partition} {next_offset}" for place, next_offset in target.items()]
             await connection.execute(_NOTIFY_SQL, [line for line in said if not self._internal(line)])
         return True
+
+    async def erase(self, connection: Connection, fences: Mapping[int, Fence], partitions: int) -> int:
+        """Write fences and delete every row of these learners, in one transaction; gives how many."""
+        numbers = {user: partition(user, partitions) for user in fences}
+        async with connection.transaction():
+            await lock(connection, numbers.values())
+            await erasures.put(connection, fences)
+            return await erasures.remove(connection, numbers, self.plans, self._erasures)
+
+    def _admitted(self, batch: Batch, fences: Fences) -> Batch:
+        """The batch without what fences hold back."""
+        users = erasures.users_of(batch.items.values(), (batch.events.get(name, ()) for name in self._kinds))
+        found = {user: fence for user in users if (fence := fences.get(user)) is not None}
+        if not found:
+            return batch
+        gate = erasures.Gate(found)
+        items = {name: gate.items(some, self._time_of(name)) for name, some in batch.items.items()}
+        events = {
+            name: gate.events(self._kinds[name], some) if name in self._kinds else some
+            for name, some in batch.events.items()
+        }
+        return replace(batch, items=items, events=events)
+
+    def _time_of(self, topic: str) -> Callable[[bytes], int]:
+        known = {self._learners: erasures.learner_time, self._skills: erasures.skill_time}
+        return known.get(topic, erasures.prediction_time)
 
     def _internal(self, line: str) -> bool:
         return line.split(" ", 1)[0] in {self._learners, self._skills}
@@ -124,6 +158,7 @@ class Writer:
         await outcomes.derive(connection, touched)
         if self._preferences in batch.events:
             await preferences.write_preferences(connection, batch.events[self._preferences])
+        await erasures.note(connection, batch.marks)
         if self._contents in batch.events:
             await rows.write_contents(connection, batch.events[self._contents])
         if self._organizations in batch.events:

@@ -10,9 +10,10 @@ from aiokafka.errors import KafkaError
 
 from models.catalogue import Catalogue
 from models.engine import Engine
+from models.erasing import Fences
 from streams import log, metrics
 from streams.kafka import Unreachable
-from streams.restore import OffsetError
+from streams.restore import OffsetError, RestoreError
 from streams.security import SecurityError
 from streams.settings import Settings
 from streams.topics import TopicError
@@ -24,6 +25,7 @@ REFUSED = (
     WorkerError,
     TopicError,
     OffsetError,
+    RestoreError,
     SecurityError,
     Unreachable,
     metrics.MetricsError,
@@ -35,7 +37,14 @@ REFUSED = (
 def create_worker(settings: Settings, register: Register) -> Worker:
     """A worker with the product's models; connects nothing."""
     catalogue = Catalogue()
-    return Worker(settings, catalogue=catalogue, engine=lambda: Engine(catalogue), register=register)
+    fences = Fences()
+    return Worker(
+        settings,
+        catalogue=catalogue,
+        engine=lambda: Engine(catalogue, fences=fences),
+        register=register,
+        fences=fences,
+    )
 
 
 def run_worker(settings: Settings, create: Callable[[], Worker]) -> str | None:

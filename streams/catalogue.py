@@ -1,4 +1,4 @@
-"""Content and organizations: read whole at start, then followed; every worker holds all of them."""
+"""Content, organizations and erasures: read whole at start, then followed; every worker holds all of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+from models.erasing import Fences
 from models.events import Kind, Rejected
 from streams import kafka
 from streams.settings import Settings
@@ -24,10 +25,17 @@ class Catalogue(Protocol):
 class CatalogueFollower:
     """Keeps a catalogue up to date; bad records are kept aside for the dead letters and stop nothing."""
 
-    def __init__(self, settings: Settings, names: Names, catalogue: Catalogue) -> None:
+    def __init__(
+        self, settings: Settings, names: Names, catalogue: Catalogue | None, fences: Fences | None = None
+    ) -> None:
         self._settings = settings
-        self._kinds = {TopicPartition(name, 0): kind for name, kind in names.catalogue.items()}
+        followed = {} if catalogue is None else names.catalogue
+        self._kinds = {TopicPartition(name, 0): kind for name, kind in followed.items()}
         self._catalogue = catalogue
+        self._fences = fences
+        if fences is not None:
+            erasures = names.topic(Kind.ERASURE)
+            self._kinds |= {TopicPartition(erasures, n): Kind.ERASURE for n in range(settings.partitions)}
         self._reader: AIOKafkaConsumer | None = None
         self._ends: AIOKafkaConsumer | None = None
         self._position: dict[TopicPartition, int] = {}
@@ -119,9 +127,16 @@ class CatalogueFollower:
             if record.key is None:
                 rejected: Rejected | None = Rejected(0, "key is missing", "key")
             else:
-                rejected = self._catalogue.put(kind, record.key, record.value)
+                rejected = self._take(kind, record)
             if rejected is not None:
                 self.rejected.append((record, rejected))
+
+    def _take(self, kind: Kind, record: ConsumerRecord) -> Rejected | None:
+        if kind is Kind.ERASURE and self._fences is not None:
+            return self._fences.put(record.key, record.value, record.timestamp)
+        if self._catalogue is None:
+            raise RuntimeError(f"records of kind {kind} are followed, but nobody takes them")
+        return self._catalogue.put(kind, record.key, record.value)
 
     async def _note_positions(self) -> None:
         if self._reader is None:

@@ -29,6 +29,10 @@ STOP_SECONDS: Final = 3.0
 _LZ4_LEVEL: Final = 1
 
 
+class Stalled(RuntimeError):
+    """A topic-partition has more, but nothing of it arrives."""
+
+
 class Unreachable(RuntimeError):
     """Kafka did not answer within the time the settings allow."""
 
@@ -166,30 +170,51 @@ async def partitions_of(settings: Settings, *topics: str) -> list[TopicPartition
 
 
 async def read_to_end(
-    reader: AIOKafkaConsumer, partitions: Iterable[TopicPartition], *, max_records: int | None = None
+    reader: AIOKafkaConsumer,
+    partitions: Iterable[TopicPartition],
+    *,
+    max_records: int | None = None,
+    stalled_seconds: float | None = None,
 ) -> AsyncIterator[tuple[TopicPartition, list[ConsumerRecord]]]:
     """Read the partitions from their beginning to where they end now, one list per poll and partition.
 
     It ends by the reader's position, not by the last record: the last offset may be a transaction's marker,
     which is never delivered. ``reader`` is started and groupless; it stays assigned to the partitions, so
     that the caller can go on from there.
+
+    Raises:
+        Stalled: nothing has arrived for ``stalled_seconds``, if they are given, with something left to read.
     """
     wanted = list(partitions)
     reader.assign(wanted)
     await reader.seek_to_beginning(*wanted)
     ends = await reader.end_offsets(wanted)
-    async for tp, records in read_up_to(reader, ends, max_records=max_records):
+    reading = read_up_to(reader, ends, max_records=max_records, stalled_seconds=stalled_seconds)
+    async for tp, records in reading:
         yield tp, records
 
 
 async def read_up_to(
-    reader: AIOKafkaConsumer, ends: dict[TopicPartition, int], *, max_records: int | None = None
+    reader: AIOKafkaConsumer,
+    ends: dict[TopicPartition, int],
+    *,
+    max_records: int | None = None,
+    stalled_seconds: float | None = None,
 ) -> AsyncIterator[tuple[TopicPartition, list[ConsumerRecord]]]:
     """Read the assigned partitions from where the reader stands up to the offsets given."""
-    while await behind(reader, ends):
+    moved = time.monotonic()
+    while left := await behind(reader, ends):
         polled = await reader.getmany(timeout_ms=200, max_records=max_records)
         for tp, records in polled.items():
             yield tp, records
+        if polled:
+            moved = time.monotonic()
+        elif stalled_seconds is not None and time.monotonic() - moved > stalled_seconds:
+            tp = left[0]
+            raise Stalled(
+                f"{tp.topic}/{tp.partition} was read up to {await reader.position(tp)} of {ends[tp]}, and "
+                f"nothing more has come for {stalled_seconds:g} s"
+            )
 
 
 async def behind(reader: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> list[TopicPartition]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import binascii
+import contextlib
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
+import msgspec
 import orjson
 
 from models.events import Rejected
@@ -88,6 +91,39 @@ def letter(
     }
     name = f"{topic}/{partition}/{'-' if offset is None else offset}"
     return name.encode(), orjson.dumps(body)
+
+
+class _Body(msgspec.Struct, gc=False):
+    key: str | None = None
+    value: str | None = None
+
+
+class _Said(msgspec.Struct, gc=False):
+    user_id: int = 0
+
+
+_body = msgspec.json.Decoder(_Body).decode
+_said = msgspec.json.Decoder(_Said).decode
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
+
+
+def learners(key: bytes | None, value: bytes | None) -> set[int]:
+    """The learners that a record is about, by its key and by what it says, as far as it can be read."""
+    name = (key or b"").partition(b"|")[0]
+    found = {int(name)} if name.isdigit() and len(name) < 20 else set()
+    with contextlib.suppress(*UNREADABLE):
+        found.add(_said(value or b"{}").user_id)
+    return found - {0}
+
+
+def learners_of(letter: bytes) -> set[int]:
+    """The learners that a dead letter is about."""
+    try:
+        body = _body(letter)
+        value = None if body.value is None else base64.b64decode(body.value)
+    except (*UNREADABLE, binascii.Error):
+        return set()
+    return learners(None if body.key is None else body.key.encode(), value)
 
 
 def timestamp(ms: int) -> str:

@@ -123,3 +123,22 @@ def _formatter(form: str) -> logging.Formatter:
 def _one_line(failed: threading.ExceptHookArgs) -> None:
     name = "?" if failed.thread is None else failed.thread.name
     logger("thread").warning("thread %s ended: %r", name, failed.exc_value)
+
+
+class Seldom:
+    """Counts something that should be rare, and warns of it at most once in so many seconds."""
+
+    def __init__(self, log: logging.Logger, line: str, seconds: float) -> None:
+        self._log = log
+        self._line = line
+        self._seconds = seconds
+        self._count = 0
+        self._next = 0.0
+
+    def add(self, count: int) -> None:
+        """Count, and warn with the sum since the last warning if it is time."""
+        self._count += count
+        if self._count and time.monotonic() >= self._next:
+            self._next = time.monotonic() + self._seconds
+            self._log.warning(self._line, self._count)
+            self._count = 0

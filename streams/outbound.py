@@ -54,10 +54,12 @@ class Outbound:
         rows: Mapping[str, Sequence[Pair]],
         offsets: Mapping[TopicPartition, int | tuple[int, str]],
         now: int,
+        elsewhere: Mapping[TopicPartition, Sequence[Pair]] | None = None,
     ) -> None:
         """Send everything in one transaction and commit it; ``now`` (ms) stamps letters about large outputs.
 
-        An offset may come with metadata, which is committed with it.
+        An offset may come with metadata, which is committed with it. What is ``elsewhere`` goes to partitions
+        of other numbers, too.
 
         Raises:
             ProducerFenced: another owner has opened this number.
@@ -70,6 +72,8 @@ class Outbound:
         self._steps("begun")
         for topic, pairs in self._sendable(outputs, now).items():
             await self._send(producer, topic, pairs)
+        for tp, placed in (elsewhere or {}).items():
+            await self._send(producer, tp.topic, placed, tp.partition)
         await self._reach("outputs_sent")
         for topic, changed in rows.items():
             self._check(topic, changed)
@@ -121,18 +125,23 @@ class Outbound:
     def _size(pair: Pair) -> int:
         return len(pair[0]) + (0 if pair[1] is None else len(pair[1]))
 
-    async def _send(self, producer: AIOKafkaProducer, topic: str, pairs: Sequence[Pair]) -> None:
+    async def _send(
+        self, producer: AIOKafkaProducer, topic: str, pairs: Sequence[Pair], number: int | None = None
+    ) -> None:
         stamp = time.time_ns() // 1_000_000
         batch = producer.create_batch()
         append = batch.append
         for key, value in pairs:
             if append(timestamp=stamp, key=key, value=value) is None:
-                await self._submit(producer, batch, topic)
+                await self._submit(producer, batch, topic, number)
                 batch = producer.create_batch()
                 append = batch.append
                 append(timestamp=stamp, key=key, value=value)
         if batch.record_count():
-            await self._submit(producer, batch, topic)
+            await self._submit(producer, batch, topic, number)
 
-    async def _submit(self, producer: AIOKafkaProducer, batch: object, topic: str) -> None:
-        self._futures.append(await producer.send_batch(batch, topic, partition=self._number))
+    async def _submit(
+        self, producer: AIOKafkaProducer, batch: object, topic: str, number: int | None
+    ) -> None:
+        number = self._number if number is None else number
+        self._futures.append(await producer.send_batch(batch, topic, partition=number))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Protocol
 
+from models.erasing import Fence
 from models.events import Columns, Kind, Rejected
 
 Pair = tuple[bytes, bytes | None]
@@ -28,6 +29,10 @@ class Changes(Protocol):
     @property
     def interventions(self) -> list[tuple[bytes, bytes | None]]:
         """Keys and values of interventions decided or changed."""
+
+    @property
+    def erased(self) -> list[int]:
+        """Learners of whom the topics may still hold something."""
 
     @property
     def rejected(self) -> list[tuple[Kind, Rejected]]:
@@ -61,6 +66,12 @@ class Engine(Protocol):
 
     def sweep(self, limit: int, most: int = 5000) -> Any:
         """The next chunk of a sweep up to ``limit`` (ms); gives `Changes`."""
+
+    def pending(self, number: int, count: int) -> dict[int, Fence]:
+        """Learners of partition ``number`` of ``count`` who are to be erased, or known anew."""
+
+    def erase(self, pending: dict[int, Fence]) -> Any:
+        """Forget learners in memory; gives `Changes`, whose ``erased`` are to be looked for on the topics."""
 
     def commit(self, changes: Any) -> None:
         """Make the changes the state, after the transaction."""

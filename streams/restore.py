@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+import msgspec
+import orjson
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from models.layout import LayoutError
 from streams import kafka, tally
 from streams.ports import Engine
 from streams.settings import Settings
@@ -17,14 +21,46 @@ RECORDS_AT_ONCE = 20_000
 FIRST_GROUP_SECONDS = 15.0
 
 
+REBUILD = "stop every worker and sink, run `lyo rebuild`, and start them again (docs/rebuild.md)"
+OFFSETS_KEY = b"#offsets"
+"""Key of the changelog's record that says up to where the inputs are in the rows."""
+UNREADABLE = (LayoutError, ValueError, KeyError, msgspec.MsgspecError, RecursionError)
+
+
 class OffsetError(RuntimeError):
-    """Committed offsets and topics do not fit together: a topic was created anew, or lost records."""
+    """Committed offsets, topics and rows do not fit together: one of them was set back or made anew."""
 
 
-async def restore(settings: Settings, names: Names, number: int, engine: Engine) -> int:
-    """Fill the engine from the partition number's changelogs; gives the number of records read.
+class RestoreError(RuntimeError):
+    """A partition number's rows cannot be read back; the message says which record and what to do."""
+
+
+class Restored(NamedTuple):
+    """What a restore has found.
+
+    Attributes:
+        rows: the number of records read.
+        offsets: up to where the rows say that the inputs are in them; empty if they do not say.
+        blank: the changelog of the learners has never held anything.
+    """
+
+    rows: int
+    offsets: dict[TopicPartition, int]
+    blank: bool
+
+
+def offsets_record(offsets: Mapping[TopicPartition, int]) -> tuple[bytes, bytes]:
+    """The changelog's record of the inputs' offsets, written in the transaction that commits them."""
+    return OFFSETS_KEY, orjson.dumps({tp.topic: offset for tp, offset in sorted(offsets.items())})
+
+
+async def restore(settings: Settings, names: Names, number: int, engine: Engine) -> Restored:
+    """Fill the engine from the partition number's changelogs.
 
     Called after the producer was started, so that nothing of an earlier owner's can still be added.
+
+    Raises:
+        RestoreError: a topic is missing, does not answer, or holds a record that this version cannot read.
     """
     learner = TopicPartition(names.learner_rows, number)
     skill = TopicPartition(names.skill_rows, number)
@@ -33,16 +69,77 @@ async def restore(settings: Settings, names: Names, number: int, engine: Engine)
     sources = (learner, skill, struggle, interventions)
     reader = kafka.consumer(settings, fetch_max_wait_ms=100)
     count = 0
+    offsets: dict[TopicPartition, int] = {}
     await reader.start()
     try:
-        async for tp, records in kafka.read_to_end(reader, sources, max_records=RECORDS_AT_ONCE):
-            pairs = [(record.key, record.value) for record in records]
-            engine.load(*(pairs if tp == source else [] for source in sources))
-            count += len(pairs)
+        await _look_for(reader, sources)
+        reading = kafka.read_to_end(
+            reader, sources, max_records=RECORDS_AT_ONCE, stalled_seconds=settings.stalled_seconds / 2
+        )
+        async for tp, records in reading:
+            for record in records:
+                if tp == learner and record.key == OFFSETS_KEY and record.value is not None:
+                    offsets = _offsets(record, number)
+            _load(engine, sources, tp, [record for record in records if record.key != OFFSETS_KEY])
+            count += len(records)
+        blank = (await reader.end_offsets([learner]))[learner] == 0
+    except kafka.Stalled as error:
+        raise RestoreError(f"{error}: is the broker that leads it up? Start it, or {REBUILD}") from None
     finally:
         await kafka.stop(reader)
     engine.loaded()
-    return count
+    return Restored(count, offsets, blank)
+
+
+async def _look_for(reader: AIOKafkaConsumer, sources: Iterable[TopicPartition]) -> None:
+    """Refuse a topic that is not there: a consumer would wait for it for ever."""
+    there = await reader.topics()
+    for tp in sources:
+        if tp.topic not in there:
+            raise RestoreError(f"topic {tp.topic} is missing, and with it what was kept in it: {REBUILD}")
+
+
+def _load(
+    engine: Engine, sources: Sequence[TopicPartition], tp: TopicPartition, records: Sequence[ConsumerRecord]
+) -> None:
+    """Hand records to the engine; where one cannot be read, find out which.
+
+    Raises:
+        RestoreError: naming topic, partition and offset.
+    """
+
+    def hand(some: Sequence[ConsumerRecord]) -> None:
+        pairs = [(record.key, record.value) for record in some]
+        engine.load(*(pairs if tp == source else [] for source in sources))
+
+    try:
+        hand(records)
+    except UNREADABLE as error:
+        bad, reason = records[0], error
+        for record in records:
+            try:
+                hand([record])
+            except UNREADABLE as why:
+                bad, reason = record, why
+                break
+        raise _unreadable(bad, reason) from None
+
+
+def _unreadable(record: ConsumerRecord, error: Exception) -> RestoreError:
+    where = f"{record.topic}/{record.partition} offset {record.offset}"
+    said = " ".join(str(error).split())[:200] or type(error).__name__
+    # An error of the layout says itself which version reads it.
+    remedy = "" if isinstance(error, LayoutError) else "it was written by another program, or is damaged; "
+    return RestoreError(f"{where} cannot be read back ({said}): {remedy}to go on without it, {REBUILD}")
+
+
+def _offsets(record: ConsumerRecord, number: int) -> dict[TopicPartition, int]:
+    try:
+        return {
+            TopicPartition(str(topic), number): int(at) for topic, at in orjson.loads(record.value).items()
+        }
+    except (ValueError, TypeError, AttributeError) as error:
+        raise _unreadable(record, error) from None
 
 
 async def tally_of(
@@ -58,11 +155,13 @@ async def standing(
     reader: AIOKafkaConsumer,
     settings: Settings,
     partitions: Iterable[TopicPartition],
+    restored: Restored | None = None,
 ) -> dict[TopicPartition, int]:
     """The next offset to read of each partition: as the group committed, else the first.
 
     Raises:
-        OffsetError: a committed offset lies outside of its partition.
+        OffsetError: a committed offset lies outside of its partition, or is not the one that the rows which
+            were restored say.
     """
     wanted = list(partitions)
     # A cluster's first group waits until Kafka has made the topic of its offsets.
@@ -78,7 +177,41 @@ async def standing(
         if not first[tp] <= offset <= last[tp]:
             raise OffsetError(
                 f"{tp.topic}/{tp.partition}: the group {settings.app_id} stands at {offset}, but the topic "
-                f"has {first[tp]} to {last[tp]}: it was created anew or has lost records"
+                f"has {first[tp]} to {last[tp]}: it was created anew or has lost records; {REBUILD}"
+            )
+        if restored is not None:
+            _compare(
+                tp,
+                settings.app_id,
+                None if entry is None or entry.offset < 0 else offset,
+                first[tp],
+                restored,
             )
         offsets[tp] = offset
     return offsets
+
+
+def _compare(tp: TopicPartition, group: str, committed: int | None, first: int, restored: Restored) -> None:
+    """Refuse offsets that are not those of the rows: events would be counted twice, or never.
+
+    Both are written in the same transaction, so that they differ only where someone has changed one of them.
+    """
+    recorded = restored.offsets.get(tp)
+    where = f"{tp.topic}/{tp.partition}"
+    if recorded is None:
+        if restored.blank and committed is not None and committed > first:
+            raise OffsetError(
+                f"{where}: the group {group} stands at {committed}, but the changelog of the learners' rows "
+                f"is empty: it was created anew; {REBUILD}"
+            )
+        return
+    if committed is None:
+        raise OffsetError(
+            f"{where}: the group {group} has no offset, but the rows hold everything up to {recorded}: "
+            f"the topic was created anew, or the offsets were deleted or have expired; {REBUILD}"
+        )
+    if committed != recorded:
+        raise OffsetError(
+            f"{where}: the group {group} stands at {committed}, but the rows hold everything up to "
+            f"{recorded}: the offsets or the rows were set back; {REBUILD}"
+        )

@@ -28,6 +28,9 @@ PATIENCE: Final = 60.0
 # Topics made a moment ago are not known to every broker yet.
 NEW_TOPICS_SECONDS: Final = 2.0
 
+# What follows a consent is counted only by a worker that knows of it.
+_AWAITED: Final = (*CATALOGUE, Kind.ERASURE)
+
 Place = tuple[str, int]
 
 
@@ -109,12 +112,12 @@ class Sender:
     async def send(self, records: Iterable[Record]) -> list[Sent]:
         """Hand records to the producer in their order, each with its answer to come.
 
-        Organizations and contents have their answers before what comes after them is sent; where one is
-        refused, so is the rest.
+        Organizations, contents and erasures have their answers before what comes after them is sent; where
+        one is refused, so is the rest.
         """
         sent: list[Sent] = []
         refusal: KafkaError | None = None
-        for first, some in groupby(records, key=lambda record: record.kind in CATALOGUE):
+        for first, some in groupby(records, key=lambda record: record.kind in _AWAITED):
             if refusal is not None:
                 sent.append(_refused(list(some), refusal))
                 continue

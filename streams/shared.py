@@ -9,6 +9,7 @@ from typing import Protocol
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from models.erasing import Fences
 from streams.catalogue import CatalogueFollower
 from streams.clock import Clock
 from streams.ports import Engine
@@ -46,6 +47,7 @@ class Shared:
         reader: Reader,
         offsets: AIOKafkaConsumer,
         admin: AIOKafkaAdminClient,
+        fences: Fences | None = None,
     ) -> None:
         self.settings = settings
         self.names = names
@@ -54,6 +56,7 @@ class Shared:
         self.reader = reader
         self.offsets = offsets
         self.admin = admin
+        self.fences = Fences() if fences is None else fences
         self.clock = Clock(settings.clock)
         self.steps = Steps(settings.crash_at)
         self.counts: Counter[str] = Counter()

@@ -13,12 +13,13 @@ from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 from models.events import Columns, Kind, Rejected, decode
 from models.incoming import notice
 from streams import kafka, letters, metrics
+from streams.erasing import Eraser
 from streams.inbox import Inbox
 from streams.kafka import explain
-from streams.log import logger
+from streams.log import Seldom, logger
 from streams.outbound import Outbound, Pair
 from streams.ports import Changes, Engine
-from streams.restore import restore, standing, tally_of
+from streams.restore import offsets_record, restore, standing, tally_of
 from streams.shared import Shared
 from streams.tally import Tally
 from streams.transport import Poll
@@ -30,6 +31,8 @@ SWEEP_RECORDS = 1_000
 # Of the process's time while events wait: what they change need not be swept before.
 SWEEP_SHARE = 0.05
 GAP_SECONDS = 5.0
+COMPLAINT_SECONDS = 60.0
+FAR_BEHIND = "late, or published again and counted twice (docs/rebuild.md)"
 
 log = logger("task")
 
@@ -53,6 +56,8 @@ class Task:
         self._tally = Tally()
         self._last_seen: dict[TopicPartition, int] = {}
         self._letters_from: dict[TopicPartition, int] = {}
+        self._recorded: dict[TopicPartition, int] = {}
+        self._eraser = Eraser(number, shared)
         self._held: set[TopicPartition] = set()
         self._sought: dict[TopicPartition, float] = {}
         self._astray: dict[TopicPartition, int] = {}
@@ -62,6 +67,7 @@ class Task:
         self._idle = asyncio.Event()
         self._idle.set()
         self._next_tick = 0.0
+        self._far_behind = Seldom(log, f"task={number} events far behind=%d: {FAR_BEHIND}", COMPLAINT_SECONDS)
 
     # ------------------------------------------------------------ from outside
 
@@ -132,11 +138,13 @@ class Task:
         self._outbound = outbound
         await outbound.start()
         shared.steps("fenced")
-        count = await restore(shared.settings, shared.names, self.number, engine)
+        restored = await restore(shared.settings, shared.names, self.number, engine)
         shared.steps("restored")
         # Only now can nobody else move them.
-        self.expected = await standing(shared.admin, shared.offsets, shared.settings, self.kinds)
+        self.expected = await standing(shared.admin, shared.offsets, shared.settings, self.kinds, restored)
         self._tally = await tally_of(shared.admin, shared.settings, self.kinds)
+        self._recorded = dict(restored.offsets)
+        self._eraser = Eraser(self.number, shared)
         if self.number == 0:
             followed = shared.catalogue.partitions
             self._letters_from = await standing(shared.admin, shared.offsets, shared.settings, followed)
@@ -150,7 +158,7 @@ class Task:
         self._release()
         took = time.monotonic() - began
         metrics.OPENING_SECONDS.observe(took)
-        log.info("task=%d open rows=%d seconds=%.2f", self.number, count, took)
+        log.info("task=%d open rows=%d seconds=%.2f", self.number, restored.rows, took)
 
     async def _discard(self) -> None:
         """Forget the state: after a failure it is restored from what was committed."""
@@ -181,6 +189,7 @@ class Task:
         """One batch if one waits, then one chunk of a sweep if it is time."""
         if self._closing:
             return
+        await self._erase()
         if len(self.inbox):
             polls = self.inbox.take()
             if not len(self.inbox):
@@ -206,15 +215,17 @@ class Task:
             return
         began = time.monotonic()
         await self.shared.catalogue.catch_up()
+        await self._erase()
         engine, now = self._open_engine(), self.shared.clock.now()
         columns, refused = _decode(records)
         changes: Changes = engine.apply(columns)
         refused += changes.rejected
         outputs = self._outputs(changes)
-        if refused:
+        told = [(records[kind][rejected.index], rejected) for kind, rejected in refused]
+        told = [(record, rejected) for record, rejected in told if not self._eraser.forgets(record)]
+        if told:
             outputs[self.shared.names.dead_letters] = [
-                letters.dead_letter(records[kind][rejected.index], rejected, now)
-                for kind, rejected in refused
+                letters.dead_letter(record, rejected, now) for record, rejected in told
             ]
         await self._transact(outputs, changes, offsets, now)
         engine.commit(changes)
@@ -224,7 +235,7 @@ class Task:
             # Of what was accepted: a poll behind a gap says nothing about what was lost before it.
             if done := records[self.kinds[tp]]:
                 self._last_seen[tp] = int(done[-1].timestamp)
-        self._count(changes, records, len(refused))
+        self._count(changes, records, len(told))
         self._measure(columns, records, time.monotonic() - began)
 
     def _measure(
@@ -281,11 +292,14 @@ class Task:
         outbound, names = self._outbound, self.shared.names
         if outbound is None:
             raise RuntimeError(f"task {self.number} is not open")
-        rows = {names.learner_rows: changes.learner_rows, names.skill_rows: changes.skill_rows}
+        rows = {names.learner_rows: list(changes.learner_rows), names.skill_rows: changes.skill_rows}
+        recorded = self._recorded | dict(offsets)
+        if offsets:
+            rows[names.learner_rows].append(offsets_record(recorded))
         tally = self._tally.plus(changes.counts)
         said = tally.text()
         await outbound.transact(outputs, rows, {tp: (offset, said) for tp, offset in offsets.items()}, now)
-        self._tally = tally
+        self._recorded, self._tally = recorded, tally
         self.progress += 1
 
     def _outputs(self, changes: Changes) -> dict[str, list[Pair]]:
@@ -300,6 +314,7 @@ class Task:
     def _count(self, changes: Changes, records: dict[Kind, list[ConsumerRecord]], refused: int) -> None:
         counts = self.shared.counts
         counts.update(changes.counts)
+        self._far_behind.add(changes.counts["far_behind"])
         counts["transactions"] += 1
         for kind, found in records.items():
             counts["events"] += len(found)
@@ -313,6 +328,13 @@ class Task:
         if self._engine is None:
             raise RuntimeError(f"task {self.number} is not open")
         return self._engine
+
+    async def _erase(self) -> None:
+        """Carry out every fence that is known, before anything else is folded or said."""
+        while self._eraser.due and self._outbound is not None:
+            changes = await self._eraser.carry_out(self._open_engine(), self._outbound)
+            self.progress += 1
+            self._count(changes, {}, 0)
 
     # ------------------------------------------------------------ between batches
 

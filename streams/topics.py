@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from models.events import Kind
@@ -133,15 +134,18 @@ def names(settings: Settings) -> Names:
 
 # Kept for ever: a larger partition count or a new model is rebuilt from these.
 _LOG: Final = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
-# A reader that was away for a week still sees every tombstone.
-_COMPACTED: Final = {"cleanup.policy": "compact", "delete.retention.ms": str(7 * 86_400_000)}
+DELETE_RETENTION_MS: Final = 7 * 86_400_000
+"""How long a tombstone stays after its compaction: a reader that was away for a week still sees it."""
+COMPACTION_LAG_MS: Final = 6 * 3_600_000
+"""After how long at most what a newer record has replaced is compacted, on the topics of rows and outputs."""
+_COMPACTED: Final = {"cleanup.policy": "compact", "delete.retention.ms": str(DELETE_RETENTION_MS)}
 # Written anew with every batch, so compaction must keep up: small segments that close early.
 _BUSY: Final = _COMPACTED | {
     "segment.bytes": str(64 * 1024 * 1024),
     "segment.ms": str(3_600_000),
     "min.cleanable.dirty.ratio": "0.3",
     "min.compaction.lag.ms": "0",
-    "max.compaction.lag.ms": str(6 * 3_600_000),
+    "max.compaction.lag.ms": str(COMPACTION_LAG_MS),
 }
 
 
@@ -149,7 +153,11 @@ def specs(settings: Settings) -> list[TopicSpec]:
     """Every topic, as this settings' deployment creates it."""
     n = names(settings)
     many, replicas = settings.partitions, settings.replication
-    letters = {"cleanup.policy": "delete", "retention.ms": str(settings.dead_letter_days * 86_400_000)}
+    # Compacted, too, so that the letters about an erased learner can be deleted by their keys.
+    letters = _BUSY | {
+        "cleanup.policy": "compact,delete",
+        "retention.ms": str(settings.dead_letter_days * 86_400_000),
+    }
     return [
         *(TopicSpec(name, many, replicas, dict(_LOG)) for name in n.inputs),
         TopicSpec(n.topic(Kind.ERASURE), many, replicas, dict(_COMPACTED)),
@@ -218,3 +226,10 @@ async def _create(client: AIOKafkaAdminClient, missing: list[TopicSpec]) -> None
             raise TopicError(
                 f"topic {name} was not created: {for_code(code).__name__} {' '.join(map(str, rest))}"
             )
+
+
+async def configuration(client: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
+    """A topic's configuration as the broker has it."""
+    resource = ConfigResource(ConfigResourceType.TOPIC, topic)
+    answers = await client.describe_configs([resource])
+    return {entry[0]: entry[1] for answer in answers for found in answer.resources for entry in found[4]}

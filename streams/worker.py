@@ -13,6 +13,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, ProducerFenced
 
+from models.erasing import Fences
 from streams import kafka, metrics, topics
 from streams.app import create_app
 from streams.catalogue import Catalogue, CatalogueFollower
@@ -49,10 +50,12 @@ class Worker:
         catalogue: Catalogue,
         engine: Callable[[], Engine],
         register: Register,
+        fences: Fences | None = None,
     ) -> None:
         self.settings = settings
         self.names: Names = topics.names(settings)
-        self.follower = CatalogueFollower(settings, self.names, catalogue)
+        self.fences = Fences() if fences is None else fences
+        self.follower = CatalogueFollower(settings, self.names, catalogue, self.fences)
         self.tasks: dict[int, Task] = {}
         self.shared: Shared | None = None
         self._engine = engine
@@ -130,7 +133,7 @@ class Worker:
         await admin.start()
         stack.push_async_callback(self.follower.stop)
         await self.follower.start(offsets)
-        log.info("catalogue read records=%d", self.follower.records)
+        log.info("catalogue read records=%d fences=%d", self.follower.records, len(self.fences))
         self.shared = Shared(
             settings,
             self.names,
@@ -139,6 +142,7 @@ class Worker:
             reader=self,
             offsets=offsets,
             admin=admin,
+            fences=self.fences,
         )
 
     def _create_app(self) -> BatchApp:
@@ -308,7 +312,8 @@ class Worker:
         await asyncio.wait([self.follower.task])
         if not self.follower.task.cancelled():
             error = self.follower.task.exception()
-            self.end(f"following content and organizations failed: {explain(error) if error else 'it ended'}")
+            why = explain(error) if error else "it ended"
+            self.end(f"following content, organizations and erasures failed: {why}")
 
     async def _watch_progress(self) -> None:
         """End the worker when it gets nothing done with events waiting, or with Kafka out of reach."""

@@ -81,6 +81,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         "user_id": 123,
         "organization_id": 7,
         "requested_at": "2026-03-05T09:00:00Z",
+        "consented_at": "2026-04-01T08:00:00Z",
     },
     "content": {
         "content_id": "lesson_42",

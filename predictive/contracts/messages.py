@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from models import event_types as events
@@ -73,6 +73,12 @@ def _event(kind: Kind, shape: type[Any], time: str, *rules: str, once: str = _ON
     )
 
 
+def _erasure(*rules: str) -> Message:
+    made = _event(Kind.ERASURE, events.Erasure, "requested_at", once="Erasing twice is the same as once.")
+    kept = tuple(rule for rule in made.rules if rule != _TENANT)
+    return replace(made, rules=(*kept, *rules))
+
+
 def _catalogue(kind: Kind, shape: type[Any], key: str, pattern: str, *rules: str) -> Message:
     return Message(
         name=_NAMES.topic(kind).removeprefix(_NAMES.prefix),
@@ -93,7 +99,12 @@ INPUTS: Final = (
     _event(Kind.OUTCOME, events.Outcome, "occurred_at"),
     _event(Kind.PREFERENCES, events.Preferences, "updated_at", _ZONE),
     _event(Kind.STRUGGLE_REQUEST, events.StruggleRequest, "requested_at"),
-    _event(Kind.ERASURE, events.Erasure, "requested_at", once="Erasing twice is the same as once."),
+    _erasure(
+        _time("consented_at"),
+        "The newest record of a key counts; one that is older than what is known is overruled.",
+        "User ids are unique across organizations: organization_id is not compared.",
+        "A tombstone lifts no erasure. Consent is acknowledged before the first event that shall count.",
+    ),
     _catalogue(Kind.CONTENT, events.Content, "content_id", r"^[\s\S]{1,100}$"),
     _catalogue(Kind.ORGANIZATION, events.Organization, "organization_id in decimal digits", USER_KEY, _ZONE),
 )

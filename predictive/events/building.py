@@ -212,14 +212,16 @@ def erasure(
     user_id: int,
     organization_id: int | None = None,
     requested_at: datetime | None = None,
+    consented_at: datetime | None = None,
     event_id: str | None = None,
 ) -> Erasure:
-    """A request to forget a learner, by default as of now."""
+    """A request to forget a learner, by default as of now; or the consent to be known from a time on."""
     return Erasure(
         event_id=_id(event_id),
         user_id=user_id,
         organization_id=organization_id,
         requested_at=_at(requested_at),
+        consented_at=consented_at,
     )
 
 

@@ -103,7 +103,13 @@ FULL: dict[str, dict[str, Any]] = {
         "requested_at": AT,
         "request_id": "r",
     },
-    "erasure": {"user_id": 7, "organization_id": 3, "requested_at": AT, "event_id": "e"},
+    "erasure": {
+        "user_id": 7,
+        "organization_id": 3,
+        "requested_at": AT,
+        "consented_at": AT,
+        "event_id": "e",
+    },
     "content": {
         "content_id": "c",
         "skills": ["s"],

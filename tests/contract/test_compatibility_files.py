@@ -155,7 +155,7 @@ def test_every_topic_is_a_channel_with_one_message_and_its_key() -> None:
     assert channels.keys() == topics.keys()
     for topic, channel in channels.items():
         kafka = channel["bindings"]["kafka"]
-        assert kafka["topicConfiguration"]["cleanup.policy"] == [topics[topic]["cleanup.policy"]]
+        assert kafka["topicConfiguration"]["cleanup.policy"] == topics[topic]["cleanup.policy"].split(",")
         assert len(channel["messages"]) == 1
     for message in whole["components"]["messages"].values():
         assert message["bindings"]["kafka"]["key"]["pattern"]

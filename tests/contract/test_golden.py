@@ -161,7 +161,7 @@ def test_a_worker_restores_from_them_and_goes_on(folder: Path) -> None:
     current = list(engine.current())
     assert {kind for kind, _, _ in current} >= {"dropout-risk", "timing", "regressions"}
     assert {int(key.partition(b"|")[0]) for _, key, _ in current} == users
-    asked = {key for key, value in struggle if value is not None}
+    asked = {key for key, value in dict(struggle).items() if value is not None}
     open_ = {
         f"{engine.learners.rows['user'][slot]}|{request.content_id}".encode()
         for slot in range(len(engine.learners))

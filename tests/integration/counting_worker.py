@@ -18,6 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from models.erasing import Fence
 from models.events import Columns, Kind, Rejected
 from streams.worker import Worker
 
@@ -33,6 +34,7 @@ class CountingChanges:
     interventions: list[Pair] = field(default_factory=list)
     rejected: list[tuple[Kind, Rejected]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    erased: list[int] = field(default_factory=list)
     users: dict[int, tuple[int, int]] = field(default_factory=dict)
 
 
@@ -86,6 +88,12 @@ class CountingEngine:
         changes.predictions = {"dropout-risk": [(b"%d" % user, body) for user in users]}
         changes.counts["swept"] = len(users)
         return changes
+
+    def pending(self, number: int, count: int) -> dict[int, Fence]:
+        return {}
+
+    def erase(self, pending: dict[int, Fence]) -> CountingChanges:
+        return CountingChanges()
 
     def commit(self, changes: CountingChanges) -> None:
         for user, row in changes.users.items():

@@ -14,6 +14,7 @@ from models.events import EventError, Kind
 from models.zones import DAY, HOUR
 from predictive import answers
 from storage.outbox import CHANNEL
+from storage.times import instant
 from tests.integration.sink_records import NAMES, prediction, struggle
 from tests.integration.stored_learners import World, world_in
 from tests.unit.building import CONTENTS, START, completion, iso, ms, session
@@ -343,13 +344,40 @@ async def test_an_erasure_is_asked_for_once_and_tells_what_is_left(world: World)
     assert ms(sent["sent_at"]) > 0
     for table in sent["remaining"]:
         await world.connection.execute(f"DELETE FROM {table} WHERE user_id = 1")
-    assert (await asked(world, answers.erasure_progress))["status"] == "done"
+    assert (await asked(world, answers.erasure_progress))["status"] == "sent"
+    await carried_out(world, 1, AT)
+    done = await asked(world, answers.erasure_progress)
+    assert (done["status"], done["removed"], done["topics_removed"]) == ("done", {"a": 2}, {"lyo.b": 3})
+    assert done["topics_removed_at"] == iso(AT + HOUR)
+    assert done["compacted_by"] == iso(AT + 7 * HOUR)
+    assert done["tombstones_until"] == iso(AT + 7 * HOUR + 7 * DAY)
+    assert len(done["kept"]) == 3
+
+
+async def carried_out(world: World, user: int, at: int) -> None:
+    """What the sink notes when it and the worker have erased a learner."""
+    await world.connection.execute(
+        "INSERT INTO erasure_fences (user_id, erased_at, stored_at, removed, topics_at, topics) "
+        """VALUES ($1, $2, $3, '{"a": 2}', $3, '{"lyo.b": 3}')""",
+        user,
+        instant(at),
+        instant(at + HOUR),
+    )
+
+
+async def test_of_an_erased_learner_the_api_stores_nothing(world: World) -> None:
+    await carried_out(world, 1, AT)
+    await predict(world)
+    await asked(world, answers.record_outcome, kind="returned", at=AT)
+    assert await outbox(world) == []
+    assert await world.connection.fetchval("SELECT count(*) FROM struggle_predictions") == 0
 
 
 async def test_the_erasure_of_an_unknown_learner_is_fine(world: World) -> None:
     told = await asked(world, answers.request_erasure, 99, organization=7, at=AT)
     assert (told["status"], told["remaining"]) == ("requested", {})
     await world.relay()
+    await carried_out(world, 99, AT)
     assert (await asked(world, answers.erasure_progress, 99, organization=7))["status"] == "done"
     assert (await asked(world, answers.erasure_progress, 99, organization=8))["status"] == "not_requested"
 

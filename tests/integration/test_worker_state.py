@@ -44,10 +44,10 @@ async def test_restore_reads_what_was_committed_and_nothing_that_was_aborted(
     await first.transact({}, {rows: [(b"3", b"[7,40]")]}, {}, 0)
     await first.stop()
     engine = CountingEngine()
-    assert await restore(kafka_settings, names, 1, engine) == 4
+    assert (await restore(kafka_settings, names, 1, engine)).rows == 4
     assert engine.users == {1: (2, 30), 2: (1, 20), 3: (7, 40)}
     other = CountingEngine()
-    assert await restore(kafka_settings, names, 2, other) == 0
+    assert (await restore(kafka_settings, names, 2, other)).rows == 0
     assert other.users == {}
 
 

@@ -65,15 +65,15 @@ def asked_about(path: Path) -> set[tuple[str, str]]:
 def rows(engine: Engine) -> dict[bytes, bytes]:
     """Every row of an engine as it is stored."""
     skills = engine._encode_skills(np.arange(len(engine.skills)))
-    return dict(layout.encode_learners(engine.learners.rows) + skills)
+    found = dict(layout.encode_learners(engine.learners.rows) + skills)
+    return {key: value for key, value in found.items() if key.partition(b"|")[0] != b"0"}  # of the forgotten
 
 
 async def stored_rows(settings: Settings) -> dict[bytes, bytes]:
     """Every row as the changelogs have it."""
     names = topics.names(settings)
     found = await newest(settings, names.learner_rows) | await newest(settings, names.skill_rows)
-    found.pop(layout.SWEEP_KEY, None)
-    return found
+    return {key: value for key, value in found.items() if not key.startswith(b"#")}
 
 
 async def newest(settings: Settings, topic: str) -> dict[bytes, bytes]:

@@ -1,0 +1,96 @@
+"""Beginning anew: what the workers have made of the log is dropped, so that they make it again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from streams import kafka, topics
+from streams.settings import Settings
+
+__all__ = ["RebuildError", "derived", "rebuild", "running"]
+
+DELETED_SECONDS: Final = 60.0
+
+
+class RebuildError(RuntimeError):
+    """The log cannot be begun anew now; the message says why and what to do."""
+
+
+def derived(settings: Settings) -> list[str]:
+    """The topics that follow from the input topics alone: rows and predictions.
+
+    Interventions stay: they were decided at their time, and people have acted on them.
+    """
+    names = topics.names(settings)
+    return [names.learner_rows, names.skill_rows, *names.predictions.values()]
+
+
+async def running(client: AIOKafkaAdminClient, groups: list[str]) -> list[str]:
+    """Those of the consumer groups that have members."""
+    answers = await client.describe_consumer_groups(groups)
+    return [group[1] for answer in answers for group in answer.groups if group[5]]
+
+
+async def rebuild(settings: Settings, say: Callable[[str], None]) -> None:
+    """Drop rows and predictions, and set the workers' offsets to the beginning of the inputs.
+
+    Raises:
+        RebuildError: a worker or a sink is running, or Kafka keeps a topic that was deleted.
+        aiokafka.errors.KafkaError: Kafka cannot be reached.
+    """
+    groups = [settings.app_id, f"{settings.app_id}-sink"]
+    async with kafka.admin(settings) as client:
+        busy = await kafka.persist(lambda: running(client, groups), settings.connect_seconds)
+        if busy:
+            raise RebuildError(
+                f"group {busy[0]} has members: stop every worker and sink first (one that was killed counts "
+                f"for another {settings.session_timeout_ms / 1000:g} s)"
+            )
+        dropped = [name for name in derived(settings) if name in await client.list_topics()]
+        if dropped:
+            await client.delete_topics(dropped)
+            await _until(lambda: _gone(client, dropped), "Kafka still lists topics that were deleted")
+    await _until(lambda: _made(settings), "topics that were deleted are not made anew")
+    say(f"made {len(dropped)} topics of rows and predictions anew")
+    say(f"set {await _to_the_beginning(settings)} offsets of group {settings.app_id} to the beginning")
+
+
+async def _gone(client: AIOKafkaAdminClient, names: list[str]) -> bool:
+    return not set(names) & set(await client.list_topics())
+
+
+async def _made(settings: Settings) -> bool:
+    try:
+        await topics.ensure(settings)
+    except (topics.TopicError, KafkaError):
+        return False
+    return True
+
+
+async def _until(condition: Callable[[], Awaitable[bool]], failure: str) -> None:
+    until = time.monotonic() + DELETED_SECONDS
+    while not await condition():
+        if time.monotonic() > until:
+            raise RebuildError(f"{failure} after {DELETED_SECONDS:g} s: run it again")
+        await asyncio.sleep(0.2)
+
+
+async def _to_the_beginning(settings: Settings) -> int:
+    """Commit the first offset of every input partition; the group has no members."""
+    partitions = await kafka.partitions_of(settings, *topics.names(settings).inputs)
+    reader = kafka.consumer(settings, group_id=settings.app_id)
+    await reader.start()
+    try:
+        reader.assign(partitions)
+        first: dict[TopicPartition, int] = await reader.beginning_offsets(partitions)
+        await reader.commit(first)
+    finally:
+        await kafka.stop(reader)
+    return len(first)
