@@ -7,13 +7,14 @@ import json
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaError
 
 from models.events import Kind, partition
 from ops.copy_log import CopyError, copy
 from ops.forget_rows import RunningError, forget
 from streams import kafka, topics
 from streams.settings import Settings
-from tests.integration.worker_running import events, publish, publisher, read
+from tests.integration.worker_running import events, publish, publisher, read, until
 
 pytestmark = pytest.mark.integration
 AT = 1_700_000_000_000
@@ -74,22 +75,19 @@ async def test_a_copy_follows_what_is_still_published(kafka_settings: Settings) 
     count = await filled(kafka_settings)
     after, enough = target(kafka_settings), asyncio.Event()
     copying = asyncio.create_task(copy(after, kafka_settings.topic_prefix, going_on=enough))
-    async with asyncio.timeout(60):
-        while await _copied(after) < count:
-            await asyncio.sleep(0.1)
-        async with publisher(kafka_settings) as producer:
-            await publish(kafka_settings, producer, events(30, 30, first=90), AT)
-        while await _copied(after) < count + 30:
-            await asyncio.sleep(0.1)
-        enough.set()
-        assert sum((await copying).values()) == count + 30
+    await until(lambda: _copied(after, count), 60, "what was there is copied")
+    async with publisher(kafka_settings) as producer:
+        await publish(kafka_settings, producer, events(30, 30, first=90), AT)
+    await until(lambda: _copied(after, count + 30), 60, "what came later is copied")
+    enough.set()
+    assert sum((await copying).values()) == count + 30
 
 
-async def _copied(settings: Settings) -> int:
+async def _copied(settings: Settings, count: int) -> bool:
     try:
-        return len(await everything(settings))
-    except kafka.KafkaError:
-        return -1  # the topics are about to be created
+        return len(await everything(settings)) == count
+    except KafkaError:
+        return False  # the topics are about to be created
 
 
 async def test_rows_are_forgotten_only_without_workers(kafka_settings: Settings) -> None:
@@ -108,9 +106,11 @@ async def test_rows_are_forgotten_only_without_workers(kafka_settings: Settings)
         names.prediction("struggle"),
         names.interventions,
     ]
-    async with asyncio.timeout(30):
-        while await forget(kafka_settings):
-            await asyncio.sleep(0.1)
+
+    async def gone() -> bool:
+        return not await forget(kafka_settings)
+
+    await until(gone, 30, "the topics are gone")
     assert sorted(await topics.ensure(kafka_settings)) == sorted(
         [names.learner_rows, names.skill_rows, names.prediction("struggle"), names.interventions]
     )
