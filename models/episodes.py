@@ -82,7 +82,12 @@ def plateau_episodes(
         weak: a prerequisite not yet mastered, by name.
     """
     episodes = [_past_plateau(past) for past in states["plateaus"][one] if past["detected"]]
-    return [*episodes, _open_plateau(found, one, weak)] if found.found[one] else episodes
+    return _distinct([*episodes, _open_plateau(found, one, weak)] if found.found[one] else episodes)
+
+
+def _distinct(episodes: list[Content]) -> list[Content]:
+    """Of episodes detected within one second the last: the instant is what tells them apart in a table."""
+    return list({episode["detected_at"]: episode for episode in episodes}.values())
 
 
 def _who(skills: Skills, one: int) -> Content:
@@ -149,6 +154,7 @@ def regression_contents(skills: Skills, catalogue: Catalogue) -> list[bytes | No
         episodes = [_past_regression(past) for past in skills.states["regressions"][one] if past["detected"]]
         if found.active[one]:
             episodes.append(_open_regression(found, skills.states[one], one))
+        episodes = _distinct(episodes)
         contents[one] = _encode(
             {
                 **_who(skills, one),

@@ -58,7 +58,7 @@ class Figure(NamedTuple):
 
     name: str
     value: float | None
-    count: int
+    size: int
     labels: tuple[str, ...] = ()
 
 
@@ -104,7 +104,7 @@ def learning_with_help(called_for: Bools, accepted: Bools, struggled: Bools, cou
         found.append(_share("learning_rate", count[chosen & ~struggled].sum(), count[chosen].sum(), label))
     given, withheld = found[0].value, found[1].value
     gain = None if given is None or withheld is None else given - withheld
-    return [*found, Figure("learning_improvement", gain, found[0].count + found[1].count)]
+    return [*found, Figure("learning_improvement", gain, found[0].size + found[1].size)]
 
 
 # ---------------------------------------------------------------- dropout
@@ -132,7 +132,7 @@ def churn(rows: Rows, now: int) -> list[Figure]:
     ]
     rate, before = found[0].value, found[1].value
     reduction = None if rate is None or not before else 1 - rate / before
-    return [*found, Figure("churn_reduction", reduction, found[0].count)]
+    return [*found, Figure("churn_reduction", reduction, found[0].size)]
 
 
 def early_intervention(flagged: Ints, executed: Ints) -> list[Figure]:

@@ -77,7 +77,7 @@ class Success(Collector):
         for figure in found.figures:
             if figure.value is not None:
                 families[figure.name].add_metric(figure.labels, figure.value)
-            counted[figure.name] = counted.get(figure.name, 0) + figure.count
+            counted[figure.name] = counted.get(figure.name, 0) + figure.size
         for name, count in counted.items():
             samples.add_metric((name,), count)
         return [*families.values(), samples, *_of_tenants(found)]
@@ -145,9 +145,11 @@ async def _of_struggle(connection: Any, now: int) -> list[Figure]:
     of = await stored.struggles(connection, now)
     known = of.known
     return [
-        *q.struggle_accuracy(of.probability[known], of.struggled[known], of.count[known]),
-        *q.help_acceptance(of.offered, of.accepted, of.count),
-        *q.learning_with_help(of.called_for[known], of.accepted[known], of.struggled[known], of.count[known]),
+        *q.struggle_accuracy(of.probability[known], of.struggled[known], of.weight[known]),
+        *q.help_acceptance(of.offered, of.accepted, of.weight),
+        *q.learning_with_help(
+            of.called_for[known], of.accepted[known], of.struggled[known], of.weight[known]
+        ),
     ]
 
 

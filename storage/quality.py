@@ -94,7 +94,7 @@ class Struggles(NamedTuple):
     offered: Bools
     accepted: Bools
     called_for: Bools
-    count: Ints
+    weight: Ints
 
 
 class Groups(NamedTuple):
@@ -102,7 +102,7 @@ class Groups(NamedTuple):
 
     given: Bools
     engaged: Bools
-    count: Ints
+    weight: Ints
 
 
 class Sample(NamedTuple):
@@ -135,7 +135,7 @@ async def struggles(connection: Any, now: int) -> Struggles:
         offered=_flags(_column(rows, "intervention_offered")),
         accepted=_flags(_column(rows, "intervention_accepted")),
         called_for=_flags(_column(rows, "should_offer_help")),
-        count=_counts(rows),
+        weight=_counts(rows),
     )
 
 

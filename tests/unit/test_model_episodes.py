@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -226,6 +227,22 @@ def test_reviewing_ends_a_regression_and_a_later_one_is_a_new_episode() -> None:
     assert second["detected_at"] > ended["resolved_at"]
     assert [episode["is_active"] for episode in second["episodes"]] == [False, True]
     assert second["episodes"][0] == ended["episodes"][0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_two_episodes_were_detected_at_the_same_instant(seed: int) -> None:
+    rng = random.Random(seed)
+    stream, at, detected = run(learned(8)), START + 9 * DAY, 0
+    for _ in range(60):
+        stream.feed([completion(1, at, "s", score=rng.choice([0.0, 1.0]))])
+        at += rng.choice([200, HOUR, DAY]) if rng.random() < 0.1 else 0
+        for (kind, _key), record in stream.sent.items():
+            if kind in {"plateaus", "regressions"}:
+                instants = [episode["detected_at"] for episode in record["episodes"]]
+                assert len(set(instants)) == len(instants)
+                assert {name: record[name] for name in record["episodes"][-1]} == record["episodes"][-1]
+                detected = max(detected, len(instants))
+    assert detected > 0
 
 
 def test_failing_a_mastered_skill_is_a_regression_at_once() -> None:

@@ -1,0 +1,116 @@
+"""What changes the partition count and what rebuilds rows: the log copied, the rows forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaError
+
+from models.events import Kind, partition
+from ops.copy_log import CopyError, copy
+from ops.forget_rows import RunningError, forget
+from streams import kafka, topics
+from streams.settings import Settings
+from tests.integration.worker_running import events, publish, publisher, read, until
+
+pytestmark = pytest.mark.integration
+AT = 1_700_000_000_000
+
+
+async def filled(settings: Settings) -> int:
+    """Events of 30 learners, two bad ones, a content and an organization; gives how many records."""
+    await topics.ensure(settings)
+    names = topics.names(settings)
+    made = events(90, 30)
+    async with publisher(settings) as producer:
+        await publish(settings, producer, made, AT)
+        await producer.send_and_wait(
+            names.topic(Kind.SESSION), b"{", b"no user", partition=3, timestamp_ms=AT
+        )
+        await producer.send_and_wait(names.topic(Kind.SESSION), b"{}", None, partition=3, timestamp_ms=AT)
+        content = json.dumps({"content_id": "c", "skills": ["s"]}).encode()
+        await producer.send_and_wait(names.topic(Kind.CONTENT), content, b"c", partition=0, timestamp_ms=AT)
+        await producer.send_and_wait(
+            names.topic(Kind.ORGANIZATION), b"{}", b"1", partition=0, timestamp_ms=AT
+        )
+    return len(made) + 4
+
+
+def target(settings: Settings, **more: Any) -> Settings:
+    return settings.model_copy(
+        update={"topic_prefix": f"{settings.topic_prefix}second.", "partitions": 6} | more
+    )
+
+
+async def everything(settings: Settings) -> list[tuple[Kind, bytes | None, bytes | None, int]]:
+    names = topics.names(settings)
+    return [
+        (kind, record.key, record.value, record.timestamp)
+        for kind in Kind
+        for record in await read(settings, names.topic(kind))
+    ]
+
+
+async def test_a_log_is_copied_whole_each_learner_into_the_own_partition(kafka_settings: Settings) -> None:
+    count = await filled(kafka_settings)
+    after = target(kafka_settings)
+    copied = await copy(after, kafka_settings.topic_prefix)
+    assert sum(copied.values()) == count
+    assert copied[Kind.SESSION] == 32
+    before = await everything(kafka_settings)
+    assert sorted(before, key=repr) == sorted(await everything(after), key=repr)
+    names = topics.names(after)
+    for record in await read(after, names.topic(Kind.SENTIMENT)):
+        assert record.partition == partition(int(record.key or b""), 6)
+    with pytest.raises(CopyError, match="has records already"):
+        await copy(after, kafka_settings.topic_prefix)
+    with pytest.raises(CopyError, match="a log is copied into topics of its own"):
+        await copy(kafka_settings, kafka_settings.topic_prefix)
+
+
+async def test_a_copy_follows_what_is_still_published(kafka_settings: Settings) -> None:
+    count = await filled(kafka_settings)
+    after, enough = target(kafka_settings), asyncio.Event()
+    copying = asyncio.create_task(copy(after, kafka_settings.topic_prefix, going_on=enough))
+    await until(lambda: _copied(after, count), 60, "what was there is copied")
+    async with publisher(kafka_settings) as producer:
+        await publish(kafka_settings, producer, events(30, 30, first=90), AT)
+    await until(lambda: _copied(after, count + 30), 60, "what came later is copied")
+    enough.set()
+    assert sum((await copying).values()) == count + 30
+
+
+async def _copied(settings: Settings, count: int) -> bool:
+    try:
+        return len(await everything(settings)) == count
+    except KafkaError:
+        return False  # the topics are about to be created
+
+
+async def test_rows_are_forgotten_only_without_workers(kafka_settings: Settings) -> None:
+    await topics.ensure(kafka_settings)
+    names = topics.names(kafka_settings)
+    member = kafka.consumer(kafka_settings, names.topic(Kind.SESSION), group_id=kafka_settings.app_id)
+    await member.start()
+    try:
+        with pytest.raises(RunningError, match="1 workers are in the group"):
+            await forget(kafka_settings)
+    finally:
+        await member.stop()
+    assert await forget(kafka_settings) == [
+        names.learner_rows,
+        names.skill_rows,
+        names.prediction("struggle"),
+        names.interventions,
+    ]
+
+    async def gone() -> bool:
+        return not await forget(kafka_settings)
+
+    await until(gone, 30, "the topics are gone")
+    assert sorted(await topics.ensure(kafka_settings)) == sorted(
+        [names.learner_rows, names.skill_rows, names.prediction("struggle"), names.interventions]
+    )
