@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from itertools import count, islice
+from collections import Counter
+from itertools import count, cycle, islice
+from pathlib import Path
 
 import pytest
 
 from cli.eventfile import Piece, check
+from cli.replaying import Replay
+from cli.simulate import write
+from cli.simulation import Plan
 from models.catalogue import Catalogue
+from models.engine import Engine
 from models.events import Kind, decode
 from models.refusals import DEEPEST, is_too_deep
+from streams.records import Record
+from streams.topics import INPUT_KINDS
+from tests.support import agreement
 from tests.support.event_records import LATER
-from tests.support.poison import KINDS_OF_POISON, bad_catalogue, bad_events, odd_lines
+from tests.support.poison import KINDS_OF_POISON, Bad, bad_catalogue, bad_events, odd_lines
 
 ROUNDS = 6
+APRIL = 1_776_643_200_000  # 2026-04-20T00:00:00Z
 
 
 def test_every_sort_of_poison_is_refused_with_the_field_named() -> None:
@@ -81,3 +91,47 @@ def test_odd_events_are_good() -> None:
     checked = check(Piece(1, odd_lines(), 0), LATER * 2)
     assert checked.bad == []
     assert len(checked.records) == len(odd_lines())
+
+
+def fold(engine: Engine, records: list[Record | Bad]) -> Counter[str]:
+    """Decode and fold records of any kind as one batch; how many bad and how many good ones are refused."""
+    batches, refused = [], []
+    for kind in INPUT_KINDS:
+        mine = [one for one in records if one.kind is kind]
+        keys, values = [one.key for one in mine], [one.value for one in mine]
+        columns, rejected = decode(kind, keys, values, [APRIL] * len(mine))
+        batches.append(columns)
+        refused += [mine[one.index] for one in rejected]
+    changes = engine.apply(batches)
+    refused += [[one for one in records if one.kind is kind][bad.index] for kind, bad in changes.rejected]
+    engine.commit(changes)
+    return Counter("bad" if isinstance(one, Bad) else "good" for one in refused)
+
+
+def test_rows_and_predictions_are_those_of_the_good_events_alone(tmp_path: Path) -> None:
+    """As the integration test has it, without Kafka: the same stream with and without poison."""
+    path = tmp_path / "events.jsonl"
+    write(Plan(learners=6, days=30, seed=3, end=APRIL, bad=0.0, first_user=1), path)
+    with path.open("ab") as file:
+        file.write(b"".join(line + b"\n" for line in odd_lines()))
+    wanted = Replay()
+    wanted.read(path, None, None, None)
+    checked = check(Piece(1, path.read_bytes().splitlines(), 0), 2 * APRIL)
+    found = Replay()
+    found._learn(checked)
+    events = [record for record in checked.records if record.user]
+    members = cycle({record.user for record in events[:200] if b"organization_id" in record.value})
+    poison, sent = bad_events(lambda: next(members)), 0
+    refused: Counter[str] = Counter()
+    for start in range(0, len(events), 100):
+        some: list[Record | Bad] = list(events[start : start + 100])
+        if start >= 200:
+            some[50:50] = islice(poison, 10)
+            sent += 10
+        refused += fold(found.engine, some)
+    assert refused == Counter({"bad": sent})
+    assert sent >= len(KINDS_OF_POISON)
+    found.settle(wanted.newest)
+    wanted.settle(wanted.newest)
+    assert agreement.rows(found.engine) == agreement.rows(wanted.engine)
+    assert agreement.predicted(found) == agreement.predicted(wanted)
