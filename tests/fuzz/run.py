@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of the decoders, bounded: ``python -m tests.fuzz.run [TARGET...]``, FUZZ_SECONDS each.
+"""Coverage-guided fuzzing of the decoders: ``python -m tests.fuzz.run [TARGET...]``, FUZZ_SECONDS each.
 
 What it finds new is merged into ``tests/fuzz/corpus`` with the option ``--keep``, as far as it covers more. A
 failing input is written to ``tests/fuzz/corpus/TARGET/crash-...``, where the unit tests find it again.
@@ -28,7 +28,12 @@ def main() -> None:
     failed = []
     for name in names or sorted(folder.name for folder in CORPUS.iterdir()):
         with tempfile.TemporaryDirectory() as new:
-            bounds = [f"-max_total_time={seconds}", f"-max_len={LONGEST}", "-timeout=10", "-rss_limit_mb=2048"]
+            bounds = [
+                f"-max_total_time={seconds}",
+                f"-max_len={LONGEST}",
+                "-timeout=10",
+                "-rss_limit_mb=2048",
+            ]
             found = _fuzz(name, new, str(CORPUS / name), f"-artifact_prefix={CORPUS / name}/", *bounds)
             if found:
                 failed.append(name)
