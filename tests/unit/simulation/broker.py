@@ -236,7 +236,8 @@ class Broker(Server):
         self.network.later(self._delay(), move_offsets)
 
     def _delay(self) -> float:
-        return self.dice.uniform(0, 0.3) if self.dice.random() < 0.2 else self.dice.uniform(0, 0.004)
+        late = self.dice.random() < 0.3
+        return self.dice.uniform(0, self.network.faults.marker_seconds if late else 0.004)
 
     def _commit_offsets(
         self, group: dict[TopicPartition, int], offsets: Mapping[TopicPartition, int]

@@ -21,6 +21,7 @@ class Faults:
     slow: float = 0.0
     slow_seconds: float = 1.0
     lost_polls: float = 0.0
+    marker_seconds: float = 0.3
 
 
 class Server:

@@ -98,6 +98,7 @@ class Plan:
             slow=perhaps(0.1),
             slow_seconds=dice.choice((0.2, 2.0)),
             lost_polls=perhaps(0.1),
+            marker_seconds=dice.choice((0.01, 0.3, 1.5)),
         )
         kinds = tuple(kind for kind in DISASTERS if dice.random() < 0.6)
         stops = [
@@ -108,7 +109,10 @@ class Plan:
             )
             for _ in range(dice.choice((0, 2, 4, 8)))
         ]
-        return cls(seed, real_engine, events, faults, kinds, dice.choice((0, 3, 8, 15)), stops)
+        disasters = dice.choice((0, 3, 8, 15))
+        if dice.random() < 0.25:  # numbers go from one worker to another all the time
+            kinds, disasters = ("stop worker", "stop worker", "pause worker"), 15
+        return cls(seed, real_engine, events, faults, kinds, disasters, stops)
 
 
 class World:
