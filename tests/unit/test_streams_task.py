@@ -209,7 +209,10 @@ async def test_a_poll_behind_a_gap_says_nothing_about_what_was_read_last(
     monkeypatch.setattr(task, "_transact", sent)
     monkeypatch.setattr(task.shared, "catalogue", SimpleNamespace(catch_up=sent))
     task._engine = CountingEngine()
-    await task._batch([poll(0, 2, at=CLOCK - 9_000), poll(4, 6, at=CLOCK - 1_000)])
+    polls = [poll(0, 2, at=CLOCK - 9_000), poll(4, 6, at=CLOCK - 1_000)]
+    for one in polls[0].records:
+        one.topic, one.partition = SESSIONS
+    await task._batch(polls)
     assert task._last_seen == {SESSIONS: CLOCK - 9_000}
 
 

@@ -16,7 +16,7 @@ import pytest
 from tests.unit.simulation import mutants, runs
 
 ROOT = Path(__file__).resolve().parents[3]
-SEEDS = int(os.environ.get("SIM_SEEDS", "160"))
+SEEDS = int(os.environ.get("SIM_SEEDS", "128"))
 FIRST = int(os.environ.get("SIM_FIRST", "0"))
 MINUTES = float(os.environ.get("SIM_MINUTES", "0"))
 SLICES = 8
