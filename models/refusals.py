@@ -94,7 +94,7 @@ def _undecodable_field(value: bytes) -> str | None:
             try:
                 bytes(raw).decode()
             except UnicodeDecodeError:
-                return _clean(name)
+                return _clean(name) or None
     except REFUSALS:
         pass
     return None
@@ -109,7 +109,7 @@ def _infinite_field(value: bytes) -> str | None:
         words = [(name, repr(field)) for name, field in fields.items() if not isinstance(field, str)]
     except (ValueError, RecursionError, AttributeError):
         return None
-    return next((_clean(name) for name, word in words if re.search(r"\b(nan|inf)\b", word)), None)
+    return next((_clean(name) or None for name, word in words if re.search(r"\b(nan|inf)\b", word)), None)
 
 
 def _clean(text: str) -> str:

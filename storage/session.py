@@ -25,8 +25,7 @@ _SETTINGS: Final = {
     "jit": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
-    # One that stands still in the middle of a transaction does so within half a minute, since its host answers
-    # for it.
+    # One that is stopped in the middle of a transaction does so within half a minute: its host still answers.
     "idle_in_transaction_session_timeout": "30000",
     "tcp_keepalives_idle": "30",
     "tcp_keepalives_interval": "10",

@@ -1,7 +1,7 @@
-"""Coverage-guided fuzzing of the decoders, bounded: ``python -m tests.fuzz.run [TARGET...]``, FUZZ_SECONDS each.
+"""Coverage-guided fuzzing of the decoders: ``python -m tests.fuzz.run [TARGET...]``, FUZZ_SECONDS each.
 
-What it finds new is merged into ``tests/fuzz/corpus`` with the option ``--keep``, as far as it covers more. A
-failing input is written to ``tests/fuzz/corpus/TARGET/crash-...``, where the unit tests find it again.
+With the option ``--keep`` the shortest inputs that covered something new join ``tests/fuzz/corpus``. A failing
+input is written to ``tests/fuzz/corpus/TARGET/crash-...``, where the unit tests find it again.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
 LONGEST = 2_000
+KEPT = 20
 
 
 def main() -> None:
@@ -28,14 +29,26 @@ def main() -> None:
     failed = []
     for name in names or sorted(folder.name for folder in CORPUS.iterdir()):
         with tempfile.TemporaryDirectory() as new:
-            bounds = [f"-max_total_time={seconds}", f"-max_len={LONGEST}", "-timeout=10", "-rss_limit_mb=2048"]
+            bounds = [
+                f"-max_total_time={seconds}",
+                f"-max_len={LONGEST}",
+                "-timeout=10",
+                "-rss_limit_mb=2048",
+            ]
             found = _fuzz(name, new, str(CORPUS / name), f"-artifact_prefix={CORPUS / name}/", *bounds)
             if found:
                 failed.append(name)
             elif "--keep" in sys.argv:
-                _fuzz(name, str(CORPUS / name), new, "-merge=1", f"-max_len={LONGEST}")
+                _keep(name, Path(new))
     if failed:
         sys.exit(f"found something: {', '.join(failed)}; see {CORPUS}/*/crash-*")
+
+
+def _keep(name: str, new: Path) -> None:
+    """Keep the shortest of what was found: libFuzzer writes down only what covers more than all before."""
+    found = sorted(new.iterdir(), key=lambda path: (path.stat().st_size, path.name))
+    for path in found[:KEPT]:
+        (CORPUS / name / path.name).write_bytes(path.read_bytes())
 
 
 def _fuzz(name: str, *arguments: str) -> int:

@@ -41,9 +41,12 @@ def seeds() -> Iterator[tuple[str, bytes]]:
         for value in NASTY:
             yield "events", bytes([number]) + b"1\n" + value
     for content in building.CONTENTS:
-        yield "catalogue", b"\x01" + content["content_id"].encode() + b"\n" + json.dumps(content).encode()
+        yield (
+            "catalogue",
+            b"\x01" + str(content["content_id"]).encode() + b"\n" + json.dumps(content).encode(),
+        )
     for one in building.ORGANIZATIONS:
-        yield "catalogue", b"\x00%d\n" % one["organization_id"] + json.dumps(one).encode()
+        yield "catalogue", f"\0{one['organization_id']}\n".encode() + json.dumps(one).encode()
     yield from _stored()
 
 

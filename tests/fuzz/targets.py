@@ -1,6 +1,6 @@
 """What every decoder promises, one target per family: a value, or the family's own error with its reason.
 
-Each target takes bytes, lets the decoders have them, and fails with an AssertionError or whatever else escapes.
+Each target lets the decoders have its bytes, and fails with an AssertionError or whatever else escapes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from models.catalogue import Catalogue
 from models.decisions import held_of
 from models.engine import Engine
 from models.events import Columns, Kind, Rejected, decode
+from models.learner import LEARNER
 from models.questions import Requests
+from models.skill import SKILL
 from storage.records import (
     BY_CONTENT,
     BY_INTERVENTION,
@@ -98,7 +100,7 @@ def rows(data: bytes) -> None:
     """Rows of the changelogs: read, or refused with what to do."""
     first, key, value = _split(data)
     if first & 4:  # the right length, so that more than the length is looked at
-        size = 1 + (layout.LEARNER if first & 1 else layout.SKILL).itemsize
+        size = 1 + (LEARNER if first & 1 else SKILL).itemsize
         value = bytes([layout.LAYOUT]) + value[: size - 1].ljust(size - 1, b"\0") + value[size - 1 :]
     try:
         if first & 1:
@@ -111,7 +113,7 @@ def rows(data: bytes) -> None:
         assert str(error)  # noqa: PT017 - the contract is the error's kind
     for reader in (layout.decode_swept, layout.split_skill_key):
         try:
-            reader(value if reader is layout.decode_swept else key)  # type: ignore[operator]
+            reader(value if reader is layout.decode_swept else key)
         except layout.LayoutError as error:
             assert str(error)  # noqa: PT017
     tenant_of(value)

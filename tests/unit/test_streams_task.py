@@ -225,6 +225,30 @@ async def test_the_last_record_read_is_the_bound_while_the_next_is_unknown(
     assert await task._limit() == CLOCK, "never beyond the clock"
 
 
+async def test_what_waits_behind_a_gap_is_not_the_oldest_unread_record(task: Task, ends: FakeEnds) -> None:
+    ends.ends = {SESSIONS: 9}
+    task.inbox.put(poll(5, 9, at=CLOCK - 1_000))
+    assert await task._limit() is None, "0 to 4 were lost on their way, and nobody knows how old they are"
+    task.expected[SESSIONS] = 5
+    assert await task._limit() == CLOCK - 1_000
+
+
+async def test_a_poll_behind_a_gap_says_nothing_about_what_was_read_last(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def sent(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(task, "_transact", sent)
+    monkeypatch.setattr(task.shared, "catalogue", SimpleNamespace(catch_up=sent))
+    task._engine = CountingEngine()
+    polls = [poll(0, 2, at=CLOCK - 9_000), poll(4, 6, at=CLOCK - 1_000)]
+    for one in polls[0].records:
+        one.topic, one.partition = SESSIONS
+    await task._batch(polls)
+    assert task._last_seen == {SESSIONS: CLOCK - 9_000}
+
+
 async def test_a_reader_that_went_astray_is_brought_back_at_the_second_look(
     task: Task, reader: FakeReader
 ) -> None:

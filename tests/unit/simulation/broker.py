@@ -1,9 +1,9 @@
 """A broker in memory: logs, transactions with their fence, committed offsets. What it does is Kafka's.
 
-- Starting a transactional id raises its epoch, aborts what an earlier owner left open and waits until that is
-  written; whatever comes with an older epoch is refused from then on.
-- A commit is answered when it is decided. Its markers reach each partition, and the group's offsets, later and
-  one by one; until then readers of committed records stop before it.
+- Starting a transactional id raises its epoch, aborts what an earlier owner left open and waits until that
+  is written; whatever comes with an older epoch is refused from then on.
+- A commit is answered when it is decided. Its markers reach each partition, and the group's offsets, later
+  and one by one; until then readers of committed records stop before it.
 - A transaction that is open for too long is aborted, and its owner is refused.
 """
 
@@ -66,7 +66,9 @@ class Log:
         """The last stable offset: where the first transaction begins that is not over."""
         return min((one.first[tp] for one in self.pending), default=len(self.entries))
 
-    def committed(self, tp: TopicPartition, start: int = 0, most: int | None = None) -> tuple[list[Stored], int]:
+    def committed(
+        self, tp: TopicPartition, start: int = 0, most: int | None = None
+    ) -> tuple[list[Stored], int]:
         """Committed records from an offset on, and the offset after what was looked at."""
         end, found = self.stable(tp), []
         at = start
@@ -78,7 +80,6 @@ class Log:
                 if most is not None and len(found) >= most:
                     break
         return found, at
-
 
     def uncommitted(self, start: int, most: int | None) -> tuple[list[Stored], int]:
         """Records whatever becomes of them, and the offset after what was looked at."""
@@ -97,7 +98,9 @@ class Broker(Server):
         self.dice = random.Random(f"{network.seed}-broker")
         self.partitions = dict(partitions)
         self.logs = {
-            TopicPartition(name, number): Log() for name, count in partitions.items() for number in range(count)
+            TopicPartition(name, number): Log()
+            for name, count in partitions.items()
+            for number in range(count)
         }
         self.compacted: list[str] = []
         self.owners: dict[str, Owner] = {}
@@ -185,7 +188,8 @@ class Broker(Server):
     def _of(self, name: str, epoch: int) -> Owner:
         owner = self.owners[name]
         if epoch != owner.epoch:
-            raise (ProducerFenced if self.dice.random() < 0.5 else InvalidProducerEpoch)()
+            refusal = ProducerFenced if self.dice.random() < 0.5 else InvalidProducerEpoch
+            raise refusal
         return owner
 
     def _begun(self, owner: Owner) -> Transaction:
@@ -232,7 +236,8 @@ class Broker(Server):
         self.network.later(self._delay(), move_offsets)
 
     def _delay(self) -> float:
-        return self.dice.uniform(0, 0.3) if self.dice.random() < 0.2 else self.dice.uniform(0, 0.004)
+        late = self.dice.random() < 0.3
+        return self.dice.uniform(0, self.network.faults.marker_seconds if late else 0.004)
 
     def _commit_offsets(
         self, group: dict[TopicPartition, int], offsets: Mapping[TopicPartition, int]
@@ -250,6 +255,12 @@ class Broker(Server):
         owner.waiting.append(free)
         done: asyncio.Future[Any] = self.network.loop.create_future()
 
+        def pass_on(inner: asyncio.Future[Any]) -> None:
+            if (error := inner.exception()) is not None:
+                done.set_exception(error)
+            else:
+                done.set_result(inner.result())
+
         def go_on(_: Any) -> None:
             try:
                 result = self._when_free(owner, what)
@@ -257,11 +268,7 @@ class Broker(Server):
                 done.set_exception(error)
                 return
             if isinstance(result, asyncio.Future):
-                result.add_done_callback(
-                    lambda inner: done.set_exception(inner.exception())
-                    if inner.exception()
-                    else done.set_result(inner.result())
-                )
+                result.add_done_callback(pass_on)
             else:
                 done.set_result(result)
 
@@ -272,9 +279,7 @@ class Broker(Server):
 
     def ends(self, wanted: Iterable[TopicPartition], *, uncommitted: bool) -> dict[TopicPartition, int]:
         """The last stable offsets, or the last ones."""
-        return {
-            tp: len(self.logs[tp].entries) if uncommitted else self.logs[tp].stable(tp) for tp in wanted
-        }
+        return {tp: len(self.logs[tp].entries) if uncommitted else self.logs[tp].stable(tp) for tp in wanted}
 
     def group_offsets(self, group: str, wanted: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """What a group has committed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -103,7 +104,12 @@ class Producer(Client):
 
     async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> asyncio.Future[Any]:
         """Send a batch and give the future of its acknowledgement."""
-        tp, records, name, epoch = TopicPartition(topic, partition), batch.records, self._name or "", self._epoch
+        tp, records, name, epoch = (
+            TopicPartition(topic, partition),
+            batch.records,
+            self._name or "",
+            self._epoch,
+        )
         future = self.link.send(lambda: self.broker.produce(name, epoch, tp, records))
         self._sent.append(future)
         return future
@@ -209,8 +215,7 @@ class Consumer(Client):
             try:
                 if belongs:
                     await asyncio.sleep(self._heartbeat)
-                    now = generation
-                    belongs = await self.link.call(lambda: group.heartbeat(self.name, now)) == "ok"
+                    belongs = await self.link.call(partial(group.heartbeat, self.name, generation)) == "ok"
                 else:
                     if not prepared:
                         prepared = True
@@ -274,7 +279,7 @@ class Consumer(Client):
                 found: Offsets = {}
             else:
                 name = next(key for key, one in self.cluster.groups.items() if one is group)
-                found = await self._forever(lambda: self.broker.group_offsets(name, unknown))
+                found = await self._forever(partial(self.broker.group_offsets, name, unknown))
             if assigned is self._assigned:
                 for tp in unknown:
                     self._positions.setdefault(tp, found.get(tp, 0))

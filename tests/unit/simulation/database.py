@@ -201,7 +201,9 @@ class Connection:
         self._session = Session(database, idle)
         self._seconds = seconds
         self._closed = False
-        self._link = database.network.link(process, database, lambda: ConnectionResetError("connection reset"))
+        self._link = database.network.link(
+            process, database, lambda: ConnectionResetError("connection reset")
+        )
         self._process = process
 
     async def open(self) -> None:
@@ -262,7 +264,7 @@ class _Transaction:
         session = self._connection._session
         await self._connection._call(session.begin)
 
-    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         session = self._connection._session
         commit = kind is None
 

@@ -1,7 +1,7 @@
 """What Faust does for a worker, in memory: the group's reader, its polls, and the two signals of a rebalance.
 
-Like Faust it holds the flow while a rebalance goes on, reads on from the committed offsets afterwards, and now
-and then loses a poll on its way (`docs/decisions/020-polls-as-messages.md`).
+Like Faust it holds the flow while a rebalance goes on, reads on from the committed offsets afterwards, and
+now and then loses a poll on its way (`docs/decisions/020-polls-as-messages.md`).
 """
 
 from __future__ import annotations
@@ -48,6 +48,11 @@ class App:
         )
         self._reader.subscribe(topics, listener=_Listener(self))
         self._pump: asyncio.Task[None] | None = None
+
+    @staticmethod
+    def register(app: Any, deliver: Callable[[Poll], None]) -> None:
+        """Stand in for the agents: all polls go to the worker."""
+        app.take(deliver)
 
     def take(self, deliver: Callable[[Poll], None]) -> None:
         """Say whom polls are delivered to."""
@@ -108,7 +113,7 @@ class App:
                         self._reader.seek(tp, start)
                     continue
                 if self.deliver is not None and tp in self._reader.assignment():
-                    self.deliver(Poll(tp, start, after, records))  # type: ignore[arg-type]
+                    self.deliver(Poll(tp, start, after, records))
 
     # ------------------------------------------------------------ the consumer, for the tasks
 

@@ -1,7 +1,7 @@
 """An event loop whose time is a number: it jumps to the next timer when nothing else is to be done.
 
-Every callback belongs to a simulated process (a context variable, inherited by tasks and timers). What belongs
-to a process that is stopped (SIGSTOP) waits until it goes on; what belongs to a killed one is cancelled.
+Every callback belongs to a simulated process (a context variable, inherited by tasks and timers). What
+belongs to a process that is stopped (SIGSTOP) waits until it goes on; a killed one is cancelled.
 """
 
 from __future__ import annotations

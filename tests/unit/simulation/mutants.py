@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from unittest import mock
 from storage import sink as sinks
 from storage import writer
 from storage.offsets import Place, Position
-from streams import kafka, task
+from streams import kafka, restore, task
 from streams.outbound import Outbound
 from tests.unit.simulation.database import Session
 from tests.unit.simulation.statements import statements
@@ -39,7 +40,7 @@ def no_fence() -> Iterator[None]:
 @contextmanager
 def offsets_read_before_the_fence() -> Iterator[None]:
     """The committed offsets are those from before the producer was started."""
-    start, open_, standing = Outbound.start, task.Task._open, task.standing
+    open_, standing = task.Task._open, restore.standing
     early: dict[Any, int] = {}
 
     async def opening(self: task.Task) -> None:
@@ -52,7 +53,6 @@ def offsets_read_before_the_fence() -> Iterator[None]:
             return {tp: early[tp] for tp in partitions}
         return await standing(_admin, _reader, _settings, partitions)
 
-    del start
     with mock.patch.object(task.Task, "_open", opening), mock.patch.object(task, "standing", known):
         yield
 
@@ -96,7 +96,7 @@ def rebalance_without_the_sinks_lock() -> Iterator[None]:
 
         async def __aexit__(self, *_: object) -> None: ...
 
-    real = sinks.asyncio
+    real = asyncio
 
     class Patched:
         Lock = Unlocked
@@ -125,8 +125,7 @@ def gaps_are_taken() -> Iterator[None]:
 
     def careless(self: task.Task, polls: Any) -> Any:
         for poll in polls:
-            if poll.start > self.expected[poll.tp]:
-                self.expected[poll.tp] = poll.start
+            self.expected[poll.tp] = max(self.expected[poll.tp], poll.start)
         return accept(self, polls)
 
     with mock.patch.object(task.Task, "_accept", careless):

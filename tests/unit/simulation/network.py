@@ -1,4 +1,4 @@
-"""Requests between simulated processes and servers: slow, lost, answered too late, or cut off by an outage."""
+"""Requests between simulated processes and servers: slow, lost, not answered, or cut off by an outage."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ class Faults:
     slow: float = 0.0
     slow_seconds: float = 1.0
     lost_polls: float = 0.0
-    lost_acknowledgements: float = 0.0
-    compaction: float = 0.0
+    marker_seconds: float = 0.3
 
 
 class Server:
@@ -32,11 +31,17 @@ class Server:
         self.name = name
         self.down = False
 
+    def back(self) -> None:
+        """It is there again."""
+        self.down = False
+
 
 class Link:
     """One connection: what is sent through it arrives in its order, or not at all."""
 
-    def __init__(self, network: Network, process: Process, server: Server, error: Callable[[], Exception]):
+    def __init__(
+        self, network: Network, process: Process, server: Server, error: Callable[[], Exception]
+    ) -> None:
         self.network = network
         self.process = process
         self.server = server
@@ -56,50 +61,64 @@ class Link:
         """Send a request without waiting for its answer."""
         if self.process.dead:
             raise asyncio.CancelledError
-        loop, dice, faults = self.network.loop, self.random, self.network.faults
-        answer: asyncio.Future[Any] = loop.create_future()
-        slow = faults.slow if faulty else 0.0
-        there = dice.uniform(0.0005, 0.01) + (dice.uniform(0, faults.slow_seconds) if dice.random() < slow else 0)
-        back = dice.uniform(0.0005, 0.01) + (dice.uniform(0, faults.slow_seconds) if dice.random() < slow else 0)
-        lost = faulty and dice.random() < faults.lost_requests
-        unheard = faulty and dice.random() < faults.lost_answers
-        self.last = arrival = max(self.last + 1e-6, loop.time() + there)
+        request = Request(self, effect, faulty=faulty)
+        self.last = arrival = max(self.last + 1e-6, self.network.loop.time() + self.delay(faulty=faulty))
+        self.network.later(arrival - self.network.loop.time(), request.arrive)
+        return request.answer
 
-        def settle(result: Any, error: BaseException | None) -> None:
-            if answer.done():
-                return
-            if error is None:
-                answer.set_result(result)
-            else:
-                answer.set_exception(error)
+    def delay(self, *, faulty: bool) -> float:
+        """How long a message is on its way."""
+        slow = faulty and self.random.random() < self.network.faults.slow
+        more = self.random.uniform(0, self.network.faults.slow_seconds) if slow else 0.0
+        return self.random.uniform(0.0005, 0.01) + more
 
-        def fail() -> None:
-            settle(None, self.error())
 
-        def reply(result: Any, error: BaseException | None) -> None:
-            if unheard:
-                self.network.later(self.network.patience, fail)
-            else:
-                self.network.later(back, settle, result, error)
+class Request:
+    """One request on its way, and its answer."""
 
-        def arrive() -> None:
-            if self.server.down or lost:
-                self.network.later(self.network.patience if lost else 0.05, fail)
-                return
-            try:
-                result = effect()
-            except Exception as error:  # noqa: BLE001 - handed to the caller
-                reply(None, error)
-                return
-            if isinstance(result, asyncio.Future):
-                result.add_done_callback(
-                    lambda done: done.cancelled() or reply(*_outcome(done)), context=contextvars.Context()
-                )
-            else:
-                reply(result, None)
+    def __init__(self, link: Link, effect: Callable[[], Any], *, faulty: bool) -> None:
+        faults, dice = link.network.faults, link.random
+        self.link = link
+        self.effect = effect
+        self.answer: asyncio.Future[Any] = link.network.loop.create_future()
+        self.back = link.delay(faulty=faulty)
+        self.lost = faulty and dice.random() < faults.lost_requests
+        self.unheard = faulty and dice.random() < faults.lost_answers
 
-        self.network.later(arrival - loop.time(), arrive)
-        return answer
+    def arrive(self) -> None:
+        """Reach the server, unless it is away or the request got lost."""
+        network = self.link.network
+        if self.lost or self.link.server.down:
+            network.later(network.patience if self.lost else 0.05, self._settle, None, self.link.error())
+            return
+        try:
+            result = self.effect()
+        except Exception as error:  # noqa: BLE001 - handed to the caller
+            self._reply(None, error)
+            return
+        if isinstance(result, asyncio.Future):
+            result.add_done_callback(self._done, context=contextvars.Context())
+        else:
+            self._reply(result, None)
+
+    def _done(self, done: asyncio.Future[Any]) -> None:
+        if not done.cancelled():
+            self._reply(*_outcome(done))
+
+    def _reply(self, result: Any, error: BaseException | None) -> None:
+        network = self.link.network
+        if self.unheard:
+            network.later(network.patience, self._settle, None, self.link.error())
+        else:
+            network.later(self.back, self._settle, result, error)
+
+    def _settle(self, result: Any, error: BaseException | None) -> None:
+        if self.answer.done():
+            return
+        if error is None:
+            self.answer.set_result(result)
+        else:
+            self.answer.set_exception(error)
 
 
 class Network:

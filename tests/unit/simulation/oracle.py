@@ -207,9 +207,9 @@ def _database(world: World) -> list[str]:
             if wanted.get(key) != found.get(key)
         ]
     for name, topic in (("learner_rows", world.names.learner_rows), ("skill_rows", world.names.skill_rows)):
-        values = {}
-        for key, record in _current(world, topic).items():
-            values[_split(key)] = (record.value, record.offset)
+        values = {
+            _split(raw): (record.value, record.offset) for raw, record in _current(world, topic).items()
+        }
         stored = {key: (row["row"], row["log_offset"]) for key, row in tables.get(name, {}).items()}
         said += [
             f"table {name} differs at {key}"

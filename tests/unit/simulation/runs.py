@@ -1,4 +1,4 @@
-"""Running one seed, and what to do about one that fails: ``python -m tests.unit.simulation.runs SEED [real]``."""
+"""Running one seed, and again one that failed: ``python -m tests.unit.simulation.runs SEED [real]``."""
 
 from __future__ import annotations
 

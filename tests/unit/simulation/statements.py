@@ -93,7 +93,12 @@ def _merge(plan: Plan) -> Handler:
                 await tx.lock(name, key)
                 old = tx.get(name, key)
                 if _newer(old, partition, offset):
-                    said = {"record": record, "episode": row, "log_partition": partition, "log_offset": offset}
+                    said = {
+                        "record": record,
+                        "episode": row,
+                        "log_partition": partition,
+                        "log_offset": offset,
+                    }
                     await tx.put(name, key, {**(old or {}), **said})
 
     return merge
@@ -230,7 +235,9 @@ def statements() -> dict[str, Handler]:
         rows.LEARNERS_SQL: _upsert(
             "learner_rows", ("user_id", "organization_id", "row", *_LOG), ("user_id",)
         ),
-        rows.SKILLS_SQL: _upsert("skill_rows", ("user_id", "skill_id", "row", *_LOG), ("user_id", "skill_id")),
+        rows.SKILLS_SQL: _upsert(
+            "skill_rows", ("user_id", "skill_id", "row", *_LOG), ("user_id", "skill_id")
+        ),
         rows.CONTENTS_SQL: _upsert(
             "contents", ("content_id", "organization_id", "document", *_LOG), ("content_id",)
         ),

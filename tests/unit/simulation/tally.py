@@ -1,7 +1,7 @@
 """A small engine that recognises nothing twice: an event read again is an event counted twice.
 
-The product's engine forgives a task that reads a few events again, since it remembers each learner's last event
-ids. This one does not, so that the carrying alone has to be right; and it is fast enough for many seeds.
+The product's engine forgives a task that reads a few events again, since it remembers each learner's last
+event ids. This one does not, so that the carrying alone has to be right; and it is fast.
 """
 
 from __future__ import annotations
@@ -65,13 +65,15 @@ class Tally:
         users: set[int] = set()
         skills: set[bytes] = set()
         for batch in batches:
-            for user, at, number in zip(batch.user.tolist(), batch.at.tolist(), batch.id.tolist(), strict=True):
+            for user, at, number in zip(
+                batch.user.tolist(), batch.at.tolist(), batch.id.tolist(), strict=True
+            ):
                 row = self.learners.setdefault(user, {"newest": 0, "ids": 0})
                 row[batch.kind] = row.get(batch.kind, 0) + 1
                 row["newest"] = max(row["newest"], at)
                 row["ids"] = (row["ids"] + number) % 2**64
                 users.add(user)
-            for place, skill in zip(() if batch.skill_of is None else batch.skill_of.tolist(), batch.skills or ()):
+            for place, skill in _named(batch):
                 key = layout.skill_key(int(batch.user[place]), skill)
                 self.skills[key] = self.skills.get(key, 0) + 1
                 skills.add(key)
@@ -118,6 +120,13 @@ class Tally:
         content: dict[str, Any] = {"user_id": user, "day": day, "row": row, "as_of": as_of}
         name = blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
         return b"%d" % user, json.dumps({"prediction_id": name} | content, sort_keys=True).encode()
+
+
+def _named(batch: Columns) -> Iterable[tuple[int, str]]:
+    """The row and the skill of each skill that a batch names."""
+    if batch.skill_of is None or batch.skills is None:
+        return ()
+    return zip(batch.skill_of.tolist(), batch.skills, strict=True)
 
 
 def total(rows: Iterable[bytes]) -> int:

@@ -1,4 +1,4 @@
-"""What is published: learners' lives in the order of their times, bad records, bursts, and everything again."""
+"""What is published: lives of learners in the order of their times, bad records, bursts, some of it again."""
 
 from __future__ import annotations
 
@@ -54,10 +54,11 @@ def publications(seed: int, events: int) -> list[Publication]:
 def catalogue(dice: random.Random) -> list[tuple[Kind, bytes | None, bytes | None]]:
     """Contents and organizations, and now and then a bad one."""
     found: list[tuple[Kind, bytes | None, bytes | None]] = [
-        (Kind.CONTENT, one["content_id"].encode(), json.dumps(one).encode()) for one in CONTENTS
+        (Kind.CONTENT, str(one["content_id"]).encode(), json.dumps(one).encode()) for one in CONTENTS
     ]
     found += [
-        (Kind.ORGANIZATION, b"%d" % one["organization_id"], json.dumps(one).encode()) for one in ORGANIZATIONS
+        (Kind.ORGANIZATION, str(one["organization_id"]).encode(), json.dumps(one).encode())
+        for one in ORGANIZATIONS
     ]
     if dice.random() < 0.3:
         found += [(Kind.CONTENT, b"bad", b"{}"), (Kind.ORGANIZATION, None, b"{}")]
@@ -78,13 +79,13 @@ def _publication(event: Sent, user: int | None = None) -> Publication:
 def _burst(dice: random.Random, users: int, seed: int) -> list[Sent]:
     """More events of one learner within minutes than a row remembers ids."""
     user, at = dice.randint(1, users), START + dice.randrange(DAYS * DAY)
-    make = dice.choice(
-        (
-            lambda n: building.sentiment(user, at + n * 1_000, 0.5, name=f"{seed}-burst-{n}"),
-            lambda n: building.completion(user, at + n * 1_000, "algebra", name=f"{seed}-burst-{n}"),
-        )
-    )
-    return [make(number) for number in range(dice.randint(70, 120))]
+    many = dice.randint(70, 120)
+    if dice.random() < 0.5:
+        made = [building.sentiment(user, at + n * 1_000, 0.5, name=f"{seed}-burst-{n}") for n in range(many)]
+    else:
+        names = [f"{seed}-burst-{n}" for n in range(many)]
+        made = [building.completion(user, at, "algebra", name=name) for name in names]
+    return made
 
 
 def _bad(dice: random.Random, users: int) -> Publication:
@@ -103,9 +104,6 @@ def _again(dice: random.Random, made: list[Publication]) -> list[Publication]:
         if len(found) - since >= 12 and (dice.random() < 0.15 or len(found) - since > 50):
             stretch = found[since:]
             dice.shuffle(kinds := sorted({other.kind for other in stretch}))
-            found += [
-                replace(other, at=one.at) for kind in kinds for other in stretch if other.kind is kind
-            ]
+            found += [replace(other, at=one.at) for kind in kinds for other in stretch if other.kind is kind]
             since = len(found)
     return found
-
