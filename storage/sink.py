@@ -26,6 +26,7 @@ from streams.clock import Clock
 from streams.letters import letter
 from streams.log import logger
 from streams.settings import Settings
+from streams.steps import Steps
 
 BATCH_RECORDS: Final = 5_000
 POLL_MS: Final = 300
@@ -55,11 +56,16 @@ class Sink:
     """One sink process."""
 
     def __init__(
-        self, settings: Settings, *, batch_records: int = BATCH_RECORDS, tenants: TenantOf = tenant_of
+        self,
+        settings: Settings,
+        *,
+        batch_records: int = BATCH_RECORDS,
+        tenants: TenantOf = tenant_of,
+        steps: Steps | None = None,
     ) -> None:
         self.settings = settings
         self.names = topics.names(settings)
-        self.writer = Writer(self.names, tenants)
+        self.writer = Writer(self.names, tenants, steps)
         self.stored = 0
         self.refused = 0
         self.positions: dict[Place, Position] = {}

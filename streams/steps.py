@@ -1,4 +1,4 @@
-"""Named steps of a task and of the relay, at which tests can end the process (``LYO_CRASH_AT=STEP[:N]``)."""
+"""Named steps of a task, of the sink and of the relay, at which tests can end the process (``LYO_CRASH_AT=STEP[:N]``)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ TASK_STEPS: Final = (
     "committed",
     "updated",
 )
+# Each transaction of the sink: its offsets are moved before its rows are written, and all is told at the commit.
+SINK_STEPS: Final = ("sink_begun", "sink_offsets", "sink_rows", "sink_notified", "sink_committed")
 RELAY_STEPS: Final = ("outbox_read", "outbox_sent", "outbox_marked")
-STEPS: Final = TASK_STEPS + RELAY_STEPS
+STEPS: Final = TASK_STEPS + SINK_STEPS + RELAY_STEPS
 
 
 class Steps:
