@@ -16,7 +16,7 @@ TASK_STEPS: Final = (
     "committed",
     "updated",
 )
-# Each transaction of the sink: its offsets are moved before its rows are written, and all is told at the commit.
+# Of each of the sink's transactions: offsets come before rows, and what is notified is heard at the commit.
 SINK_STEPS: Final = ("sink_begun", "sink_offsets", "sink_rows", "sink_notified", "sink_committed")
 RELAY_STEPS: Final = ("outbox_read", "outbox_sent", "outbox_marked")
 STEPS: Final = TASK_STEPS + SINK_STEPS + RELAY_STEPS

@@ -47,8 +47,10 @@ class Member:
 
     @property
     def code(self) -> int | None:
-        """How the last process ended, None while it runs."""
-        return None if self._process is None else self._process.poll()
+        """How the last process ended, None while it runs or before its first start."""
+        if self._process is not None:
+            return self._process.poll()
+        return self.exits[-1] if self.exits else None
 
     def start(self, *, fresh: bool = False, **more: str) -> None:
         """Start it, on a fresh disk if so asked; ``more`` are variables of this start alone."""
@@ -194,7 +196,7 @@ class Fleet:
 @asynccontextmanager
 async def fleet(folder: Path, environment: Mapping[str, str], *, supervised: bool) -> AsyncIterator[Fleet]:
     """A fleet whose processes end with the block."""
-    folder.mkdir(exist_ok=True)
+    await asyncio.to_thread(folder.mkdir, exist_ok=True)
     ours = {name: value for name, value in os.environ.items() if not name.startswith("LYO_")}
     running = Fleet(folder, ours | {k: v for k, v in environment.items() if k.startswith("LYO_")})
     watching = asyncio.create_task(running.supervise()) if supervised else None

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def parts(path: Path, count: int) -> list[Path]:
     lines = path.read_bytes().splitlines(keepends=True)
     bounds = np.linspace(0, len(lines), count + 1).astype(int).tolist()
     made = []
-    for number, (start, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
+    for number, (start, end) in enumerate(pairwise(bounds)):
         made.append(path.with_suffix(f".{number:02d}.jsonl"))
         made[-1].write_bytes(b"".join(lines[start:end]))
     return made
@@ -100,7 +101,8 @@ class Paced:
 
 def outcomes_aside(path: Path) -> tuple[Path, list[bytes]]:
     """The file without its outcomes, and those, for the outbox."""
-    kept, outcomes = [], []
+    kept: list[bytes] = []
+    outcomes: list[bytes] = []
     for line in path.read_bytes().splitlines(keepends=True):
         (outcomes if json.loads(line)["type"] == "outcome" else kept).append(line)
     rest = path.with_suffix(".rest.jsonl")
