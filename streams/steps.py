@@ -1,4 +1,4 @@
-"""Named steps of a task, of the sink and of the relay, at which tests can end the process (``LYO_CRASH_AT=STEP[:N]``)."""
+"""Named steps of task, sink and relay, at which tests can end the process (``LYO_CRASH_AT=STEP[:N]``)."""
 
 from __future__ import annotations
 

@@ -21,13 +21,13 @@ class Proxy:
         self.delay = 0.0
         """Seconds that each piece of an answer is held back."""
         self.refusing = False
-        self.silent = False
-        """Connections are taken, and nothing is carried any more."""
         self.connections = 0
         self._target = host, port
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
 
     @property
     def port(self) -> int:
@@ -47,6 +47,14 @@ class Proxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def swallow(self) -> None:
+        """Carry nothing any more, and close nothing: what a dropped route looks like."""
+        self._flowing.clear()
+
+    def flow(self) -> None:
+        """Carry again, beginning with what was swallowed."""
+        self._flowing.set()
 
     def reset(self) -> int:
         """Break every connection with RST; gives how many."""
@@ -86,8 +94,7 @@ class Proxy:
             while data := await reader.read(_CHUNK):
                 if slow and self.delay:
                     await asyncio.sleep(self.delay)
-                while self.silent:
-                    await asyncio.sleep(0.1)
+                await self._flowing.wait()
                 writer.write(data)
                 await writer.drain()
         writer.close()
