@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError
 
 from storage.faults import Fault, SinkError, judge, lasting, one_line
 from storage.offsets import Place, Position, check_range, claim
@@ -49,7 +49,8 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         await self._sink.release(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Nothing: the main loop claims what it was given in Postgres before it reads."""
+        """Let the main loop claim in Postgres what was given, before it reads."""
+        self._sink.assigned()
 
 
 class Sink:
@@ -76,6 +77,7 @@ class Sink:
         self._producer: AIOKafkaProducer | None = None
         self._lock = asyncio.Lock()
         self._generation = 0
+        self._given = False
         self._stop = asyncio.Event()
         self.started = asyncio.Event()
 
@@ -136,13 +138,23 @@ class Sink:
         """Give partitions back, after the transaction that may be writing them."""
         async with self._lock:
             self._generation += 1
+            self._given = False
             self.positions.clear()
         log.debug("gave back %d partitions", len(list(revoked)))
+
+    def assigned(self) -> None:
+        """Partitions were given: until now the client went on naming those given back as its own.
+
+        A sink that claimed those again took them from their new owner.
+        """
+        self._given = True
 
     async def _claim_new(self) -> None:
         """Claim in Postgres what the group has assigned, and read on from the offsets there."""
         for pause in self._pauses():
             async with self._lock:
+                if not self._given:
+                    return
                 new = sorted(self._consumer.assignment() - {TopicPartition(*p) for p in self.positions})
                 if not new or self._stop.is_set():
                     return
@@ -192,9 +204,12 @@ class Sink:
         """How far the consumer has read each claimed partition, past transaction markers, too."""
         assigned = self._consumer.assignment()
         target = {}
-        for place, position in self.positions.items():
+        for place, position in list(self.positions.items()):
             if TopicPartition(*place) in assigned:
-                reached = await self._consumer.position(TopicPartition(*place))
+                try:
+                    reached = await self._consumer.position(TopicPartition(*place))
+                except IllegalStateError:
+                    return {}  # given away since we looked
                 if reached > position.next_offset:
                     target[place] = reached
         return target

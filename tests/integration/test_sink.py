@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
+from aiokafka import TopicPartition
 
 from cli.stack import LocalPostgres
 from models.events import Kind
@@ -177,6 +178,19 @@ async def all_claimed(sink: Sink, task: asyncio.Task[None]) -> None:
         return bool(sink.positions)
 
     await until(claimed, task)
+
+
+async def test_a_sink_does_not_claim_again_what_it_has_given_back(ready: Settings) -> None:
+    async with running(ready) as (sink, task):
+        await all_claimed(sink, task)
+        mine = [TopicPartition(*place) for place in sink.positions]
+        # In a rebalance the client names its old partitions until it is given new ones.
+        await sink.release(mine)
+        await sink._claim_new()
+        assert sink.positions == {}
+        sink.assigned()
+        await all_claimed(sink, task)
+        assert {TopicPartition(*place) for place in sink.positions} == set(mine)
 
 
 async def test_a_sink_whose_partition_is_taken_stops_and_says_so(ready: Settings) -> None:

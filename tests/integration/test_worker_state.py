@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -64,6 +65,32 @@ async def test_an_earlier_owner_of_a_number_is_refused_by_the_broker(kafka_setti
     await newer.stop()
     await stale.stop()
     assert [record.value for record in await read(kafka_settings, rows)] == [b"[1,1]", b"[2,2]"]
+
+
+class Awaiting(Outbound):
+    """Hands over a batch only when the broker has answered the one before."""
+
+    async def _submit(self, producer: object, batch: object, topic: str) -> None:
+        await asyncio.gather(*self._futures, return_exceptions=True)
+        await super()._submit(producer, batch, topic)
+
+
+async def test_an_owner_fenced_while_it_hands_over_a_transaction_is_told_that_it_is_fenced(
+    kafka_settings: Settings,
+) -> None:
+    await topics.ensure(kafka_settings)
+    names = topics.names(kafka_settings)
+    stale = Awaiting(kafka_settings, 1, names.dead_letters, Steps())
+    newer = outbound(kafka_settings)
+    await stale.start()
+    await newer.start()
+    with pytest.raises(ProducerFenced):
+        await stale.transact(
+            {}, {names.learner_rows: [(b"1", b"[1,1]")], names.skill_rows: [(b"1|a", b"b")]}, {}, 0
+        )
+    await newer.stop()
+    await stale.stop()
+    assert await read(kafka_settings, names.learner_rows) == []
 
 
 async def test_a_prediction_too_large_becomes_a_dead_letter_and_a_row_too_large_an_error(
