@@ -18,13 +18,15 @@ RETRY_SECONDS: Final = 0.2
 # Its estimate of a batch's cost is too high now and then, and then it compiles for longer than it runs.
 # It also takes a batch for ten thousand rows, since it cannot see into the JSON, and then reads whole tables
 # to join them to a handful of records: with 100,000 learners stored, most of a core. By index, always.
-# A peer that vanished gives its locks back within a minute, not within hours.
+# A peer that vanished gives its locks back within a minute, not within hours; one that was frozen in a
+# transaction within seconds, since whoever takes over waits for them.
 _SETTINGS: Final = {
     "application_name": "lyo sink",
     "timezone": "UTC",
     "jit": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "idle_in_transaction_session_timeout": "10s",
     "tcp_keepalives_idle": "30",
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
@@ -34,9 +36,9 @@ _SETTINGS: Final = {
 class Session:
     """Holds the connection; `connection` opens it when there is none."""
 
-    def __init__(self, database_url: str, name: str = "lyo sink") -> None:
+    def __init__(self, database_url: str, name: str = "lyo sink", **settings: str) -> None:
         self._url = database_url
-        self._name = name
+        self._settings = _SETTINGS | {"application_name": name} | settings
         self._connection: Any = None
 
     async def connection(self) -> Any:
@@ -50,7 +52,7 @@ class Session:
                 plain_url(self._url),
                 timeout=ATTEMPT_SECONDS,
                 command_timeout=STATEMENT_SECONDS,
-                server_settings=_SETTINGS | {"application_name": self._name},
+                server_settings=self._settings,
             )
         return self._connection
 

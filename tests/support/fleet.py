@@ -46,6 +46,13 @@ class Member:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def stopped(self) -> bool:
+        """Whether it stands still, by SIGSTOP from us or from itself."""
+        if self._process is None or self._process.poll() is not None:
+            return False
+        return bool(psutil.Process(self._process.pid).status() == psutil.STATUS_STOPPED)
+
+    @property
     def code(self) -> int | None:
         """How the last process ended, None while it runs or before its first start."""
         if self._process is not None:
@@ -154,14 +161,14 @@ class Fleet:
         self.members: dict[str, Member] = {}
         self.revived: list[str] = []
 
-    def add(self, name: str, command: str | None = None, **more: str) -> Member:
-        """Start a member; its command is its name up to the dash, if none is given."""
+    def add(self, name: str, **more: str) -> Member:
+        """Start a member; its command is its name up to the dash; ``more`` are variables of this start."""
         member = self.members.get(name)
         if member is None:
-            command = command or name.partition("-")[0]
-            member = self.members[name] = Member(name, command, self.folder, self.environment | more)
+            command = name.partition("-")[0]
+            member = self.members[name] = Member(name, command, self.folder, self.environment)
         member.wanted = True
-        member.start()
+        member.start(fresh=False, **more)
         return member
 
     def of(self, command: str) -> list[Member]:

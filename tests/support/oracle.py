@@ -38,6 +38,8 @@ Pair = tuple[bytes, bytes | None]
 
 SHOWN: Final = 5
 _WHOLE: Final = 1 << 64
+_ID: Final = b'"prediction_id":"'
+_VERSION: Final = b'"version":'
 _MOST: Final = 2  # events lost, and events doubled, that are looked for by name in one learner's row
 
 
@@ -65,6 +67,8 @@ class Found:
     predictions: Predictions
     ambiguous: list[str] = field(default_factory=list)
     """Prediction ids that carry two contents."""
+    older: list[str] = field(default_factory=list)
+    """Rows and predictions that follow a newer one of their key in the log."""
     stored_rows: Rows | None = None
     stored: Predictions | None = None
 
@@ -81,6 +85,7 @@ class Report:
     stored_rows: list[str] = field(default_factory=list)
     stored: list[str] = field(default_factory=list)
     ambiguous: list[str] = field(default_factory=list)
+    older: list[str] = field(default_factory=list)
     compared: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -97,6 +102,7 @@ class Report:
             ("rows in Postgres that differ", self.stored_rows),
             ("predictions in Postgres that differ", self.stored),
             ("ids with two contents", self.ambiguous),
+            ("records older than the one before", self.older),
         ]
 
     def __str__(self) -> str:
@@ -139,22 +145,19 @@ def event_ids(paths: Iterable[Path], users: set[int]) -> Events:
 
 async def look(settings: Settings, *, postgres: bool = True) -> Found:
     """Read the changelogs, the prediction topics and Postgres."""
-    rows = await agreement.stored_rows(settings)
-    predictions, ambiguous = await _predictions(settings)
-    if not postgres:
-        return Found(rows, predictions, ambiguous)
-    stored = await agreement.in_postgres(settings.database_url)
-    return Found(rows, predictions, ambiguous, await _stored_rows(settings.database_url), stored)
-
-
-async def _predictions(settings: Settings) -> tuple[Predictions, list[str]]:
-    current: Predictions = {}
-    ambiguous: list[str] = []
-    for kind, topic in topics.names(settings).predictions.items():
-        newest, twofold = newest_and_ambiguous(await _log(settings, topic))
-        current |= {(kind, key.decode()): json.loads(value) for key, value in newest.items()}
-        ambiguous += [f"{kind} {number}" for number in twofold]
-    return current, ambiguous
+    names = topics.names(settings)
+    learners = rows_of(await _log(settings, names.learner_rows))
+    found = Found(learners.newest, {}, older=learners.older)
+    found.rows |= rows_of(await _log(settings, names.skill_rows)).newest
+    for kind, topic in names.predictions.items():
+        read = predictions_of(await _log(settings, topic))
+        found.predictions |= {(kind, key.decode()): json.loads(value) for key, value in read.newest.items()}
+        found.ambiguous += [f"{kind} {number}" for number in read.ambiguous]
+        found.older += [f"{kind} {text}" for text in read.older]
+    if postgres:
+        found.stored_rows = await _stored_rows(settings.database_url)
+        found.stored = await agreement.in_postgres(settings.database_url)
+    return found
 
 
 async def _log(settings: Settings, topic: str) -> list[Pair]:
@@ -172,20 +175,55 @@ async def _log(settings: Settings, topic: str) -> list[Pair]:
         await reader.stop()
 
 
-def newest_and_ambiguous(log: Iterable[Pair]) -> tuple[Rows, list[str]]:
-    """The newest value of each key, and the ids that carry two contents anywhere in the log."""
+@dataclass(slots=True)
+class Read:
+    """What a log says, read from its beginning."""
+
+    newest: Rows
+    ambiguous: list[str] = field(default_factory=list)
+    older: list[str] = field(default_factory=list)
+
+
+def predictions_of(log: Iterable[Pair]) -> Read:
+    """The newest prediction of each key; ids that carry two contents, and versions that go back, anywhere."""
     newest: dict[bytes, bytes | None] = {}
     contents: dict[bytes, int] = {}
+    versions: dict[bytes, int] = {}
     twofold: set[bytes] = set()
+    older: list[str] = []
     for key, value in log:
         newest[key] = value
-        if value is not None:
-            start = value.index(b'"prediction_id":"') + len(b'"prediction_id":"')
-            number = value[start : start + 32]
-            if contents.setdefault(number, hash((key, value))) != hash((key, value)):
-                twofold.add(number)
+        if value is None:
+            versions.pop(key, None)
+            continue
+        number, version = _id_and_version(value)
+        if contents.setdefault(number, hash((key, value))) != hash((key, value)):
+            twofold.add(number)
+        if version < versions.get(key, 0):
+            older.append(f"{key.decode()}: version {version} after {versions[key]}")
+        versions[key] = version
     kept = {key: value for key, value in newest.items() if value is not None}
-    return kept, sorted(number.decode() for number in twofold)
+    return Read(kept, sorted(number.decode() for number in twofold), older)
+
+
+def _id_and_version(value: bytes) -> tuple[bytes, int]:
+    start = value.index(_ID) + len(_ID)
+    after = value.index(_VERSION) + len(_VERSION)
+    return value[start : start + 32], int(value[after : value.index(b",", after)])
+
+
+def rows_of(log: Iterable[Pair]) -> Read:
+    """The newest row of each key; learners' rows that have applied fewer events than the one before."""
+    newest: dict[bytes, bytes | None] = {}
+    older: list[str] = []
+    for key, value in log:
+        before, newest[key] = newest.get(key), value
+        if before is not None and value is not None and b"|" not in key and key != layout.SWEEP_KEY:
+            was, is_ = _applied(before)[0], _applied(value)[0]
+            if is_ < was:
+                older.append(f"{_shown(key)}: {is_} events after {was}")
+    newest.pop(layout.SWEEP_KEY, None)
+    return Read({key: value for key, value in newest.items() if value is not None}, older=older)
 
 
 async def _stored_rows(database_url: str) -> Rows:
@@ -204,7 +242,7 @@ async def _stored_rows(database_url: str) -> Rows:
 
 def compare(expected: Expected, found: Found) -> Report:
     """Every difference between what was to be and what is."""
-    report = Report(expected.published, ambiguous=list(found.ambiguous))
+    report = Report(expected.published, ambiguous=list(found.ambiguous), older=list(found.older))
     report.rows = unlike_rows(expected.rows, found.rows)
     report.lost, report.twice = _miscounted(expected, found.rows)
     comparable = {

@@ -11,7 +11,7 @@ import pytest
 from models import layout
 from models.events import Kind
 from models.learner import BOOKKEEPING
-from tests.support.oracle import Expected, Found, Report, compare, expect, newest_and_ambiguous
+from tests.support.oracle import Expected, Found, Report, compare, expect, predictions_of, rows_of
 from tests.unit.building import START, Sent, Stream, lives, run
 
 AT = START + 40 * 86_400_000
@@ -161,15 +161,27 @@ def test_postgres_behind_the_topic_is_a_difference_though_its_contents_agree(exp
     assert "comes from prediction 000" in report.stored[0]
 
 
-def test_an_id_with_two_contents_is_found_though_a_newer_record_covers_it() -> None:
-    def value(number: str, score: float) -> bytes:
-        return json.dumps({"prediction_id": number * 32, "risk_score": score}, separators=(",", ":")).encode()
+def value(number: str, version: int, score: float) -> bytes:
+    record = {"prediction_id": number * 32, "version": version, "risk_score": score}
+    return json.dumps(record, separators=(",", ":")).encode()
 
-    log = [(b"1", value("a", 0.1)), (b"2", value("b", 0.2)), (b"1", value("a", 0.1)), (b"1", value("c", 0.4))]
-    newest, twofold = newest_and_ambiguous(log)
-    assert (newest[b"1"], twofold) == (value("c", 0.4), [])
-    _, twofold = newest_and_ambiguous([*log[:1], (b"1", value("a", 0.3)), *log[1:], (b"2", None)])
-    assert twofold == ["a" * 32]
+
+def test_an_id_with_two_contents_is_found_though_a_newer_record_covers_it() -> None:
+    log = [(b"1", value("a", 1, 0.1)), (b"2", value("b", 1, 0.2)), (b"1", value("a", 1, 0.1))]
+    log.append((b"1", value("c", 2, 0.4)))
+    read = predictions_of(log)
+    assert (read.newest[b"1"], read.ambiguous, read.older) == (log[-1][1], [], [])
+    assert predictions_of([*log[:1], (b"1", value("a", 1, 0.3)), *log[1:], (b"2", None)]).ambiguous == [
+        "a" * 32
+    ]
+
+
+def test_a_prediction_and_a_row_older_than_the_one_before_are_found() -> None:
+    log = [(b"1", value("a", 5, 0.1)), (b"1", value("b", 4, 0.1)), (b"1", value("c", 6, 0.1))]
+    assert predictions_of(log).older == ["1: version 4 after 5"]
+    rows = [folded(EVENTS[:count]).learner_rows[b"1"] for count in (300, 200, 400)]
+    assert len(rows_of([(b"1", row) for row in rows]).older) == 1
+    assert rows_of([(b"1", row) for row in (rows[1], rows[0], rows[2])]).older == []
 
 
 def test_the_report_says_every_number(expected: Expected) -> None:
