@@ -27,6 +27,7 @@ KEPT = ("worker-1", "sink-1")
 # What a process needs at first: the learners it meets, its buffers at their sizes.
 WARM_UP = 1 / 3
 SAMPLE_SECONDS = 5.0
+LONG_ENOUGH = 1_800.0
 # A straight line through a sawtooth of a few MB is never quite level; half an hour of growth would show.
 MOST_MB_AN_HOUR = 40.0
 
@@ -95,5 +96,6 @@ async def test_an_hour_with_a_fault_every_minute(
             print("\n".join(["ended by themselves:", *fleet.revived, f"{report}"]))
             assert report.clean, str(report)
             for name in KEPT:
-                if fleet.members[name].starts == 1:
+                # Of a short run the slope says how a process fills its buffers, not whether it leaks.
+                if fleet.members[name].starts == 1 and seconds >= LONG_ENOUGH:
                     assert memory.slope(name, seconds * WARM_UP) < MOST_MB_AN_HOUR

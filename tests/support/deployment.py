@@ -25,7 +25,7 @@ from tests.support.published import moment, newest, publish
 Environment = Callable[[Settings], dict[str, str]]
 
 QUICK = {
-    "session_timeout_ms": 1_500,
+    "session_timeout_ms": 1_000,
     "transaction_timeout_ms": 6_000,
     "batch_records": 500,
     "poll_records": 500,
