@@ -42,7 +42,8 @@ async def test_kafka_going_away_costs_nothing_and_work_resumes_by_itself(
         for name in ("worker-1", "worker-2", "sink-1"):
             fleet.add(name)
         deployment.tell(path)
-        paced = Paced(path, settings, sum(seconds for seconds, _ in OUTAGES) + 20 * len(OUTAGES))
+        # Events are still coming in when the last outage is over.
+        paced = Paced(path, settings, sum(seconds for seconds, _ in OUTAGES) + 45 * len(OUTAGES))
         publishing = asyncio.create_task(paced.run())
         for seconds, violently in OUTAGES:
             await asyncio.sleep(8)
@@ -54,6 +55,7 @@ async def test_kafka_going_away_costs_nothing_and_work_resumes_by_itself(
                 return await committed(settings) > before
 
             await wait_for(resumed, "more events are committed", RESUMES_SECONDS)
+            assert not publishing.done(), "nothing came in any more: the pause says nothing"
             print(
                 f"\nKafka {'killed' if violently else 'stopped'} for {seconds:g} s: "
                 f"work resumed {time.monotonic() - back:.1f} s after its return",

@@ -52,15 +52,16 @@ async def all_folded(deployment: Deployment) -> None:
     await wait_for(nothing, "the workers have processed everything", 120)
 
 
-@pytest.mark.parametrize("seconds", [10.0, LONG])
+@pytest.mark.parametrize(("seconds", "learners"), [(10.0, 20), (LONG, 200)])
 async def test_postgres_away_means_lag_that_drains(
     seconds: float,
+    learners: int,
     kafka_settings: Settings,
     own_postgres: LocalPostgres,
     environment: Environment,
     tmp_path: Path,
 ) -> None:
-    files = parts(simulated(tmp_path / "events.jsonl", learners=200, days=60), 2)
+    files = parts(simulated(tmp_path / "events.jsonl", learners=learners, days=60), 2)
     async with away_from(kafka_settings, own_postgres, environment, tmp_path) as (deployment, _):
         await deployment.give(files[0])
         await deployment.quiet()
