@@ -6,12 +6,14 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 FORMAT: Final = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s"
 LIBRARIES: Final = ("faust", "mode", "aiokafka", "asyncio", "kafka")
 # Kafka 4 says NotEnoughReplicas to a transaction begun right after another; the sender asks again.
 CHATTY: Final = ("aiokafka.producer.sender",)
+SELDOM_SECONDS: Final = 10.0
 
 
 class OneLine(logging.Formatter):
@@ -20,6 +22,34 @@ class OneLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line."""
         return super().format(record).replace("\n", " | ")
+
+
+class Seldom(logging.Filter):
+    """Lets a library say the same at most once within so many seconds, and then how often it has tried to.
+
+    With a broker away, aiokafka reports every attempt: tens of lines a second, from each process, for as long
+    as it lasts. Ours are all let through.
+    """
+
+    def __init__(self, seconds: float = SELDOM_SECONDS, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._seconds, self._now = seconds, now
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is written."""
+        if not record.name.startswith(LIBRARIES):
+            return True
+        # By what is said, not about whom: few of those there are, however long it lasts.
+        key, now = (record.name, str(record.msg)), self._now()
+        last, more = self._said.get(key, (now - self._seconds, 0))
+        if now - last < self._seconds:
+            self._said[key] = last, more + 1
+            return False
+        self._said[key] = now, 0
+        if more:
+            record.msg, record.args = f"{record.getMessage()} (and {more} more like it)", None
+        return True
 
 
 def logger(name: str) -> logging.Logger:
@@ -33,6 +63,8 @@ def configure(level: str) -> None:
     formatter = OneLine(FORMAT, "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
+    if level != "debug":
+        handler.addFilter(Seldom())
     threading.excepthook = _one_line
     root = logging.getLogger()
     root.handlers[:] = [handler]
