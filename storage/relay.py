@@ -76,8 +76,9 @@ class Relay:
         return self._leading is not None
 
     def stop(self) -> None:
-        """End after the rows that are on their way."""
+        """End after the rows that are on their way, or within seconds without them."""
         self._stop.set()
+        self._session.drop_soon()
         self._woken.set()
 
     async def run(self) -> None:

@@ -15,6 +15,7 @@ from storage.faults import Fault, SinkError, judge, one_line
 ATTEMPT_SECONDS: Final = 10.0
 STATEMENT_SECONDS: Final = 120.0
 RETRY_SECONDS: Final = 0.2
+STOP_SECONDS: Final = 10.0
 # Its estimate of a batch's cost is too high now and then, and then it compiles for longer than it runs.
 # It also takes a batch for ten thousand rows, since it cannot see into the JSON, and then reads whole tables
 # to join them to a handful of records: with 100,000 learners stored, most of a core. By index, always.
@@ -84,6 +85,10 @@ class Session:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
+
+    def drop_soon(self) -> None:
+        """Let what is under way end within seconds: a Postgres that answers slowly must not hold a stop up."""
+        asyncio.get_running_loop().call_later(STOP_SECONDS, self.drop)
 
     async def close(self) -> None:
         """Close it in order, if it is open."""

@@ -82,8 +82,9 @@ class Sink:
         self.started = asyncio.Event()
 
     def stop(self) -> None:
-        """End after the running transaction."""
+        """End after the running transaction, or within seconds without it."""
         self._stop.set()
+        self._session.drop_soon()
 
     async def run(self) -> None:
         """Store what comes until `stop` is called.

@@ -142,6 +142,20 @@ async def held(database_url: str, table: str) -> AsyncIterator[Callable[[], Awai
         await connection.close()
 
 
+async def test_a_stop_does_not_wait_for_a_postgres_that_does_not_answer(
+    ready: Settings, monkeypatch: pytest.MonkeyPatch, other_database: str
+) -> None:
+    monkeypatch.setattr("storage.session.STOP_SECONDS", 0.5)
+    await publish(ready, mixture(ready, COUNT // 4))
+    async with held(ready.database_url, "user_timing_profiles") as waiting, running(ready) as (sink, task):
+        await until(waiting, task)
+        sink.stop()
+        await asyncio.wait_for(asyncio.shield(task), 20)
+    async with running(ready) as (_, task):
+        await all_stored(ready, task)
+    assert await tables(ready.database_url) == await rebuilt(ready, other_database)
+
+
 async def start(settings: Settings, environment: Environment, *arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cli.main", "sink", *arguments),
