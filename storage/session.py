@@ -87,7 +87,7 @@ class Session:
             self._connection = None
 
     def drop_soon(self) -> None:
-        """Let what is under way end within seconds: a Postgres that answers slowly must not hold a stop up."""
+        """Let what is under way end within seconds: a Postgres that is slow must not hold a stop up."""
         asyncio.get_running_loop().call_later(STOP_SECONDS, self.drop)
 
     async def close(self) -> None:
