@@ -15,7 +15,7 @@ from models.events import Kind
 from storage.database import plain_url
 from storage.migrate import upgrade
 from storage.progress import behind
-from streams import topics
+from streams import kafka, topics
 from streams.settings import Settings
 from tests.support.fleet import Fleet, fleet
 from tests.support.oracle import Report, expect, settled
@@ -118,7 +118,8 @@ async def deployed(
     clock = folder / "clock"
     clock.write_text("2026-01-01T00:00:00Z")
     settings = settings.model_copy(update={"clock": f"@{clock}"})
-    await topics.ensure(settings)
+    # A broker that was started a moment ago on a busy machine may not take a connection at once.
+    await kafka.reach(settings, lambda: topics.ensure(settings))
     upgrade(settings.database_url)
     variables = environment(settings) | (through or {})
     async with fleet(folder / "fleet", variables, supervised=supervised) as running:
