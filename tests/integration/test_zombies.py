@@ -8,10 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import asyncpg
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
+from predictive.app import open_engine
+from storage.database import plain_url
 from streams.settings import Settings
 from tests.support.deployment import QUICK, deployed
+from tests.support.processes import wait_for
 from tests.support.published import parts, simulated
 from tests.support.zombies import frozen, rows, woken
 
@@ -42,3 +48,30 @@ async def test_what_is_frozen_in_a_transaction_writes_nothing_when_it_wakes(
         report = await deployment.verdict()
         assert report.clean, str(report)
         await fleet.stop()
+
+
+async def test_an_api_frozen_in_a_transaction_gives_its_rows_back(database_url: str) -> None:
+    watching = await asyncpg.connect(plain_url(database_url))
+    engine = open_engine(Settings(database_url=database_url, api_statement_seconds=0.5))
+
+    async def ended() -> bool:
+        await watching.execute("SELECT pg_stat_clear_snapshot()")
+        return not await watching.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lyo api' "
+            "AND datname = current_database()"
+        )
+
+    async def fallen_silent() -> None:
+        async with engine.begin() as connection:
+            await connection.execute(text("CREATE TABLE held (one int)"))
+            assert not await ended()
+            # It says nothing more, as one that is frozen.
+            await wait_for(ended, "Postgres has ended the session", 30)
+            await connection.execute(text("SELECT 1"))
+
+    try:
+        with pytest.raises(DBAPIError, match=r"closed|idle-in-transaction"):
+            await fallen_silent()
+    finally:
+        await watching.close()
+        await engine.dispose()
