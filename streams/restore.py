@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupLoadInProgressError
 
 from streams import kafka
 from streams.ports import Engine
@@ -57,15 +58,12 @@ async def standing(
     """
     wanted = list(partitions)
     # A cluster's first group waits until Kafka has made the topic of its offsets.
-    committed = await kafka.persist(
-        lambda: admin.list_consumer_group_offsets(settings.app_id, partitions=wanted), FIRST_GROUP_SECONDS
-    )
+    committed = await kafka.persist(lambda: _committed(admin, settings.app_id, wanted), FIRST_GROUP_SECONDS)
     first = await reader.beginning_offsets(wanted)
     last = await reader.end_offsets(wanted)
     offsets: dict[TopicPartition, int] = {}
     for tp in wanted:
-        entry = committed.get(tp)
-        offset = first[tp] if entry is None or entry.offset < 0 else entry.offset
+        offset = first[tp] if committed[tp] < 0 else committed[tp]
         if not first[tp] <= offset <= last[tp]:
             raise OffsetError(
                 f"{tp.topic}/{tp.partition}: the group {settings.app_id} stands at {offset}, but the topic "
@@ -73,3 +71,20 @@ async def standing(
             )
         offsets[tp] = offset
     return offsets
+
+
+async def _committed(
+    admin: AIOKafkaAdminClient, group: str, wanted: list[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """The group's committed offset of each partition, -1 where Kafka says that there is none.
+
+    Raises:
+        GroupLoadInProgressError: Kafka did not say. aiokafka looks at no error of the answer as a whole
+            (the coordinator is loading, or has moved) and gives no partition at all; taken for "never
+            committed", everything would be read and counted again from the beginning.
+    """
+    found = await admin.list_consumer_group_offsets(group, partitions=wanted)
+    missing = [tp for tp in wanted if tp not in found]
+    if missing:
+        raise GroupLoadInProgressError(f"Kafka does not say where {group} stands in {missing[0].topic}")
+    return {tp: found[tp].offset for tp in wanted}
