@@ -3,13 +3,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools browser demo test lint format check bench lock clean
+.PHONY: help setup tools browser demo test lint format check bench chaos faults soak lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := $(wildcard models streams agents storage predictive ops cli migrations evaluation bench tests)
-TESTS := $(wildcard tests/unit tests/contract tests/integration tests/chaos tests/browser)
+# tests/chaos takes minutes to an hour: make chaos, make faults, make soak.
+TESTS := $(wildcard tests/unit tests/contract tests/integration tests/browser)
 EVENTS ?=
 LYO_TEST ?=
 UPGRADE ?=
@@ -40,6 +41,15 @@ check: lint test  ## lint and test
 
 bench: setup  ## speed, latency and memory of the full job
 	@exec $(BIN)/lyo bench
+
+chaos: setup  ## kill storm, ten minutes (CHAOS_MINUTES=60: longer; CHAOS_SEED=7: the same faults again)
+	$(BIN)/python -m pytest -s tests/chaos/test_kill_storm.py $(LYO_TEST)
+
+faults: setup  ## crash at every step, zombies, Kafka and Postgres away: about forty minutes
+	$(BIN)/python -m pytest -s tests/chaos --ignore tests/chaos/test_kill_storm.py --ignore tests/chaos/test_soak.py $(LYO_TEST)
+
+soak: setup  ## an hour of events with a fault every minute (SOAK_MINUTES=10: shorter)
+	$(BIN)/python -m pytest -s tests/chaos/test_soak.py $(LYO_TEST)
 
 lock: $(STAMP)  ## requirements.txt from requirements.in (UPGRADE=1: newest versions of everything)
 	$(BIN)/uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \

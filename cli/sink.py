@@ -58,8 +58,9 @@ def sink(batch: int, rebuild: bool) -> None:
 async def _run(settings: Settings, batch: int, rebuild: bool) -> None:
     if rebuild:
         await empty(settings.database_url)
-    running = Sink(settings, batch_records=batch)
-    relay = Relay(settings, steps=Steps(settings.crash_at))
+    steps = Steps(settings.crash_at)
+    running = Sink(settings, batch_records=batch, steps=steps)
+    relay = Relay(settings, steps=steps)
 
     def stop() -> None:
         running.stop()

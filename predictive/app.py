@@ -111,6 +111,8 @@ def open_engine(settings: Settings) -> AsyncEngine:
                 "timezone": "UTC",
                 "jit": "off",
                 "statement_timeout": str(round(seconds * 1000)),
+                # One that is frozen in a transaction holds rows that the sink waits for.
+                "idle_in_transaction_session_timeout": str(round(2 * seconds * 1000)),
             },
         },
     )

@@ -26,7 +26,8 @@ class Fault(StrEnum):
 
 # SQLSTATE classes, as Postgres' documentation lists them.
 _DATA: Final = ("21", "22", "23", "54")
-_PASSING: Final = ("08", "40", "53", "55", "57", "58")
+# 25P03: the transaction stood still for so long that Postgres ended the session.
+_PASSING: Final = ("08", "25P03", "40", "53", "55", "57", "58")
 
 
 def judge(error: BaseException) -> Fault:

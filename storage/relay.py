@@ -23,6 +23,7 @@ from streams.steps import Steps
 
 BATCH_ROWS: Final = 500
 POLL_SECONDS: Final = 5.0
+IDLE_SECONDS: Final = 15.0
 LOCK_SECONDS: Final = 1.0
 HOUSEKEEPING_SECONDS: Final = 3_600.0
 _PAUSES: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -58,7 +59,12 @@ class Relay:
         self._batch_rows = batch_rows
         self._poll_seconds = poll_seconds
         self._steps = steps or Steps()
-        self._session = Session(settings.database_url, "lyo outbox relay")
+        self._session = Session(
+            # One that is frozen, and so asks for nothing, gives the lock back.
+            settings.database_url,
+            "lyo outbox relay",
+            idle_session_timeout=f"{round(max(6 * poll_seconds, IDLE_SECONDS))}s",
+        )
         self._leading: Any = None
         self._stop = asyncio.Event()
         self._sender = OutboxSender(settings, self._stop)
@@ -79,8 +85,9 @@ class Relay:
         yield Sample("lyo_relay_failures", self._failures)
 
     def stop(self) -> None:
-        """End after the rows that are on their way."""
+        """End after the rows that are on their way, or within seconds without them."""
         self._stop.set()
+        self._session.drop_soon()
         self._woken.set()
 
     async def run(self) -> None:

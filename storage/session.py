@@ -15,18 +15,20 @@ from storage.faults import Fault, SinkError, judge, one_line
 ATTEMPT_SECONDS: Final = 10.0
 STATEMENT_SECONDS: Final = 120.0
 RETRY_SECONDS: Final = 0.2
+STOP_SECONDS: Final = 10.0
 # Its estimate of a batch's cost is too high now and then, and then it compiles for longer than it runs.
 # It also takes a batch for ten thousand rows, since it cannot see into the JSON, and then reads whole tables
 # to join them to a handful of records: with 100,000 learners stored, most of a core. By index, always.
-# A peer that vanished gives its locks back within a minute, not within hours.
+# A peer that vanished gives its locks back within a minute, not within hours; one that was frozen in a
+# transaction within seconds, since whoever takes over waits for them.
 _SETTINGS: Final = {
     "application_name": "lyo sink",
     "timezone": "UTC",
     "jit": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
-    # One that is stopped in the middle of a transaction does so within half a minute: its host still answers.
-    "idle_in_transaction_session_timeout": "30000",
+    # One that is stopped in the middle of a transaction does so soon: its host still answers.
+    "idle_in_transaction_session_timeout": "10s",
     "tcp_keepalives_idle": "30",
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
@@ -36,9 +38,9 @@ _SETTINGS: Final = {
 class Session:
     """Holds the connection; `connection` opens it when there is none."""
 
-    def __init__(self, database_url: str, name: str = "lyo sink") -> None:
+    def __init__(self, database_url: str, name: str = "lyo sink", **settings: str) -> None:
         self._url = database_url
-        self._name = name
+        self._settings = _SETTINGS | {"application_name": name} | settings
         self._connection: Any = None
 
     async def connection(self) -> Any:
@@ -52,7 +54,7 @@ class Session:
                 plain_url(self._url),
                 timeout=ATTEMPT_SECONDS,
                 command_timeout=STATEMENT_SECONDS,
-                server_settings=_SETTINGS | {"application_name": self._name},
+                server_settings=self._settings,
             )
         return self._connection
 
@@ -84,6 +86,10 @@ class Session:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
+
+    def drop_soon(self) -> None:
+        """Let what is under way end within seconds: a Postgres that is slow must not hold a stop up."""
+        asyncio.get_running_loop().call_later(STOP_SECONDS, self.drop)
 
     async def close(self) -> None:
         """Close it in order, if it is open."""

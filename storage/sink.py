@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError
 
 from models.erasing import Fences
 from models.events import Kind, Rejected
@@ -35,6 +35,7 @@ from streams.log import logger
 from streams.metrics import Sample
 from streams.naming import client_id, sink_group
 from streams.settings import Settings
+from streams.steps import Steps
 
 BATCH_RECORDS: Final = 5_000
 POLL_MS: Final = 300
@@ -59,18 +60,24 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         await self._sink.release(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Nothing: the main loop claims what it was given in Postgres before it reads."""
+        """Let the main loop claim in Postgres what was given, before it reads."""
+        self._sink.assigned()
 
 
 class Sink:
     """One sink process."""
 
     def __init__(
-        self, settings: Settings, *, batch_records: int = BATCH_RECORDS, tenants: TenantOf = tenant_of
+        self,
+        settings: Settings,
+        *,
+        batch_records: int = BATCH_RECORDS,
+        tenants: TenantOf = tenant_of,
+        steps: Steps | None = None,
     ) -> None:
         self.settings = settings
         self.names = topics.names(settings)
-        self.writer = Writer(self.names, tenants)
+        self.writer = Writer(self.names, tenants, steps)
         self._erasures = self.names.topic(Kind.ERASURE)
         self.stored = 0
         self.refused = 0
@@ -88,12 +95,14 @@ class Sink:
         self._lock = asyncio.Lock()
         self._generation = 0
         self._tell_at = 0.0
+        self._given = False
         self._stop = asyncio.Event()
         self.started = asyncio.Event()
 
     def stop(self) -> None:
-        """End after the running transaction."""
+        """End after the running transaction, or within seconds without it."""
         self._stop.set()
+        self._session.drop_soon()
 
     async def run(self) -> None:
         """Store what comes until `stop` is called.
@@ -164,6 +173,7 @@ class Sink:
         async with self._lock:
             self._generation += 1
             await self._say_last()
+            self._given = False
             self.positions.clear()
         log.debug("gave back %d partitions", len(list(revoked)))
 
@@ -171,10 +181,19 @@ class Sink:
         if self._mirror is not None:
             await self._mirror.last(self.positions)
 
+    def assigned(self) -> None:
+        """Partitions were given: until now the client went on naming those given back as its own.
+
+        A sink that claimed those again took them from their new owner.
+        """
+        self._given = True
+
     async def _claim_new(self) -> None:
         """Claim in Postgres what the group has assigned, and read on from the offsets there."""
         for pause in self._pauses():
             async with self._lock:
+                if not self._given:
+                    return
                 new = sorted(self._consumer.assignment() - {TopicPartition(*p) for p in self.positions})
                 if not new or self._stop.is_set():
                     return
@@ -228,9 +247,12 @@ class Sink:
         """How far the consumer has read each claimed partition, past transaction markers, too."""
         assigned = self._consumer.assignment()
         target = {}
-        for place, position in self.positions.items():
+        for place, position in list(self.positions.items()):
             if TopicPartition(*place) in assigned:
-                reached = await self._consumer.position(TopicPartition(*place))
+                try:
+                    reached = await self._consumer.position(TopicPartition(*place))
+                except IllegalStateError:
+                    return {}  # given away since we looked
                 if reached > position.next_offset:
                     target[place] = reached
         return target

@@ -13,6 +13,7 @@ from storage import erasures, outcomes, preferences, rows
 from storage.merges import INTERVENTIONS, PLANS, Plan, delete_sql, merge_sql
 from storage.offsets import Place, Position, advance, lock
 from storage.records import BY_SKILL, BY_USER, Item, Record, Refusal, screen_predictions, screen_rows
+from streams.steps import Steps
 from streams.topics import Names
 
 CHANNEL: Final = "lyo_changes"
@@ -46,8 +47,9 @@ class Batch:
 class Writer:
     """Knows what each topic's records become."""
 
-    def __init__(self, names: Names, tenant_of: rows.TenantOf) -> None:
+    def __init__(self, names: Names, tenant_of: rows.TenantOf, steps: Steps | None = None) -> None:
         self._tenant_of = tenant_of
+        self._steps = steps or Steps()
         self.plans: dict[str, Plan] = {names.prediction(kind): plan for kind, plan in PLANS.items()}
         self.plans[names.interventions] = INTERVENTIONS
         self._merge = {topic: merge_sql(plan) for topic, plan in self.plans.items()}
@@ -109,11 +111,16 @@ class Writer:
         """
         async with connection.transaction():
             await lock(connection, batch.partitions)
+            self._steps("sink_begun")
             if not await advance(connection, positions, target):
                 return False
+            self._steps("sink_offsets")
             await self._write(connection, batch if fences is None else self._admitted(batch, fences))
+            self._steps("sink_rows")
             said = [f"{place.topic} {place.partition} {next_offset}" for place, next_offset in target.items()]
             await connection.execute(_NOTIFY_SQL, [line for line in said if not self._internal(line)])
+            self._steps("sink_notified")
+        self._steps("sink_committed")
         return True
 
     async def erase(self, connection: Connection, fences: Mapping[int, Fence], partitions: int) -> int:

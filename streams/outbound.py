@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import IllegalOperation, KafkaError
 
 from streams import kafka, letters
 from streams.settings import Settings
@@ -69,10 +70,25 @@ class Outbound:
         producer = self._running()
         self._futures = []
         await producer.begin_transaction()
+        try:
+            await self._within(producer, outputs, rows, offsets, now, elsewhere or {})
+        except IllegalOperation as error:
+            raise _ended_by(producer, error) from error
+        self._steps("committed")
+
+    async def _within(
+        self,
+        producer: AIOKafkaProducer,
+        outputs: Mapping[str, Sequence[Pair]],
+        rows: Mapping[str, Sequence[Pair]],
+        offsets: Mapping[TopicPartition, int | tuple[int, str]],
+        now: int,
+        elsewhere: Mapping[TopicPartition, Sequence[Pair]],
+    ) -> None:
         self._steps("begun")
         for topic, pairs in self._sendable(outputs, now).items():
             await self._send(producer, topic, pairs)
-        for tp, placed in (elsewhere or {}).items():
+        for tp, placed in elsewhere.items():
             await self._send(producer, tp.topic, placed, tp.partition)
         await self._reach("outputs_sent")
         for topic, changed in rows.items():
@@ -84,7 +100,6 @@ class Outbound:
         self._steps("offsets_sent")
         await asyncio.gather(*self._futures)
         await producer.commit_transaction()
-        self._steps("committed")
 
     def _running(self) -> AIOKafkaProducer:
         if self._producer is None:
@@ -145,3 +160,14 @@ class Outbound:
     ) -> None:
         number = self._number if number is None else number
         self._futures.append(await producer.send_batch(batch, topic, partition=number))
+
+
+def _ended_by(producer: AIOKafkaProducer, refused: IllegalOperation) -> KafkaError:
+    """What ended a transaction while more was being handed over to it.
+
+    The broker's refusal (fenced, timed out) reaches the sender in the background; whoever goes on sending is
+    only told that there is no transaction.
+    """
+    ended = producer._txn_manager.wait_for_transaction_end()  # noqa: SLF001 - there is no public way to ask
+    error = ended.exception() if ended.done() and not ended.cancelled() else None
+    return error if isinstance(error, KafkaError) else KafkaError(str(refused))

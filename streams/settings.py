@@ -250,8 +250,9 @@ class Settings(BaseSettings):
     )
     crash_at: str | None = Field(
         None,
-        pattern=r"^[a-z_]+(:[0-9]+)?$",
-        description="For tests: STEP[:N] ends the worker or sink at the Nth time it reaches that step.",
+        pattern=r"^[a-z_]+(:[0-9]+)?(:stop)?$",
+        description="For tests: STEP[:N] ends the worker or sink at the Nth time it reaches that step; "
+        "with :stop it is frozen instead, as by SIGSTOP.",
     )
 
     @field_validator("bootstrap_servers")

@@ -1,8 +1,9 @@
-"""Named steps of a task and of the relay, at which tests can end the process (``LYO_CRASH_AT=STEP[:N]``)."""
+"""Named steps of task, sink and relay, where tests can end the process (``LYO_CRASH_AT=STEP[:N][:stop]``)."""
 
 from __future__ import annotations
 
 import os
+import signal
 from typing import Final
 
 TASK_STEPS: Final = (
@@ -16,23 +17,27 @@ TASK_STEPS: Final = (
     "committed",
     "updated",
 )
+# Of each of the sink's transactions: offsets come before rows, and what is notified is heard at the commit.
+SINK_STEPS: Final = ("sink_begun", "sink_offsets", "sink_rows", "sink_notified", "sink_committed")
 RELAY_STEPS: Final = ("outbox_read", "outbox_sent", "outbox_marked")
-STEPS: Final = TASK_STEPS + RELAY_STEPS
+STEPS: Final = TASK_STEPS + SINK_STEPS + RELAY_STEPS
 
 
 class Steps:
-    """Does nothing, unless the process is to end at the Nth time a step is reached.
+    """Does nothing, unless the process is to end, or to freeze, at the Nth time a step is reached.
 
     Raises:
         ValueError: there is no such step.
     """
 
     def __init__(self, crash_at: str | None = None) -> None:
-        name, _, times = (crash_at or "").partition(":")
+        name, *more = (crash_at or "").split(":")
+        self._freezes = more[-1:] == ["stop"]
+        times = next(iter(more), "")
         if name and name not in STEPS:
             raise ValueError(f"LYO_CRASH_AT: no step {name!r}; there are {', '.join(STEPS)}")
         self._name = name
-        self._left = int(times or 1)
+        self._left = int(times) if times.isdigit() else 1
 
     @property
     def armed(self) -> bool:
@@ -44,5 +49,7 @@ class Steps:
         if name != self._name:
             return
         self._left -= 1
-        if self._left <= 0:
+        if self._freezes and self._left == 0:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        elif self._left <= 0 and not self._freezes:
             os._exit(137)

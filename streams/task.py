@@ -16,7 +16,7 @@ from streams import kafka, letters, metrics
 from streams.erasing import Eraser
 from streams.inbox import Inbox
 from streams.kafka import explain
-from streams.log import Seldom, logger
+from streams.log import Complaint, logger
 from streams.outbound import Outbound, Pair
 from streams.ports import Changes, Engine
 from streams.restore import offsets_record, restore, standing, tally_of
@@ -67,7 +67,9 @@ class Task:
         self._idle = asyncio.Event()
         self._idle.set()
         self._next_tick = 0.0
-        self._far_behind = Seldom(log, f"task={number} events far behind=%d: {FAR_BEHIND}", COMPLAINT_SECONDS)
+        self._far_behind = Complaint(
+            log, f"task={number} events far behind=%d: {FAR_BEHIND}", COMPLAINT_SECONDS
+        )
 
     # ------------------------------------------------------------ from outside
 

@@ -219,6 +219,8 @@ class Worker:
         error = asyncio.CancelledError() if run.cancelled() else run.exception()
         if self.tasks.get(number) is not task:
             return  # closed: what it could not finish, the number's next owner reads again
+        if self._ending is not None and self._ending.done():
+            return  # the same: connections are being closed under it
         if isinstance(error, ProducerFenced):
             metrics.PARTITION_FAILURES.labels("fenced").inc()
             log.warning("task=%d given up: another worker has opened it", number)

@@ -317,7 +317,7 @@ def _quality(quality: Quality | None) -> tuple[QualityView, ...]:
             of=", ".join(label.replace("_", " ") for label in figure.labels) or "all",
             value=UNKNOWN if figure.value is None else f"{figure.value:,.3g}",
             bar=figure.value if figure.value is not None and 0 <= figure.value <= 1 else None,
-            count=count(figure.count),
+            count=count(figure.size),
         )
         for figure in quality.figures
     )

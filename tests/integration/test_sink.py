@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
+from aiokafka import TopicPartition
 
 from cli.stack import LocalPostgres
 from models.events import Kind
@@ -141,6 +142,20 @@ async def held(database_url: str, table: str) -> AsyncIterator[Callable[[], Awai
         await connection.close()
 
 
+async def test_a_stop_does_not_wait_for_a_postgres_that_does_not_answer(
+    ready: Settings, monkeypatch: pytest.MonkeyPatch, other_database: str
+) -> None:
+    monkeypatch.setattr("storage.session.STOP_SECONDS", 0.5)
+    await publish(ready, mixture(ready, COUNT // 4))
+    async with held(ready.database_url, "user_timing_profiles") as waiting, running(ready) as (sink, task):
+        await until(waiting, task)
+        sink.stop()
+        await asyncio.wait_for(asyncio.shield(task), 20)
+    async with running(ready) as (_, task):
+        await all_stored(ready, task)
+    assert await tables(ready.database_url) == await rebuilt(ready, other_database)
+
+
 async def start(settings: Settings, environment: Environment, *arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cli.main", "sink", *arguments),
@@ -177,6 +192,19 @@ async def all_claimed(sink: Sink, task: asyncio.Task[None]) -> None:
         return bool(sink.positions)
 
     await until(claimed, task)
+
+
+async def test_a_sink_does_not_claim_again_what_it_has_given_back(ready: Settings) -> None:
+    async with running(ready) as (sink, task):
+        await all_claimed(sink, task)
+        mine = [TopicPartition(*place) for place in sink.positions]
+        # In a rebalance the client names its old partitions until it is given new ones.
+        await sink.release(mine)
+        await sink._claim_new()
+        assert sink.positions == {}
+        sink.assigned()
+        await all_claimed(sink, task)
+        assert {TopicPartition(*place) for place in sink.positions} == set(mine)
 
 
 async def test_a_sink_whose_partition_is_taken_stops_and_says_so(ready: Settings) -> None:

@@ -1,4 +1,7 @@
-"""No acknowledged event is lost and none is counted twice, whatever is killed and whenever."""
+"""No acknowledged event is lost and none is counted twice, whatever is killed and whenever.
+
+The worker here counts without knowing event ids, which would hide a repetition by the worker itself.
+"""
 
 from __future__ import annotations
 

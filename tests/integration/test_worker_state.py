@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
 import pytest
 from aiokafka import TopicPartition
@@ -14,7 +16,9 @@ from streams.catalogue import CatalogueFollower
 from streams.outbound import Outbound, RecordTooLarge
 from streams.restore import OffsetError, restore, standing
 from streams.settings import Settings
+from streams.shared import Shared
 from streams.steps import Steps
+from streams.task import Task
 from tests.integration.counting_worker import CountingEngine
 from tests.integration.worker_running import publisher, read, until
 
@@ -64,6 +68,82 @@ async def test_an_earlier_owner_of_a_number_is_refused_by_the_broker(kafka_setti
     await newer.stop()
     await stale.stop()
     assert [record.value for record in await read(kafka_settings, rows)] == [b"[1,1]", b"[2,2]"]
+
+
+class Awaiting(Outbound):
+    """Hands over a batch only when the broker has answered the one before."""
+
+    async def _submit(self, producer: object, batch: object, topic: str, number: int | None) -> None:
+        await asyncio.gather(*self._futures, return_exceptions=True)
+        await super()._submit(producer, batch, topic, number)
+
+
+async def test_an_owner_fenced_while_it_hands_over_a_transaction_is_told_that_it_is_fenced(
+    kafka_settings: Settings,
+) -> None:
+    await topics.ensure(kafka_settings)
+    names = topics.names(kafka_settings)
+    stale = Awaiting(kafka_settings, 1, names.dead_letters, Steps())
+    newer = outbound(kafka_settings)
+    await stale.start()
+    await newer.start()
+    with pytest.raises(ProducerFenced):
+        await stale.transact(
+            {}, {names.learner_rows: [(b"1", b"[1,1]")], names.skill_rows: [(b"1|a", b"b")]}, {}, 0
+        )
+    await newer.stop()
+    await stale.stop()
+    assert await read(kafka_settings, names.learner_rows) == []
+
+
+class Nowhere:
+    """A group's reader that reads nothing."""
+
+    async def seek_to(self, offsets: object) -> None: ...
+
+    def release(self, partitions: object) -> None: ...
+
+
+async def test_offsets_are_read_when_no_earlier_owner_can_move_them_any_more(
+    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await topics.ensure(kafka_settings)
+    names = topics.names(kafka_settings)
+    tp = TopicPartition(names.topic(Kind.SESSION), 1)
+    earlier = outbound(kafka_settings)
+    await earlier.start()
+
+    class Late(Outbound):
+        """The earlier owner's last batch comes in the moment before it is fenced."""
+
+        async def start(self) -> None:
+            await earlier.transact({}, {names.learner_rows: [(b"1", b"[2,20]")]}, {tp: 2}, 0)
+            await super().start()
+
+    monkeypatch.setattr("streams.task.Outbound", Late)
+    offsets = kafka.consumer(kafka_settings)
+    await offsets.start()
+    try:
+        async with publisher(kafka_settings) as producer, kafka.admin(kafka_settings) as client:
+            for _ in range(3):
+                await producer.send_and_wait(tp.topic, b"{}", b"1", partition=1)
+            shared = Shared(
+                kafka_settings,
+                names,
+                engine=cast("Any", CountingEngine),
+                catalogue=cast("Any", None),
+                reader=cast("Any", Nowhere()),
+                offsets=offsets,
+                admin=client,
+            )
+            task = Task(1, shared)
+            await task._open()
+            assert task.expected[tp] == 2
+            assert cast("Any", task._engine).users == {1: (2, 20)}
+            await task._discard()
+    finally:
+        await offsets.stop()
+        await earlier.stop()
 
 
 async def test_a_prediction_too_large_becomes_a_dead_letter_and_a_row_too_large_an_error(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streams.log import JsonLine, Limited, OneLine, facts
+from streams.log import MOST_OF_LIBRARIES, JsonLine, Limited, OneLine, facts
 
 
 def record(message: str, *args: Any, at: float = 1_000_000_000.25, **more: Any) -> logging.LogRecord:
@@ -87,3 +87,12 @@ def test_what_is_remembered_of_kinds_is_bounded() -> None:
     for number in range(5_000):
         limited.filter(record(f"message {number}"))
     assert len(limited._kinds) <= 1_000
+
+
+def test_a_library_that_repeats_itself_is_heard_less_often() -> None:
+    limited, written = Limited(), 0
+    for number in range(100):
+        made = record("Unable connect to node with id %s", number, at=float(number) / 10)
+        made.name = "aiokafka"
+        written += limited.filter(made)
+    assert written == MOST_OF_LIBRARIES

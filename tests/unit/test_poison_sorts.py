@@ -118,7 +118,7 @@ def test_rows_and_predictions_are_those_of_the_good_events_alone(tmp_path: Path)
     wanted.read(path, None, None, None)
     checked = check(Piece(1, path.read_bytes().splitlines(), 0), 2 * APRIL)
     found = Replay()
-    found._learn(checked)
+    found._learn(checked, None)
     events = [record for record in checked.records if record.user]
     members = cycle({record.user for record in events[:200] if b"organization_id" in record.value})
     poison, sent = bad_events(lambda: next(members)), 0

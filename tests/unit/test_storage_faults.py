@@ -19,6 +19,7 @@ from storage.offsets import Place, Stolen, check_range
         (asyncpg.ConnectionDoesNotExistError("gone"), Fault.PASSING),
         (asyncpg.CannotConnectNowError("starting up"), Fault.PASSING),
         (asyncpg.AdminShutdownError("going down"), Fault.PASSING),
+        (asyncpg.IdleInTransactionSessionTimeoutError("frozen"), Fault.PASSING),
         (asyncpg.DeadlockDetectedError("deadlock"), Fault.PASSING),
         (asyncpg.DiskFullError("full"), Fault.PASSING),
         (asyncpg.StringDataRightTruncationError("too long"), Fault.DATA),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -160,6 +162,12 @@ def test_steps_do_nothing_unless_asked_for_and_know_their_names(monkeypatch: pyt
     assert ended == []
     steps("rows_sent")
     assert ended == [137]
+    frozen: list[tuple[int, int]] = []
+    monkeypatch.setattr("os.kill", lambda *call: frozen.append(call))
+    steps = Steps("sink_rows:2:stop")
+    for _ in range(3):
+        steps("sink_rows")
+    assert (frozen, ended) == ([(os.getpid(), signal.SIGSTOP)], [137])
     with pytest.raises(ValueError, match=re.escape("no step 'nowhere'")):
         Steps("nowhere")
 

@@ -1,0 +1,101 @@
+"""Soak: an hour of events with a fault every minute; memory does not grow, and nothing differs in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from cli.stack import LocalKafka, LocalPostgres
+from cli.stack.processes import LOOPBACK
+from streams.settings import Settings
+from tests.support.deployment import deployed
+from tests.support.outages import away, resetting, slow
+from tests.support.proxy import proxied
+from tests.support.published import Paced, simulated
+from tests.support.storm import Memory, Storm, freeze_one, kill_one
+
+pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(0)]
+
+KEPT = ("worker-1", "sink-1")
+"""They are never killed: only of a process that lives can be said whether it grows."""
+# What a process needs at first: the learners it meets, its buffers at their sizes.
+WARM_UP = 1 / 3
+SAMPLE_SECONDS = 5.0
+LONG_ENOUGH = 1_800.0
+# A straight line through a sawtooth of a few MB is never quite level; half an hour of growth would show.
+MOST_MB_AN_HOUR = 40.0
+
+
+async def test_an_hour_with_a_fault_every_minute(
+    own_kafka: LocalKafka,
+    own_postgres: LocalPostgres,
+    environment: Callable[[Settings], dict[str, str]],
+    tmp_path: Path,
+    seed: int,
+) -> None:
+    seconds = float(os.environ.get("SOAK_MINUTES") or 60) * 60
+    # Of an hour a fault a minute; of a shorter run as many, closer together.
+    path = simulated(tmp_path / "events.jsonl", learners=1_500, days=60, seed=seed)
+    settings = Settings(
+        bootstrap_servers=own_kafka.bootstrap_servers,
+        database_url=own_postgres.database_url,
+        partitions=4,
+        session_timeout_ms=2_500,
+        transaction_timeout_ms=6_000,
+    )
+    async with proxied(LOOPBACK, own_postgres.port) as proxy:
+        through = {"LYO_DATABASE_URL": f"postgresql://postgres@{LOOPBACK}:{proxy.port}/lyo"}
+        async with deployed(settings, environment, tmp_path, supervised=True, through=through) as deployment:
+            fleet = deployment.fleet
+            for name in (*KEPT, "worker-2", "sink-2"):
+                fleet.add(name)
+            deployment.tell(path)
+            paced = Paced(path, settings, seconds)
+            storm = Storm(
+                fleet,
+                seed,
+                (seconds / 72, seconds / 60),
+                {
+                    "worker killed": kill_one(fleet, "worker", spare=KEPT),
+                    "sink killed": kill_one(fleet, "sink", spare=KEPT),
+                    "worker frozen past its session": freeze_one(fleet, "worker", 4.0, spare=KEPT),
+                    "Kafka stopped": away(own_kafka, 5.0, violently=False),
+                    "Kafka killed": away(own_kafka, 5.0, violently=True),
+                    "Postgres stopped": away(own_postgres, 10.0, violently=False),
+                    "Postgres killed": away(own_postgres, 10.0, violently=True),
+                    "Postgres slow": slow(proxy, 0.2, 20.0),
+                    "Postgres resets connections": resetting(proxy, 5, 2.0),
+                },
+            )
+            memory = Memory(fleet, KEPT)
+            watching = asyncio.create_task(memory.watch(SAMPLE_SECONDS))
+            began = time.monotonic()
+            publishing = asyncio.create_task(paced.run())
+            await storm.run(publishing.done)
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+            drained = await deployment.quiet()
+            report = await deployment.verdict()
+            lasted = time.monotonic() - began
+            stopped = await fleet.stop()
+            print(
+                f"{paced.done:,} events in {seconds:.0f} s; {storm.counts.total()} faults: "
+                f"{', '.join(f'{count} {name}' for name, count in sorted(storm.counts.items()))}; "
+                f"drained {drained:.1f} s after the last; SIGTERM at most {max(stopped.values()):.1f} s; "
+                f"{lasted:.0f} s"
+            )
+            for name in KEPT:
+                print(memory.said(name, seconds * WARM_UP))
+            print("\n".join(["ended by themselves:", *fleet.revived, f"{report}"]))
+            assert report.clean, str(report)
+            for name in KEPT:
+                # Of a short run the slope says how a process fills its buffers, not whether it leaks.
+                if fleet.members[name].starts == 1 and seconds >= LONG_ENOUGH:
+                    assert memory.slope(name, seconds * WARM_UP) < MOST_MB_AN_HOUR

@@ -1,0 +1,128 @@
+"""Faults at random moments, all from one seed: kills, joins and leaves, freezes, and servers going away."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tests.support.fleet import Fleet, Member
+
+Fault = Callable[[random.Random], Awaitable[str]]
+
+
+@dataclass(slots=True)
+class Storm:
+    """Faults one after another, each a random pause after the one before."""
+
+    fleet: Fleet
+    seed: int
+    pause: tuple[float, float]
+    faults: dict[str, Fault]
+    counts: Counter[str] = field(default_factory=Counter)
+    log: list[str] = field(default_factory=list)
+
+    async def run(self, until: Callable[[], bool]) -> None:
+        """Let faults happen until the condition holds, looked at after each."""
+        chance, began = random.Random(self.seed), time.monotonic()
+        names = list(self.faults)
+        while not until():
+            await asyncio.sleep(chance.uniform(*self.pause))
+            name = chance.choice(names)
+            said = await self.faults[name](chance)
+            if said:
+                self.counts[name] += 1
+                self.log.append(f"{time.monotonic() - began:.1f} s: {name} {said}")
+
+
+def kill_one(fleet: Fleet, *commands: str, spare: Sequence[str] = ()) -> Fault:
+    """Kill -9 a random member of these commands; the supervisor starts it again."""
+
+    async def fault(chance: random.Random) -> str:
+        members = [m for c in commands for m in fleet.of(c) if m.alive and not m.frozen]
+        members = [member for member in members if member.name not in spare]
+        if not members:
+            return ""
+        member = chance.choice(sorted(members, key=lambda one: one.name))
+        # A process that has only begun to start is no target worth counting.
+        member.kill()
+        return member.name
+
+    return fault
+
+
+def freeze_one(fleet: Fleet, command: str, seconds: float, *, spare: Sequence[str] = ()) -> Fault:
+    """Freeze a random member for so long, then let it go on."""
+
+    async def fault(chance: random.Random) -> str:
+        members = [m for m in fleet.of(command) if m.alive and not m.frozen and m.name not in spare]
+        if not members:
+            return ""
+        member = chance.choice(sorted(members, key=lambda one: one.name))
+        member.freeze()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            member.thaw()
+        return member.name
+
+    return fault
+
+
+async def come_and_go(fleet: Fleet, name: str, every: float, moves: list[str]) -> None:
+    """Let a member join, and leave in order, in turns, until cancelled."""
+    while True:
+        await asyncio.sleep(every)
+        member = fleet.members.get(name)
+        if member is None or not member.wanted:
+            fleet.add(name)
+            moves.append("joined")
+        else:
+            await leave(member)
+            moves.append("left")
+
+
+async def leave(member: Member) -> None:
+    """End a member with SIGTERM, whether or not it has begun to work."""
+    member.wanted = False
+    member.ask_to_stop()
+    with suppress(AssertionError):
+        await member.ended(30)
+
+
+@dataclass(slots=True)
+class Memory:
+    """Resident memory of members over time, and how fast it grows."""
+
+    fleet: Fleet
+    names: Sequence[str]
+    samples: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
+
+    async def watch(self, every: float) -> None:
+        """Take a sample of each member every so many seconds, until cancelled."""
+        began = time.monotonic()
+        while True:
+            for name in self.names:
+                member = self.fleet.members[name]
+                if size := member.memory():
+                    self.samples.setdefault(name, []).append((time.monotonic() - began, size))
+            await asyncio.sleep(every)
+
+    def slope(self, name: str, after: float) -> float:
+        """MB per hour of the samples taken later than ``after`` seconds: a straight line through them."""
+        points = np.array([point for point in self.samples[name] if point[0] >= after])
+        return float(np.polyfit(points[:, 0] / 3600, points[:, 1] / 1e6, 1)[0])
+
+    def said(self, name: str, after: float) -> str:
+        """First, last and largest of those samples (MB), and the slope."""
+        sizes = [size / 1e6 for moment, size in self.samples[name] if moment >= after]
+        return (
+            f"{name}: {sizes[0]:.0f} MB to {sizes[-1]:.0f} MB, at most {max(sizes):.0f} MB, "
+            f"{self.slope(name, after):+.1f} MB/h over {len(sizes)} samples"
+        )
