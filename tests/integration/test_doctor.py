@@ -79,6 +79,21 @@ async def delete_topic(settings: Settings, name: str) -> None:
             await asyncio.sleep(0.05)
 
 
+async def configure(settings: Settings, name: str, config: dict[str, str]) -> None:
+    """Give a topic these settings and wait until the broker tells them."""
+    resource = ConfigResource(ConfigResourceType.TOPIC, name, config)
+    async with kafka.admin(settings) as client:
+        await client.alter_configs([resource])
+        until = time.monotonic() + 30
+        while True:
+            (answer,) = await client.describe_configs([resource])
+            told = {entry[0]: entry[1] for entry in answer.resources[0][4]}
+            if config.items() <= told.items():
+                return
+            assert time.monotonic() < until, told
+            await asyncio.sleep(0.05)
+
+
 def spec_of(settings: Settings, name: str) -> topics.TopicSpec:
     return next(spec for spec in topics.specs(settings) if spec.name == name)
 
@@ -216,10 +231,7 @@ async def test_a_setting_that_loses_records_is_an_error_with_the_command_that_me
     names = topics.names(sound)
     name = names.learner_rows if of == "learner_rows" else next(iter(names.inputs))
     config = spec_of(sound, name).config
-    async with kafka.admin(sound) as client:
-        await client.alter_configs(
-            [ConfigResource(ConfigResourceType.TOPIC, name, dict(config) | {key: value})]
-        )
+    await configure(sound, name, config | {key: value})
     found = await examine(sound)
     assert set(bad(found)) == {("topics.settings", name)}
     finding = bad(found)["topics.settings", name]
@@ -230,8 +242,7 @@ async def test_a_setting_that_loses_records_is_an_error_with_the_command_that_me
 
 async def test_a_topic_kept_for_longer_than_specified_is_well(sound: Settings) -> None:
     name = topics.names(sound).dead_letters
-    async with kafka.admin(sound) as client:
-        await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, {"retention.ms": "-1"})])
+    await configure(sound, name, spec_of(sound, name).config | {"retention.ms": "-1"})
     assert well(await examine(sound))
 
 
@@ -324,14 +335,14 @@ async def test_a_missing_permission_in_postgres_is_found_with_the_grant(sound: S
         sound.database_url,
         f"CREATE ROLE {role} LOGIN PASSWORD 'p'; "
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}; "
-        f"REVOKE INSERT, DELETE ON plateau_detections FROM {role}",
+        f"REVOKE INSERT, DELETE ON learning_plateaus FROM {role}",
     )
     try:
         url = sound.database_url.replace("://postgres@", f"://{role}:p@")
         found = bad(await examine(sound.model_copy(update={"database_url": url})))
-        assert set(found) == {("postgres.permissions", "table plateau_detections")}
-        finding = found["postgres.permissions", "table plateau_detections"]
-        assert finding.to_do == f'GRANT DELETE, INSERT ON "plateau_detections" TO "{role}"'
+        assert set(found) == {("postgres.permissions", "table learning_plateaus")}
+        finding = found["postgres.permissions", "table learning_plateaus"]
+        assert finding.to_do == f'GRANT DELETE, INSERT ON "learning_plateaus" TO "{role}"'
     finally:
         await execute(sound.database_url, f"DROP OWNED BY {role}; DROP ROLE {role}")
 
@@ -355,13 +366,15 @@ async def test_missing_permissions_in_kafka_are_found_with_the_command_that_gran
             await rule(root, TOPIC, root.topic_prefix, PREFIXED, operation, ALLOW)
         await rule(root, TOPIC, topics.names(root).dead_letters, LITERAL, WRITE, DENY)
         await rule(root, GROUP, root.app_id, LITERAL, READ, ALLOW)
-        found = bad(await examine(clerk))
         letters = f"topic {topics.names(root).dead_letters}"
-        assert set(found) == {
+        lacking = {
             ("kafka.permissions", letters),
             ("kafka.permissions", f"group {root.app_id}-sink"),
             ("kafka.transactions", f"{root.app_id}-*"),
         }
+        until = time.monotonic() + 30  # rules reach the broker a moment after they were taken
+        while set(found := bad(await examine(clerk))) != lacking:
+            assert time.monotonic() < until, found
         finding = found["kafka.permissions", letters]
         assert finding.found == "clerk may not WRITE"
         assert finding.to_do == (
