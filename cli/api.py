@@ -14,7 +14,7 @@ import uvicorn
 
 from predictive.app import create_app
 from predictive.auth import KeyMissingError
-from streams import log
+from streams import log, metrics
 from streams.settings import Settings, load_settings
 
 _BACKLOG = 2_048
@@ -32,7 +32,7 @@ def api() -> None:
     Example: LYO_JWT_JWKS_FILE=keys.json lyo api
     """
     settings = load_settings()
-    log.configure(settings.log_level)
+    log.configure(settings.log_level, settings.log_format)
     _check_file(settings.jwt_jwks_file)
     try:
         app = create_app(settings)
@@ -57,7 +57,11 @@ def api() -> None:
         _log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
         _say_what_signs(settings)
         _collect_seldom()
-        server.run(sockets=[listener])
+        try:
+            with metrics.exporting(settings, "api", app.state.running.samples):
+                server.run(sockets=[listener])
+        except metrics.MetricsError as error:
+            raise click.ClickException(str(error)) from None
     _log.info("stopped; every request under way has been answered")
 
 

@@ -12,6 +12,7 @@ from storage.faults import SinkError
 from storage.rebuild import empty
 from storage.relay import Relay
 from storage.sink import BATCH_RECORDS, Sink
+from streams import metrics
 from streams.clock import ClockError
 from streams.kafka import Unreachable
 from streams.log import configure
@@ -47,10 +48,10 @@ def sink(batch: int, rebuild: bool) -> None:
         Steps(settings.crash_at)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    configure(settings.log_level)
+    configure(settings.log_level, settings.log_format)
     try:
         asyncio.run(_run(settings, batch, rebuild))
-    except (SinkError, Unreachable, ClockError) as error:
+    except (SinkError, Unreachable, ClockError, metrics.MetricsError) as error:
         raise click.ClickException(str(error)) from None
 
 
@@ -67,7 +68,8 @@ async def _run(settings: Settings, batch: int, rebuild: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    await _both(running, relay, stop)
+    with metrics.exporting(settings, "sink", lambda: [*running.samples(), *relay.samples()]):
+        await _both(running, relay, stop)
     click.echo(
         f"stored {running.stored} records, refused {running.refused}; "
         f"sent {relay.sent} of the outbox, refused {relay.refused}",

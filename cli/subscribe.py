@@ -48,7 +48,7 @@ def subscribe(
     with the operation "reset" says that the tables were rebuilt: every row follows anew.
     """
     settings = load_settings()
-    configure(settings.log_level)
+    configure(settings.log_level, settings.log_format)
     try:
         changes = subscription(
             settings.database_url,

@@ -23,6 +23,7 @@ from predictive.documented import with_shared_problem
 from predictive.guard import Guard
 from predictive.keys import from_settings
 from predictive.limits import RateLimit
+from predictive.measuring import Measured, Running
 from predictive.pages.routes import token_of
 from predictive.problems import HEADERS_KEY, Problem, of, response
 from predictive.service import Service, configure
@@ -57,6 +58,8 @@ def create_app(settings: Settings) -> FastAPI:
             expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After"],
         )
     app.add_middleware(Guard, body_bytes=settings.api_body_bytes, tls=settings.api_tls)
+    app.state.running = Running(engine)
+    app.add_middleware(Measured, running=app.state.running)
     return app
 
 

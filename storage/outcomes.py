@@ -28,7 +28,9 @@ _CONTENT: Final = frozenset(
     }
 )
 _SKILL: Final = frozenset({OutcomeKind.INTERVENTION_TAKEN, OutcomeKind.REMINDER_SENT, OutcomeKind.REVIEWED})
-_LEARNER: Final = frozenset({OutcomeKind.STRATEGY_EXECUTED, OutcomeKind.RETURNED})
+_LEARNER: Final = frozenset(
+    {OutcomeKind.STRATEGY_EXECUTED, OutcomeKind.RETURNED, OutcomeKind.NUDGE_SENT, OutcomeKind.RESPONDED}
+)
 
 FACTS_SQL: Final = f"""
 WITH n AS (
@@ -54,7 +56,11 @@ ON CONFLICT (user_id, kind, subject, organization_id) DO UPDATE SET
     log_offset = greatest(t.log_offset, excluded.log_offset)
 """
 
-WITH_FACTS_SQL: Final = "SELECT DISTINCT user_id FROM outcome_facts WHERE user_id = ANY($1::int8[])"
+# Nudges and responses set no column: they are kept for the figures of `storage.quality`.
+WITH_FACTS_SQL: Final = """
+SELECT DISTINCT user_id FROM outcome_facts
+WHERE user_id = ANY($1::int8[]) AND kind NOT IN ('nudge_sent', 'responded')
+"""
 
 # A fact that names another organization than the row's is none of the row's.
 _SAME_TENANT: Final = "f.organization_id IN (0, coalesce(r.organization_id, f.organization_id))"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any, Final
 
 from storage.faults import Fault, judge, lasting, one_line
@@ -16,6 +17,7 @@ from storage.outbox import CHANNEL
 from storage.outbox_sender import Away, OutboxSender, Sent
 from storage.session import Session
 from streams.log import logger
+from streams.metrics import Sample
 from streams.settings import Settings
 from streams.steps import Steps
 
@@ -68,6 +70,13 @@ class Relay:
     def leading(self) -> bool:
         """Whether this relay is the one that sends."""
         return self._leading is not None
+
+    def samples(self) -> Iterator[Sample]:
+        """What Prometheus is shown; from any thread."""
+        yield Sample("lyo_relay_leading", float(self.leading))
+        yield Sample("lyo_relay_sent", self.sent)
+        yield Sample("lyo_relay_refused", self.refused)
+        yield Sample("lyo_relay_failures", self._failures)
 
     def stop(self) -> None:
         """End after the rows that are on their way."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
@@ -21,10 +23,11 @@ from storage.records import Record, Refusal
 from storage.rows import TenantOf, tenant_of
 from storage.session import Session
 from storage.writer import Batch, Writer
-from streams import kafka, topics
+from streams import kafka, metrics, topics
 from streams.clock import Clock
 from streams.letters import letter
 from streams.log import logger
+from streams.metrics import Sample
 from streams.settings import Settings
 
 BATCH_RECORDS: Final = 5_000
@@ -95,6 +98,13 @@ class Sink:
                 await self._claim_new()
                 await self._step()
 
+    def samples(self) -> Iterator[Sample]:
+        """What Prometheus is shown: only of the partitions claimed now; from any thread."""
+        yield Sample("lyo_sink_records", self.stored)
+        yield Sample("lyo_sink_refused", self.refused)
+        for topic, count in Counter(place.topic for place in list(self.positions)).items():
+            yield Sample("lyo_sink_partitions", count, (topic,))
+
     # ------------------------------------------------------------ partitions
 
     async def _subscribe(self) -> AIOKafkaConsumer:
@@ -143,6 +153,7 @@ class Sink:
                 try:
                     await self._claim(new)
                 except KafkaError as error:
+                    metrics.SINK_RETRIES.inc()
                     log.warning("Kafka does not say where topics begin and end: %s", one_line(error))
                 except Exception as error:  # noqa: BLE001 - judged
                     self._passing(error)
@@ -236,8 +247,11 @@ class Sink:
     async def _attempt(self, batch: Batch, target: Mapping[Place, int]) -> None:
         connection = await self._session.connection()
         ahead = {p: offset for p, offset in target.items() if offset > self.positions[p].next_offset}
+        began = time.monotonic()
         if await self.writer.store(connection, batch, self.positions, ahead):
             self.stored += batch.stored
+            metrics.STORE_SECONDS.observe(time.monotonic() - began)
+            metrics.STORE_RECORDS.observe(batch.stored)
         for place, offset in ahead.items():
             self.positions[place].next_offset = offset
 
@@ -252,6 +266,7 @@ class Sink:
         if judge(error) is not Fault.PASSING:
             raise lasting(error) from error
         self._session.drop()
+        metrics.SINK_RETRIES.inc()
         log.warning("Postgres is away, trying again: %s", one_line(error))
 
     def _pauses(self) -> Iterable[float]:

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 
 from models.catalogue import Catalogue
 from models.engine import Engine
-from streams import log
+from streams import log, metrics
 from streams.kafka import Unreachable
 from streams.restore import OffsetError
 from streams.settings import Settings
@@ -19,7 +19,7 @@ from streams.worker import Register, Worker, WorkerError
 
 GARBAGE_AFTER = 100_000
 
-REFUSED = (WorkerError, TopicError, OffsetError, Unreachable, KafkaError, OSError)
+REFUSED = (WorkerError, TopicError, OffsetError, Unreachable, metrics.MetricsError, KafkaError, OSError)
 
 
 def create_worker(settings: Settings, register: Register) -> Worker:
@@ -33,7 +33,7 @@ def run_worker(settings: Settings, create: Callable[[], Worker]) -> str | None:
 
     What did not stop in time is left for the caller, who ends the process.
     """
-    log.configure(settings.log_level)
+    log.configure(settings.log_level, settings.log_format)
     # Rows are arrays, and a batch makes many short-lived objects without cycles: the default collects
     # every 700 allocations, which took a tenth of the worker's time.
     gc.collect()
@@ -41,7 +41,9 @@ def run_worker(settings: Settings, create: Callable[[], Worker]) -> str | None:
     gc.set_threshold(GARBAGE_AFTER)
     try:
         # asyncio.run would wait for every task, and some wait for a broker that is gone.
-        asyncio.new_event_loop().run_until_complete(create().run())
+        worker = create()
+        with metrics.exporting(settings, "worker", worker.samples):
+            asyncio.new_event_loop().run_until_complete(worker.run())
     except REFUSED as error:
         return f"{error}" or type(error).__name__
     return None

@@ -188,7 +188,16 @@ class Settings(BaseSettings):
         default=False,
         description="There is one tenant: a service's token without a tenant may ask for every learner.",
     )
+    metrics_host: str = Field(
+        "127.0.0.1", min_length=1, description="Address on which a process shows its metrics to Prometheus."
+    )
+    metrics_port: int = Field(
+        0, ge=0, le=65_535, description="Port of those metrics, one for each process of a machine; 0: none."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="How each line is written: for people, or as one JSON object."
+    )
     crash_at: str | None = Field(
         None,
         pattern=r"^[a-z_]+(:[0-9]+)?$",

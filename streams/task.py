@@ -6,11 +6,13 @@ import asyncio
 import time
 from collections.abc import Mapping
 
+import numpy as np
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from models.events import Columns, Kind, Rejected, decode
-from streams import kafka, letters
+from models.incoming import notice
+from streams import kafka, letters, metrics
 from streams.inbox import Inbox
 from streams.kafka import explain
 from streams.log import logger
@@ -111,6 +113,7 @@ class Task:
                 ) from error
             except RETRIED as error:
                 failures += 1
+                metrics.PARTITION_FAILURES.labels("retried").inc()
                 log.warning("task=%d failed and is opened anew: %s", self.number, explain(error))
                 await asyncio.sleep(min(0.1 * 2**failures, 5.0))
             finally:
@@ -138,7 +141,9 @@ class Task:
         self.progress += 1
         await shared.reader.seek_to(self.expected)
         self._release()
-        log.info("task=%d open rows=%d seconds=%.2f", self.number, count, time.monotonic() - began)
+        took = time.monotonic() - began
+        metrics.OPENING_SECONDS.observe(took)
+        log.info("task=%d open rows=%d seconds=%.2f", self.number, count, took)
 
     async def _discard(self) -> None:
         """Forget the state: after a failure it is restored from what was committed."""
@@ -192,6 +197,7 @@ class Task:
             # Only transaction markers were read; their offsets go out with the next batch.
             self.expected.update(offsets)
             return
+        began = time.monotonic()
         await self.shared.catalogue.catch_up()
         engine, now = self._open_engine(), self.shared.clock.now()
         columns, refused = _decode(records)
@@ -211,6 +217,19 @@ class Task:
             if poll.records:
                 self._last_seen[poll.tp] = int(poll.records[-1].timestamp)
         self._count(changes, records, len(refused))
+        self._measure(columns, records, time.monotonic() - began)
+
+    def _measure(
+        self, columns: list[Columns], records: Mapping[Kind, list[ConsumerRecord]], took: float
+    ) -> None:
+        """What Prometheus and those who look after the data's quality want to know of a batch."""
+        metrics.BATCH_SECONDS.observe(took)
+        metrics.BATCH_EVENTS.observe(sum(map(len, records.values())))
+        oldest = min(found[0].timestamp for found in records.values() if found)
+        metrics.EVENT_SECONDS.observe(max(self.shared.clock.now() - oldest, 0) / 1000)
+        for each in columns:
+            stamps = np.fromiter((record.timestamp for record in records[each.kind]), np.int64)
+            self.shared.counts.update(notice(each, stamps[each.index]))
 
     def _accept(
         self, polls: list[Poll]
@@ -271,10 +290,12 @@ class Task:
         counts = self.shared.counts
         counts.update(changes.counts)
         counts["transactions"] += 1
-        counts["events"] += sum(map(len, records.values()))
+        for kind, found in records.items():
+            counts["events"] += len(found)
+            counts[f"events.{kind}"] += len(found)
         counts["dead_letters"] += refused
-        for kind, pairs in changes.predictions.items():
-            counts[f"predictions.{kind}"] += len(pairs)
+        for prediction, pairs in changes.predictions.items():
+            counts[f"predictions.{prediction}"] += len(pairs)
         counts["interventions.sent"] += len(changes.interventions)
 
     def _open_engine(self) -> Engine:

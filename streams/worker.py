@@ -6,18 +6,19 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, ProducerFenced
 
-from streams import kafka, topics
+from streams import kafka, metrics, topics
 from streams.app import create_app
 from streams.catalogue import Catalogue, CatalogueFollower
 from streams.kafka import explain
 from streams.log import logger
+from streams.metrics import Sample
 from streams.ports import Engine
 from streams.settings import Settings
 from streams.shared import Shared
@@ -173,6 +174,7 @@ class Worker:
     async def _on_assigned(self, _app: Any, assigned: Iterable[Any] = (), **_: Any) -> None:
         numbers = self.co_partitioned(assigned)
         self._assignments += 1
+        metrics.REBALANCES.inc()
         await self._close_tasks([number for number in self.tasks if number not in numbers])
         for number in numbers:
             if number in self.tasks:
@@ -214,10 +216,12 @@ class Worker:
         if self.tasks.get(number) is not task:
             return  # closed: what it could not finish, the number's next owner reads again
         if isinstance(error, ProducerFenced):
+            metrics.PARTITION_FAILURES.labels("fenced").inc()
             log.warning("task=%d given up: another worker has opened it", number)
             self._forget(number)
             self._watch(self._open_unless_moved(number, self._assignments), f"reopen-{number}")
             return
+        metrics.PARTITION_FAILURES.labels("failed").inc()
         log.error("task=%d failed", number, exc_info=error)
         self.end(f"partition {number} failed: {explain(error) if error else 'it ended'}")
 
@@ -274,6 +278,19 @@ class Worker:
         if self._app is None:
             raise RuntimeError("the worker is not started")
         return cast("PollConsumer", self._app.consumer)
+
+    # ------------------------------------------------------------ metrics
+
+    def samples(self) -> Iterator[Sample]:
+        """What Prometheus is shown: only of the partition numbers held now; from any thread."""
+        for number, task in list(self.tasks.items()):
+            label = (str(number),)
+            yield Sample(metrics.PARTITION_OPEN.name, float(task.is_open), label)
+            yield Sample(metrics.PARTITION_WAITING.name, task.inbox.records, label)
+            yield Sample(metrics.PARTITION_DONE.name, task.progress, label)
+        counts = {} if self.shared is None else dict(list(self.shared.counts.items()))
+        for counted in metrics.COUNTED:
+            yield from counted.samples(counts)
 
     # ------------------------------------------------------------ what ends it
 

@@ -42,8 +42,8 @@ def test_a_fact_is_about_a_content_a_skill_or_the_learner() -> None:
         OutcomeKind.INTERVENTION_TAKEN: "skill",
         OutcomeKind.REMINDER_SENT: "skill",
         OutcomeKind.REVIEWED: "skill",
-        OutcomeKind.RESPONDED: None,
-        OutcomeKind.NUDGE_SENT: None,
+        OutcomeKind.RESPONDED: "",
+        OutcomeKind.NUDGE_SENT: "",
     }
     assert subject(OutcomeKind.STRUGGLED, None, "skill") is None
     assert subject(OutcomeKind.REVIEWED, "content", None) is None
@@ -58,8 +58,8 @@ def test_facts_remember_time_tenant_and_place() -> None:
     assert found[0][4].isoformat() == "2026-03-01T12:00:00.123000+00:00"
 
 
-def test_what_the_contract_refuses_and_what_sets_no_column_gives_no_fact() -> None:
-    assert facts([outcome(1, kind="reviewed"), outcome(2, kind="nudge_sent"), outcome(3, kind="odd")]) == []
+def test_what_the_contract_refuses_and_what_is_about_nothing_gives_no_fact() -> None:
+    assert facts([outcome(1, kind="reviewed"), outcome(2, kind="struggled"), outcome(3, kind="odd")]) == []
     assert facts([Rec("outcomes", 0, 1, b"1", None), Rec("outcomes", 0, 2, None, b"{}")]) == []
 
 

@@ -1,0 +1,302 @@
+"""The specification's monitoring list and success figures, from what was predicted and what came of it.
+
+Sources: specification, "Monitoring" and "Success Metrics". Columns may be grouped: ``count`` says for how
+many each entry stands. A figure of nothing is None, never 0. Definitions in words: docs/runbook.md.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.learner import RECENT, Rows
+from models.zones import DAY, HOUR, Zones
+
+__all__ = [
+    "RESPOND_WITHIN",
+    "RETURN_WITHIN",
+    "SESSION_WITHIN",
+    "WINDOW",
+    "Figure",
+    "Moments",
+    "churn",
+    "completion_lift",
+    "confidence_bands",
+    "coverage",
+    "early_intervention",
+    "effectiveness",
+    "help_acceptance",
+    "learning_with_help",
+    "reengagement",
+    "response_rate",
+    "session_conversion",
+    "session_starts",
+    "struggle_accuracy",
+    "timing_impact",
+]
+
+WINDOW: Final = 28 * DAY
+"""How far back (ms) what came of predictions is looked at, and the length of a period of churn."""
+RETURN_WITHIN: Final = 14 * DAY
+"""A learner who is back so soon (ms) after a strategy was executed has come back because of it."""
+RESPOND_WITHIN: Final = DAY
+"""A nudge answered so soon (ms) was answered."""
+SESSION_WITHIN: Final = 6 * HOUR
+"""A session begun so soon (ms) after a nudge was begun because of it."""
+BANDS: Final = ("none", "low", "middle", "high")
+"""Confidence 0, under 0.5, under 0.7, and from there."""
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class Figure(NamedTuple):
+    """One figure: its value (None: there is nothing to compute it from), of how many, and its labels."""
+
+    name: str
+    value: float | None
+    count: int
+    labels: tuple[str, ...] = ()
+
+
+class Moments(NamedTuple):
+    """Instants of learners: ``who (m,)`` is the learner's position, ``at (m,)`` in ms, in any order.
+
+    ``since (n,)``: before it a learner's instants may be missing, because only the newest are kept.
+    """
+
+    who: Ints
+    at: Ints
+    since: Ints
+
+
+def _share(name: str, part: float, whole: float, *labels: str) -> Figure:
+    return Figure(name, part / whole if whole else None, int(whole), labels)
+
+
+# ---------------------------------------------------------------- struggle
+
+
+def struggle_accuracy(probability: Floats, struggled: Bools, count: Ints) -> list[Figure]:
+    """How often the likelier answer came true, and the Brier score, of ``n`` groups of outcomes."""
+    total = int(count.sum())
+    right = count[(probability >= 0.5) == struggled].sum()
+    squares = float((count * (probability - struggled) ** 2).sum())
+    return [_share("struggle_accuracy", right, total), _share("struggle_brier", squares, total)]
+
+
+def help_acceptance(offered: Bools, accepted: Bools, count: Ints) -> list[Figure]:
+    """Of the offers of help, how many were accepted; one not answered was not."""
+    return [_share("help_acceptance_rate", count[offered & accepted].sum(), count[offered].sum())]
+
+
+def learning_with_help(called_for: Bools, accepted: Bools, struggled: Bools, count: Ints) -> list[Figure]:
+    """Of those for whom help was called for, how many did not struggle: with help, without, the difference.
+
+    Those who need no help are left out: they do well without it, and would hide what it does.
+    """
+    found = []
+    for label, helped in (("with", accepted), ("without", ~accepted)):
+        chosen = called_for & helped
+        found.append(_share("learning_rate", count[chosen & ~struggled].sum(), count[chosen].sum(), label))
+    given, withheld = found[0].value, found[1].value
+    gain = None if given is None or withheld is None else given - withheld
+    return [*found, Figure("learning_improvement", gain, found[0].count + found[1].count)]
+
+
+# ---------------------------------------------------------------- dropout
+
+
+def coverage(assessed: int, known: int) -> list[Figure]:
+    """Share of the known learners whose dropout risk is assessed: current, and with a confidence above 0."""
+    return [_share("dropout_coverage", assessed, known)]
+
+
+def churn(rows: Rows, now: int) -> list[Figure]:
+    """Of the learners active in one period of 28 days, how many were not in the next; and its reduction.
+
+    Args:
+        rows: LEARNER rows ``(n,)``.
+        now: ms; the current period ends with its UTC day.
+    """
+    today = now // DAY
+    age = today - rows["day"].astype(np.int64)
+    busy = (rows["day"] > 0) & ((rows["started"] > 0) | (rows["completed"] > 0)) & (age >= 0)
+    periods = [(busy & (age >= 28 * k) & (age < 28 * (k + 1))).any(axis=1) for k in range(3)]
+    found = [
+        _share("churn_rate", (periods[k + 1] & ~periods[k]).sum(), periods[k + 1].sum(), label)
+        for k, label in ((0, "current"), (1, "previous"))
+    ]
+    rate, before = found[0].value, found[1].value
+    reduction = None if rate is None or not before else 1 - rate / before
+    return [*found, Figure("churn_reduction", reduction, found[0].count)]
+
+
+def early_intervention(flagged: Ints, executed: Ints) -> list[Figure]:
+    """Of the learners whose risk was high, how many were reached: a strategy was executed afterwards.
+
+    Args:
+        flagged: when it was first found high in the window ``(n,)``, ms.
+        executed: the newest strategy executed ``(n,)``, ms, -1 = none.
+    """
+    return [_share("early_intervention_rate", (executed >= flagged).sum(), len(flagged))]
+
+
+def reengagement(executed: Ints, returned: Ints, now: int) -> list[Figure]:
+    """Of the strategies executed, how many brought the learner back within 14 days.
+
+    Only those at least 14 days old count, and none older than the window before that: a younger one has not
+    had its time. ``executed (n,)`` and ``returned (n,)`` in ms, -1 = not.
+    """
+    ripe = (executed >= 0) & (executed <= now - RETURN_WITHIN) & (executed > now - RETURN_WITHIN - WINDOW)
+    back = ripe & (returned >= executed) & (returned <= executed + RETURN_WITHIN)
+    return [
+        _share("reengagement_rate", back.sum(), ripe.sum()),
+        _share("intervention_effectiveness", back.sum(), ripe.sum(), "dropout", "yes"),
+    ]
+
+
+def effectiveness(kind: str, given: Bools, engaged: Bools, count: Ints) -> list[Figure]:
+    """Of groups ``(n,)`` of plateaus or regressions, how many were worked on again, with help and without."""
+    return [
+        _share("intervention_effectiveness", count[chosen & engaged].sum(), count[chosen].sum(), kind, label)
+        for label, chosen in (("yes", given), ("no", ~given))
+    ]
+
+
+# ---------------------------------------------------------------- timing
+
+
+def timing_impact(peak: Bools, scores: Floats) -> list[Figure]:
+    """How much better the mean learner scores in the own peak hours than in the others.
+
+    ``peak (n, 24)`` by local hour, ``scores (n, 24)`` in [0, 1], NaN where nothing is known. Learners with
+    only one of the two are left out.
+    """
+    known = ~np.isnan(scores)
+    inside, outside = peak & known, ~peak & known
+    both = inside.any(axis=1) & outside.any(axis=1)
+    if not both.any():
+        return [Figure("timing_impact", None, 0)]
+    inside, outside, values = inside[both], outside[both], np.nan_to_num(scores[both])
+    differences = (values * inside).sum(axis=1) / inside.sum(axis=1) - (values * outside).sum(
+        axis=1
+    ) / outside.sum(axis=1)
+    return [Figure("timing_impact", float(differences.mean()), len(differences))]
+
+
+def completion_lift(rows: Rows, peak: Bools, zones: Zones) -> list[Figure]:
+    """How many more lessons an hour of study brings in the own peak hours than in the others, as a share.
+
+    From the newest 16 sessions and completions of each LEARNER row ``(n,)``, as far back as both
+    are complete.
+    """
+    begun, ended, studied = _recent_sessions(rows)
+    done = rows["recent_completions"].astype(np.int64) * 1_000
+    since = np.maximum(_complete_since(begun, studied), _complete_since(done, done > 0))
+    finished = (done > 0) & (done >= since[:, None])
+    usable = studied & (begun >= since[:, None])
+    hours = _hours_of_study(begun, ended, usable, zones)
+    who, _ = np.nonzero(finished)
+    hour = (done[finished] + zones.offsets(done[finished], who)) // HOUR % 24
+    lessons = np.bincount(who * 24 + hour, minlength=len(rows) * 24).reshape(len(rows), 24)
+    inside, outside = hours * peak, hours * ~peak
+    both = (inside.sum(axis=1) > 0) & (outside.sum(axis=1) > 0)
+    count = int(both.sum())
+    rates = [(lessons[both] * w[both]).sum() / hours[both][w[both]].sum() for w in (peak, ~peak) if count]
+    if not count or not rates[1]:
+        return [Figure("completion_lift", None, count)]
+    return [Figure("completion_lift", float(rates[0] / rates[1] - 1), count)]
+
+
+def _recent_sessions(rows: Rows) -> tuple[Ints, Ints, Bools]:
+    """Begin and end (ms) of the newest sessions ``(n, 16)``, and which of the places hold one."""
+    kept = rows["recent_sessions"]
+    ended = (kept >> np.uint64(16)).astype(np.int64) * 1_000
+    minutes = (kept & np.uint64(0xFFFF)).astype(np.int64)
+    return ended - minutes * 60_000, ended, kept > 0
+
+
+def _complete_since(at: Ints, held: Bools) -> Ints:
+    """From when on the newest 16 are all there were ``(n,)``: the oldest of a full list, else always."""
+    full = held.sum(axis=1) >= RECENT
+    return np.where(full, np.where(held, at, np.iinfo(np.int64).max).min(axis=1), 0)
+
+
+def _hours_of_study(begun: Ints, ended: Ints, usable: Bools, zones: Zones) -> Floats:
+    """Hours of study by local hour ``(n, 24)`` of sessions ``(n, 16)``."""
+    who, _ = np.nonzero(usable)
+    start, length = begun[usable], (ended - begun)[usable]
+    local = start + zones.offsets(start, who)
+    hours = np.zeros((usable.shape[0], 24))
+    floor = local // HOUR * HOUR
+    for step in range(25):
+        low, high = floor + step * HOUR, floor + (step + 1) * HOUR
+        inside = np.clip(np.minimum(high, local + length) - np.maximum(low, local), 0, None)
+        np.add.at(hours, (who, low // HOUR % 24), inside / HOUR)
+    return hours
+
+
+def response_rate(nudges: Moments, responses: Moments, peak: Bools, zones: Zones, now: int) -> list[Figure]:
+    """Of the nudges, how many were answered within a day: in the learner's peak hours, and at others."""
+    ripe = _ripe(nudges, responses, RESPOND_WITHIN, now)
+    who, at = nudges.who[ripe], nudges.at[ripe]
+    hour = (at + zones.offsets(at, who)) // HOUR % 24
+    timely = peak[who, hour]
+    answered = _followed(who, at, responses, RESPOND_WITHIN)
+    return [
+        _share("response_rate", (chosen & answered).sum(), chosen.sum(), label)
+        for label, chosen in (("peak", timely), ("other", ~timely))
+    ]
+
+
+def session_conversion(nudges: Moments, sessions: Moments, now: int) -> list[Figure]:
+    """Of the nudges, how many were followed by the begin of a session within six hours."""
+    ripe = _ripe(nudges, sessions, SESSION_WITHIN, now)
+    who, at = nudges.who[ripe], nudges.at[ripe]
+    converted = _followed(who, at, sessions, SESSION_WITHIN)
+    return [_share("session_conversion", converted.sum(), len(who))]
+
+
+def session_starts(rows: Rows) -> Moments:
+    """When the newest sessions of LEARNER rows ``(n,)`` began, the one that is open included."""
+    begun, _, held = _recent_sessions(rows)
+    who, _ = np.nonzero(held)
+    opened = np.flatnonzero(rows["open_since"] > 0)
+    at = np.concatenate([begun[held], rows["open_since"][opened]])
+    return Moments(np.concatenate([who, opened]), at, _complete_since(begun, held))
+
+
+def _ripe(nudges: Moments, then: Moments, within: int, now: int) -> Bools:
+    """Which nudges ``(m,)`` have had their time, lie in the window, and whose sequel is known."""
+    at = nudges.at
+    known = at >= np.maximum(nudges.since, then.since)[nudges.who]
+    return known & (at <= now - within) & (at > now - within - WINDOW)
+
+
+def _followed(who: Ints, at: Ints, then: Moments, within: int) -> Bools:
+    """Whether each instant ``(m,)`` of a learner was followed by one of ``then``."""
+    order = np.lexsort((then.at, then.who))
+    owners, instants = then.who[order], then.at[order]
+    found = np.zeros(len(who), bool)
+    for place, (one, moment) in enumerate(zip(who.tolist(), at.tolist(), strict=True)):
+        low, high = np.searchsorted(owners, (one, one + 1))
+        following = np.searchsorted(instants[low:high], moment, side="right") + low
+        found[place] = following < high and instants[following] <= moment + within
+    return found
+
+
+# ---------------------------------------------------------------- confidence
+
+
+def confidence_bands(kind: str, confidence: Floats, count: Ints) -> list[Figure]:
+    """How many predictions of a kind have which confidence: "none" are learners below the minimum data."""
+    band = np.where(confidence > 0, 1 + np.searchsorted(np.array([0.5, 0.7]), confidence, side="right"), 0)
+    counts = np.bincount(band, count, len(BANDS))
+    return [
+        Figure("confidence", float(counts[place]), int(count.sum()), (kind, name))
+        for place, name in enumerate(BANDS)
+    ]

@@ -1,0 +1,318 @@
+"""Metrics: every name that the worker, the sink and the API export, and the port where Prometheus reads them.
+
+Counts that a process keeps anyway, and what is true of a partition only while it is held, are read when
+Prometheus asks (`Live`), so that nothing of a partition that went elsewhere stays behind. No label ever
+holds a learner, a content, a skill or a tenant. What `lyo monitor` exports is in `ops`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    start_http_server,
+)
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from models.event_types import Kind
+from streams.settings import Settings
+
+INPUTS: Final = tuple(kind.value for kind in Kind if kind not in {Kind.CONTENT, Kind.ORGANIZATION})
+PREDICTIONS: Final = ("dropout-risk", "timing", "plateaus", "regressions", "struggle")
+_FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_LATE: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1_800.0, 7_200.0, 43_200.0)
+_SIZES: Final = (1, 10, 100, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 40_000)
+
+
+# Each counter's time of birth as a series of its own: nobody asks for them.
+disable_created_metrics()
+
+
+class MetricsError(RuntimeError):
+    """The port for metrics cannot be listened on; one line that says why."""
+
+
+class Sample(NamedTuple):
+    """One value of a `Live` metric: its name, the value, and the values of its labels in their order."""
+
+    name: str
+    value: float
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A metric that is read when Prometheus asks. A counter's name is given without ``_total``."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    type: Literal["counter", "gauge"] = "gauge"
+
+    def family(self) -> CounterMetricFamily | GaugeMetricFamily:
+        """The metric without values."""
+        kind = CounterMetricFamily if self.type == "counter" else GaugeMetricFamily
+        return kind(self.name, self.help, labels=self.labels)
+
+
+class Reading(Collector):
+    """Collects `Live` metrics from a function that is called anew each time."""
+
+    def __init__(self, metrics: Iterable[Live], read: Callable[[], Iterable[Sample]]) -> None:
+        self._metrics = tuple(metrics)
+        self._read = read
+
+    def describe(self) -> Iterable[Metric]:
+        """The metrics without values; their names cannot be taken twice."""
+        return [metric.family() for metric in self._metrics]
+
+    def collect(self) -> Iterable[Metric]:
+        """The metrics with what the function gives now."""
+        families = {metric.name: metric.family() for metric in self._metrics}
+        for sample in self._read():
+            families[sample.name].add_metric(sample.labels, sample.value)
+        return families.values()
+
+
+# ---------------------------------------------------------------- the worker
+
+WORKER: Final = CollectorRegistry()
+
+BATCH_SECONDS: Final = Histogram(
+    "lyo_batch_seconds",
+    "Time from taking a batch of events to the commit of its transaction.",
+    buckets=_FAST,
+    registry=WORKER,
+)
+BATCH_EVENTS: Final = Histogram(
+    "lyo_batch_events", "Events of one transaction.", buckets=_SIZES, registry=WORKER
+)
+EVENT_SECONDS: Final = Histogram(
+    "lyo_event_to_prediction_seconds",
+    "Age of a batch's oldest event, by Kafka's timestamp, when what follows from it was committed.",
+    buckets=_LATE,
+    registry=WORKER,
+)
+OPENING_SECONDS: Final = Histogram(
+    "lyo_partition_opening_seconds",
+    "Time to open a partition number: fence the earlier owner and restore its rows.",
+    buckets=_LATE,
+    registry=WORKER,
+)
+PARTITION_FAILURES: Final = Counter(
+    "lyo_partition_failures",
+    "How often a partition number was given up, by why: fenced, retried (opened anew), failed.",
+    ("why",),
+    registry=WORKER,
+)
+REBALANCES: Final = Counter("lyo_rebalances", "Assignments that the group gave.", registry=WORKER)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A counter over the worker's own counts: which of them is shown under which label."""
+
+    live: Live
+    keys: dict[str, tuple[str, ...]]
+
+    def samples(self, counts: dict[str, int]) -> Iterator[Sample]:
+        """One sample per label, 0 where nothing was counted yet."""
+        for key, labels in self.keys.items():
+            yield Sample(self.live.name, counts.get(key, 0), labels)
+
+
+def _counted(name: str, said: str, label: str | None, keys: dict[str, str]) -> Counted:
+    labels = () if label is None else (label,)
+    given: dict[str, tuple[str, ...]] = {
+        key: () if label is None else (value,) for key, value in keys.items()
+    }
+    return Counted(Live(name, said, labels, "counter"), given)
+
+
+_FOLDED: Final = ("applied", "duplicates", "late", "reordered", "rejected")
+COUNTED: Final = (
+    _counted("lyo_events", "Events read.", "kind", {f"events.{kind}": kind for kind in INPUTS}),
+    _counted(
+        "lyo_events_folded",
+        "What became of events: applied, recognised as duplicates, too late for 90 days, a skill's attempt "
+        "put in its place among later ones, rejected (another tenant's).",
+        "result",
+        {result: result for result in _FOLDED},
+    ),
+    _counted(
+        "lyo_worker_dead_letters",
+        "Records that the workers put aside.",
+        None,
+        {"dead_letters": "dead_letters"},
+    ),
+    _counted(
+        "lyo_predictions",
+        "Predictions sent.",
+        "kind",
+        {f"predictions.{kind}": kind for kind in PREDICTIONS},
+    ),
+    _counted("lyo_interventions", "Interventions sent.", None, {"interventions.sent": ""}),
+    _counted(
+        "lyo_transactions", "Transactions committed, those of sweeps included.", None, {"transactions": ""}
+    ),
+    _counted("lyo_learners_swept", "Learners looked at again as their day ended.", None, {"swept": ""}),
+    _counted("lyo_read_again", "Seeks back to where a task stands.", None, {"gaps": ""}),
+    _counted(
+        "lyo_completions_without",
+        "Lesson completions that name no skill, or have no score.",
+        "missing",
+        {"without.skills": "skills", "without.score": "score"},
+    ),
+    _counted(
+        "lyo_events_ahead",
+        "Events dated more than 5 s after Kafka took them: somebody's clock is wrong.",
+        "kind",
+        {f"ahead.{kind}": kind for kind in INPUTS},
+    ),
+    _counted(
+        "lyo_events_behind",
+        "Events dated more than a day before Kafka took them: sent late, or a clock is wrong.",
+        "kind",
+        {f"behind.{kind}": kind for kind in INPUTS},
+    ),
+)
+
+PARTITION_OPEN: Final = Live(
+    "lyo_partition_open",
+    "1: the partition number held is being worked on; 0: it is restored.",
+    ("partition",),
+)
+PARTITION_WAITING: Final = Live(
+    "lyo_partition_waiting_events", "Events read and not yet taken into a transaction.", ("partition",)
+)
+PARTITION_DONE: Final = Live(
+    "lyo_partition_steps", "Transactions and openings of a partition number held.", ("partition",), "counter"
+)
+WORKER_LIVE: Final = (
+    *(counted.live for counted in COUNTED),
+    PARTITION_OPEN,
+    PARTITION_WAITING,
+    PARTITION_DONE,
+)
+
+# ---------------------------------------------------------------- the sink and its relay
+
+SINK: Final = CollectorRegistry()
+
+STORE_SECONDS: Final = Histogram(
+    "lyo_sink_transaction_seconds",
+    "Time of one transaction of Postgres that was committed.",
+    buckets=_FAST,
+    registry=SINK,
+)
+STORE_RECORDS: Final = Histogram(
+    "lyo_sink_transaction_records", "Records of one transaction of Postgres.", buckets=_SIZES, registry=SINK
+)
+SINK_RETRIES: Final = Counter(
+    "lyo_sink_retries", "Errors of Postgres or Kafka after which the sink tried again.", registry=SINK
+)
+SINK_LIVE: Final = (
+    Live("lyo_sink_records", "Records stored.", (), "counter"),
+    Live("lyo_sink_refused", "Records that Postgres refuses, put aside as dead letters.", (), "counter"),
+    Live("lyo_sink_partitions", "Partitions that this sink has claimed.", ("topic",)),
+    Live("lyo_relay_leading", "1: this sink's relay is the one that sends the outbox."),
+    Live("lyo_relay_sent", "Rows of the outbox that were sent.", (), "counter"),
+    Live("lyo_relay_refused", "Rows of the outbox that Kafka refuses.", (), "counter"),
+    Live("lyo_relay_failures", "Failures in a row of Kafka or Postgres before the relay; 0: it works."),
+)
+
+# ---------------------------------------------------------------- the API
+
+API: Final = CollectorRegistry()
+
+REQUESTS: Final = Counter(
+    "lyo_api_requests",
+    "Requests answered, by the route's template and the status.",
+    ("method", "route", "status"),
+    registry=API,
+)
+REQUEST_SECONDS: Final = Histogram(
+    "lyo_api_request_seconds",
+    "Time from a request's head to the end of its answer.",
+    ("route",),
+    buckets=_FAST,
+    registry=API,
+)
+API_LIVE: Final = (
+    Live("lyo_api_requests_running", "Requests under way."),
+    Live("lyo_api_connections", "Connections to Postgres, by whether a request holds them.", ("state",)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What one kind of process exports."""
+
+    name: str
+    registry: CollectorRegistry
+    live: tuple[Live, ...]
+
+
+PROCESSES: Final = (
+    Process("worker", WORKER, WORKER_LIVE),
+    Process("sink", SINK, SINK_LIVE),
+    Process("api", API, API_LIVE),
+)
+for _process in PROCESSES:
+    GCCollector(_process.registry)
+    ProcessCollector(registry=_process.registry)
+
+
+@contextlib.contextmanager
+def exporting(
+    settings: Settings, name: Literal["worker", "sink", "api"], read: Callable[[], Iterable[Sample]]
+) -> Iterator[None]:
+    """Show a process's metrics on LYO_METRICS_PORT while the block runs; port 0: show nothing.
+
+    Args:
+        settings: says where.
+        name: the process.
+        read: gives its `Live` metrics' values; called from another thread, so it must only look.
+
+    Raises:
+        MetricsError: the port cannot be listened on.
+    """
+    if not settings.metrics_port:
+        yield
+        return
+    process = next(process for process in PROCESSES if process.name == name)
+    reading = Reading(process.live, read)
+    process.registry.register(reading)
+    try:
+        with _serving(settings, process.registry):
+            yield
+    finally:
+        process.registry.unregister(reading)
+
+
+@contextlib.contextmanager
+def _serving(settings: Settings, registry: CollectorRegistry) -> Iterator[None]:
+    host, port = settings.metrics_host, settings.metrics_port
+    try:
+        server, thread = start_http_server(port, host, registry)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise MetricsError(
+            f"cannot listen on {host}:{port} (LYO_METRICS_HOST, LYO_METRICS_PORT): {why}"
+        ) from None
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
