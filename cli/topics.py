@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import click
-from aiokafka.errors import KafkaError
 
 from streams import topics as specified
+from streams.kafka import Unreachable, reach
 from streams.settings import load_settings
 
 
@@ -15,14 +15,14 @@ from streams.settings import load_settings
 def topics() -> None:
     """Create the topics that are missing on LYO_BOOTSTRAP_SERVERS and check the others.
 
+    Waits LYO_CONNECT_SECONDS for Kafka.
+
     Example: lyo topics
     """
     settings = load_settings()
     try:
-        created = asyncio.run(specified.ensure(settings))
-    except (KafkaError, OSError) as error:
-        raise click.ClickException(f"cannot reach Kafka at {settings.bootstrap_servers}: {error}") from None
-    except specified.TopicError as error:
+        created = asyncio.run(reach(settings, lambda: specified.ensure(settings)))
+    except (specified.TopicError, Unreachable) as error:
         raise click.ClickException(str(error)) from None
     for name in created:
         click.echo(f"created {name}")
