@@ -71,7 +71,7 @@ browser:
 
 # A container engine that the tests start themselves, and what builds stand-ins for images; both from Debian.
 container-tools:
-	@missing=""; command -v dockerd >/dev/null || missing="docker.io iptables"; \
+	@missing=""; command -v dockerd >/dev/null || missing="docker.io iptables iproute2"; \
 	command -v mmdebstrap >/dev/null || missing="$$missing mmdebstrap"; \
 	if [ -n "$$missing" ] && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 	  echo "Installing $$missing for the test of the containers"; \

@@ -15,14 +15,18 @@ from pathlib import Path
 from cli.stack import processes
 
 START_SECONDS = 60.0
+# Not docker0, which may be another engine's; a network that few others use.
+BRIDGE, NETWORK = "lyo-test0", "172.31.251.1/24"
 
 
 def why_not() -> str | None:
     """What is missing to start one here, None when nothing is."""
     if os.geteuid() != 0:
         return "a container engine is started by root"
-    missing = [name for name in ("dockerd", "docker", "containerd", "iptables") if not shutil.which(name)]
-    return f"{', '.join(missing)} missing: apt-get install docker.io iptables" if missing else None
+    missing = [
+        name for name in ("dockerd", "docker", "containerd", "iptables", "ip") if not shutil.which(name)
+    ]
+    return f"{', '.join(missing)} missing: apt-get install docker.io iptables iproute2" if missing else None
 
 
 @contextlib.contextmanager
@@ -30,6 +34,7 @@ def engine() -> Iterator[str]:
     """Start a dockerd in a temporary folder; gives its address for DOCKER_HOST."""
     folder = Path(tempfile.mkdtemp(prefix="lyo-engine-"))
     rules = _rules()
+    _bridge()
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             _command(folder), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -41,6 +46,7 @@ def engine() -> Iterator[str]:
     finally:
         _stop(process)
         guard.communicate()
+        _ip("link", "delete", BRIDGE)
         _rules(rules)
         _remove(folder)
 
@@ -52,7 +58,7 @@ def _command(folder: Path) -> list[str]:
         f"--exec-root={folder}/run",
         f"--pidfile={folder}/pid",
         f"--host=unix://{folder}/socket",
-        "--bridge=none",  # compose makes its own; another engine's docker0 is left alone
+        f"--bridge={BRIDGE}",
         "--log-level=warn",
     ]
 
@@ -75,6 +81,16 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def _bridge() -> None:
+    _ip("link", "add", BRIDGE, "type", "bridge")
+    _ip("address", "add", NETWORK, "dev", BRIDGE)
+    _ip("link", "set", BRIDGE, "up")
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True)
 
 
 def _rules(restore: bytes | None = None) -> bytes:

@@ -193,9 +193,12 @@ async def test_events_in_rows_in_postgres_and_answers_from_the_api(
     publish(compose, day[0])
     await agrees(compose, day[:1], tmp_path)
     assert answer(compose, "/readyz")[0] == 200
-    user = next(iter(await stored(compose)))
-    expires = int(time.time()) + 3_600
-    claims = {"sub": user, "org": 1, "aud": "lyo", "exp": expires}
+    connection = await asyncpg.connect(compose.database_url)
+    user, tenant = await connection.fetchrow(
+        "SELECT user_id, organization_id FROM dropout_risk_scores LIMIT 1"
+    )
+    await connection.close()
+    claims = {"sub": str(user), "org": tenant, "aud": "lyo", "exp": int(time.time()) + 3_600}
     status, body = answer(compose, "/api/v1/dropout/risk", jwt.encode(claims, SECRET, "HS256"))
     assert status == 200, body
     assert answer(compose, "/api/v1/dropout/risk")[0] == 401
