@@ -17,6 +17,10 @@ from cli.stack import processes
 START_SECONDS = 60.0
 # Not docker0, which may be another engine's; a network that few others use.
 BRIDGE, NETWORK = "lyo-test0", "172.31.251.1/24"
+_EMPTY = {
+    "filter": "*filter\n:INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT\nCOMMIT\n",
+    "nat": "*nat\n:PREROUTING ACCEPT\n:INPUT ACCEPT\n:OUTPUT ACCEPT\n:POSTROUTING ACCEPT\nCOMMIT\n",
+}
 
 
 def why_not() -> str | None:
@@ -93,12 +97,14 @@ def _ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True)
 
 
-def _rules(restore: bytes | None = None) -> bytes:
+def _rules(restore: str | None = None) -> str:
     """The machine's packet filter; with `restore`, as it was before the engine added to it."""
     if restore is not None:
-        subprocess.run(["iptables-restore"], input=restore, check=True)
+        subprocess.run(["iptables-restore"], input=restore, text=True, check=True)
         return restore
-    return subprocess.run(["iptables-save"], capture_output=True, check=True).stdout
+    saved = subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout
+    # A table that nobody has used yet is not told; restored, it has to be empty again.
+    return saved + "".join(text for table, text in _EMPTY.items() if f"*{table}" not in saved)
 
 
 def _remove(folder: Path) -> None:
