@@ -63,6 +63,7 @@ def _command(folder: Path) -> list[str]:
         f"--pidfile={folder}/pid",
         f"--host=unix://{folder}/socket",
         f"--bridge={BRIDGE}",
+        "--ip-forward=false",  # nothing is routed: containers share a bridge, ports are on the loopback
         "--log-level=warn",
     ]
 
