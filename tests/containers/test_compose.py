@@ -158,7 +158,8 @@ def test_our_containers_are_nobody_in_particular_read_only_and_limited(
     assert host["SecurityOpt"] == ["no-new-privileges:true"]
     assert host["Memory"] > 0
     assert host["NanoCpus"] > 0
-    assert host["RestartPolicy"]["Name"] == ("no" if service in JOBS else "unless-stopped")
+    # A job that failed is for a person to look at.
+    assert host["RestartPolicy"]["Name"] in ({"", "no"} if service in JOBS else {"unless-stopped"})
 
 
 def test_a_process_inside_cannot_write_its_own_code_or_become_root(compose: Compose) -> None:
