@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools browser demo test lint format check bench chaos faults soak lock clean
+.PHONY: help setup tools browser container-tools demo test test-containers lint format check bench chaos faults soak lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,18 +14,30 @@ TESTS := $(wildcard tests/unit tests/contract tests/integration tests/browser)
 EVENTS ?=
 LYO_TEST ?=
 UPGRADE ?=
+LYO_DEMO ?=
 PYTHON ?=
 
+JAVA_AT_LEAST := 17
+# Whether there is a Java that can run Kafka.
+HAS_JAVA = { found=$$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1) || true; [ "$${found:-0}" -ge $(JAVA_AT_LEAST) ]; }
+
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 setup: tools $(STAMP)  ## virtual environment from the lock file; checks Python, Java and Maven
 
-demo: setup  ## everything running on this machine with sample events (EVENTS=FILE for a real file)
-	@exec $(BIN)/lyo demo $(if $(EVENTS),--events "$(EVENTS)")
+demo:  ## everything running on this machine with sample events (EVENTS=FILE for a real file); without Java, in containers
+	@if ! $(HAS_JAVA) && docker info >/dev/null 2>&1; then \
+	  if [ -n "$(EVENTS)" ]; then echo "EVENTS needs Java $(JAVA_AT_LEAST) and Maven: in containers the demo simulates learners" >&2; exit 1; fi; \
+	  exec ops/containers/demo.sh $(LYO_DEMO); \
+	fi; \
+	$(MAKE) --no-print-directory setup && exec $(BIN)/lyo demo $(if $(EVENTS),--events "$(EVENTS)") $(LYO_DEMO)
 
 test: setup browser  ## every test: unit, contract, integration, browser (LYO_TEST="-k word": options for pytest)
 	$(BIN)/python -m pytest $(TESTS) $(LYO_TEST)
+
+test-containers: setup container-tools  ## the compose file end to end, on an engine of its own (root; 15 minutes at most)
+	LYO_TEST_CONTAINERS=1 timeout --kill-after=60 900 $(BIN)/python -m pytest tests/containers $(LYO_TEST)
 
 lint: $(STAMP)  ## style, format, types, import layers
 	$(BIN)/ruff check $(CODE)
@@ -67,11 +79,20 @@ browser:
 	    >/dev/null 2>&1 || echo "Chromium could not be installed: apt-get install chromium" >&2; \
 	fi
 
+# A container engine that the tests start themselves, and what builds stand-ins for images; both from Debian.
+container-tools:
+	@missing=""; command -v dockerd >/dev/null || missing="docker.io iptables iproute2"; \
+	command -v mmdebstrap >/dev/null || missing="$$missing mmdebstrap"; \
+	if [ -n "$$missing" ] && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  echo "Installing $$missing for the test of the containers"; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; } \
+	    >/dev/null 2>&1 || echo "they could not be installed: apt-get install $$missing" >&2; \
+	fi
+
 # One line each, before anything is downloaded.
 tools:
-	@java=$$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1) || true; \
-	if [ "$${java:-0}" -lt 17 ]; then \
-	  echo "Java 17 or newer is missing (found: $${java:-none}): install it, e.g. apt-get install openjdk-17-jre-headless" >&2; exit 1; fi
+	@$(HAS_JAVA) || { \
+	  echo "Java $(JAVA_AT_LEAST) or newer is missing: install it, e.g. apt-get install openjdk-17-jre-headless" >&2; exit 1; }
 	@command -v mvn >/dev/null || { \
 	  echo "Maven is missing: install it, e.g. apt-get install maven" >&2; exit 1; }
 

@@ -38,6 +38,7 @@ COMMANDS = {
     "contracts": Entry("cli.contracts:contracts", "Write AsyncAPI, OpenAPI and JSON Schemas, or check them."),
     "topics": Entry("cli.topics:topics", "Create the topics that are missing, check the others."),
     "migrate": Entry("cli.migrate:migrate", "Bring the Postgres schema to the newest revision."),
+    "doctor": Entry("cli.doctor:doctor", "Check a deployment and say what to do."),
     "settings": Entry("cli.settings:settings", "Print every setting, its default and what it is for."),
     "bench": Entry("cli.bench:bench", "Measure speed, latency and memory of the full job."),
 }

@@ -15,6 +15,8 @@ from streams.settings import load_settings
 def topics() -> None:
     """Create the topics that are missing on LYO_BOOTSTRAP_SERVERS and check the others.
 
+    Waits LYO_CONNECT_SECONDS for Kafka.
+
     Example: lyo topics
     """
     settings = load_settings()

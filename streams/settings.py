@@ -273,6 +273,12 @@ class Settings(BaseSettings):
             raise ValueError(str(error)) from None
         return value
 
+    @field_validator("jwt_secret", mode="before")
+    @classmethod
+    def _no_secret(cls, value: Any) -> Any:
+        # A compose file can set a variable to nothing, but not leave it out.
+        return None if value == "" else value
+
     @field_validator("jwt_secret")
     @classmethod
     def _secret(cls, value: SecretStr | None) -> SecretStr | None:

@@ -188,6 +188,18 @@ async def ensure(settings: Settings) -> list[str]:
     return [spec.name for spec in missing]
 
 
+async def create(settings: Settings, missing: list[TopicSpec]) -> None:
+    """Create these topics, whatever the others are like.
+
+    Raises:
+        TopicError: Kafka refuses one; the message names it.
+        aiokafka.errors.KafkaError: Kafka cannot be reached.
+    """
+    async with admin(settings) as client:
+        await _create(client, missing)
+        await _listed(client, [spec.name for spec in missing], settings.connect_seconds)
+
+
 def check(settings: Settings, found: Mapping[str, int]) -> None:
     """Refuse topics whose number of partitions is not the settings'.
 

@@ -174,3 +174,7 @@ def test_steps_do_nothing_unless_asked_for_and_know_their_names(monkeypatch: pyt
 
 def test_the_secret_of_tokens_is_not_part_of_the_settings_text() -> None:
     assert "hunter2" not in repr(Settings(jwt_secret=SecretStr("hunter2" * 5)))
+
+
+def test_a_secret_set_to_nothing_is_no_secret() -> None:
+    assert Settings.model_validate({"jwt_secret": ""}).jwt_secret is None

@@ -1,0 +1,1 @@
+"""What `lyo doctor` looks at, what it makes of it, and what it can put right."""

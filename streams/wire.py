@@ -1,0 +1,176 @@
+"""Requests of Kafka's protocol that aiokafka does not make: who may do what, and how new the cluster is.
+
+Layouts: Kafka's protocol guide, messages Metadata 8, DescribeGroups 3 and ApiVersions 3.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from io import BytesIO
+from typing import Any, Final
+
+from aiokafka.protocol.admin import DescribeGroupsResponse_v3
+from aiokafka.protocol.api import Request, RequestStruct, Response, ResponseHeader_v0
+from aiokafka.protocol.types import (
+    Array,
+    Boolean,
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Schema,
+    String,
+    TaggedFields,
+    UnsignedVarInt32,
+)
+
+_TEXT: Final = String("utf-8")
+_FINALIZED_FEATURES: Final = 2
+_METADATA_VERSION: Final = "metadata.version"
+
+
+class Operation(IntEnum):
+    """What may be allowed on a resource; an answer has one bit for each, `1 << operation`."""
+
+    READ = 3
+    WRITE = 4
+    CREATE = 5
+    DESCRIBE_CONFIGS = 10
+
+
+def allows(operations: int, operation: Operation) -> bool:
+    """Whether an answer's set of operations holds this one."""
+    return bool(operations >> operation & 1)
+
+
+class _ClusterAnswer(Response):
+    API_KEY = 3
+    API_VERSION = 8
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        ("brokers", Array(("node_id", Int32), ("host", _TEXT), ("port", Int32), ("rack", _TEXT))),
+        ("cluster_id", _TEXT),
+        ("controller_id", Int32),
+        (
+            "topics",
+            Array(
+                ("error_code", Int16),
+                ("topic", _TEXT),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    Array(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", Array(Int32)),
+                        ("isr", Array(Int32)),
+                        ("offline_replicas", Array(Int32)),
+                    ),
+                ),
+                ("operations", Int32),
+            ),
+        ),
+        ("operations", Int32),
+    )
+
+
+class _ClusterQuestion(RequestStruct):
+    API_KEY = 3
+    API_VERSION = 8
+    RESPONSE_TYPE = _ClusterAnswer
+    SCHEMA = Schema(
+        ("topics", Array(_TEXT)),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_authorized_operations", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+    )
+
+
+class ClusterRequest(Request[_ClusterQuestion]):
+    """Brokers and every topic that may be seen, with what the asker may do; creates no topic."""
+
+    API_KEY = 3
+
+    def build(self, request_struct_class: Any) -> Any:
+        """The request as it is sent."""
+        return request_struct_class(None, False, True, True)  # noqa: FBT003 - in the order of the layout
+
+
+class _GroupsQuestion(RequestStruct):
+    API_KEY = 15
+    API_VERSION = 3
+    RESPONSE_TYPE = DescribeGroupsResponse_v3  # aiokafka's own request of this version reads version 2
+    SCHEMA = Schema(("groups", Array(_TEXT)), ("include_authorized_operations", Boolean))
+
+
+class GroupRequest(Request[_GroupsQuestion]):
+    """One group, with what the asker may do with it; for the group's coordinator."""
+
+    API_KEY = 15
+
+    def __init__(self, group: str) -> None:
+        self._group = group
+
+    def build(self, request_struct_class: Any) -> Any:
+        """The request as it is sent."""
+        return request_struct_class([self._group], True)  # noqa: FBT003
+
+
+class _VersionsAnswer(Response):
+    API_KEY = 18
+    API_VERSION = 3
+    SCHEMA = Schema(
+        ("error_code", Int16),
+        (
+            "api_versions",
+            CompactArray(("api_key", Int16), ("min", Int16), ("max", Int16), ("tags", TaggedFields)),
+        ),
+        ("throttle_time_ms", Int32),
+        ("tags", TaggedFields),
+    )
+
+
+class _VersionsQuestion(RequestStruct):
+    API_KEY = 18
+    API_VERSION = 3
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _VersionsAnswer
+    SCHEMA = Schema(
+        ("client_software_name", CompactString("utf-8")),
+        ("client_software_version", CompactString("utf-8")),
+        ("tags", TaggedFields),
+    )
+
+    def parse_response_header(self, read_buffer: Any) -> Any:
+        """This answer alone has the old header, so that every client can read it."""
+        return ResponseHeader_v0.decode(read_buffer)
+
+
+class VersionsRequest(Request[_VersionsQuestion]):
+    """What the broker speaks, and which features its cluster has finalized."""
+
+    API_KEY = 18
+
+    def build(self, request_struct_class: Any) -> Any:
+        """The request as it is sent."""
+        return request_struct_class("lyo", "1", {})
+
+
+def metadata_level(answer: Any) -> int | None:
+    """The cluster's finalized `metadata.version`; None where it has none (ZooKeeper, before 3.3)."""
+    raw = answer.tags.get(_FINALIZED_FEATURES)
+    return None if raw is None else _features(raw).get(_METADATA_VERSION)
+
+
+def _features(raw: bytes) -> dict[str, int]:
+    buffer = BytesIO(raw)
+    found = {}
+    name = CompactString("utf-8")
+    for _ in range(UnsignedVarInt32.decode(buffer) - 1):
+        feature = name.decode(buffer)
+        found[str(feature)] = Int16.decode(buffer)
+        Int16.decode(buffer)  # the lowest level
+        TaggedFields.decode(buffer)
+    return found
