@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of the decoders: ``python -m tests.fuzz.run [TARGET...]``, FUZZ_SECONDS each.
 
-With the option ``--keep`` the shortest inputs that covered something new join ``tests/fuzz/corpus``. A failing
-input is written to ``tests/fuzz/corpus/TARGET/crash-...``, where the unit tests find it again.
+With the option ``--keep`` the shortest inputs that covered something new join ``tests/fuzz/corpus``. A
+failing input is written to ``tests/fuzz/corpus/TARGET/crash-...``, where the unit tests find it again.
 """
 
 from __future__ import annotations
