@@ -66,12 +66,12 @@ def _folded(world: World) -> tuple[Any, Counter[Place]]:
     for record in world.published:
         by_kind.setdefault(world.names.inputs[record.topic], []).append(record)
     batches = []
-    for kind, some in by_kind.items():
-        _, bad_ones = _decoded(kind, some)
-        refused.update(_place(some[bad.index]) for bad in bad_ones)
+    for kind, everything in by_kind.items():
+        _, bad_ones = _decoded(kind, everything)
+        refused.update(_place(everything[bad.index]) for bad in bad_ones)
         # What is published again within the promised distance counts once: the reference never sees it.
-        by_kind[kind] = some = _first(some) if world.plan.real_engine else some
-        batches.append(_decoded(kind, some)[0])
+        by_kind[kind] = _first(everything) if world.plan.real_engine else everything
+        batches.append(_decoded(kind, by_kind[kind])[0])
     changes = engine.apply(batches)
     refused.update(_place(by_kind[kind][bad.index]) for kind, bad in changes.rejected)
     engine.commit(changes)
