@@ -67,6 +67,11 @@ def test_a_rule_taken_out_is_noticed(name: str) -> None:
         )
 
 
+def test_an_event_published_again_would_be_noticed_if_it_were_counted() -> None:
+    with mutants.the_publishers_repeats_are_counted():
+        assert any(runs.finds(seed, real_engine=True) for seed in range(40))
+
+
 def test_a_seed_is_the_same_run_in_every_process() -> None:
     seed = 8
     here = runs.digest(runs.run(seed))
