@@ -8,7 +8,13 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalGenerationError,
+    KafkaError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
 from aiokafka.structs import TopicPartition
 
 from streams import kafka, topics
@@ -17,6 +23,12 @@ from streams.settings import Settings
 __all__ = ["RebuildError", "derived", "rebuild", "running"]
 
 DELETED_SECONDS: Final = 60.0
+BUSY: Final = (
+    CommitFailedError,
+    IllegalGenerationError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
 
 
 class RebuildError(RuntimeError):
@@ -32,10 +44,22 @@ def derived(settings: Settings) -> list[str]:
     return [names.learner_rows, names.skill_rows, *names.predictions.values()]
 
 
-async def running(client: AIOKafkaAdminClient, groups: list[str]) -> list[str]:
-    """Those of the consumer groups that have members."""
-    answers = await client.describe_consumer_groups(groups)
-    return [group[1] for answer in answers for group in answer.groups if group[5]]
+async def running(settings: Settings, group: str) -> bool:
+    """Whether a consumer group has members: then Kafka refuses a commit by anyone else.
+
+    aiokafka cannot read how Kafka 4 describes a group.
+    """
+    tp = TopicPartition(next(iter(topics.names(settings).inputs)), 0)
+    reader = kafka.consumer(settings, group_id=group)
+    await reader.start()
+    try:
+        reader.assign([tp])
+        await reader.commit({tp: await reader.committed(tp) or 0})
+    except BUSY:
+        return True
+    finally:
+        await kafka.stop(reader)
+    return False
 
 
 async def rebuild(settings: Settings, say: Callable[[str], None]) -> None:
@@ -47,7 +71,7 @@ async def rebuild(settings: Settings, say: Callable[[str], None]) -> None:
     """
     groups = [settings.app_id, f"{settings.app_id}-sink"]
     async with kafka.admin(settings) as client:
-        busy = await kafka.persist(lambda: running(client, groups), settings.connect_seconds)
+        busy = [group for group in groups if await running(settings, group)]
         if busy:
             raise RebuildError(
                 f"group {busy[0]} has members: stop every worker and sink first (one that was killed counts "
