@@ -191,7 +191,7 @@ async def check_letters(settings: Settings, bad: dict[Place, Bad]) -> None:
     records = await read(settings, topics.names(settings).dead_letters)
     letters = [json.loads(record.value) for record in records]
     found = Counter((letter["topic"], letter["partition"], letter["offset"]) for letter in letters)
-    assert found == Counter(bad)
+    assert found == Counter(list(bad))
     assert {one.name for one in bad.values()} >= set(KINDS_OF_POISON)
     for letter in letters:
         one = bad[letter["topic"], letter["partition"], letter["offset"]]
