@@ -148,6 +148,8 @@ class _Pages:
         if role is None:
             body = rendering.sign_in(closed=not self._access.open, refused=False)
             return HTMLResponse(body, 401 if self._access.open else 403)
+        if self._monitor.newest is None:
+            return HTMLResponse(rendering.waiting(), 503, {"Retry-After": "2"})
         view = self._view()
         return HTMLResponse(rendering.page(view, operator=role >= Role.OPERATOR, every_ms=self._every_ms))
 

@@ -57,6 +57,11 @@ def live(view: View, *, operator: bool) -> str:
     return _render("live.html.j2", view=view, operator=operator)
 
 
+def waiting() -> str:
+    """What is shown before the first look is over; it loads itself anew."""
+    return _render("waiting.html.j2")
+
+
 def sign_in(*, closed: bool, refused: bool) -> str:
     """The form that asks for a token."""
     return _render("sign_in.html.j2", closed=closed, refused=refused)

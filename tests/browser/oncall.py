@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -10,6 +11,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -153,6 +156,7 @@ def on_call(bootstrap_servers: str, database_url: str, folder: Path) -> Iterator
         )
         system = OnCall(settings, worker, sink, monitor)
         system.url = _address(monitor)
+        _has_looked(system.url)
         with traffic(settings):
             yield system
     finally:
@@ -180,6 +184,15 @@ def _environment(settings: Settings) -> dict[str, str]:
     said = {name: getattr(settings, name) for name in settings.model_fields_set}
     secrets = {"monitor_token": VIEWER, "monitor_operator_token": OPERATOR}
     return {f"LYO_{name.upper()}": str(secrets.get(name, value)) for name, value in said.items()}
+
+
+def _has_looked(url: str) -> None:
+    end = time.monotonic() + 60
+    while True:
+        with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(f"{url}/health"):
+            return
+        assert time.monotonic() < end, "the monitor has not looked"
+        time.sleep(0.1)
 
 
 def _address(monitor: Running) -> str:

@@ -55,20 +55,23 @@ class Visitor:
         self._stack.callback(context.close)
         context.set_default_timeout(10_000)
         page = context.new_page()
-        page.on("console", lambda message: self.said.append(message.text))
+        page.on("console", lambda message: self._heard(message.text))
         page.on("pageerror", lambda error: self.said.append(str(error)))
         page.on(
             "request",
             lambda asked: None if asked.url.startswith((self._url, "data:")) else self.said.append(asked.url),
         )
         page.goto(f"{self._url}/ops")
-        # Chromium notes that the form came with 401, which is right.
-        self.said = [text for text in self.said if "401" not in text]
         if token is not None:
             page.get_by_label("Token").fill(token)
             page.get_by_role("button", name="Sign in").click()
-            expect(page.get_by_role("heading", name="On call")).to_be_visible()
+            expect(page.locator("#status")).to_be_visible()
         return page
+
+    def _heard(self, text: str) -> None:
+        # Chromium notes that the form came with 401, which is right.
+        if not (text.startswith("Failed to load resource") and "401" in text):
+            self.said.append(text)
 
 
 @pytest.fixture
@@ -156,7 +159,6 @@ def test_access_is_by_token(system: OnCall, visit: Visitor) -> None:
     page.get_by_label("Token").fill("a wrong token of some length")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert")).to_be_visible()
-    visit.said.clear()
     assert get(system, "/ops")[0] == 401
     assert get(system, "/ops/live")[0] == 401
     assert get(system, "/ops/data.json")[0] == 401

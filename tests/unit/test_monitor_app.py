@@ -157,6 +157,8 @@ async def test_health_and_metrics_need_no_token_and_tell_of_no_look() -> None:
     async with client_of(looked=False) as client:
         assert (await client.get("/health")).status_code == 503
         assert (await client.get("/ops/data.json", headers=bearer(VIEWER))).status_code == 503
+        page = await client.get("/ops", headers=bearer(VIEWER))
+        assert (page.status_code, "The first look" in page.text) == (503, True)
     async with client_of() as client:
         assert (await client.get("/health")).json()["status"] == "alive"
         assert "lyo_lag_events{" in (await client.get("/metrics")).text
