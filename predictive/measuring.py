@@ -63,5 +63,5 @@ class Measured:
 
 
 def template(route: Any) -> str:
-    """A route as it was written, such as ``/insights/{user_id}``."""
+    """A route as its router has it, without the prefix of the app: ``/predictive/plateaus``."""
     return str(getattr(route, "path", UNMATCHED))

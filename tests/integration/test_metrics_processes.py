@@ -136,7 +136,7 @@ async def _the_api_counted(variables: dict[str, str], log: Path, port: int) -> N
         await client.get(f"/insights/{FIRST_USER}")
         await client.get(f"/nowhere/{FIRST_USER}")
         found = await scrape(port)
-        risk = {"method": "GET", "route": "/api/v1/predictive/dropout/risk"}
+        risk = {"method": "GET", "route": "/predictive/dropout/risk"}
         assert found.sum("lyo_api_requests_total", **risk, status="200") == 3
         assert found.sum("lyo_api_request_seconds_count", route=risk["route"]) == 3
         assert found.sum("lyo_api_requests_total", route="unmatched", status="404") == 1
