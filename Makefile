@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools browser container-tools demo test test-containers lint format check bench chaos faults soak lock clean
+.PHONY: help setup tools browser promtool container-tools demo test test-containers lint format check bench chaos faults soak fuzz lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -33,8 +33,8 @@ demo:  ## everything running on this machine with sample events (EVENTS=FILE for
 	fi; \
 	$(MAKE) --no-print-directory setup && exec $(BIN)/lyo demo $(if $(EVENTS),--events "$(EVENTS)") $(LYO_DEMO)
 
-test: setup browser  ## every test: unit, contract, integration, browser (LYO_TEST="-k word": options for pytest)
-	$(BIN)/python -m pytest $(TESTS) $(LYO_TEST)
+test: setup browser promtool  ## every test: unit, contract, integration, browser (LYO_TEST="-k word": options for pytest)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(TESTS) $(LYO_TEST)
 
 test-containers: setup container-tools  ## the compose file end to end, on an engine of its own (root; 15 minutes at most)
 	LYO_TEST_CONTAINERS=1 timeout --kill-after=60 900 $(BIN)/python -m pytest tests/containers $(LYO_TEST)
@@ -54,14 +54,18 @@ check: lint test  ## lint and test
 bench: setup  ## speed, latency and memory of the full job
 	@exec $(BIN)/lyo bench
 
-chaos: setup  ## kill storm, ten minutes (CHAOS_MINUTES=60: longer; CHAOS_SEED=7: the same faults again)
+chaos: setup  ## kill storm, ten minutes, then simulated faults by seed, five (CHAOS_MINUTES=60: longer; CHAOS_SEED=7: the same faults again)
 	$(BIN)/python -m pytest -s tests/chaos/test_kill_storm.py $(LYO_TEST)
+	SIM_MINUTES=$${SIM_MINUTES:-5} $(BIN)/python -m pytest -s tests/unit/simulation -k as_many $(LYO_TEST)
 
 faults: setup  ## crash at every step, zombies, Kafka and Postgres away: about forty minutes
 	$(BIN)/python -m pytest -s tests/chaos --ignore tests/chaos/test_kill_storm.py --ignore tests/chaos/test_soak.py $(LYO_TEST)
 
 soak: setup  ## an hour of events with a fault every minute (SOAK_MINUTES=10: shorter)
 	$(BIN)/python -m pytest -s tests/chaos/test_soak.py $(LYO_TEST)
+
+fuzz: $(STAMP)  ## feed the decoders what coverage leads to (FUZZ_SECONDS=60: each of five for so long)
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-20} $(BIN)/python -m tests.fuzz.run
 
 lock: $(STAMP)  ## requirements.txt from requirements.in (UPGRADE=1: newest versions of everything)
 	$(BIN)/uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
@@ -77,6 +81,15 @@ browser:
 	  echo "Installing Chromium for the tests of the pages"; \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
 	    >/dev/null 2>&1 || echo "Chromium could not be installed: apt-get install chromium" >&2; \
+	fi
+
+# Of Debian's prometheus the program alone: the package would start the service.
+promtool:
+	@if ! command -v promtool >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  echo "Installing promtool for the tests of the alerts"; folder=$$(mktemp -d); \
+	  { apt-get update -qq && cd $$folder && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb x && \
+	    install x/usr/bin/promtool /usr/local/bin/; } >/dev/null 2>&1 || echo "promtool could not be installed" >&2; \
+	  rm -rf $$folder; \
 	fi
 
 # A container engine that the tests start themselves, and what builds stand-ins for images; both from Debian.

@@ -65,7 +65,7 @@ class Group:
         self.committed, self.first, self.last = committed, first, last
 
     async def list_consumer_group_offsets(self, _group: str, partitions: Any) -> dict[Any, Any]:
-        return {} if self.committed is None else {SESSIONS: SimpleNamespace(offset=self.committed)}
+        return {SESSIONS: SimpleNamespace(offset=-1 if self.committed is None else self.committed)}
 
     async def beginning_offsets(self, partitions: Any) -> dict[Any, int]:
         return dict.fromkeys(partitions, self.first)
