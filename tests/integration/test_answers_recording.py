@@ -357,7 +357,8 @@ async def test_an_erasure_is_asked_for_once_and_tells_what_is_left(world: World)
 async def carried_out(world: World, user: int, at: int, organization: int | None = None) -> None:
     """What the sink notes when it and the worker have erased a learner."""
     await world.connection.execute(
-        "INSERT INTO erasure_fences (user_id, organization_id, erased_at, stored_at, removed, topics_at, topics) "
+        "INSERT INTO erasure_fences "
+        "(user_id, organization_id, erased_at, stored_at, removed, topics_at, topics) "
         """VALUES ($1, $2, $3, $4, '{"a": 2}', $4, '{"lyo.b": 3}')""",
         user,
         organization,
