@@ -167,8 +167,7 @@ async def catalogue(
 _FENCE: Final = text(
     """
 SELECT erased_at, epoch, stored_at, removed, topics_at, topics FROM erasure_fences
-WHERE user_id = :user AND (CAST(:organization AS int8) IS NULL
-    OR organization_id IS NULL OR organization_id = :organization)
+WHERE user_id = :user AND (CAST(:organization AS int8) IS NULL OR organization_id = :organization)
 """
 )
 

@@ -354,12 +354,14 @@ async def test_an_erasure_is_asked_for_once_and_tells_what_is_left(world: World)
     assert len(done["kept"]) == 3
 
 
-async def carried_out(world: World, user: int, at: int) -> None:
+async def carried_out(world: World, user: int, at: int, organization: int | None = None) -> None:
     """What the sink notes when it and the worker have erased a learner."""
     await world.connection.execute(
-        "INSERT INTO erasure_fences (user_id, erased_at, stored_at, removed, topics_at, topics) "
-        """VALUES ($1, $2, $3, '{"a": 2}', $3, '{"lyo.b": 3}')""",
+        "INSERT INTO erasure_fences "
+        "(user_id, organization_id, erased_at, stored_at, removed, topics_at, topics) "
+        """VALUES ($1, $2, $3, $4, '{"a": 2}', $4, '{"lyo.b": 3}')""",
         user,
+        organization,
         instant(at),
         instant(at + HOUR),
     )
@@ -368,7 +370,7 @@ async def carried_out(world: World, user: int, at: int) -> None:
 async def test_of_an_erased_learner_the_api_stores_nothing(world: World) -> None:
     await carried_out(world, 1, AT)
     await predict(world)
-    await asked(world, answers.record_outcome, kind="returned", at=AT)
+    await asked(world, answers.record_outcome, content_id="calc-5", struggled=True, at=AT)
     assert await outbox(world) == []
     assert await world.connection.fetchval("SELECT count(*) FROM struggle_predictions") == 0
 
@@ -377,7 +379,7 @@ async def test_the_erasure_of_an_unknown_learner_is_fine(world: World) -> None:
     told = await asked(world, answers.request_erasure, 99, organization=7, at=AT)
     assert (told["status"], told["remaining"]) == ("requested", {})
     await world.relay()
-    await carried_out(world, 99, AT)
+    await carried_out(world, 99, AT, 7)
     assert (await asked(world, answers.erasure_progress, 99, organization=7))["status"] == "done"
     assert (await asked(world, answers.erasure_progress, 99, organization=8))["status"] == "not_requested"
 
