@@ -7,7 +7,7 @@ import contextlib
 import contextvars
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -19,6 +19,7 @@ from aiokafka import TopicPartition
 
 from models.catalogue import Catalogue
 from models.engine import Engine
+from models.erasing import Fences
 from models.identity import partition
 from models.zones import DAY
 from storage.faults import SinkError
@@ -29,7 +30,7 @@ from storage.writer import Writer
 from streams import topics
 from streams.bootstrap import REFUSED
 from streams.settings import Settings
-from streams.steps import TASK_STEPS
+from streams.steps import SINK_STEPS, TASK_STEPS
 from streams.worker import Worker
 from tests.unit.building import START
 from tests.unit.simulation.broker import Broker, Stored
@@ -45,21 +46,12 @@ from tests.unit.simulation.workload import DAYS, catalogue, publications
 
 SECONDS = 25.0  # simulated, for all that is published and all that goes wrong
 CALM = 15.0  # simulated, after which no process may end any more
-IDLE = 30.0  # until the database ends a transaction whose client stands still
+IDLE = 10.0  # until the database ends a transaction whose client stands still
 REST = 150.0  # simulated, to come to rest afterwards
 FASTER = DAYS * DAY / (SECONDS * 1_000)  # than simulated time, so that days end during a run
-STEPS = (
-    "fenced",
-    "restored",
-    "offsets_read",
-    "begun",
-    "outputs_sent",
-    "rows_sent",
-    "offsets_sent",
-    "committed",
-)
-# A sink's steps are the statements it is about to run.
-SINK_STEPS = ("_claim", "_lock", "_advance", "upsert", "merge", "_notify")
+# Beside the product's own steps: the statements that a sink is about to run.
+STATEMENTS = ("_claim", "_lock", "_advance", "upsert", "merge", "_notify")
+STEPS = (*TASK_STEPS, *SINK_STEPS, *STATEMENTS)
 
 
 DISASTERS = tuple(
@@ -103,7 +95,7 @@ class Plan:
         kinds = tuple(kind for kind in DISASTERS if dice.random() < 0.6)
         stops = [
             (
-                dice.choice((*STEPS, *SINK_STEPS)),
+                dice.choice(STEPS),
                 dice.randint(1, 12),
                 dice.choice(("kill", "pause", "freeze")),
             )
@@ -357,15 +349,19 @@ class World:
         return isinstance(error, REFUSED) and any(text in str(error) for text in away)
 
     async def _worker(self, name: str) -> None:
-        known = Catalogue()
-        make: Callable[[], Any] = (lambda: Engine(known)) if self.plan.real_engine else Tally
-        worker = SimWorker(self.settings, catalogue=known, engine=make, register=App.register)
+        known, fences = Catalogue(), Fences()
+
+        def make() -> Any:
+            return Engine(known, fences=fences) if self.plan.real_engine else Tally(fences)
+
+        worker = SimWorker(self.settings, catalogue=known, engine=make, register=App.register, fences=fences)
         worker.cluster = self.cluster
         self.workers[name] = worker
         await worker.run()
 
     async def _sink(self, name: str) -> None:
-        sink = self.sinks[name] = Sink(self.settings, batch_records=self.dice.choice((3, 40, 5_000)))
+        most = self.dice.choice((3, 40, 5_000))
+        sink = self.sinks[name] = Sink(self.settings, batch_records=most, steps=SimSteps(self))  # type: ignore[arg-type]
         await sink.run()
 
     # ------------------------------------------------------------ rest
@@ -383,10 +379,11 @@ class World:
     def unrest(self) -> str | None:
         """What is still to be done."""
         inputs = {tp for tp in self.broker.logs if tp.topic in self.names.inputs}
-        done = self.broker.group_offsets(self.settings.app_id, inputs)
+        committed = self.broker.groups.get(self.settings.app_id, {})
         for tp in sorted(inputs):
-            if done.get(tp, 0) < len(self.broker.logs[tp].entries):
-                return f"{tp.topic}-{tp.partition} is processed up to {done.get(tp, 0)}"
+            done = committed[tp].offset if tp in committed else 0
+            if done < len(self.broker.logs[tp].entries):
+                return f"{tp.topic}-{tp.partition} is processed up to {done}"
         awake = [worker for name, worker in self.workers.items() if name not in self.frozen]
         tasks = [task for worker in awake for task in worker.tasks.values()]
         if sorted(task.number for task in tasks) != list(range(self.settings.partitions)):
@@ -423,10 +420,13 @@ class World:
                 "streams.kafka",
                 "streams.clock",
                 "streams.worker",
+                "streams.topics",
+                "storage.session",
+                "storage.sink",
+                "storage.mirror",
             ):
                 stack.enter_context(mock.patch(f"{name}.time", clock))
             for target, fake in {
-                "storage.session.time": clock,
                 # The same text each time, and most of the time that a sink's start takes.
                 "storage.writer.merge_sql": MERGE_SQL.__getitem__,
                 "storage.writer.delete_sql": DELETE_SQL.__getitem__,
@@ -467,7 +467,7 @@ class SimSteps:
         self.armed = world.dice.random() < 0.5
 
     def __call__(self, name: str) -> None:
-        assert name in TASK_STEPS
+        assert name in STEPS
         self._world.reached(name)
 
 
