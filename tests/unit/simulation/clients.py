@@ -137,6 +137,11 @@ class Producer(Client):
         name, epoch = self._name or "", self._epoch
         await self.link.call(lambda: self.broker.end(name, epoch, commit=True))
 
+    async def abort_transaction(self) -> None:
+        """Abort."""
+        name, epoch = self._name or "", self._epoch
+        await self.link.call(lambda: self.broker.end(name, epoch, commit=False))
+
     async def send_and_wait(
         self, topic: str, value: bytes | None, key: bytes | None, *, partition: int
     ) -> None:

@@ -59,6 +59,28 @@ def offsets_read_before_the_fence() -> Iterator[None]:
 
 
 @contextmanager
+def offsets_that_another_moved_are_refused() -> Iterator[None]:
+    """A task that was given up while it opened takes its successor's offsets for a fault."""
+
+    async def nothing(_self: Outbound, _partitions: Any) -> None: ...
+
+    with mock.patch.object(Outbound, "prove", nothing):
+        yield
+
+
+@contextmanager
+def a_loading_coordinator_says_there_is_none() -> Iterator[None]:
+    """What Kafka has not said is taken for "nothing committed yet"."""
+
+    async def careless(admin: Any, group: str, wanted: Any) -> dict[Any, int]:
+        found = await admin.list_consumer_group_offsets(group, partitions=wanted)
+        return {tp: found[tp].offset if tp in found else -1 for tp in wanted}
+
+    with mock.patch.object(restore, "_committed", careless):
+        yield
+
+
+@contextmanager
 def sink_offsets_without_a_lock() -> Iterator[None]:
     """The sink sets its offsets without looking whose they are and where they stand."""
     blind = "the offsets, whatever they were"
@@ -226,6 +248,8 @@ MUTANTS: dict[str, Mutant] = {
     for made in (
         no_fence,
         offsets_read_before_the_fence,
+        offsets_that_another_moved_are_refused,
+        a_loading_coordinator_says_there_is_none,
         sink_offsets_without_a_lock,
         rebalance_without_the_sinks_lock,
         partition_numbers_without_a_lock,
