@@ -10,6 +10,7 @@ from typing import Any
 from unittest import mock
 
 from models import dedup
+from models.erasing import Erasing, Fences
 from storage import sink as sinks
 from storage import writer
 from storage.offsets import Place, Position
@@ -233,6 +234,44 @@ def uncommitted_is_read() -> Iterator[None]:
 
 
 @contextmanager
+def what_is_not_decided_is_not_erased() -> Iterator[None]:
+    """Whoever erases reads up to what is committed, and not what is about to be."""
+
+    async def committed(settings: Any, partitions: Any) -> dict[Any, int]:
+        reader = kafka.consumer(settings)
+        await reader.start()
+        try:
+            ends: dict[Any, int] = await reader.end_offsets(list(partitions))
+            return ends
+        finally:
+            await kafka.stop(reader)
+
+    with mock.patch.object(kafka, "written", committed):
+        yield
+
+
+@contextmanager
+def erased_learners_rows_are_stored() -> Iterator[None]:
+    """The sink stores whatever comes, though it knows the fence."""
+    with mock.patch.object(writer.Writer, "_admitted", lambda _self, batch, _fences: batch):
+        yield
+
+
+@contextmanager
+def fences_hold_nothing_back() -> Iterator[None]:
+    """A fence is carried out once; what comes later of the learner is folded."""
+    with mock.patch.object(Erasing, "admit", lambda _self, batches, _counts: batches):
+        yield
+
+
+@contextmanager
+def a_fence_that_is_overtaken_is_left() -> Iterator[None]:
+    """An old consent published again is the last word on the topic."""
+    with mock.patch.object(Fences, "overtaken", lambda _self, _users: []):
+        yield
+
+
+@contextmanager
 def the_publishers_repeats_are_counted() -> Iterator[None]:
     """A row does not recognise an event that was published again (only the product's engine does)."""
 
@@ -260,5 +299,9 @@ MUTANTS: dict[str, Mutant] = {
         state_kept_after_a_failure,
         sweeps_through_a_backlog,
         uncommitted_is_read,
+        what_is_not_decided_is_not_erased,
+        erased_learners_rows_are_stored,
+        fences_hold_nothing_back,
+        a_fence_that_is_overtaken_is_left,
     )
 }

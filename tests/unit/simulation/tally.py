@@ -52,7 +52,7 @@ class Tally:
     def __init__(self, fences: Fences | None = None) -> None:
         self.erasing = Forgetting(self, Fences() if fences is None else fences)
         self.learners: dict[int, dict[str, int]] = {}
-        self.skills: dict[bytes, int] = {}
+        self.skills: dict[bytes, tuple[int, int]] = {}  # how many, and the newest (ms)
         self.swept = 0
 
     def load(
@@ -76,7 +76,7 @@ class Tally:
             if value is None:
                 self.skills.pop(key, None)
             else:
-                self.skills[key] = int(value)
+                self.skills[key] = skill_of(value)
 
     def loaded(self) -> None:
         """Nothing else to do."""
@@ -97,11 +97,12 @@ class Tally:
                 users.add(user)
             for place, skill in _named(batch):
                 key = layout.skill_key(int(batch.user[place]), skill)
-                self.skills[key] = self.skills.get(key, 0) + 1
+                count, newest = self.skills.get(key, (0, 0))
+                self.skills[key] = count + 1, max(newest, int(batch.at[place]))
                 skills.add(key)
         changes = TallyChanges(
             learner_rows=[(b"%d" % user, self._row(user)) for user in sorted(users)],
-            skill_rows=[(key, b"%d" % self.skills[key]) for key in sorted(skills)],
+            skill_rows=[(key, b"%d %d" % self.skills[key]) for key in sorted(skills)],
             counts=counts,
         )
         changes.predictions["dropout-risk"] = [self._prediction(user) for user in sorted(users)]
@@ -141,7 +142,7 @@ class Tally:
     def rows(self) -> dict[bytes, bytes]:
         """Every row as it is stored."""
         rows = {b"%d" % user: self._row(user) for user in self.learners}
-        return rows | {key: b"%d" % count for key, count in self.skills.items()}
+        return rows | {key: b"%d %d" % skill for key, skill in self.skills.items()}
 
     def current(self) -> Iterator[tuple[str, bytes, bytes]]:
         """Every current prediction."""
@@ -158,6 +159,28 @@ class Tally:
         content: dict[str, Any] = {"user_id": user, "day": day, "row": row, "as_of": as_of}
         name = blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
         return b"%d" % user, json.dumps({"prediction_id": name} | content, sort_keys=True).encode()
+
+
+def skill_of(value: bytes) -> tuple[int, int]:
+    """A skill's row: how many events, and the newest (ms)."""
+    count, newest = value.split()
+    return int(count), int(newest)
+
+
+def learner_time(value: bytes) -> int:
+    """The newest event (ms) in a learner's row: what the sink asks of the product's."""
+    return int(json.loads(value)["newest"])
+
+
+def skill_time(value: bytes) -> int:
+    """The same of a skill's row."""
+    return skill_of(value)[1]
+
+
+def prediction_time(value: bytes) -> int:
+    """As of when (ms) a prediction is."""
+    body = json.loads(value)
+    return max(int(body["row"]["newest"]), int(body["as_of"]))
 
 
 def _named(batch: Columns) -> Iterable[tuple[int, str]]:

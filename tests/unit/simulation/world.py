@@ -20,12 +20,15 @@ from aiokafka import TopicPartition
 from models.catalogue import Catalogue
 from models.engine import Engine
 from models.erasing import Fences
+from models.events import Kind
 from models.identity import partition
 from models.zones import DAY
+from storage import erasures
 from storage.faults import SinkError
 from storage.offsets import Stolen
 from storage.rows import tenant_of
 from storage.sink import Sink
+from storage.times import instant
 from storage.writer import Writer
 from streams import topics
 from streams.bootstrap import REFUSED
@@ -41,8 +44,8 @@ from tests.unit.simulation.group import Group
 from tests.unit.simulation.loop import PROCESS, Process, SimLoop, Stuck, current
 from tests.unit.simulation.network import Faults, Network
 from tests.unit.simulation.statements import DELETE_SQL, MERGE_SQL, statements
-from tests.unit.simulation.tally import Tally
-from tests.unit.simulation.workload import DAYS, catalogue, publications
+from tests.unit.simulation.tally import Tally, learner_time, prediction_time, skill_time
+from tests.unit.simulation.workload import DAYS, catalogue, fences, publications
 
 SECONDS = 25.0  # simulated, for all that is published and all that goes wrong
 CALM = 15.0  # simulated, after which no process may end any more
@@ -146,6 +149,9 @@ class World:
         self.counts = counts
         self.stored_topics = frozenset(Writer(self.names, tenant_of).topics)
         self.published: list[Stored] = []
+        self.publications = publications(plan.seed, plan.events)
+        asked = [one for one in self.publications if one.kind is Kind.ERASURE]
+        self.fences = fences(asked)
         self.unexpected: list[str] = []
         self.trace: list[str] = []
         self.workers: dict[str, Worker] = {}
@@ -220,13 +226,16 @@ class World:
             await self._rest()
 
     async def _publish(self) -> None:
-        for one in publications(self.plan.seed, self.plan.events):
+        for one in self.publications:
             await self._until(one.at)
             tp = TopicPartition(self.names.topic(one.kind), partition(one.user, self.settings.partitions))
             offset = self.broker.append(tp, [(one.key, one.value)])
             record = self.broker.logs[tp].entries[offset][0]
             assert record is not None
-            self.published.append(record)
+            if one.kind is Kind.ERASURE:
+                self.note(f"asked {one.value!r}")
+            else:
+                self.published.append(record)
 
     async def _until(self, at: int) -> None:
         """Wait for an instant (ms) of the wall clock, or for its end."""
@@ -349,12 +358,12 @@ class World:
         return isinstance(error, REFUSED) and any(text in str(error) for text in away)
 
     async def _worker(self, name: str) -> None:
-        known, fences = Catalogue(), Fences()
+        known, held = Catalogue(), Fences()
 
         def make() -> Any:
-            return Engine(known, fences=fences) if self.plan.real_engine else Tally(fences)
+            return Engine(known, fences=held) if self.plan.real_engine else Tally(held)
 
-        worker = SimWorker(self.settings, catalogue=known, engine=make, register=App.register, fences=fences)
+        worker = SimWorker(self.settings, catalogue=known, engine=make, register=App.register, fences=held)
         worker.cluster = self.cluster
         self.workers[name] = worker
         await worker.run()
@@ -391,7 +400,20 @@ class World:
         for task in tasks:
             if task._engine is None or task._engine.due(self.now()):
                 return f"task {task.number} has predictions due"
-        return self._unstored()
+        return self._unerased(tasks) or self._unstored()
+
+    def _unerased(self, tasks: list[Any]) -> str | None:
+        rows = self.database.tables.get("erasure_fences", {})
+        engines = {task.number: task._engine for task in tasks}
+        for user, fence in self.fences.items():
+            done = engines[partition(user, self.settings.partitions)].erasing._done.get(user)
+            if done is None or done[:2] != fence[:2]:
+                return f"learner {user} is not erased from the topics"
+            row = rows.get((user,), {"erased_at": None, "epoch": None})
+            epoch = instant(fence.epoch) if fence.epoch else None
+            if (row["erased_at"], row["epoch"]) != (instant(fence.erased_at), epoch):
+                return f"learner {user} is not erased from the tables"
+        return None
 
     def _unstored(self) -> str | None:
         offsets = self.database.tables.get("sink_offsets", {})
@@ -440,6 +462,9 @@ class World:
             }.items():
                 stack.enter_context(mock.patch(target, fake))
             stack.enter_context(mock.patch.object(asyncpg, "connect", self.database.connect))
+            if not self.plan.real_engine:
+                for time_of in (learner_time, skill_time, prediction_time):
+                    stack.enter_context(mock.patch.object(erasures, time_of.__name__, time_of))
             try:
                 yield
             finally:
