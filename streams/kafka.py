@@ -218,6 +218,17 @@ async def read_up_to(
             )
 
 
+async def written(settings: Settings, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+    """Where the partitions end, transactions that are not decided yet included."""
+    reader = consumer(settings, isolation_level="read_uncommitted")
+    await reader.start()
+    try:
+        ends: dict[TopicPartition, int] = await reader.end_offsets(list(partitions))
+    finally:
+        await stop(reader)
+    return ends
+
+
 async def behind(reader: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> list[TopicPartition]:
     """The partitions whose position is below the offset given."""
     return [tp for tp, end in ends.items() if await reader.position(tp) < end]
