@@ -61,12 +61,19 @@ def places(names: Names, number: int, count: int) -> list[TopicPartition]:
 async def held(
     settings: Settings, names: Names, wanted: Iterable[TopicPartition], users: Collection[int]
 ) -> Held:
-    """Read topic-partitions whole for what they hold of these learners."""
-    found = Held()
+    """Read topic-partitions whole for what they hold of these learners.
+
+    What was written is waited for until it is decided: Kafka answers a commit before the partitions know of
+    it, so the end of what is committed may lie before a transaction that is over, even one of our own.
+    """
+    found, partitions = Held(), list(wanted)
+    ends = await kafka.written(settings, partitions)
     reader = kafka.consumer(settings, fetch_max_wait_ms=100)
     await reader.start()
     try:
-        async for tp, records in kafka.read_to_end(reader, wanted, max_records=RECORDS_AT_ONCE):
+        reader.assign(partitions)
+        await reader.seek_to_beginning(*partitions)
+        async for tp, records in kafka.read_up_to(reader, ends, max_records=RECORDS_AT_ONCE):
             keys = found.keys.setdefault(tp, {})
             whose = _letter_owner if tp.topic == names.dead_letters else _key_owner
             for record in records:

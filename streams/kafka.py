@@ -27,6 +27,7 @@ RETRY_BACKOFF_MS: Final = 10
 
 STOP_SECONDS: Final = 3.0
 _LZ4_LEVEL: Final = 1
+_POLL_SECONDS: Final = 0.2
 
 
 class Stalled(RuntimeError):
@@ -202,19 +203,30 @@ async def read_up_to(
     stalled_seconds: float | None = None,
 ) -> AsyncIterator[tuple[TopicPartition, list[ConsumerRecord]]]:
     """Read the assigned partitions from where the reader stands up to the offsets given."""
-    moved = time.monotonic()
+    # Counted in polls, not by the clock: a process that was frozen has not waited for the broker.
+    waited = 0.0
     while left := await behind(reader, ends):
-        polled = await reader.getmany(timeout_ms=200, max_records=max_records)
+        polled = await reader.getmany(timeout_ms=round(_POLL_SECONDS * 1000), max_records=max_records)
         for tp, records in polled.items():
             yield tp, records
-        if polled:
-            moved = time.monotonic()
-        elif stalled_seconds is not None and time.monotonic() - moved > stalled_seconds:
+        waited = 0.0 if polled else waited + _POLL_SECONDS
+        if stalled_seconds is not None and waited > stalled_seconds:
             tp = left[0]
             raise Stalled(
                 f"{tp.topic}/{tp.partition} was read up to {await reader.position(tp)} of {ends[tp]}, and "
                 f"nothing more has come for {stalled_seconds:g} s"
             )
+
+
+async def written(settings: Settings, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+    """Where the partitions end, transactions that are not decided yet included."""
+    reader = consumer(settings, isolation_level="read_uncommitted")
+    await reader.start()
+    try:
+        ends: dict[TopicPartition, int] = await reader.end_offsets(list(partitions))
+    finally:
+        await stop(reader)
+    return ends
 
 
 async def behind(reader: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> list[TopicPartition]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalOperation, KafkaError
@@ -48,6 +48,20 @@ class Outbound:
             kafka.take_error(future)
         if producer is not None:
             await kafka.stop(producer)
+
+    async def prove(self, partitions: Iterable[TopicPartition]) -> None:
+        """Return if nobody has opened this number since; commits nothing.
+
+        Only the broker knows, and it looks when offsets are added to a transaction: this one is aborted.
+
+        Raises:
+            ProducerFenced: another owner has opened this number.
+            KafkaError: the broker did not say.
+        """
+        producer = self._running()
+        await producer.begin_transaction()
+        await producer.send_offsets_to_transaction(dict.fromkeys(partitions, 0), self._settings.app_id)
+        await producer.abort_transaction()
 
     async def transact(
         self,

@@ -19,7 +19,7 @@ from streams.kafka import explain
 from streams.log import Complaint, logger
 from streams.outbound import Outbound, Pair
 from streams.ports import Changes, Engine
-from streams.restore import offsets_record, restore, standing, tally_of
+from streams.restore import OffsetError, Restored, offsets_record, restore, standing, tally_of
 from streams.shared import Shared
 from streams.tally import Tally
 from streams.transport import Poll
@@ -143,7 +143,7 @@ class Task:
         restored = await restore(shared.settings, shared.names, self.number, engine)
         shared.steps("restored")
         # Only now can nobody else move them.
-        self.expected = await standing(shared.admin, shared.offsets, shared.settings, self.kinds, restored)
+        self.expected = await self._standing(outbound, restored)
         self._tally = await tally_of(shared.admin, shared.settings, self.kinds)
         self._recorded = dict(restored.offsets)
         self._eraser = Eraser(self.number, shared)
@@ -161,6 +161,20 @@ class Task:
         took = time.monotonic() - began
         metrics.OPENING_SECONDS.observe(took)
         log.info("task=%d open rows=%d seconds=%.2f", self.number, restored.rows, took)
+
+    async def _standing(self, outbound: Outbound, restored: Restored) -> dict[TopicPartition, int]:
+        """Where the inputs stand.
+
+        Raises:
+            OffsetError: they and the rows do not fit together.
+            ProducerFenced: another worker has opened this number since the rows were read, and moved them.
+        """
+        shared = self.shared
+        try:
+            return await standing(shared.admin, shared.offsets, shared.settings, self.kinds, restored)
+        except OffsetError:
+            await outbound.prove(self.kinds)
+            raise
 
     async def _discard(self) -> None:
         """Forget the state: after a failure it is restored from what was committed."""

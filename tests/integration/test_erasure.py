@@ -14,6 +14,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from aiokafka import TopicPartition
 
 from models.events import Kind, partition
 from storage.database import plain_url
@@ -106,6 +107,28 @@ async def on_topics(settings: Settings, user: int) -> dict[str, int]:
         for tp in erasing.places(names, number, settings.partitions)
     }
     return (await erasing.held(settings, names, places, {user})).removed(user)
+
+
+async def test_what_is_written_and_not_decided_yet_is_waited_for(kafka_settings: Settings) -> None:
+    await topics.ensure(kafka_settings)
+    row = topics.names(kafka_settings).skill_rows
+    tp = TopicPartition(row, partition(GONE, kafka_settings.partitions))
+    producer = kafka.producer(kafka_settings, f"{kafka_settings.app_id}-held")
+    await producer.start()
+    try:
+        await producer.begin_transaction()
+        await producer.send_and_wait(row, b"row", b"%d|algebra" % GONE, partition=tp.partition)
+        looking = asyncio.create_task(
+            erasing.held(kafka_settings, topics.names(kafka_settings), [tp], {GONE})
+        )
+        # Long enough to read an empty partition to its end many times over; it must not be taken for one.
+        await asyncio.wait({looking}, timeout=1.5)
+        assert not looking.done()
+        await producer.commit_transaction()
+        async with asyncio.timeout(30):
+            assert (await looking).removed(GONE) == {row: 1}
+    finally:
+        await producer.stop()
 
 
 async def in_tables(settings: Settings, user: int) -> dict[str, int]:

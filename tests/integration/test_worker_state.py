@@ -70,6 +70,25 @@ async def test_an_earlier_owner_of_a_number_is_refused_by_the_broker(kafka_setti
     assert [record.value for record in await read(kafka_settings, rows)] == [b"[1,1]", b"[2,2]"]
 
 
+async def test_an_owner_learns_from_the_broker_whether_it_still_is_one(kafka_settings: Settings) -> None:
+    await topics.ensure(kafka_settings)
+    inputs = [TopicPartition(name, 1) for name in topics.names(kafka_settings).inputs]
+    first = outbound(kafka_settings)
+    await first.start()
+    await first.transact({}, {}, {inputs[0]: 7}, 0)
+    await first.prove(inputs)
+    second = outbound(kafka_settings)
+    await second.start()
+    with pytest.raises(ProducerFenced):
+        await first.prove(inputs)
+    await second.prove(inputs)
+    await first.stop()
+    await second.stop()
+    async with kafka.admin(kafka_settings) as admin:
+        found = await admin.list_consumer_group_offsets(kafka_settings.app_id, partitions=inputs)
+    assert {tp: entry.offset for tp, entry in found.items()} == dict.fromkeys(inputs, -1) | {inputs[0]: 7}
+
+
 class Awaiting(Outbound):
     """Hands over a batch only when the broker has answered the one before."""
 

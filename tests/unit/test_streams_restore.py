@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, cast
 
 import pytest
@@ -9,7 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import GroupLoadInProgressError
 from aiokafka.structs import OffsetAndMetadata
 
-from streams import restore
+from streams import kafka, restore
 from streams.restore import standing
 from streams.settings import Settings
 
@@ -33,6 +34,41 @@ class Topics:
 
     async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
         return dict.fromkeys(partitions, 10)
+
+
+class Slow:
+    """A reader to whom something comes with the fourth poll, and during the third the process is frozen."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, comes: bool) -> None:
+        self._monkeypatch = monkeypatch
+        self._comes = comes
+        self._polls = 0
+
+    async def position(self, _: TopicPartition) -> int:
+        return int(self._comes and self._polls >= 4)
+
+    async def getmany(self, **_: object) -> dict[TopicPartition, list[object]]:
+        self._polls += 1
+        if self._polls == 3:
+            later = time.monotonic() + 3_600
+            self._monkeypatch.setattr(kafka.time, "monotonic", lambda: later)
+        return {ONE: [object()]} if self._comes and self._polls == 4 else {}
+
+
+async def test_a_process_that_was_frozen_while_it_read_has_not_waited_for_the_broker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader = cast("Any", Slow(monkeypatch, comes=True))
+    assert [len(some) async for _, some in kafka.read_up_to(reader, {ONE: 1}, stalled_seconds=10)] == [1]
+
+
+async def test_reading_what_never_comes_ends_with_where_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = cast("Any", Slow(monkeypatch, comes=False))
+    with pytest.raises(
+        kafka.Stalled, match="sessions/1 was read up to 0 of 1, and nothing more has come for 10"
+    ):
+        async for _ in kafka.read_up_to(reader, {ONE: 1}, stalled_seconds=10):
+            pass
 
 
 async def stand(admin: Admin) -> dict[TopicPartition, int]:

@@ -17,11 +17,21 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
-from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
+from aiokafka.errors import GroupLoadInProgressError, InvalidProducerEpoch, ProducerFenced
 
 from tests.unit.simulation.network import Network, Server
 
 Pair = tuple[bytes | None, bytes | None]
+
+
+class Committed(NamedTuple):
+    """An offset as a group has it committed, with its metadata."""
+
+    offset: int
+    metadata: str = ""
+
+
+Offsets = Mapping[TopicPartition, Committed]
 
 
 class Stored(NamedTuple):
@@ -39,7 +49,7 @@ class Stored(NamedTuple):
 class Transaction:
     """One transaction of one owner: what it has written where, and what became of it."""
 
-    offsets: dict[str, dict[TopicPartition, int]] = field(default_factory=dict)
+    offsets: dict[str, dict[TopicPartition, Committed]] = field(default_factory=dict)
     first: dict[TopicPartition, int] = field(default_factory=dict)
     committed: bool | None = None
     marked: set[TopicPartition] = field(default_factory=set)
@@ -104,9 +114,11 @@ class Broker(Server):
         }
         self.compacted: list[str] = []
         self.owners: dict[str, Owner] = {}
-        self.groups: dict[str, dict[TopicPartition, int]] = {}
+        self.groups: dict[str, dict[TopicPartition, Committed]] = {}
+        self.loaded_at = 0.0
         self.backward: list[str] = []
         self.transaction_seconds = 15.0
+        self.loading_seconds = 3.0
         self._watchers: list[asyncio.Future[None]] = []
         self._serial = itertools.count()
 
@@ -170,7 +182,7 @@ class Broker(Server):
 
         return self._when_free(owner, add)
 
-    def add_offsets(self, name: str, epoch: int, offsets: Mapping[TopicPartition, int], group: str) -> Any:
+    def add_offsets(self, name: str, epoch: int, offsets: Offsets, group: str) -> Any:
         """Add a group's offsets to the owner's transaction."""
         owner = self._of(name, epoch)
 
@@ -228,7 +240,7 @@ class Broker(Server):
         def move_offsets() -> None:
             if commit:
                 for group, offsets in transaction.offsets.items():
-                    self._commit_offsets(self.groups.setdefault(group, {}), offsets)
+                    self.commit_offsets(group, offsets)
             over()
 
         for tp in places:
@@ -239,12 +251,12 @@ class Broker(Server):
         late = self.dice.random() < 0.3
         return self.dice.uniform(0, self.network.faults.marker_seconds if late else 0.004)
 
-    def _commit_offsets(
-        self, group: dict[TopicPartition, int], offsets: Mapping[TopicPartition, int]
-    ) -> None:
-        for tp, offset in offsets.items():
-            if offset < group.get(tp, 0):
-                self.backward.append(f"{tp.topic}-{tp.partition}: {group[tp]} -> {offset}")
+    def commit_offsets(self, name: str, offsets: Offsets) -> None:
+        """Set a group's offsets."""
+        group = self.groups.setdefault(name, {})
+        for tp, (offset, _) in offsets.items():
+            if tp in group and offset < group[tp].offset:
+                self.backward.append(f"{name} {tp.topic}-{tp.partition}: {group[tp].offset} -> {offset}")
         group.update(offsets)
 
     def _when_free(self, owner: Owner, what: Callable[[], Any]) -> Any:
@@ -281,10 +293,33 @@ class Broker(Server):
         """The last stable offsets, or the last ones."""
         return {tp: len(self.logs[tp].entries) if uncommitted else self.logs[tp].stable(tp) for tp in wanted}
 
+    def back(self) -> None:
+        """It is there again, and its coordinators load what the groups have committed."""
+        super().back()
+        self.loaded_at = self.network.loop.time() + self.dice.uniform(0, self.loading_seconds)
+
     def group_offsets(self, group: str, wanted: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """What a group has committed."""
+        """What a group has committed.
+
+        Raises:
+            GroupLoadInProgressError: the coordinator is loading.
+        """
+        if self.network.loop.time() < self.loaded_at:
+            raise GroupLoadInProgressError
         known = self.groups.get(group, {})
-        return {tp: known[tp] for tp in wanted if tp in known}
+        return {tp: known[tp].offset for tp in wanted if tp in known}
+
+    def described_offsets(
+        self, group: str, wanted: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, Committed]:
+        """The same as an admin client gives it: -1 where there is none, and nothing while it is loading.
+
+        Kafka says in the answer as a whole that it is loading, and aiokafka's admin client does not look.
+        """
+        if self.network.loop.time() < self.loaded_at:
+            return {}
+        known = self.groups.get(group, {})
+        return {tp: known.get(tp, Committed(-1)) for tp in wanted}
 
     def newest(self, topic: str) -> dict[bytes | None, Stored]:
         """The newest committed record of each key of a topic."""

@@ -5,18 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaConnectionError, KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    ConsumerStoppedError,
+    IllegalGenerationError,
+    IllegalStateError,
+    KafkaConnectionError,
+    KafkaError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
 
-from tests.unit.simulation.broker import Broker, Pair, Stored
+from tests.unit.simulation.broker import Broker, Committed, Pair, Stored
 from tests.unit.simulation.group import Group
 from tests.unit.simulation.loop import Process, current
 from tests.unit.simulation.network import Network
 
 Offsets = dict[TopicPartition, int]
+EVICTED = (IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
 
 __all__ = ["Admin", "Cluster", "Consumer", "Producer"]
 
@@ -117,16 +126,21 @@ class Producer(Client):
     async def send_offsets_to_transaction(
         self, offsets: Mapping[TopicPartition, int | tuple[int, str]], group: str
     ) -> None:
-        """Add offsets to the transaction; their metadata is not kept."""
+        """Add offsets to the transaction, with their metadata."""
         name, epoch = self._name or "", self._epoch
-        plain = {tp: said if isinstance(said, int) else said[0] for tp, said in offsets.items()}
-        await self.link.call(lambda: self.broker.add_offsets(name, epoch, plain, group))
+        said = _committed(offsets)
+        await self.link.call(lambda: self.broker.add_offsets(name, epoch, said, group))
 
     async def commit_transaction(self) -> None:
         """Wait for what was sent, then commit."""
         await asyncio.gather(*self._sent)
         name, epoch = self._name or "", self._epoch
         await self.link.call(lambda: self.broker.end(name, epoch, commit=True))
+
+    async def abort_transaction(self) -> None:
+        """Abort."""
+        name, epoch = self._name or "", self._epoch
+        await self.link.call(lambda: self.broker.end(name, epoch, commit=False))
 
     async def send_and_wait(
         self, topic: str, value: bytes | None, key: bytes | None, *, partition: int
@@ -158,10 +172,9 @@ class Admin(Client):
         ]
 
     async def list_consumer_group_offsets(self, group: str, *, partitions: list[TopicPartition]) -> Any:
-        """What the group has committed."""
+        """What the group has committed; of no partition at all if the broker cannot say yet."""
         wanted = list(partitions)
-        found = await self.link.call(lambda: self.broker.group_offsets(group, wanted))
-        return {tp: SimpleNamespace(offset=offset, metadata="") for tp, offset in found.items()}
+        return await self.link.call(lambda: self.broker.described_offsets(group, wanted))
 
 
 class Consumer(Client):
@@ -172,6 +185,8 @@ class Consumer(Client):
         group = more.get("group_id")
         self._uncommitted = more["isolation_level"] != "read_committed"
         self.group = None if group is None else cluster.groups[group]
+        self._group_name = group
+        self._generation = -1
         self.name = f"{self.process.name}-{self.process.serial}"
         self._heartbeat = more.get("heartbeat_interval_ms", 1_000) / 1000
         self._assigned: set[TopicPartition] = set()
@@ -209,19 +224,21 @@ class Consumer(Client):
         self._topics, self._listener = list(topics), listener
 
     async def _be_member(self) -> None:
-        group, generation, belongs, prepared = self.group, -1, False, True
+        group, belongs, prepared = self.group, False, True
         assert group is not None
         while True:
             try:
                 if belongs:
                     await asyncio.sleep(self._heartbeat)
-                    belongs = await self.link.call(partial(group.heartbeat, self.name, generation)) == "ok"
+                    belongs = (
+                        await self.link.call(partial(group.heartbeat, self.name, self._generation)) == "ok"
+                    )
                 else:
                     if not prepared:
                         prepared = True
                         self._ready.clear()
                         await self._tell("on_partitions_revoked", set(self._assigned))
-                    generation, assigned = await asyncio.wait_for(
+                    self._generation, assigned = await asyncio.wait_for(
                         self.link.call(lambda: group.join(self.name, self._topics)), group.rebalance + 5
                     )
                     await self._take_assignment(assigned)
@@ -278,8 +295,9 @@ class Consumer(Client):
             if group is None:
                 found: Offsets = {}
             else:
-                name = next(key for key, one in self.cluster.groups.items() if one is group)
-                found = await self._forever(partial(self.broker.group_offsets, name, unknown))
+                found = await self._forever(
+                    partial(self.broker.group_offsets, self._group_name or "", unknown)
+                )
             if assigned is self._assigned:
                 for tp in unknown:
                     self._positions.setdefault(tp, found.get(tp, 0))
@@ -288,11 +306,33 @@ class Consumer(Client):
         while True:
             try:
                 return await self.link.call(effect)
+            except EVICTED:
+                raise
             except KafkaError:
                 await asyncio.sleep(0.1)
 
     async def commit(self, offsets: Offsets) -> None:
-        """Take a mirror of offsets that stand elsewhere, and keep nothing of it."""
+        """Commit offsets as a member of the group; like aiokafka, try until it is done or refused."""
+        group, name = self.group, self._group_name
+        assert group is not None
+        assert name is not None
+        if not set(offsets) <= self._assigned:
+            raise IllegalStateError("a partition is not assigned")
+        generation = self._generation
+
+        def commit() -> None:
+            group.check(self.name, generation)
+            self.broker.commit_offsets(name, _committed(offsets))
+
+        try:
+            await self._forever(commit)
+        except EVICTED as error:
+            raise CommitFailedError from error
+
+    async def topics(self) -> set[str]:
+        """Every topic."""
+        found: set[str] = await self.link.call(lambda: set(self.broker.partitions))
+        return found
 
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> Offsets:
         """Where the partitions end."""
@@ -356,6 +396,12 @@ class Consumer(Client):
                 polls[tp] = (wanted[tp], records, after)
                 self._positions[tp] = after
         return polls
+
+
+def _committed(offsets: Mapping[TopicPartition, int | tuple[int, str]]) -> dict[TopicPartition, Committed]:
+    return {
+        tp: Committed(said) if isinstance(said, int) else Committed(*said) for tp, said in offsets.items()
+    }
 
 
 async def _within(waiting: Awaitable[Any], seconds: float) -> None:

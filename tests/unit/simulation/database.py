@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import re
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
@@ -17,6 +18,13 @@ from tests.unit.simulation.loop import Process, current
 from tests.unit.simulation.network import Network, Server
 
 Row = dict[str, Any]
+UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
+BROKEN = (
+    ConnectionResetError,
+    TimeoutError,
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
 Handler = Callable[..., Coroutine[Any, Any, Any]]
 
 
@@ -28,6 +36,7 @@ class Session:
         self.idle_seconds = idle_seconds
         self.open = False
         self.gone = False
+        self.idled = False
         self.writes: dict[tuple[str, Any], Row | None] = {}
         self.stored: set[tuple[str, int, int]] = set()
         self.held: set[tuple[str, Any]] = set()
@@ -38,6 +47,8 @@ class Session:
 
     def alive(self) -> None:
         """Refuse a connection that the server has closed."""
+        if self.idled:
+            raise asyncpg.IdleInTransactionSessionTimeoutError("terminating connection")
         if self.gone:
             raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
 
@@ -56,7 +67,7 @@ class Session:
     def _idle(self, turn: int) -> None:
         if self.open and turn == self._turn and self.running is None:
             self.end(commit=False)
-            self.gone = True
+            self.gone = self.idled = True
 
     def end(self, *, commit: bool) -> None:
         """Commit or roll back, and give back the locks."""
@@ -77,12 +88,22 @@ class Session:
     def run(self, handler: Handler, args: tuple[Any, ...]) -> asyncio.Task[Any]:
         """Execute a statement, which may wait for locks."""
         self.alive()
-        if not self.open:
-            raise AssertionError("a statement outside of a transaction")
         context = contextvars.Context()
-        self.running = self.database.network.loop.create_task(handler(self, *args), context=context)
+        work = handler(self, *args) if self.open else self._alone(handler, args)
+        self.running = self.database.network.loop.create_task(work, context=context)
         self.running.add_done_callback(self._ran, context=context)
         return self.running
+
+    async def _alone(self, handler: Handler, args: tuple[Any, ...]) -> Any:
+        """A statement outside of a transaction is one by itself."""
+        self.open = True
+        try:
+            result = await handler(self, *args)
+        except BaseException:
+            self.end(commit=False)
+            raise
+        self.end(commit=True)
+        return result
 
     def _ran(self, _: Any) -> None:
         self.running = None
@@ -187,7 +208,7 @@ class Database(Server):
     async def connect(self, _url: str, *, server_settings: Mapping[str, str], **more: Any) -> Connection:
         """Stand in for `asyncpg.connect`."""
         idle = server_settings.get("idle_in_transaction_session_timeout")
-        connection = Connection(self, None if idle is None else int(idle) / 1000, more["command_timeout"])
+        connection = Connection(self, None if idle is None else seconds(idle), more["command_timeout"])
         await connection.open()
         return connection
 
@@ -234,7 +255,7 @@ class Connection:
         try:
             async with asyncio.timeout(self._seconds):
                 return await self._link.call(effect)
-        except (ConnectionResetError, TimeoutError, asyncpg.ConnectionDoesNotExistError):
+        except BROKEN:
             if not self._closed:
                 self._break()
             raise
@@ -274,6 +295,14 @@ class _Transaction:
 
         if commit or not self._connection.is_closed():
             await self._connection._call(end)
+
+
+def seconds(text: str) -> float | None:
+    """A setting of Postgres that is a time, milliseconds where it has no unit; None: it is off."""
+    match = re.fullmatch(r"\s*(\d+)\s*(us|ms|s|min|h|d)?\s*", text)
+    if match is None:
+        raise asyncpg.InvalidParameterValueError(f"invalid value: {text!r}")
+    return int(match[1]) * UNITS[match[2] or "ms"] or None
 
 
 def watch_death(process: Process, what: Callable[[], None]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import TopicPartition
+from aiokafka.errors import IllegalGenerationError, UnknownMemberIdError
 
 from tests.unit.simulation.network import Network
 
@@ -53,6 +54,17 @@ class Group:
         if self.preparing:
             return "rebalance"
         return "ok" if generation == self.generation else "unknown"
+
+    def check(self, name: str, generation: int) -> None:
+        """Refuse a commit of a member that is none, or of another generation.
+
+        While members are awaited for the next generation, those of this one may still commit.
+        """
+        if name not in self.members:
+            raise UnknownMemberIdError
+        if generation != self.generation:
+            raise IllegalGenerationError
+        self._seen(name)
 
     def leave(self, name: str) -> None:
         """A member goes."""

@@ -10,6 +10,7 @@ from typing import Any
 from unittest import mock
 
 from models import dedup
+from models.erasing import Erasing, Fences
 from storage import sink as sinks
 from storage import writer
 from storage.offsets import Place, Position
@@ -55,6 +56,28 @@ def offsets_read_before_the_fence() -> Iterator[None]:
         return await standing(_admin, _reader, _settings, partitions)
 
     with mock.patch.object(task.Task, "_open", opening), mock.patch.object(task, "standing", known):
+        yield
+
+
+@contextmanager
+def offsets_that_another_moved_are_refused() -> Iterator[None]:
+    """A task that was given up while it opened takes its successor's offsets for a fault."""
+
+    async def nothing(_self: Outbound, _partitions: Any) -> None: ...
+
+    with mock.patch.object(Outbound, "prove", nothing):
+        yield
+
+
+@contextmanager
+def a_loading_coordinator_says_there_is_none() -> Iterator[None]:
+    """What Kafka has not said is taken for "nothing committed yet"."""
+
+    async def careless(admin: Any, group: str, wanted: Any) -> dict[Any, int]:
+        found = await admin.list_consumer_group_offsets(group, partitions=wanted)
+        return {tp: found[tp].offset if tp in found else -1 for tp in wanted}
+
+    with mock.patch.object(restore, "_committed", careless):
         yield
 
 
@@ -211,6 +234,44 @@ def uncommitted_is_read() -> Iterator[None]:
 
 
 @contextmanager
+def what_is_not_decided_is_not_erased() -> Iterator[None]:
+    """Whoever erases reads up to what is committed, and not what is about to be."""
+
+    async def committed(settings: Any, partitions: Any) -> dict[Any, int]:
+        reader = kafka.consumer(settings)
+        await reader.start()
+        try:
+            ends: dict[Any, int] = await reader.end_offsets(list(partitions))
+            return ends
+        finally:
+            await kafka.stop(reader)
+
+    with mock.patch.object(kafka, "written", committed):
+        yield
+
+
+@contextmanager
+def erased_learners_rows_are_stored() -> Iterator[None]:
+    """The sink stores whatever comes, though it knows the fence."""
+    with mock.patch.object(writer.Writer, "_admitted", lambda _self, batch, _fences: batch):
+        yield
+
+
+@contextmanager
+def fences_hold_nothing_back() -> Iterator[None]:
+    """A fence is carried out once; what comes later of the learner is folded."""
+    with mock.patch.object(Erasing, "admit", lambda _self, batches, _counts: batches):
+        yield
+
+
+@contextmanager
+def a_fence_that_is_overtaken_is_left() -> Iterator[None]:
+    """An old consent published again is the last word on the topic."""
+    with mock.patch.object(Fences, "overtaken", return_value=[]):
+        yield
+
+
+@contextmanager
 def the_publishers_repeats_are_counted() -> Iterator[None]:
     """A row does not recognise an event that was published again (only the product's engine does)."""
 
@@ -226,6 +287,8 @@ MUTANTS: dict[str, Mutant] = {
     for made in (
         no_fence,
         offsets_read_before_the_fence,
+        offsets_that_another_moved_are_refused,
+        a_loading_coordinator_says_there_is_none,
         sink_offsets_without_a_lock,
         rebalance_without_the_sinks_lock,
         partition_numbers_without_a_lock,
@@ -236,5 +299,9 @@ MUTANTS: dict[str, Mutant] = {
         state_kept_after_a_failure,
         sweeps_through_a_backlog,
         uncommitted_is_read,
+        what_is_not_decided_is_not_erased,
+        erased_learners_rows_are_stored,
+        fences_hold_nothing_back,
+        a_fence_that_is_overtaken_is_left,
     )
 }

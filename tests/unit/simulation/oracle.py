@@ -6,13 +6,18 @@ import json
 from collections import Counter
 from typing import Any
 
+import numpy as np
+
 from models import layout
 from models.catalogue import Catalogue
 from models.engine import Engine
+from models.erasing import Fences
 from models.events import Columns, Kind, Rejected, decode
 from models.records import IDENTITY_FREE
 from storage import merges
+from streams import letters
 from tests.support.agreement import rows as rows_of
+from tests.unit.building import ms
 from tests.unit.simulation.broker import Stored
 from tests.unit.simulation.statements import returned_at
 from tests.unit.simulation.tally import Tally, total
@@ -30,7 +35,7 @@ def check(world: World) -> dict[str, int]:
     engine, refused = _folded(world)
     rows, wrong_rows = _rows(world, engine)
     said = wrong_rows + _predictions(world, engine, refused) + _ids(world) + _letters(world, refused)
-    said += _database(world) + _once(world)
+    said += _database(world) + _once(world) + _erased(world)
     if isinstance(engine, Tally):
         said += _early(world, refused)
     if said:
@@ -61,7 +66,8 @@ def _folded(world: World) -> tuple[Any, Counter[Place]]:
             )
             if bad is not None:
                 refused[record.topic, record.partition, record.offset] += 1
-    engine: Any = Engine(known, deciding=False) if world.plan.real_engine else Tally()
+    fences = world.fences
+    engine: Any = Engine(known, deciding=False, fences=fences) if world.plan.real_engine else Tally(fences)
     by_kind: dict[Kind, list[Stored]] = {}
     for record in world.published:
         by_kind.setdefault(world.names.inputs[record.topic], []).append(record)
@@ -154,6 +160,9 @@ def _asked(world: World, refused: Counter[Place]) -> set[tuple[str, bytes]]:
     for record in world.published:
         if world.names.inputs[record.topic] is Kind.STRUGGLE_REQUEST and not refused[_place(record)]:
             body = json.loads(record.value or b"")
+            fence = world.fences.get(body["user_id"])
+            if fence is not None and not fence.lets(np.array([ms(body["requested_at"])]))[0]:
+                continue
             content = body["content_metadata"].get("content_id") or body["request_id"]
             found.add(("struggle", f"{body['user_id']}|{content}".encode()))
     return found
@@ -175,9 +184,20 @@ def _ids(world: World) -> list[str]:
 def _letters(world: World, refused: Counter[Place]) -> list[str]:
     found: Counter[Place] = Counter()
     for record in _all(world, world.names.dead_letters):
-        body = json.loads(record.value or b"")
-        found[body["topic"], body["partition"], body["offset"]] += 1
-    wrong = sorted(place for place in refused | found if refused[place] != found[place])
+        if record.value is not None:
+            body = json.loads(record.value)
+            found[body["topic"], body["partition"], body["offset"]] += 1
+    # Of those who were erased at some time, letters may be gone, or never have been written.
+    perhaps = {
+        _place(record)
+        for record in world.published
+        if any(world.fences.get(user) for user in letters.learners(record.key, record.value))
+    }
+    wrong = sorted(
+        place
+        for place in refused | found
+        if refused[place] != found[place] and not (place in perhaps and found[place] < refused[place])
+    )
     return [f"dead letters of {place}: {found[place]}" for place in wrong]
 
 
@@ -185,15 +205,55 @@ def _early(world: World, refused: Counter[Place]) -> list[str]:
     """A backlog is not silence: what was published before a boundary is in the predictions as of it."""
     times: dict[int, list[int]] = {}
     for record in world.published:
-        if not refused[_place(record)]:
+        if not refused[_place(record)] and world.fences.get(int(record.key or b"")) is None:
             times.setdefault(int(record.key or b""), []).append(record.timestamp)
     said = []
     for record in _all(world, world.names.prediction("dropout-risk")):
-        body = json.loads(record.value or b"")
+        if record.value is None:
+            continue
+        body = json.loads(record.value)
         known = total([json.dumps(body["row"]).encode()])
-        published = sum(at < body["as_of"] for at in times[body["user_id"]])
+        published = sum(at < body["as_of"] for at in times.get(body["user_id"], ()))
         if known < published:
             said.append(f"swept with {known} of {published} events of learner {body['user_id']}")
+    return said
+
+
+# ------------------------------------------------------------ the erased
+
+
+def _erased(world: World) -> list[str]:
+    """Nothing of an erased learner remains, and nothing comes back; who is known anew begins then."""
+    names, said = world.names, []
+    newest = world.broker.newest(names.topic(Kind.ERASURE))
+    outputs = (*names.predictions.values(), names.interventions, names.learner_rows, names.skill_rows)
+    for user, fence in world.fences.items():
+        record = newest.get(b"%d" % user)
+        told = Fences()
+        if record is not None:
+            told.put(record.key, record.value, record.timestamp)
+        if (last := told.get(user)) is None or last.counts_from != fence.counts_from:
+            said.append(f"the newest record about {user} says {last}, not {fence}")
+        if fence.is_open:
+            continue
+        said += [
+            f"{topic} still holds {key!r} of an erased learner"
+            for topic in outputs
+            for key in _current(world, topic)
+            if int(key.partition(b"|")[0]) == user
+        ]
+        said += [
+            f"the letter {key!r} is about the erased learner {user}"
+            for key, letter in _current(world, names.dead_letters).items()
+            if user in letters.learners_of(letter.value or b"")
+        ]
+        said += [
+            f"table {table} still holds {key} of an erased learner"
+            for table, rows in world.database.tables.items()
+            if table not in {"sink_offsets", "erasure_fences", "contents", "organizations"}
+            for key in rows
+            if key[0] == user
+        ]
     return said
 
 

@@ -6,26 +6,18 @@ import random
 from dataclasses import dataclass, field
 
 from models.zones import DAY
+from streams.steps import SINK_STEPS, TASK_STEPS
 from tests.unit.simulation.network import Faults
 from tests.unit.simulation.workload import DAYS
 
 SECONDS = 25.0  # simulated, for all that is published and all that goes wrong
 CALM = 15.0  # simulated, after which no process may end any more
-IDLE = 30.0  # until the database ends a transaction whose client stands still
+IDLE = 10.0  # until the database ends a transaction whose client stands still
 REST = 150.0  # simulated, to come to rest afterwards
 FASTER = DAYS * DAY / (SECONDS * 1_000)  # than simulated time, so that days end during a run
-STEPS = (
-    "fenced",
-    "restored",
-    "offsets_read",
-    "begun",
-    "outputs_sent",
-    "rows_sent",
-    "offsets_sent",
-    "committed",
-)
-# A sink's steps are the statements it is about to run.
-SINK_STEPS = ("_claim", "_lock", "_advance", "upsert", "merge", "_notify")
+# Beside the product's own steps: the statements that a sink is about to run.
+STATEMENTS = ("_claim", "_lock", "_advance", "upsert", "merge", "_notify")
+STEPS = (*TASK_STEPS, *SINK_STEPS, *STATEMENTS)
 
 
 DISASTERS = tuple(
@@ -69,7 +61,7 @@ class Plan:
         kinds = tuple(kind for kind in DISASTERS if dice.random() < 0.6)
         stops = [
             (
-                dice.choice((*STEPS, *SINK_STEPS)),
+                dice.choice(STEPS),
                 dice.randint(1, 12),
                 dice.choice(("kill", "pause", "freeze")),
             )

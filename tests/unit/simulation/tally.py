@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import Any, cast
 
 from models import layout
+from models.erasing import ERASED_KEY, Erasing, Fence, Fences
 from models.events import Columns, Kind, Rejected
 from models.zones import DAY
 
@@ -28,16 +29,30 @@ class TallyChanges:
     skill_rows: list[tuple[bytes, bytes]] = field(default_factory=list)
     predictions: dict[str, list[Pair]] = field(default_factory=dict)
     interventions: list[Pair] = field(default_factory=list)
+    erased: list[int] = field(default_factory=list)
     rejected: list[tuple[Kind, Rejected]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+
+
+class Forgetting(Erasing):
+    """The product's own account of fences, over the small engine."""
+
+    def __init__(self, tally: Tally, fences: Fences) -> None:
+        super().__init__(cast("Any", tally), fences)
+        self._tally = tally
+
+    def forget(self, user: int) -> None:
+        """Take everything of a learner out of the engine."""
+        self._tally.forget(user)
 
 
 class Tally:
     """Counts events per learner and kind, and per skill; a learner is due at the end of each UTC day."""
 
-    def __init__(self) -> None:
+    def __init__(self, fences: Fences | None = None) -> None:
+        self.erasing = Forgetting(self, Fences() if fences is None else fences)
         self.learners: dict[int, dict[str, int]] = {}
-        self.skills: dict[bytes, int] = {}
+        self.skills: dict[bytes, tuple[int, int]] = {}  # how many, and the newest (ms)
         self.swept = 0
 
     def load(
@@ -51,11 +66,17 @@ class Tally:
         for key, value in learner_rows:
             if key == layout.SWEEP_KEY:
                 self.swept = layout.decode_swept(value or b"")
-            elif value is not None:
+            elif key.startswith(ERASED_KEY):
+                self.erasing.load(key, value)
+            elif value is None:
+                self.learners.pop(int(key), None)
+            else:
                 self.learners[int(key)] = json.loads(value)
         for key, value in skill_rows:
-            if value is not None:
-                self.skills[key] = int(value)
+            if value is None:
+                self.skills.pop(key, None)
+            else:
+                self.skills[key] = skill_of(value)
 
     def loaded(self) -> None:
         """Nothing else to do."""
@@ -64,7 +85,8 @@ class Tally:
         """Count a batch."""
         users: set[int] = set()
         skills: set[bytes] = set()
-        for batch in batches:
+        counts: Counter[str] = Counter()
+        for batch in self.erasing.admit(batches, counts):
             for user, at, number in zip(
                 batch.user.tolist(), batch.at.tolist(), batch.id.tolist(), strict=True
             ):
@@ -75,11 +97,13 @@ class Tally:
                 users.add(user)
             for place, skill in _named(batch):
                 key = layout.skill_key(int(batch.user[place]), skill)
-                self.skills[key] = self.skills.get(key, 0) + 1
+                count, newest = self.skills.get(key, (0, 0))
+                self.skills[key] = count + 1, max(newest, int(batch.at[place]))
                 skills.add(key)
         changes = TallyChanges(
             learner_rows=[(b"%d" % user, self._row(user)) for user in sorted(users)],
-            skill_rows=[(key, b"%d" % self.skills[key]) for key in sorted(skills)],
+            skill_rows=[(key, b"%d %d" % self.skills[key]) for key in sorted(skills)],
+            counts=counts,
         )
         changes.predictions["dropout-risk"] = [self._prediction(user) for user in sorted(users)]
         return changes
@@ -97,13 +121,28 @@ class Tally:
         ]
         return changes
 
+    def pending(self, number: int, count: int) -> dict[int, Fence]:
+        """Learners who are to be erased, or known anew."""
+        return self.erasing.pending(number, count)
+
+    def erase(self, pending: dict[int, Fence]) -> TallyChanges:
+        """Forget learners."""
+        erased = self.erasing.carry_out(pending)
+        return TallyChanges(erased=erased, counts=Counter(erasures=len(erased)))
+
+    def forget(self, user: int) -> None:
+        """Take everything of a learner out."""
+        self.learners.pop(user, None)
+        for key in [key for key in self.skills if layout.split_skill_key(key)[0] == user]:
+            del self.skills[key]
+
     def commit(self, changes: TallyChanges) -> None:
         """Nothing else to do."""
 
     def rows(self) -> dict[bytes, bytes]:
         """Every row as it is stored."""
         rows = {b"%d" % user: self._row(user) for user in self.learners}
-        return rows | {key: b"%d" % count for key, count in self.skills.items()}
+        return rows | {key: b"%d %d" % skill for key, skill in self.skills.items()}
 
     def current(self) -> Iterator[tuple[str, bytes, bytes]]:
         """Every current prediction."""
@@ -120,6 +159,28 @@ class Tally:
         content: dict[str, Any] = {"user_id": user, "day": day, "row": row, "as_of": as_of}
         name = blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
         return b"%d" % user, json.dumps({"prediction_id": name} | content, sort_keys=True).encode()
+
+
+def skill_of(value: bytes) -> tuple[int, int]:
+    """A skill's row: how many events, and the newest (ms)."""
+    count, newest = value.split()
+    return int(count), int(newest)
+
+
+def learner_time(value: bytes) -> int:
+    """The newest event (ms) in a learner's row: what the sink asks of the product's."""
+    return int(json.loads(value)["newest"])
+
+
+def skill_time(value: bytes) -> int:
+    """The same of a skill's row."""
+    return skill_of(value)[1]
+
+
+def prediction_time(value: bytes) -> int:
+    """As of when (ms) a prediction is."""
+    body = json.loads(value)
+    return max(int(body["row"]["newest"]), int(body["as_of"]))
 
 
 def _named(batch: Columns) -> Iterable[tuple[int, str]]:

@@ -7,6 +7,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import Any
 
+from models.erasing import Fences
 from models.events import Kind
 from models.zones import DAY
 from tests.unit import building
@@ -47,8 +48,49 @@ def publications(seed: int, events: int) -> list[Publication]:
     made += [_bad(dice, users) for _ in range(dice.choice((0, 0, 3, 8)))]
     made.sort(key=lambda one: one.at)
     lump = dice.choice((1, 1, DAY // 8, DAY // 2))
+    asked = erasures(seed, made)
     made = [replace(one, at=-(-one.at // lump) * lump) for one in made]
-    return _again(dice, made) if dice.random() < 0.4 else made
+    made = _again(dice, made) if dice.random() < 0.4 else made
+    # Of the same instant, the consent comes first.
+    return sorted([*asked, *made], key=lambda one: one.at)
+
+
+def erasures(seed: int, made: list[Publication]) -> list[Publication]:
+    """Who asks when to be forgotten, and to be known again, in most runs nobody.
+
+    A consent is published before what happens from then on; an old one may come again later.
+    """
+    dice = random.Random(f"{seed}-erasures")
+    if dice.random() < 0.6:
+        return []
+    found: list[Publication] = []
+    for user in sorted({one.user for one in made}):
+        if dice.random() < 0.5:
+            continue
+        times = sorted(dice.sample(range(START, START + DAYS * DAY), dice.choice((1, 1, 2, 3))))
+        said = [_asked(user, at, times[0], number) for number, at in enumerate(times)]
+        found += said
+        if dice.random() < 0.3:
+            found.append(replace(dice.choice(said), at=dice.randrange(times[-1], START + DAYS * DAY)))
+    return found
+
+
+def fences(asked: list[Publication]) -> Fences:
+    """All that was asked, as the product sees it in the end."""
+    found = Fences()
+    for one in asked:
+        assert found.put(one.key, one.value, one.at) is None
+    return found
+
+
+def _asked(user: int, at: int, erased_at: int, number: int) -> Publication:
+    """The first and the third ask to be forgotten, the second to be known again."""
+    body: dict[str, Any] = {"event_id": f"erase-{user}-{number}", "user_id": user}
+    if number % 2:
+        body |= {"requested_at": building.iso(erased_at), "consented_at": building.iso(at)}
+    else:
+        body["requested_at"] = building.iso(at)
+    return Publication(at, Kind.ERASURE, b"%d" % user, json.dumps(body).encode(), user)
 
 
 def catalogue(dice: random.Random) -> list[tuple[Kind, bytes | None, bytes | None]]:

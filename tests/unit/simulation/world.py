@@ -7,7 +7,7 @@ import contextlib
 import contextvars
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -18,16 +18,19 @@ from aiokafka import TopicPartition
 
 from models.catalogue import Catalogue
 from models.engine import Engine
+from models.erasing import Fences
+from models.events import Kind
 from models.identity import partition
+from storage import erasures
 from storage.faults import SinkError
 from storage.offsets import Stolen
 from storage.rows import tenant_of
 from storage.sink import Sink
+from storage.times import instant
 from storage.writer import Writer
 from streams import topics
 from streams.bootstrap import REFUSED
 from streams.settings import Settings
-from streams.steps import TASK_STEPS
 from streams.worker import Worker
 from tests.unit.building import START
 from tests.unit.simulation.broker import Broker, Stored
@@ -37,10 +40,10 @@ from tests.unit.simulation.faust_app import App
 from tests.unit.simulation.group import Group
 from tests.unit.simulation.loop import PROCESS, Process, SimLoop, Stuck, current
 from tests.unit.simulation.network import Network
-from tests.unit.simulation.plan import CALM, FASTER, IDLE, REST, SECONDS, Failed, Plan
+from tests.unit.simulation.plan import CALM, FASTER, IDLE, REST, SECONDS, STEPS, Failed, Plan
 from tests.unit.simulation.statements import DELETE_SQL, MERGE_SQL, statements
-from tests.unit.simulation.tally import Tally
-from tests.unit.simulation.workload import catalogue, publications
+from tests.unit.simulation.tally import Tally, learner_time, prediction_time, skill_time
+from tests.unit.simulation.workload import catalogue, fences, publications
 
 
 class World:
@@ -82,6 +85,9 @@ class World:
         self.counts = counts
         self.stored_topics = frozenset(Writer(self.names, tenant_of).topics)
         self.published: list[Stored] = []
+        self.publications = publications(plan.seed, plan.events)
+        asked = [one for one in self.publications if one.kind is Kind.ERASURE]
+        self.fences = fences(asked)
         self.unexpected: list[str] = []
         self.trace: list[str] = []
         self.workers: dict[str, Worker] = {}
@@ -156,13 +162,16 @@ class World:
             await self._rest()
 
     async def _publish(self) -> None:
-        for one in publications(self.plan.seed, self.plan.events):
+        for one in self.publications:
             await self._until(one.at)
             tp = TopicPartition(self.names.topic(one.kind), partition(one.user, self.settings.partitions))
             offset = self.broker.append(tp, [(one.key, one.value)])
             record = self.broker.logs[tp].entries[offset][0]
             assert record is not None
-            self.published.append(record)
+            if one.kind is Kind.ERASURE:
+                self.note(f"asked {one.value!r}")
+            else:
+                self.published.append(record)
 
     async def _until(self, at: int) -> None:
         """Wait for an instant (ms) of the wall clock, or for its end."""
@@ -285,15 +294,19 @@ class World:
         return isinstance(error, REFUSED) and any(text in str(error) for text in away)
 
     async def _worker(self, name: str) -> None:
-        known = Catalogue()
-        make: Callable[[], Any] = (lambda: Engine(known)) if self.plan.real_engine else Tally
-        worker = SimWorker(self.settings, catalogue=known, engine=make, register=App.register)
+        known, held = Catalogue(), Fences()
+
+        def make() -> Any:
+            return Engine(known, fences=held) if self.plan.real_engine else Tally(held)
+
+        worker = SimWorker(self.settings, catalogue=known, engine=make, register=App.register, fences=held)
         worker.cluster = self.cluster
         self.workers[name] = worker
         await worker.run()
 
     async def _sink(self, name: str) -> None:
-        sink = self.sinks[name] = Sink(self.settings, batch_records=self.dice.choice((3, 40, 5_000)))
+        most = self.dice.choice((3, 40, 5_000))
+        sink = self.sinks[name] = Sink(self.settings, batch_records=most, steps=SimSteps(self))  # type: ignore[arg-type]
         await sink.run()
 
     # ------------------------------------------------------------ rest
@@ -311,10 +324,11 @@ class World:
     def unrest(self) -> str | None:
         """What is still to be done."""
         inputs = {tp for tp in self.broker.logs if tp.topic in self.names.inputs}
-        done = self.broker.group_offsets(self.settings.app_id, inputs)
+        committed = self.broker.groups.get(self.settings.app_id, {})
         for tp in sorted(inputs):
-            if done.get(tp, 0) < len(self.broker.logs[tp].entries):
-                return f"{tp.topic}-{tp.partition} is processed up to {done.get(tp, 0)}"
+            done = committed[tp].offset if tp in committed else 0
+            if done < len(self.broker.logs[tp].entries):
+                return f"{tp.topic}-{tp.partition} is processed up to {done}"
         awake = [worker for name, worker in self.workers.items() if name not in self.frozen]
         tasks = [task for worker in awake for task in worker.tasks.values()]
         if sorted(task.number for task in tasks) != list(range(self.settings.partitions)):
@@ -322,7 +336,20 @@ class World:
         for task in tasks:
             if task._engine is None or task._engine.due(self.now()):
                 return f"task {task.number} has predictions due"
-        return self._unstored()
+        return self._unerased(tasks) or self._unstored()
+
+    def _unerased(self, tasks: list[Any]) -> str | None:
+        rows = self.database.tables.get("erasure_fences", {})
+        engines = {task.number: task._engine for task in tasks}
+        for user, fence in self.fences.items():
+            done = engines[partition(user, self.settings.partitions)].erasing._done.get(user)
+            if done is None or done[:2] != fence[:2]:
+                return f"learner {user} is not erased from the topics"
+            row = rows.get((user,), {"erased_at": None, "epoch": None})
+            epoch = instant(fence.epoch) if fence.epoch else None
+            if (row["erased_at"], row["epoch"]) != (instant(fence.erased_at), epoch):
+                return f"learner {user} is not erased from the tables"
+        return None
 
     def _unstored(self) -> str | None:
         offsets = self.database.tables.get("sink_offsets", {})
@@ -351,10 +378,13 @@ class World:
                 "streams.kafka",
                 "streams.clock",
                 "streams.worker",
+                "streams.topics",
+                "storage.session",
+                "storage.sink",
+                "storage.mirror",
             ):
                 stack.enter_context(mock.patch(f"{name}.time", clock))
             for target, fake in {
-                "storage.session.time": clock,
                 # The same text each time, and most of the time that a sink's start takes.
                 "storage.writer.merge_sql": MERGE_SQL.__getitem__,
                 "storage.writer.delete_sql": DELETE_SQL.__getitem__,
@@ -368,6 +398,9 @@ class World:
             }.items():
                 stack.enter_context(mock.patch(target, fake))
             stack.enter_context(mock.patch.object(asyncpg, "connect", self.database.connect))
+            if not self.plan.real_engine:
+                for time_of in (learner_time, skill_time, prediction_time):
+                    stack.enter_context(mock.patch.object(erasures, time_of.__name__, time_of))
             try:
                 yield
             finally:
@@ -395,7 +428,7 @@ class SimSteps:
         self.armed = world.dice.random() < 0.5
 
     def __call__(self, name: str) -> None:
-        assert name in TASK_STEPS
+        assert name in STEPS
         self._world.reached(name)
 
 
