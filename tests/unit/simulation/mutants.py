@@ -267,7 +267,7 @@ def fences_hold_nothing_back() -> Iterator[None]:
 @contextmanager
 def a_fence_that_is_overtaken_is_left() -> Iterator[None]:
     """An old consent published again is the last word on the topic."""
-    with mock.patch.object(Fences, "overtaken", lambda _self, _users: []):
+    with mock.patch.object(Fences, "overtaken", return_value=[]):
         yield
 
 
