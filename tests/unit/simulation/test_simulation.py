@@ -16,7 +16,7 @@ import pytest
 from tests.unit.simulation import mutants, runs
 
 ROOT = Path(__file__).resolve().parents[3]
-SEEDS = int(os.environ.get("SIM_SEEDS", "128"))
+SEEDS = int(os.environ.get("SIM_SEEDS", "96"))
 FIRST = int(os.environ.get("SIM_FIRST", "0"))
 MINUTES = float(os.environ.get("SIM_MINUTES", "0"))
 SLICES = 8
@@ -35,6 +35,10 @@ CAUGHT_WITHIN = {
     "state_kept_after_a_failure": 50,
     "sweeps_through_a_backlog": 50,
     "uncommitted_is_read": 50,
+    "a_loading_coordinator_says_there_is_none": 50,
+    "erased_learners_rows_are_stored": 50,
+    "fences_hold_nothing_back": 50,
+    "a_fence_that_is_overtaken_is_left": 100,
 }
 
 
@@ -70,6 +74,11 @@ def test_a_rule_taken_out_is_noticed(name: str) -> None:
 def test_an_event_published_again_would_be_noticed_if_it_were_counted() -> None:
     with mutants.the_publishers_repeats_are_counted():
         assert any(runs.finds(seed, real_engine=True) for seed in range(40))
+
+
+def test_offsets_that_another_worker_moved_would_be_noticed_if_they_were_called_wrong() -> None:
+    with mutants.offsets_that_another_moved_are_refused():
+        assert any(runs.finds(seed, real_engine=True) for seed in range(60))
 
 
 def test_a_seed_is_the_same_run_in_every_process() -> None:

@@ -68,6 +68,9 @@ def erasures(seed: int, made: list[Publication]) -> list[Publication]:
         if dice.random() < 0.5:
             continue
         times = sorted(dice.sample(range(START, START + DAYS * DAY), dice.choice((1, 1, 2, 3))))
+        if dice.random() < 0.6:  # while what was just published is under way
+            near = dice.choice([one.at for one in made if one.user == user]) + dice.randint(1, 2_000_000)
+            times = sorted({near, *times[1:]})
         said = [_asked(user, at, times[0], number) for number, at in enumerate(times)]
         found += said
         if dice.random() < 0.3:

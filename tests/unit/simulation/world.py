@@ -342,12 +342,14 @@ class World:
         rows = self.database.tables.get("erasure_fences", {})
         engines = {task.number: task._engine for task in tasks}
         for user, fence in self.fences.items():
+            # A consent from before the erasure may be compacted away before anybody has read it.
             done = engines[partition(user, self.settings.partitions)].erasing._done.get(user)
-            if done is None or done[:2] != fence[:2]:
+            if done is None or (done.erased_at, done.counts_from) != (fence.erased_at, fence.counts_from):
                 return f"learner {user} is not erased from the topics"
             row = rows.get((user,), {"erased_at": None, "epoch": None})
-            epoch = instant(fence.epoch) if fence.epoch else None
-            if (row["erased_at"], row["epoch"]) != (instant(fence.erased_at), epoch):
+            opened = row["epoch"] if row["epoch"] and row["epoch"] > row["erased_at"] else None
+            wanted = None if fence.counts_from is None else instant(fence.counts_from)
+            if (row["erased_at"], opened) != (instant(fence.erased_at), wanted):
                 return f"learner {user} is not erased from the tables"
         return None
 
