@@ -31,4 +31,4 @@ def test_the_api_is_measured_with_a_worker_and_a_sink_at_work() -> None:
     assert 0 < found["api_p50_ms"] <= found["api_p99_ms"] <= found["api_max_ms"]
     assert found["fresh_samples"] >= 2
     assert found["fresh_median_ms"] > 0
-    assert found["api_events_per_second_written"] > 10
+    assert found["api_events_per_second_written"] > 5

@@ -28,7 +28,9 @@ user_{user}="{password}";
 class GuardedKafka(LocalKafka):
     """Without a password one may do everything on its own port; with one, on `sasl_port`, what is allowed."""
 
-    more_ports = 2
+    def __init__(self, *where: Any, **more: Any) -> None:
+        super().__init__(*where, **more)
+        self.more_ports = 2
 
     def prepare(self, ports: list[int]) -> None:
         """Add a listener that asks for a password."""

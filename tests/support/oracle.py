@@ -217,12 +217,13 @@ def rows_of(log: Iterable[Pair]) -> Read:
     newest: dict[bytes, bytes | None] = {}
     older: list[str] = []
     for key, value in log:
+        if key.startswith(b"#"):  # a partition's own: how far it is swept, what it stands at, who was erased
+            continue
         before, newest[key] = newest.get(key), value
-        if before is not None and value is not None and b"|" not in key and key != layout.SWEEP_KEY:
+        if before is not None and value is not None and b"|" not in key:
             was, is_ = _applied(before)[0], _applied(value)[0]
             if is_ < was:
                 older.append(f"{_shown(key)}: {is_} events after {was}")
-    newest.pop(layout.SWEEP_KEY, None)
     return Read({key: value for key, value in newest.items() if value is not None}, older=older)
 
 

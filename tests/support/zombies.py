@@ -52,4 +52,5 @@ def memberships(member: Member) -> int:
 
 async def rows(deployment: Deployment) -> dict[bytes, bytes]:
     """The learners' rows as anyone reads them now."""
-    return await agreement.newest(deployment.settings, topics.names(deployment.settings).learner_rows)
+    found = await agreement.newest(deployment.settings, topics.names(deployment.settings).learner_rows)
+    return {key: value for key, value in found.items() if not key.startswith(b"#")}
