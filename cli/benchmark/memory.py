@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -55,14 +57,19 @@ def _grow(learners: int, days: int, seed: int) -> float:
     warm = _events(Plan(10_000, days, seed, END, first_user=10_000_000))
     while some := list(islice(warm, BATCH)):
         _fold(engine, some)
-    gc.collect()
-    before, process = len(engine.learners), psutil.Process()
-    resident = process.memory_info().rss
+    before, resident = len(engine.learners), _resident()
     events = _events(Plan(learners, days, seed, END))
     while some := list(islice(events, BATCH)):
         _fold(engine, some)
+    return (_resident() - resident) / (len(engine.learners) - before)
+
+
+def _resident() -> int:
+    """Bytes that the process holds, without what the C library keeps of freed memory to use it again."""
     gc.collect()
-    return (process.memory_info().rss - resident) / (len(engine.learners) - before)
+    with suppress(AttributeError):  # a C library without it
+        ctypes.CDLL(None).malloc_trim(0)
+    return int(psutil.Process().memory_info().rss)
 
 
 if __name__ == "__main__":

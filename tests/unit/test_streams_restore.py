@@ -51,7 +51,7 @@ class Slow:
         self._polls += 1
         if self._polls == 3:
             later = time.monotonic() + 3_600
-            self._monkeypatch.setattr(kafka.time, "monotonic", lambda: later)
+            self._monkeypatch.setattr("streams.kafka.time.monotonic", lambda: later)
         return {ONE: [object()]} if self._comes and self._polls == 4 else {}
 
 
