@@ -68,6 +68,8 @@ class Sender:
 
     def __init__(self, settings: Settings, client: AIOKafkaProducer, patience: float = PATIENCE) -> None:
         self._producer = client
+        self._settings = settings
+        self._renewing = asyncio.Lock()
         self._patience = patience
         self._partitions = settings.partitions
         names = topics.names(settings)
@@ -91,13 +93,7 @@ class Sender:
             count = found[topics.names(settings).topic(Kind.SESSION)]
             settings = settings.model_copy(update={"partitions": count})
         topics.check(settings, found)
-        client = kafka.producer(settings, request_timeout_ms=round(patience * 1000))
-        try:
-            await client.start()
-        except BaseException:
-            await client.stop()
-            raise
-        return cls(settings, client, patience)
+        return cls(settings, await _started(settings, patience), patience)
 
     async def stop(self) -> None:
         """Close the connection within seconds; what has no answer yet is given up."""
@@ -136,11 +132,24 @@ class Sender:
 
     async def _submit(self, records: Iterable[Record]) -> list[Sent]:
         """Batches for each partition, handed over side by side, those of one partition in their order."""
+        await self._renew()
         by_place: dict[Place, list[Record]] = {}
         for record in records:
             by_place.setdefault(self.place(record), []).append(record)
         handed = await asyncio.gather(*(self._hand_over(*place, some) for place, some in by_place.items()))
         return [one for some in handed for one in some]
+
+    async def _renew(self) -> None:
+        """Go on with another producer where the task that sends has ended.
+
+        aiokafka ends it at an error that it does not expect: what waits is told, what comes later would wait
+        for ever. An event that was sent by both is counted once, by its id.
+        """
+        async with self._renewing:
+            if not self._producer._sender.sender_task.done():  # noqa: SLF001 - there is no public way to ask
+                return
+            await self.stop()
+            self._producer = await _started(self._settings, self._patience)
 
     async def _hand_over(self, topic: str, number: int, records: list[Record]) -> list[Sent]:
         sent: list[Sent] = []
@@ -167,6 +176,16 @@ class Sender:
                     raise AssertionError("a record is longer than a batch")
             batches[-1][1].append(record)
         return batches
+
+
+async def _started(settings: Settings, patience: float) -> AIOKafkaProducer:
+    client = kafka.producer(settings, request_timeout_ms=round(patience * 1000))
+    try:
+        await client.start()
+    except BaseException:
+        await client.stop()
+        raise
+    return client
 
 
 def _refused(records: list[Record], error: KafkaError) -> Sent:

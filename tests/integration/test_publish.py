@@ -201,3 +201,20 @@ def unused_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+async def test_a_producer_whose_task_has_ended_is_replaced(kafka_settings: Settings, tmp_path: Path) -> None:
+    await topics.ensure(kafka_settings)
+    records = good(simulated(tmp_path / "events.jsonl"))
+    sender = await Sender.connect(kafka_settings)
+    try:
+        await acknowledged(await sender.send(records[:50]))
+        task = sender._producer._sender.sender_task
+        task.cancel()
+        await asyncio.wait([task])
+        await acknowledged(await sender.send(records[50:100]))
+    finally:
+        await sender.stop()
+    found = await read_all(kafka_settings)
+    values = {place: [(record.key, record.value) for record in some] for place, some in found.items() if some}
+    assert values == expected(records[:100], kafka_settings.partitions)
