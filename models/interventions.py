@@ -147,7 +147,7 @@ class Deciding:
         """
         out: list[Pair] = []
         for held in self._of.get(view.slot, {}).values():
-            if not held.is_open(boundary) or (
+            if held.raw is None or not held.is_open(boundary) or (
                 ending and (held.status != ACTIVE or view.as_of >= held.expires)
             ):
                 continue

@@ -112,7 +112,7 @@ async def test_without_any_event_a_silent_learner_moves_from_low_to_critical_at_
                 newest = (await risks(settings))[-1]
                 return agreement.differences({("", ""): wanted}, {("", ""): newest}) == []
 
-            await wait_for(swept, f"the risk as of {now} is on the topic", seconds=30)
+            await wait_for(swept, f"the risk as of {now} is on the topic", seconds=120)
             newest = (await risks(settings))[-1]
             as_of = datetime.fromisoformat(newest["as_of"])
             assert now - timedelta(days=1) < as_of <= now
