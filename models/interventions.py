@@ -147,8 +147,10 @@ class Deciding:
         """
         out: list[Pair] = []
         for held in self._of.get(view.slot, {}).values():
-            if held.raw is None or not held.is_open(boundary) or (
-                ending and (held.status != ACTIVE or view.as_of >= held.expires)
+            if (
+                held.raw is None
+                or not held.is_open(boundary)
+                or (ending and (held.status != ACTIVE or view.as_of >= held.expires))
             ):
                 continue
             status = ACTIVE if view.holds(held.reason, held.expires) else RETRACTED
