@@ -37,7 +37,7 @@ from models.predicting import Sent
 from models.reasons import EDUCATOR, LEARNER, Look, Reason, Signs, View, Wish, identity, signs_of
 from models.slots import Limits, Refused, next_slots
 from models.triggers import InterventionType
-from models.zones import Zones
+from models.zones import DAY, Zones
 
 if TYPE_CHECKING:
     from models.engine import Engine
@@ -46,6 +46,8 @@ __all__ = ["Deciding"]
 
 CHUNK: Final = 2_048
 NEVER: Final = np.iinfo(np.int64).max
+# A learner who moves across the world has the last boundary again, at most a day and some hours earlier.
+MOVES_BACK: Final = 2 * DAY
 
 Ints = NDArray[np.int64]
 Pair = tuple[bytes, bytes | None]
@@ -147,10 +149,8 @@ class Deciding:
         """
         out: list[Pair] = []
         for held in self._of.get(view.slot, {}).values():
-            if (
-                held.raw is None
-                or not held.is_open(boundary)
-                or (ending and (held.status != ACTIVE or view.as_of >= held.expires))
+            if not held.is_open(boundary) or (
+                ending and (held.status != ACTIVE or view.as_of >= held.expires)
             ):
                 continue
             status = ACTIVE if view.holds(held.reason, held.expires) else RETRACTED
@@ -330,14 +330,13 @@ class Deciding:
         return np.unique(found[found >= 0])
 
     def _mark(self, slot: int) -> None:
-        """Say in the side columns whether a learner has open decisions and when one is to be forgotten."""
-        known, swept = self._of.get(slot, {}), self._swept(slot)
-        learners = self._engine.learners
-        still = [held for held in known.values() if held.is_open(swept)]
-        for held in known.values():
-            if held.raw is not None and not held.is_open(swept):
-                held.raw = None
-        learners.column("open")[slot] = bool(still)
+        """Say in the side columns whether decisions may be open, and when one is to be forgotten."""
+        known, learners = self._of.get(slot, {}), self._engine.learners
+        earliest = self._swept(slot) - MOVES_BACK
+        over = [held for held in known.values() if not held.is_open(earliest)]
+        for held in over:
+            held.raw = None
+        learners.column("open")[slot] = len(over) < len(known)
         learners.column("forget")[slot] = min(
             (held.expires + RULES[held.reason.type].kept for held in known.values()), default=NEVER
         )
