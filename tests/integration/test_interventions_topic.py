@@ -18,6 +18,7 @@ from storage.migrate import upgrade
 from streams import kafka, topics
 from streams.settings import Settings
 from tests.integration.sink_running import all_stored, fetch, running
+from tests.support.clock import set_clock
 from tests.support.processes import lag, process, wait_for
 from tests.unit.building import Sent, Stream, completion, session
 
@@ -97,10 +98,6 @@ async def drained(settings: Settings) -> bool:
         return False
 
 
-def set_clock(clock: Path, now: datetime) -> None:
-    clock.write_text(now.isoformat())
-
-
 class Workers:
     """One worker at a time, begun again, with the next crash, whenever the last one was ended."""
 
@@ -138,7 +135,7 @@ async def test_a_silent_learners_reasons_are_decided_once_whenever_the_worker_is
 ) -> None:
     clock = tmp_path / "clock"
     now = START + timedelta(days=DAYS - 1, hours=2)
-    set_clock(clock, now)
+    set_clock(clock, now.isoformat())
     settings = settings.model_copy(update={"clock": f"@{clock}", "sweep_seconds": 0.1})
     await topics.ensure(settings)
     upgrade(settings.database_url)
@@ -156,7 +153,7 @@ async def test_a_silent_learners_reasons_are_decided_once_whenever_the_worker_is
         for day in range(SILENCE):
             now += timedelta(days=1)
             limits.append(now)
-            set_clock(clock, now)
+            set_clock(clock, now.isoformat())
             if day == SILENCE // 2:
                 workers.child.kill()
                 workers.child.wait()
@@ -212,7 +209,7 @@ async def check_return(settings: Settings, now: datetime, clock: Path, reached: 
     """The first learner comes back and stays: what was open about the silence is retracted."""
     for day in range(DAYS + SILENCE, DAYS + SILENCE + 3):
         moment = START + timedelta(days=day, hours=2)
-        set_clock(clock, moment)
+        set_clock(clock, (moment).isoformat())
         await publish(settings, studied(USERS[0], day), moment)
 
         async def folded() -> bool:

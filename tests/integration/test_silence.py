@@ -15,6 +15,7 @@ from models.events import Kind, partition
 from streams import kafka, topics
 from streams.settings import Settings
 from tests.support import agreement
+from tests.support.clock import set_clock
 from tests.support.processes import lag, process, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -90,7 +91,7 @@ async def test_without_any_event_a_silent_learner_moves_from_low_to_critical_at_
 ) -> None:
     clock = tmp_path / "clock"
     now = START + timedelta(days=DAYS - 1, hours=2)
-    clock.write_text(now.isoformat())
+    set_clock(clock, now.isoformat())
     settings = settings.model_copy(update={"clock": f"@{clock}", "sweep_seconds": 0.2})
     await topics.ensure(settings)
     await publish(settings, range(DAYS))
@@ -106,13 +107,13 @@ async def test_without_any_event_a_silent_learner_moves_from_low_to_critical_at_
             now += timedelta(days=1)
             at = round(now.timestamp() * 1000)
             wanted = agreement.predicted(agreement.replayed(file, at))["dropout-risk", str(USER)]
-            clock.write_text(now.isoformat())
+            set_clock(clock, now.isoformat())
 
             async def swept(wanted: dict[str, Any] = wanted) -> bool:
                 newest = (await risks(settings))[-1]
                 return agreement.differences({("", ""): wanted}, {("", ""): newest}) == []
 
-            await wait_for(swept, f"the risk as of {now} is on the topic", seconds=120)
+            await wait_for(swept, f"the risk as of {now} is on the topic", seconds=30)
             newest = (await risks(settings))[-1]
             as_of = datetime.fromisoformat(newest["as_of"])
             assert now - timedelta(days=1) < as_of <= now

@@ -21,6 +21,7 @@ from tests.integration.worker_running import (
     read,
     until,
 )
+from tests.support.clock import set_clock
 
 pytestmark = pytest.mark.integration
 
@@ -47,7 +48,7 @@ async def test_a_silent_learner_is_swept_when_the_clock_passes_and_not_before(
     kafka_settings: Settings, environment: Environment, tmp_path: Path
 ) -> None:
     clock = tmp_path / "clock"
-    clock.write_text(instant(59))
+    set_clock(clock, instant(59))
     variables = environment(kafka_settings) | {"LYO_CLOCK": f"@{clock}", "LYO_SWEEP_SECONDS": "0.1"}
     await topics.ensure(kafka_settings)
     made = events(40, users=10, at=instant(0))
@@ -59,7 +60,7 @@ async def test_a_silent_learner_is_swept_when_the_clock_passes_and_not_before(
         await publish(kafka_settings, producer, made + later, at=START_MS)
         await all_done(kafka_settings, len(made) + len(later))
         assert await swept(kafka_settings) == {}
-        clock.write_text(instant(61))
+        set_clock(clock, instant(61))
 
         async def nine() -> bool:
             return len(await swept(kafka_settings)) >= 9
@@ -67,7 +68,7 @@ async def test_a_silent_learner_is_swept_when_the_clock_passes_and_not_before(
         await until(nine, 30, "nine learners swept", pause=0.2)
         # The one who came back half a minute later is not due yet.
         assert await swept(kafka_settings) == dict.fromkeys(range(2, 11), START_MS + 61_000)
-        clock.write_text(instant(3_600))
+        set_clock(clock, instant(3_600))
 
         async def all_ten() -> bool:
             return (await swept(kafka_settings)).get(1) == START_MS + 3_600_000
@@ -83,7 +84,7 @@ async def test_nobody_is_swept_past_a_backlog_of_unread_events(
 ) -> None:
     """Every learner is active every half minute, so none is silent for a minute before the log's end."""
     clock = tmp_path / "clock"
-    clock.write_text(timestamp(START_MS + int(timedelta(days=2).total_seconds() * 1000)))
+    set_clock(clock, timestamp(START_MS + int(timedelta(days=2).total_seconds() * 1000)))
     variables = environment(kafka_settings) | {
         "LYO_CLOCK": f"@{clock}",
         "LYO_SWEEP_SECONDS": "0.01",

@@ -17,6 +17,7 @@ from storage.migrate import upgrade
 from storage.progress import behind
 from streams import kafka, topics
 from streams.settings import Settings
+from tests.support.clock import set_clock
 from tests.support.fleet import Fleet, fleet
 from tests.support.oracle import Report, expect, settled
 from tests.support.processes import lag
@@ -61,9 +62,7 @@ class Deployment:
 
     def set_clock(self, at: int) -> None:
         """Set the processes' clock (ms)."""
-        new = self._clock.with_suffix(".new")
-        new.write_text(moment(at))
-        new.replace(self._clock)
+        set_clock(self._clock, moment(at))
 
     async def to_outbox(self, lines: Iterable[bytes]) -> int:
         """Write outcomes to the outbox, as the API does."""
@@ -116,7 +115,7 @@ async def deployed(
 ) -> AsyncIterator[Deployment]:
     """Topics and tables, and a fleet that has yet no members; ``through`` are addresses only they use."""
     clock = folder / "clock"
-    clock.write_text("2026-01-01T00:00:00Z")
+    set_clock(clock, "2026-01-01T00:00:00Z")
     settings = settings.model_copy(update={"clock": f"@{clock}"})
     # A broker that was started a moment ago on a busy machine may not take a connection at once.
     await kafka.reach(settings, lambda: topics.ensure(settings))
