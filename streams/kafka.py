@@ -12,8 +12,14 @@ from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition, codec
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import (
+    GroupLoadInProgressError,
+    KafkaConnectionError,
+    KafkaError,
+    UnknownTopicOrPartitionError,
+)
 from aiokafka.record import default_records
+from aiokafka.structs import OffsetAndMetadata
 
 from streams.security import refusal, security
 from streams.settings import Settings
@@ -232,6 +238,25 @@ async def written(settings: Settings, partitions: Iterable[TopicPartition]) -> d
 async def behind(reader: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> list[TopicPartition]:
     """The partitions whose position is below the offset given."""
     return [tp for tp, end in ends.items() if await reader.position(tp) < end]
+
+
+async def committed(
+    client: AIOKafkaAdminClient, group: str, wanted: list[TopicPartition]
+) -> dict[TopicPartition, OffsetAndMetadata]:
+    """What a group has committed of each partition, offset -1 where Kafka says that there is nothing.
+
+    Raises:
+        GroupLoadInProgressError: Kafka did not say. aiokafka looks at no error of the answer as a whole
+            (the coordinator is loading, or has moved) and gives no partition at all; taken for "never
+            committed", everything would be read and counted again from the beginning.
+    """
+    found: dict[TopicPartition, OffsetAndMetadata] = await client.list_consumer_group_offsets(
+        group, partitions=wanted
+    )
+    missing = [tp for tp in wanted if tp not in found]
+    if missing:
+        raise GroupLoadInProgressError(f"Kafka does not say where {group} stands in {missing[0].topic}")
+    return found
 
 
 async def persist(attempt: Callable[[], Awaitable[T]], seconds: float) -> T:

@@ -9,7 +9,7 @@ import msgspec
 import orjson
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import GroupLoadInProgressError
+from aiokafka.structs import OffsetAndMetadata
 
 from models.layout import LayoutError
 from streams import kafka, tally
@@ -147,7 +147,7 @@ async def tally_of(
     admin: AIOKafkaAdminClient, settings: Settings, partitions: Iterable[TopicPartition]
 ) -> Tally:
     """The counts that the committed offsets of a partition number carry; none at first."""
-    committed = await admin.list_consumer_group_offsets(settings.app_id, partitions=list(partitions))
+    committed = await _committed(admin, settings, list(partitions))
     return tally.newest(entry.metadata for entry in committed.values()) or Tally()
 
 
@@ -165,20 +165,19 @@ async def standing(
             were restored say.
     """
     wanted = list(partitions)
-    # A cluster's first group waits until Kafka has made the topic of its offsets.
-    committed = await kafka.persist(lambda: _committed(admin, settings.app_id, wanted), FIRST_GROUP_SECONDS)
+    committed = await _committed(admin, settings, wanted)
     first = await reader.beginning_offsets(wanted)
     last = await reader.end_offsets(wanted)
     offsets: dict[TopicPartition, int] = {}
     for tp in wanted:
-        offset = first[tp] if committed[tp] < 0 else committed[tp]
+        known = None if committed[tp].offset < 0 else committed[tp].offset
+        offset = first[tp] if known is None else known
         if not first[tp] <= offset <= last[tp]:
             raise OffsetError(
                 f"{tp.topic}/{tp.partition}: the group {settings.app_id} stands at {offset}, but the topic "
                 f"has {first[tp]} to {last[tp]}: it was created anew or has lost records; {REBUILD}"
             )
         if restored is not None:
-            known = None if committed[tp] < 0 else offset
             _compare(tp, settings.app_id, known, first[tp], restored)
         offsets[tp] = offset
     return offsets
@@ -211,17 +210,7 @@ def _compare(tp: TopicPartition, group: str, committed: int | None, first: int, 
 
 
 async def _committed(
-    admin: AIOKafkaAdminClient, group: str, wanted: list[TopicPartition]
-) -> dict[TopicPartition, int]:
-    """The group's committed offset of each partition, -1 where Kafka says that there is none.
-
-    Raises:
-        GroupLoadInProgressError: Kafka did not say. aiokafka looks at no error of the answer as a whole
-            (the coordinator is loading, or has moved) and gives no partition at all; taken for "never
-            committed", everything would be read and counted again from the beginning.
-    """
-    found = await admin.list_consumer_group_offsets(group, partitions=wanted)
-    missing = [tp for tp in wanted if tp not in found]
-    if missing:
-        raise GroupLoadInProgressError(f"Kafka does not say where {group} stands in {missing[0].topic}")
-    return {tp: found[tp].offset for tp in wanted}
+    admin: AIOKafkaAdminClient, settings: Settings, wanted: list[TopicPartition]
+) -> dict[TopicPartition, OffsetAndMetadata]:
+    # A cluster's first group waits until Kafka has made the topic of its offsets.
+    return await kafka.persist(lambda: kafka.committed(admin, settings.app_id, wanted), FIRST_GROUP_SECONDS)

@@ -59,9 +59,7 @@ class Gauge:
 
     async def read(self) -> Distance:
         """Measure now. Raises one of `AWAY` when Kafka or Postgres is."""
-        committed = await self._admin.list_consumer_group_offsets(
-            self._settings.app_id, partitions=self._inputs
-        )
+        committed = await kafka.committed(self._admin, self._settings.app_id, self._inputs)
         done = {tp: max(found.offset, 0) for tp, found in committed.items()}
         stored = await stored_offsets(self._settings.database_url)
         ends = await self._reader.end_offsets([*self._inputs, *self._outputs])

@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.structs import OffsetAndMetadata
 
 from models.catalogue import Catalogue
 from models.engine import Engine
@@ -65,7 +66,7 @@ class Group:
         self.committed, self.first, self.last = committed, first, last
 
     async def list_consumer_group_offsets(self, _group: str, partitions: Any) -> dict[Any, Any]:
-        return {SESSIONS: SimpleNamespace(offset=-1 if self.committed is None else self.committed)}
+        return {SESSIONS: OffsetAndMetadata(-1 if self.committed is None else self.committed, "")}
 
     async def beginning_offsets(self, partitions: Any) -> dict[Any, int]:
         return dict.fromkeys(partitions, self.first)

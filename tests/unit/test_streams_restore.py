@@ -85,3 +85,9 @@ async def test_a_coordinator_that_never_says_is_an_error_and_no_beginning(
     monkeypatch.setattr(restore, "FIRST_GROUP_SECONDS", 0.05)
     with pytest.raises(GroupLoadInProgressError, match="does not say where lyo stands"):
         await stand(Admin({}))
+
+
+async def test_counts_are_asked_for_again_too_and_never_begin_anew_meanwhile() -> None:
+    said = {ONE: OffsetAndMetadata(7, "late=2 duplicates=5"), OTHER: OffsetAndMetadata(-1, "")}
+    found = await restore.tally_of(cast("Any", Admin({}, {}, said)), Settings(), [ONE, OTHER])
+    assert (found.late, found.duplicates) == (2, 5)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
+from aiokafka.structs import OffsetAndMetadata
+
 from models import dedup
 from models.erasing import Erasing, Fences
 from storage import sink as sinks
@@ -50,10 +52,12 @@ def offsets_read_before_the_fence() -> Iterator[None]:
         early.update(await standing(shared.admin, shared.offsets, shared.settings, self.kinds))
         await open_(self)
 
-    async def known(_admin: Any, _reader: Any, _settings: Any, partitions: Any) -> dict[Any, int]:
+    async def known(
+        _admin: Any, _reader: Any, _settings: Any, partitions: Any, restored: Any = None
+    ) -> dict[Any, int]:
         if set(partitions) <= set(early):
             return {tp: early[tp] for tp in partitions}
-        return await standing(_admin, _reader, _settings, partitions)
+        return await standing(_admin, _reader, _settings, partitions, restored)
 
     with mock.patch.object(task.Task, "_open", opening), mock.patch.object(task, "standing", known):
         yield
@@ -73,11 +77,11 @@ def offsets_that_another_moved_are_refused() -> Iterator[None]:
 def a_loading_coordinator_says_there_is_none() -> Iterator[None]:
     """What Kafka has not said is taken for "nothing committed yet"."""
 
-    async def careless(admin: Any, group: str, wanted: Any) -> dict[Any, int]:
+    async def careless(admin: Any, group: str, wanted: Any) -> dict[Any, OffsetAndMetadata]:
         found = await admin.list_consumer_group_offsets(group, partitions=wanted)
-        return {tp: found[tp].offset if tp in found else -1 for tp in wanted}
+        return dict.fromkeys(wanted, OffsetAndMetadata(-1, "")) | found
 
-    with mock.patch.object(restore, "_committed", careless):
+    with mock.patch.object(kafka, "committed", careless):
         yield
 
 
