@@ -6,9 +6,8 @@ import gc
 from pathlib import Path
 
 import click
-import uvicorn
 
-from cli.serving import Server, listen
+from cli.serving import address, listen, server
 from predictive.app import create_app
 from predictive.auth import KeyMissingError
 from streams import log, metrics
@@ -35,27 +34,13 @@ def api() -> None:
     except KeyMissingError as error:
         raise click.ClickException(str(error)) from None
     with listen(settings.api_host, settings.api_port, "LYO_API_HOST, LYO_API_PORT") as listener:
-        server = Server(
-            uvicorn.Config(
-                app,
-                loop="uvloop",
-                http="httptools",
-                ws="none",
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_keep_alive=75,
-                timeout_graceful_shutdown=settings.api_drain_seconds,
-            )
-        )
-        host, port = listener.getsockname()[:2]
-        _log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+        running = server(app, drain_seconds=settings.api_drain_seconds, keep_alive_seconds=75)
+        _log.info("listening on %s", address(listener))
         _say_what_signs(settings)
         _collect_seldom()
         try:
             with metrics.exporting(settings, "api", app.state.running.samples):
-                server.run(sockets=[listener])
+                running.run(sockets=[listener])
         except metrics.MetricsError as error:
             raise click.ClickException(str(error)) from None
     _log.info("stopped; every request under way has been answered")

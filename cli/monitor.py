@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-
 import click
-import uvicorn
 
-from cli.serving import Server, listen
+from cli.serving import address, listen, server
 from ops.app import create_app
 from ops.monitor import Monitor
 from streams import log
-from streams.settings import Settings, load_settings
+from streams.settings import load_settings
 
 DRAIN_SECONDS = 5
 _log = log.logger("monitor")
@@ -32,23 +29,7 @@ def monitor() -> None:
     with listen(
         settings.monitor_host, settings.monitor_port, "LYO_MONITOR_HOST, LYO_MONITOR_PORT"
     ) as listener:
-        host, port = listener.getsockname()[:2]
-        _log.info("listening on http://%s:%d/ops", f"[{host}]" if ":" in host else host, port)
+        _log.info("listening on %s/ops", address(listener))
         if settings.monitor_token is None and settings.monitor_operator_token is None:
             _log.warning("/ops is closed: LYO_MONITOR_TOKEN is not set")
-        _serve(settings, listener)
-
-
-def _serve(settings: Settings, listener: socket.socket) -> None:
-    config = uvicorn.Config(
-        create_app(Monitor(settings)),
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-    )
-    Server(config).run(sockets=[listener])
+        server(create_app(Monitor(settings)), drain_seconds=DRAIN_SECONDS).run(sockets=[listener])

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import socket
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import click
 import uvicorn
@@ -37,3 +37,30 @@ def listen(host: str, port: int, variables: str) -> socket.socket:
     except OSError as error:
         reason = error.strerror or str(error)
         raise click.ClickException(f"cannot listen on {host}:{port} ({variables}): {reason}") from None
+
+
+def address(listener: socket.socket) -> str:
+    """Where a socket listens, as people open it."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def server(app: Any, *, drain_seconds: int, keep_alive_seconds: int = 5) -> Server:
+    """A server of an ASGI app: `drain_seconds` for requests under way at the end, then it stops.
+
+    `keep_alive_seconds` is how long an idle connection is kept.
+    """
+    return Server(
+        uvicorn.Config(
+            app,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=keep_alive_seconds,
+            timeout_graceful_shutdown=drain_seconds,
+        )
+    )
