@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-import msgspec
 from aiokafka import TopicPartition
 
 from streams import kafka, topics
-from streams.letterbox import Letterbox
+from streams.letterbox import Letterbox, letter_of
 from streams.retrying import Retrier
 from streams.settings import Settings
 
 READ_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 60.0
 LONGEST_PREVIEW: Final = 4_000
-
-
-class _Body(msgspec.Struct):
-    topic: str
-    partition: int
-    offset: int | None
-    key: str | None
-    value: str | None
-    reason: str
-    field: str | None
-    failed_at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +77,18 @@ async def _numbers(settings: Settings, topic: str) -> range:
 
 
 def _payload(value: bytes | None) -> Payload | None:
-    if value is None:
+    letter = None if value is None else letter_of(value)
+    if letter is None:
         return None
-    try:
-        body = msgspec.json.decode(value, type=_Body)
-        held = None if body.value is None else base64.b64decode(body.value, validate=True)
-    except (msgspec.DecodeError, ValueError):
-        return None
+    held = letter.payload
     return Payload(
-        topic=body.topic,
-        partition=body.partition,
-        offset=body.offset,
-        key=body.key,
-        reason=body.reason,
-        field=body.field,
-        failed_at=body.failed_at,
+        topic=letter.topic,
+        partition=letter.partition,
+        offset=letter.offset,
+        key=letter.key,
+        reason=letter.reason,
+        field=letter.field,
+        failed_at=letter.failed_at,
         size="no value" if held is None else f"{len(held):,} bytes",
         preview=_preview(held),
     )

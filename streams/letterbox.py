@@ -14,7 +14,7 @@ from streams.clock import parse
 from streams.letters import UNSTORED
 from streams.settings import Settings
 
-__all__ = ["Choice", "Letter", "Letterbox", "OnRecords"]
+__all__ = ["Choice", "Letter", "Letterbox", "OnRecords", "letter_of"]
 
 OnRecords = Callable[[int, int], None]
 """Told how many records have been read and how many there are."""
@@ -107,21 +107,24 @@ class Letterbox:
             done, total = 0, sum(last.values()) - sum(first.values())
             async for _, records in kafka.read_to_end(reader, partitions):
                 for record in records:
-                    letter = self._letter(record.value)
-                    if letter is not None:
+                    if record.value is None:
+                        continue
+                    letter = letter_of(record.value)
+                    if letter is None:
+                        self.unreadable += 1
+                    else:
                         yield letter
                 done += len(records)
                 self._on_records(done, total)
         finally:
             await kafka.stop(reader)
 
-    def _letter(self, value: bytes | None) -> Letter | None:
-        if value is None:
-            return None
-        try:
-            letter = _decode(value)
-            _ = letter.failed_ms, letter.payload
-        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError):
-            self.unreadable += 1
-            return None
-        return letter
+
+def letter_of(value: bytes) -> Letter | None:
+    """The letter that a record of the topic holds; None if it is none."""
+    try:
+        letter = _decode(value)
+        _ = letter.failed_ms, letter.payload
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError):
+        return None
+    return letter
