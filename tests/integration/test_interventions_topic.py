@@ -18,6 +18,7 @@ from storage.migrate import upgrade
 from streams import kafka, topics
 from streams.settings import Settings
 from tests.integration.sink_running import all_stored, fetch, running
+from tests.support import logs
 from tests.support.clock import set_clock
 from tests.support.processes import lag, process, wait_for
 from tests.unit.building import Sent, Stream, completion, session
@@ -65,17 +66,7 @@ async def publish(settings: Settings, events: list[Sent], at: datetime) -> None:
 
 async def read(settings: Settings, topic: str) -> list[tuple[bytes, bytes | None]]:
     """Every committed record of a topic, in log order within a learner."""
-    reader = kafka.consumer(settings, fetch_max_wait_ms=100)
-    await reader.start()
-    try:
-        partitions = await kafka.partitions_of(settings, topic)
-        return [
-            (record.key, record.value)
-            async for _, records in kafka.read_to_end(reader, partitions)
-            for record in records
-        ]
-    finally:
-        await reader.stop()
+    return [(record.key, record.value) for record in await logs.records(settings, topic)]
 
 
 async def told(settings: Settings) -> list[Told]:

@@ -14,7 +14,7 @@ from models.dropout import LEVELS
 from models.events import Kind, partition
 from streams import kafka, topics
 from streams.settings import Settings
-from tests.support import agreement
+from tests.support import agreement, logs
 from tests.support.clock import set_clock
 from tests.support.processes import lag, process, wait_for
 
@@ -67,17 +67,8 @@ async def publish(settings: Settings, days: range) -> None:
 
 async def risks(settings: Settings) -> list[dict[str, Any]]:
     """Every committed dropout risk of the learner, in log order."""
-    reader = kafka.consumer(settings, fetch_max_wait_ms=100)
-    await reader.start()
-    try:
-        partitions = await kafka.partitions_of(settings, topics.names(settings).prediction("dropout-risk"))
-        return [
-            json.loads(record.value)
-            async for _, records in kafka.read_to_end(reader, partitions)
-            for record in records
-        ]
-    finally:
-        await reader.stop()
+    topic = topics.names(settings).prediction("dropout-risk")
+    return [json.loads(record.value) for record in await logs.records(settings, topic)]
 
 
 def event_file(path: Path) -> Path:

@@ -22,7 +22,7 @@ from storage.offsets import Place, Stolen, claim
 from storage.progress import behind
 from storage.rows import TenantOf, tenant_of
 from storage.sink import Sink
-from streams import kafka, topics
+from streams import topics
 from streams.settings import Settings
 from tests.integration.sink_records import dropout, struggle, timing
 from tests.integration.sink_running import (
@@ -37,6 +37,7 @@ from tests.integration.sink_running import (
     tables,
     until,
 )
+from tests.support import logs
 from tests.support.servers import PostgresServer
 
 pytestmark = pytest.mark.integration
@@ -252,17 +253,8 @@ async def test_what_cannot_be_stored_is_dead_lettered_and_stops_nothing(ready: S
 
 
 async def dead_letters(settings: Settings) -> list[dict[str, str]]:
-    partitions = await kafka.partitions_of(settings, topics.names(settings).dead_letters)
-    reader = kafka.consumer(settings)
-    await reader.start()
-    try:
-        return [
-            json.loads(record.value)
-            async for _, records in kafka.read_to_end(reader, partitions)
-            for record in records
-        ]
-    finally:
-        await reader.stop()
+    found = await logs.records(settings, topics.names(settings).dead_letters)
+    return [json.loads(record.value) for record in found]
 
 
 async def test_postgres_away_means_lag_and_a_stop_is_heard(

@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 from models.events import Kind, partition
 from streams import kafka, topics
 from streams.settings import Settings
+from tests.support import logs
 
 COUNTING = Path(__file__).with_name("counting_worker.py")
 Event = tuple[Kind, int, bytes]
@@ -132,13 +133,7 @@ async def publish(
 
 async def read(settings: Settings, topic: str) -> list[ConsumerRecord]:
     """Every committed record of a topic, partition by partition in log order."""
-    reader = kafka.consumer(settings, fetch_max_wait_ms=100)
-    await reader.start()
-    try:
-        partitions = await kafka.partitions_of(settings, topic)
-        return [record async for _, records in kafka.read_to_end(reader, partitions) for record in records]
-    finally:
-        await reader.stop()
+    return await logs.records(settings, topic)
 
 
 async def counted(settings: Settings) -> dict[int, int]:

@@ -17,8 +17,9 @@ from models import layout
 from models.engine import Engine
 from models.records import IDENTITY_FREE
 from storage.database import plain_url
-from streams import kafka, topics
+from streams import topics
 from streams.settings import Settings
+from tests.support import logs
 
 Fields = dict[str, Any]
 Predictions = dict[tuple[str, str], Fields]
@@ -78,15 +79,7 @@ async def stored_rows(settings: Settings) -> dict[bytes, bytes]:
 
 async def newest(settings: Settings, topic: str) -> dict[bytes, bytes]:
     """The committed value of every key of a topic."""
-    reader = kafka.consumer(settings, fetch_max_wait_ms=100)
-    await reader.start()
-    values: dict[bytes, bytes | None] = {}
-    try:
-        partitions = await kafka.partitions_of(settings, topic)
-        async for _, records in kafka.read_to_end(reader, partitions):
-            values.update((record.key, record.value) for record in records)
-    finally:
-        await reader.stop()
+    values = {record.key: record.value for record in await logs.records(settings, topic)}
     return {key: value for key, value in values.items() if value is not None}
 
 

@@ -27,9 +27,9 @@ from models.learner import LEARNER, RING_KINDS
 from models.records import IDENTITY_FREE
 from models.skill import SKILL
 from storage.database import plain_url
-from streams import kafka, topics
+from streams import topics
 from streams.settings import Settings
-from tests.support import agreement
+from tests.support import agreement, logs
 from tests.support.agreement import Fields, Predictions
 
 Rows = dict[bytes, bytes]
@@ -162,17 +162,7 @@ async def look(settings: Settings, *, postgres: bool = True) -> Found:
 
 async def _log(settings: Settings, topic: str) -> list[Pair]:
     """Every committed record of a topic, each key's in the order of the log."""
-    reader = kafka.consumer(settings, fetch_max_wait_ms=100)
-    await reader.start()
-    try:
-        partitions = await kafka.partitions_of(settings, topic)
-        return [
-            (record.key, record.value)
-            async for _, records in kafka.read_to_end(reader, partitions)
-            for record in records
-        ]
-    finally:
-        await reader.stop()
+    return [(record.key, record.value) for record in await logs.records(settings, topic)]
 
 
 @dataclass(slots=True)
