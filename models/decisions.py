@@ -13,7 +13,7 @@ import numpy as np
 from models.events import milliseconds
 from models.layout import skill_key
 from models.reasons import OF_DROPOUT, Reason, View, Wish
-from models.records import texts
+from models.records import text
 from models.slots import Refused, runs
 from models.triggers import InterventionType
 from models.wording import wording
@@ -132,7 +132,7 @@ def changed(user: int, held: Held, status: str, boundary: int) -> tuple[bytes, b
     held.status = told.status = status
     held.after = 0 if status == ACTIVE else boundary
     told.reason = None if status == ACTIVE else _GONE[told.type] if status == RETRACTED else _REPLACED
-    told.changed_after = None if status == ACTIVE else _text(boundary)
+    told.changed_after = None if status == ACTIVE else text(boundary)
     held.raw = _encode(told)
     return f"{user}|{held.id}".encode(), held.raw
 
@@ -168,26 +168,20 @@ def encoded(
             because=[said["prediction_id"]],
             status=held.status,
             supersedes=supersedes,
-            not_before=_text(held.not_before),
-            expires_at=_text(held.expires),
+            not_before=text(held.not_before),
+            expires_at=text(held.expires),
             refused=[
-                RefusedTimes(
-                    time=_text(first), reason=str(limit), until=None if last == first else _text(last)
-                )
+                RefusedTimes(time=text(first), reason=str(limit), until=None if last == first else text(last))
                 for first, last, limit in runs(refused)
             ],
-            as_of=_text(view.as_of),
+            as_of=text(view.as_of),
             skill_id=wish.reason.skill or None,
             level=wish.level,
-            episode_start=_text(wish.reason.start),
+            episode_start=text(wish.reason.start),
             timezone=view.zone,
         )
     )
 
 
-def _text(at: int) -> str:
-    return texts(np.array([at]))[0]
-
-
-def _ms(text: str) -> int:
-    return milliseconds(datetime.fromisoformat(text))
+def _ms(moment: str) -> int:
+    return milliseconds(datetime.fromisoformat(moment))

@@ -13,7 +13,7 @@ from models import plateau, regression
 from models.catalogue import Catalogue
 from models.mastery import MASTERY_UNIT
 from models.plateau_window import Ended, Pattern
-from models.records import factors, texts
+from models.records import factors, text
 from models.zones import DAY
 
 __all__ = ["Skills", "plateau_contents", "plateau_episodes", "regression_contents"]
@@ -107,7 +107,7 @@ def _suggestion(pattern: int, weak: str | None) -> str:
 def _open_plateau(found: plateau.Plateaus, one: int, weak: str | None) -> Content:
     active = bool(found.active[one])
     return {
-        "detected_at": _text(int(found.detected[one]) // 1000 * 1000),
+        "detected_at": text(int(found.detected[one]) // 1000 * 1000),
         "days_on_topic": int(found.days[one]),
         "attempts": int(found.attempts[one]),
         "mastery_level": int(found.mastery[one]) / 100,
@@ -115,7 +115,7 @@ def _open_plateau(found: plateau.Plateaus, one: int, weak: str | None) -> Conten
         "is_active": active,
         "resolved": False,
         "resolved_at": None,
-        "ended_at": None if active else _text(found.left[one]),
+        "ended_at": None if active else text(found.left[one]),
         "ended_because": None if active else _ENDED[Ended.PRACTICE_MOVED_ON],
         "intervention_suggested": _suggestion(int(found.pattern[one]), weak),
     }
@@ -124,9 +124,9 @@ def _open_plateau(found: plateau.Plateaus, one: int, weak: str | None) -> Conten
 def _past_plateau(past: np.void) -> Content:
     reason = Ended(int(past["reason"]))
     resolved = reason is not Ended.PRACTICE_MOVED_ON
-    ended = _text(int(past["ended"]) * 1000)
+    ended = text(int(past["ended"]) * 1000)
     return {
-        "detected_at": _text(int(past["detected"]) * 1000),
+        "detected_at": text(int(past["detected"]) * 1000),
         "days_on_topic": (int(past["ended"]) - int(past["since"])) * 1000 // DAY + 1,
         "attempts": int(past["attempts"]),
         "mastery_level": _level(past["mastery"]),
@@ -172,12 +172,12 @@ def regression_contents(skills: Skills, catalogue: Catalogue) -> list[bytes | No
 
 def _open_regression(found: regression.Regressions, state: np.void, one: int) -> Content:
     return {
-        "detected_at": _text(int(found.detected[one]) // 1000 * 1000),
+        "detected_at": text(int(found.detected[one]) // 1000 * 1000),
         "peak_mastery": int(found.peak[one]) / 100,
         "current_mastery": int(found.current[one]) / 100,
         "regression_amount": int(found.amount[one]) / 100,
         "days_since_practice": int(found.days[one]),
-        "last_practiced_at": _text(state["last_at"]),
+        "last_practiced_at": text(state["last_at"]),
         "predicted_mastery_in_week": int(found.next_week[one]) / 100,
         "urgency": regression.LEVELS[int(found.urgency[one])],
         "is_active": True,
@@ -189,23 +189,19 @@ def _open_regression(found: regression.Regressions, state: np.void, one: int) ->
 def _past_regression(past: np.void) -> Content:
     peak, current = _level(past["peak"]), _level(past["current"])
     return {
-        "detected_at": _text(int(past["detected"]) * 1000),
+        "detected_at": text(int(past["detected"]) * 1000),
         "peak_mastery": peak,
         "current_mastery": current,
         "regression_amount": round(max(peak - current, 0.0), 2),
         "days_since_practice": (int(past["ended"]) - int(past["practised"])) * 1000 // DAY,
-        "last_practiced_at": _text(int(past["practised"]) * 1000),
+        "last_practiced_at": text(int(past["practised"]) * 1000),
         "predicted_mastery_in_week": None,
         "urgency": regression.LEVELS[0],
         "is_active": False,
-        "resolved_at": _text(int(past["ended"]) * 1000),
+        "resolved_at": text(int(past["ended"]) * 1000),
         "user_reviewed": True,
     }
 
 
 def _level(value: Any) -> float:
     return round(int(value) / MASTERY_UNIT, 2) + 0.0  # no minus zero
-
-
-def _text(at: Any) -> str:
-    return texts(np.array([int(at)]))[0]

@@ -9,7 +9,6 @@ dropped again. Design: "Erasure".
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from models.event_types import Erasure
 from models.events import Columns, Kind, Rejected, decode, milliseconds, partition
+from models.records import text
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -115,15 +115,10 @@ def record_of(user: int, fence: Fence) -> tuple[bytes, bytes]:
     said: dict[str, Any] = {"event_id": name, "user_id": user}
     if fence.organization:
         said["organization_id"] = fence.organization
-    said["requested_at"] = _text(max(fence.erased_at, 0))
+    said["requested_at"] = text(max(fence.erased_at, 0))
     if fence.is_open:
-        said["consented_at"] = _text(fence.epoch)
+        said["consented_at"] = text(fence.epoch)
     return b"%d" % user, msgspec.json.encode(said)
-
-
-def _text(at: int) -> str:
-    moment = datetime.fromtimestamp(at // 1000, UTC).replace(microsecond=at % 1000 * 1000)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Fences:

@@ -28,6 +28,7 @@ __all__ = [
     "factors",
     "optional",
     "seal",
+    "text",
     "texts",
     "timing_contents",
 ]
@@ -77,6 +78,11 @@ def texts(at: Ints) -> list[str]:
     """Instants in ms as RFC 3339 in UTC."""
     found: list[str] = np.datetime_as_string(at.astype("M8[ms]"), unit="ms", timezone="UTC").tolist()
     return found
+
+
+def text(at: int) -> str:
+    """One instant in ms as RFC 3339 in UTC."""
+    return texts(np.array([at], np.int64))[0]
 
 
 def optional(values: Floats) -> list[float | None]:

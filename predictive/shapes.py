@@ -6,10 +6,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
-import numpy as np
-
 from models.moment import FACTORS, Moment
-from models.records import texts
+from models.records import text
 from models.regression import LEVELS
 
 __all__ = [
@@ -108,7 +106,7 @@ def text_of(moment: datetime | int | None) -> str | None:
     if moment is None:
         return None
     if isinstance(moment, int):
-        return texts(np.array([moment]))[0]
+        return text(moment)
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-from datetime import UTC, datetime
 from typing import Final, Protocol
 
 import msgspec
 import orjson
 
 from models.events import Rejected
+from models.records import text
 
 Pair = tuple[bytes, bytes | None]
 
@@ -128,5 +128,4 @@ def learners_of(letter: bytes) -> set[int]:
 
 def timestamp(ms: int) -> str:
     """RFC 3339, UTC, milliseconds, of milliseconds since the epoch."""
-    at = datetime.fromtimestamp(ms // 1_000, UTC).replace(microsecond=ms % 1_000 * 1_000)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return text(ms)
