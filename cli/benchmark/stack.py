@@ -15,7 +15,8 @@ from cli.stack.local import default_home
 from streams.settings import Settings
 
 BACKGROUND = 10
-_CORES = sorted(os.sched_getaffinity(0))
+# macOS cannot tell processes to keep to some cores.
+_CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 ONE, OTHERS = set(_CORES[:1]), set(_CORES[1:] or _CORES)
 
 
@@ -50,7 +51,10 @@ def background() -> Iterator[None]:
 
 @contextmanager
 def on(cores: set[int]) -> Iterator[None]:
-    """What is started in here runs on these cores."""
+    """What is started in here runs on these cores, where that can be said."""
+    if not cores:
+        yield
+        return
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:
