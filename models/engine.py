@@ -90,6 +90,8 @@ class Engine:
         )
         self.requests = Requests()
         self.swept = 0
+        # Limits of the first and the last piece of a sweep that is not over; 0, 0 if there is none.
+        self._sweeping = (0, 0)
         self._names: list[str] = []
         self._name_index: dict[str, int] = {}
         self._number_cache: dict[tuple[str, ...], Ints] = {}
@@ -166,6 +168,9 @@ class Engine:
         swept = newest.pop(layout.SWEEP_KEY, None)
         if swept is not None:
             self.swept = layout.decode_swept(swept)
+        sweeping = newest.pop(layout.SWEEPING_KEY, None)
+        if sweeping is not None:
+            self._sweeping = layout.decode_sweeping(sweeping)
         for key in [key for key in newest if key.startswith(ERASED_KEY)]:
             self.erasing.load(key, newest.pop(key))
         gone = np.array([int(key) for key, value in newest.items() if value is None], np.int64)
@@ -204,12 +209,27 @@ class Engine:
         for slots in self._everyone():
             part = rows[slots]
             zones = self.zones(part)
+            self._remember_pieces(slots, part, zones)
             swept = self._swept(part, zones, self.swept)
             self.learners.column("swept")[slots] = swept
             self._schedule(slots, part, zones, swept)
-            self._predicting.remember(slots)
+            self._predicting.remember(slots, sure=self._sweeping[1] == 0)
         if self._deciding is not None:
             self._deciding.loaded()
+
+    def _remember_pieces(self, slots: Ints, rows: NDArray[np.void], zones: Zones) -> None:
+        """Remember what pieces of a sweep that is not over may have sent of these learners.
+
+        Which learners they took is not known: what went out last is as of their boundary or the one before.
+        """
+        begun, reached = self._sweeping
+        if not reached:
+            return
+        ahead = self._swept(rows, zones, reached)
+        self.learners.column("swept")[slots] = ahead
+        self._predicting.remember(slots)
+        between = slots[ahead != self._swept(rows, zones, begun)]
+        self._predicting.forget(between)
 
     # -- a batch ---------------------------------------------------------------------------------------
 
@@ -371,10 +391,20 @@ class Engine:
             changes.interventions = self._deciding.sweep(chosen, skills, before[reached], sent)
         self._report(changes, sent)
         changes.counts["swept"] += len(chosen)
-        if last:
-            self.swept = max(self.swept, limit)
-            changes.learner_rows.append(layout.encode_swept(self.swept))
+        changes.learner_rows += self._progress(limit, last=last)
         return changes
+
+    def _progress(self, limit: int, *, last: bool) -> list[Key]:
+        """Records of how far the sweep is after a piece: by them a restore knows what may have been sent."""
+        begun, reached = self._sweeping
+        if not last:
+            self._sweeping = (min(begun or limit, limit), max(reached, limit))
+            return [layout.encode_sweeping(*self._sweeping)]
+        self.swept = max(self.swept, limit)
+        if not reached or limit < reached:
+            return [layout.encode_swept(self.swept)]
+        self._sweeping = (0, 0)
+        return [layout.encode_swept(self.swept), layout.encode_sweeping(0, 0)]
 
     def commit(self, changes: Changes) -> None:
         """Say that what `apply` or `sweep` returned has been committed."""
@@ -431,11 +461,12 @@ class Engine:
                 changes.counts[f"sent:{kind}"] += len(pairs)
         changes.counts["interventions"] += len(changes.interventions)
 
-    def _swept(self, rows: NDArray[np.void], zones: Zones, limit: int) -> Ints:
-        """Latest daily boundary of each learner up to ``limit``, 0 where none counts."""
-        if limit <= 0 or not len(rows):
+    def _swept(self, rows: NDArray[np.void], zones: Zones, limit: int | Ints) -> Ints:
+        """Latest daily boundary of each learner up to ``limit``, one or each one's, 0 where none counts."""
+        if not len(rows) or not np.any(np.asarray(limit) > 0):
             return np.zeros(len(rows), np.int64)
-        return boundary(rows["user"], zones, np.minimum(limit, rows["newest"] + FOLLOWED_FOR))
+        latest = boundary(rows["user"], zones, np.minimum(limit, rows["newest"] + FOLLOWED_FOR))
+        return np.where(np.asarray(limit) > 0, latest, 0)
 
     def _schedule(self, slots: Ints, rows: NDArray[np.void], zones: Zones, swept: Ints) -> None:
         """Set when each learner is due next: the first boundary not yet swept, for 120 days of silence."""
@@ -450,7 +481,8 @@ class Engine:
         if len(chosen):
             some, those = rows[chosen], slots[chosen]
             zones = self.zones(some)
-            swept = self._swept(some, zones, self.swept)
+            # A piece of a sweep that is not over may have taken them further.
+            swept = self._swept(some, zones, np.maximum(self.swept, before[chosen]))
             self.learners.column("swept")[those] = swept
             self._schedule(those, some, zones, swept)
         return self.learners.column("swept")[slots] != before

@@ -13,13 +13,16 @@ from models.skill import SKILL
 
 __all__ = [
     "LAYOUT",
+    "SWEEPING_KEY",
     "SWEEP_KEY",
     "LayoutError",
     "decode_learners",
     "decode_skills",
+    "decode_sweeping",
     "decode_swept",
     "encode_learners",
     "encode_skills",
+    "encode_sweeping",
     "encode_swept",
     "skill_key",
     "split_skill_key",
@@ -27,6 +30,7 @@ __all__ = [
 
 LAYOUT = 1
 SWEEP_KEY = b"#sweep"
+SWEEPING_KEY = b"#sweeping"
 _HEAD = bytes([LAYOUT])
 _DIGITS = 19  # of the largest user id
 
@@ -94,6 +98,23 @@ def decode_swept(value: bytes) -> int:
     if len(value) != 9:
         raise LayoutError(f"sweep row of {len(value)} bytes: expected 9")
     return int.from_bytes(value[1:9], "little", signed=True)
+
+
+def encode_sweeping(begun: int, reached: int) -> tuple[bytes, bytes]:
+    """Key and value of the record that says up to when (ms) pieces of a sweep went that is not over.
+
+    The earliest of their limits and the latest; both 0: every sweep is over.
+    """
+    limits = (limit.to_bytes(8, "little", signed=True) for limit in (begun, reached))
+    return SWEEPING_KEY, _HEAD + b"".join(limits)
+
+
+def decode_sweeping(value: bytes) -> tuple[int, int]:
+    """The earliest and latest limit (ms) of the pieces of a sweep that is not over. Raises LayoutError."""
+    _check(value[:1], "sweep")
+    if len(value) != 17:
+        raise LayoutError(f"sweep row of {len(value)} bytes: expected 17")
+    return int.from_bytes(value[1:9], "little", signed=True), int.from_bytes(value[9:], "little", signed=True)
 
 
 def _decode(values: list[bytes], dtype: np.dtype[np.void], name: str) -> NDArray[np.void]:

@@ -34,6 +34,7 @@ __all__ = ["KINDS", "Asked", "Predicting", "Sent"]
 
 KINDS = ("dropout-risk", "plateaus", "regressions", "struggle", "timing")
 CHUNK = 2_048
+UNKNOWN = 1  # no content has this hash, nor has none
 
 Ints = NDArray[np.int64]
 Asked = tuple[int, Request]
@@ -52,6 +53,14 @@ class _Made:
     slots: Ints
     requests: list[Request]
     answers: list[dict[str, object]]
+
+    def forget(self, engine: Engine, places: list[int]) -> None:
+        """Take what was sent last of these places for unknown."""
+        if self.table:
+            getattr(engine, self.table).column(self.column)[self.slots[places]] = UNKNOWN
+            return
+        for place in places:
+            self.requests[place].sent = UNKNOWN
 
 
 class Predicting:
@@ -86,10 +95,21 @@ class Predicting:
                 found |= self._dependents.get(key, set())
         return np.array(sorted(found), np.int64)
 
-    def remember(self, learners: Ints) -> None:
-        """Take what these learners' predictions are now for what was sent last."""
+    def remember(self, learners: Ints, *, sure: bool = True) -> None:
+        """Take what these learners' predictions are now for what was sent last.
+
+        Unless ``sure``, what was remembered before may have been the last, too: where it was something else,
+        it is not known what was, and what comes next goes out.
+        """
         for made in self._make(learners, self._engine.skills_of(learners), []):
-            self._changed(made, set(), set())
+            changed = self._changed(made, set(), set())
+            if not sure:
+                made.forget(self._engine, changed)
+
+    def forget(self, learners: Ints) -> None:
+        """Let everything of these learners go out next, since it is not known what was sent last."""
+        for made in self._make(learners, self._engine.skills_of(learners), []):
+            made.forget(self._engine, list(range(len(made.contents))))
 
     def everything(self, learners: Ints) -> Sent:
         """Records of all current predictions of these learners."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cli.simulation import Plan, generate
 from models import layout
 from models.catalogue import Catalogue
 from models.engine import Changes, Engine
@@ -145,9 +146,15 @@ class Stream:
 
     def sweep(self, limit: int, most: int | None = None) -> None:
         """Sweep up to an instant until nothing is due."""
-        while self.engine.due(limit):
-            made = self.engine.sweep(limit) if most is None else self.engine.sweep(limit, most)
-            self._take(made)
+        while self.sweep_some(limit, most):
+            pass
+
+    def sweep_some(self, limit: int, most: int | None = None) -> bool:
+        """Sweep a piece, if something is due at an instant; whether it was."""
+        if not self.engine.due(limit):
+            return False
+        self._take(self.engine.sweep(limit) if most is None else self.engine.sweep(limit, most))
+        return True
 
     def _take(self, changes: Changes) -> Changes:
         self.engine.commit(changes)
@@ -318,6 +325,19 @@ def _event(rng: random.Random, name: str, user: int, at: int, skill: str, level:
         "similar_topics": rng.choice((None, ["Numbers"], ["lesson-r", "algebra"])),
     }
     return request(user, at, name=name, organization_id=org, **metadata)
+
+
+def simulated(learners: int, days: int, seed: int, end: int) -> tuple[Catalogue, list[Sent]]:
+    """Catalogue and events of simulated learners up to ``end``, in order of arrival."""
+    lines = b"".join(generate(Plan(learners, days, seed, end, 0.0, 1))).splitlines()
+    events = [Sent(Kind(body["type"]), body) for body in map(json.loads, lines)]
+    known = Catalogue()
+    for kind, name in ((Kind.CONTENT, "content_id"), (Kind.ORGANIZATION, "organization_id")):
+        for event in events:
+            if event.kind is kind:
+                value = json.dumps(event.body).encode()
+                assert known.put(kind, str(event.body[name]).encode(), value) is None
+    return known, [event for event in events if event.kind not in (Kind.CONTENT, Kind.ORGANIZATION)]
 
 
 def batches(rng: random.Random, events: list[Sent], most: int = 20) -> Iterator[list[Sent]]:

@@ -6,6 +6,7 @@ import json
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,6 +33,7 @@ from tests.unit.building import (
     request,
     sample_catalogue,
     session,
+    simulated,
     stored,
     without,
 )
@@ -134,6 +136,46 @@ def test_a_restart_does_not_show(seed: int, many: int, after: int, pieces: int) 
     again.sweep(end)
     assert again.current() == stream.current()
     assert without(again.sent, IDENTITY_FREE) == without(stream.sent, IDENTITY_FREE)
+
+
+@settings(max_examples=4, deadline=None)  # without the rule, three in four fail
+@given(SEEDS)
+def test_a_sweep_that_is_broken_off_and_begun_anew_does_not_show(seed: int) -> None:
+    rng = random.Random(seed)
+    known, events = simulated(12, 70, seed, START)
+    stream = Stream(known)
+    for begin in range(0, len(events), 400):
+        stream.feed(events[begin : begin + 400])
+        # As with a backlog whose events are old: the sweep is ahead of them.
+        limit = START - rng.choice((0, 0, 0, 1, 2, 30)) * DAY
+        for _ in range(rng.choice((0, 1, 1, 2, 9))):
+            stream.sweep_some(limit, 1)
+        if rng.random() < 0.4:
+            stream = stream.restored()
+    stream.sweep(START)
+    current = stream.current()
+    assert comparable(stream.sent, current) == comparable(current, current)
+    whole = Stream(known)
+    whole.feed(events)
+    whole.sweep(START)
+    assert comparable(current, whole.sent) == comparable(whole.sent, current)
+
+
+def test_sweeps_far_ahead_of_the_events_that_never_end_do_not_bring_back_what_is_over() -> None:
+    known, events = simulated(12, 70, 3, START)
+    stream = Stream(known)
+    end = START + 130 * DAY
+    for begin in range(0, len(events), 100):
+        stream.feed(events[begin : begin + 100])
+        for _ in range(10):
+            due = np.count_nonzero(stream.engine.learners.column("due") <= end)
+            if due > 1:
+                stream.sweep_some(end, 1)
+    assert stream.engine.swept == 0
+    stream.sweep(end)
+    assert any(told["changed_after"] for told in stream.told)
+    current = stream.current()
+    assert comparable(stream.sent, current) == comparable(current, current)
 
 
 def test_nothing_is_sent_after_a_restart_without_a_change() -> None:
