@@ -65,26 +65,26 @@ WHERE user_id = ANY($1::int8[]) AND kind NOT IN ('nudge_sent', 'responded')
 # A fact that names another organization than the row's is none of the row's.
 _SAME_TENANT: Final = "f.organization_id IN (0, coalesce(r.organization_id, f.organization_id))"
 
+# Of each row the facts are aggregated in a LATERAL subquery, which has to be answered by the index: a join
+# is planned over tables that have no statistics yet when the first events come, and compares all with all.
 _STRUGGLE_SQL: Final = f"""
 UPDATE struggle_predictions t
 SET actual_struggled = d.struggled, actual_outcome_at = d.outcome_at,
     intervention_offered = d.offered, intervention_accepted = d.accepted
-FROM (
-    SELECT r.id,
+FROM struggle_predictions r CROSS JOIN LATERAL (
+    SELECT
         (array_agg(f.kind = 'struggled' ORDER BY f.newest DESC, f.event DESC)
             FILTER (WHERE f.kind IN ('struggled', 'not_struggled')))[1] AS struggled,
         max(f.newest) FILTER (WHERE f.kind IN ('struggled', 'not_struggled')) AS outcome_at,
         count(f.kind) FILTER (WHERE f.kind LIKE 'help%') > 0 AS offered,
         (array_agg(f.kind = 'help_accepted' ORDER BY f.newest DESC, f.event DESC)
             FILTER (WHERE f.kind IN ('help_accepted', 'help_declined')))[1] AS accepted
-    FROM struggle_predictions r
-    LEFT JOIN outcome_facts f ON f.user_id = r.user_id AND f.subject = r.content_id
+    FROM outcome_facts f
+    WHERE f.user_id = r.user_id AND f.subject = r.content_id
         AND f.kind IN ('struggled', 'not_struggled', 'help_offered', 'help_accepted', 'help_declined')
         AND (r.requested_at IS NULL OR f.newest >= r.requested_at) AND {_SAME_TENANT}
-    WHERE r.user_id = ANY($1::int8[])
-    GROUP BY r.id
 ) d
-WHERE t.id = d.id
+WHERE r.user_id = ANY($1::int8[]) AND t.id = r.id
   AND (t.actual_struggled, t.actual_outcome_at, t.intervention_offered, t.intervention_accepted)
       IS DISTINCT FROM (d.struggled, d.outcome_at, d.offered, d.accepted)
 """
@@ -93,21 +93,20 @@ _DROPOUT_SQL: Final = f"""
 UPDATE dropout_risk_scores t
 SET strategy_executed = d.executed_at IS NOT NULL, strategy_executed_at = d.executed_at,
     user_returned = CASE WHEN d.returned_at IS NOT NULL THEN true END, returned_at = d.returned_at
-FROM (
-    SELECT id, executed_at,
+FROM dropout_risk_scores r CROSS JOIN LATERAL (
+    SELECT executed_at,
         -- Someone who came back before the newest strategy has not yet come back because of it.
         CASE WHEN executed_at IS NULL OR returned_at >= executed_at THEN returned_at END AS returned_at
     FROM (
-        SELECT r.id, max(f.newest) FILTER (WHERE f.kind = 'strategy_executed') AS executed_at,
+        SELECT max(f.newest) FILTER (WHERE f.kind = 'strategy_executed') AS executed_at,
             max(f.newest) FILTER (WHERE f.kind = 'returned') AS returned_at
-        FROM dropout_risk_scores r
-        LEFT JOIN outcome_facts f ON f.user_id = r.user_id AND f.subject = ''
+        FROM outcome_facts f
+        WHERE f.user_id = r.user_id AND f.subject = ''
             AND f.kind IN ('strategy_executed', 'returned') AND {_SAME_TENANT}
-        WHERE r.user_id = ANY($1::int8[])
-        GROUP BY r.id
     ) AS newest
 ) d
-WHERE t.id = d.id AND (t.strategy_executed, t.strategy_executed_at, t.user_returned, t.returned_at)
+WHERE r.user_id = ANY($1::int8[]) AND t.id = r.id
+  AND (t.strategy_executed, t.strategy_executed_at, t.user_returned, t.returned_at)
     IS DISTINCT FROM (d.executed_at IS NOT NULL, d.executed_at,
                       CASE WHEN d.returned_at IS NOT NULL THEN true END, d.returned_at)
 """
@@ -115,38 +114,36 @@ WHERE t.id = d.id AND (t.strategy_executed, t.strategy_executed_at, t.user_retur
 
 def _episodes(table: str, kinds: str, columns: str) -> str:
     """The facts of each episode: those from its detection to the detection of the next one."""
-    return f"""
-    SELECT r.id, {columns}
-    FROM (
+    return f"""(
         SELECT *, coalesce(lead(detected_at) OVER (PARTITION BY user_id, skill_id ORDER BY detected_at),
                            'infinity') AS next_at
         FROM {table} WHERE user_id = ANY($1::int8[])
     ) r
-    LEFT JOIN LATERAL (
-        SELECT f.kind, x AS at FROM outcome_facts f, unnest(f.times) AS x
+    CROSS JOIN LATERAL (
+        SELECT {columns}
+        FROM outcome_facts f, unnest(f.times) AS fact(at)
         WHERE f.user_id = r.user_id AND f.subject = r.skill_id AND f.kind IN ({kinds}) AND {_SAME_TENANT}
-          AND x >= r.detected_at AND x < r.next_at
-    ) f ON true
-    GROUP BY r.id"""
+          AND fact.at >= r.detected_at AND fact.at < r.next_at
+    ) d"""
 
 
 _PLATEAU_SQL: Final = f"""
 UPDATE learning_plateaus t SET intervention_taken = d.taken
-FROM ({_episodes("learning_plateaus", "'intervention_taken'", "count(f.kind) > 0 AS taken")}) d
-WHERE t.id = d.id AND t.intervention_taken IS DISTINCT FROM d.taken
+FROM {_episodes("learning_plateaus", "'intervention_taken'", "count(f.kind) > 0 AS taken")}
+WHERE t.id = r.id AND t.intervention_taken IS DISTINCT FROM d.taken
 """
 
 _REGRESSION_TIMES: Final = (
-    "max(f.at) FILTER (WHERE f.kind = 'reminder_sent') AS reminded_at, "
-    "max(f.at) FILTER (WHERE f.kind = 'reviewed') AS reviewed_at"
+    "max(fact.at) FILTER (WHERE f.kind = 'reminder_sent') AS reminded_at, "
+    "max(fact.at) FILTER (WHERE f.kind = 'reviewed') AS reviewed_at"
 )
 _REGRESSION_SQL: Final = f"""
 UPDATE skill_regressions t
 SET reminder_sent = d.reminded_at IS NOT NULL, reminder_sent_at = d.reminded_at,
     user_reviewed = t.practised_again OR d.reviewed_at IS NOT NULL,
     reviewed_at = coalesce(d.reviewed_at, CASE WHEN t.practised_again THEN t.resolved_at END)
-FROM ({_episodes("skill_regressions", "'reminder_sent', 'reviewed'", _REGRESSION_TIMES)}) d
-WHERE t.id = d.id AND (t.reminder_sent, t.reminder_sent_at, t.user_reviewed, t.reviewed_at)
+FROM {_episodes("skill_regressions", "'reminder_sent', 'reviewed'", _REGRESSION_TIMES)}
+WHERE t.id = r.id AND (t.reminder_sent, t.reminder_sent_at, t.user_reviewed, t.reviewed_at)
     IS DISTINCT FROM (d.reminded_at IS NOT NULL, d.reminded_at,
                       t.practised_again OR d.reviewed_at IS NOT NULL,
                       coalesce(d.reviewed_at, CASE WHEN t.practised_again THEN t.resolved_at END))

@@ -1,0 +1,48 @@
+"""How Postgres goes about the sink's statements: by index, also where the plan was made for small tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from storage import outcomes
+from storage.migrate import upgrade
+from storage.session import Session
+
+pytestmark = pytest.mark.integration
+
+# Small enough that a scan of all looks cheaper than the index.
+_SOME_FACTS = """
+INSERT INTO outcome_facts (user_id, kind, subject, organization_id, newest, event, times)
+SELECT n, 'struggled', 'c', 0, now(), n, ARRAY[now()] FROM generate_series(1, 100) AS n
+"""
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from _nodes(below)
+
+
+async def test_outcomes_are_derived_by_index_although_planned_while_the_tables_were_small(
+    database_url: str,
+) -> None:
+    upgrade(database_url)
+    session = Session(database_url)
+    try:
+        connection = await session.connection()
+        await connection.execute(_SOME_FACTS)
+        await connection.execute("ANALYZE outcome_facts")
+        await connection.execute("SET plan_cache_mode = force_generic_plan")
+        for statement in outcomes.DERIVE_SQL:
+            found = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {statement}", [1])
+            scans = [node for node in _nodes(json.loads(found)[0]["Plan"]) if "Relation Name" in node]
+            assert {node["Node Type"] for node in scans}.isdisjoint({"Seq Scan"}), found
+            [facts] = [node for node in scans if node["Relation Name"] == "outcome_facts"]
+            assert "user_id" in facts["Index Cond"], found
+            assert "subject" in facts["Index Cond"], found
+    finally:
+        await session.close()
