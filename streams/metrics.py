@@ -139,13 +139,14 @@ def _counted(name: str, said: str, label: str | None, keys: dict[str, str]) -> C
     return Counted(Live(name, said, labels, "counter"), given)
 
 
-_FOLDED: Final = ("applied", "duplicates", "late", "reordered", "rejected")
+_FOLDED: Final = ("applied", "duplicates", "late", "far_behind", "reordered", "rejected", "erased")
 COUNTED: Final = (
     _counted("lyo_events", "Events read.", "kind", {f"events.{kind}": kind for kind in INPUTS}),
     _counted(
         "lyo_events_folded",
-        "What became of events: applied, recognised as duplicates, too late for 90 days, a skill's attempt "
-        "put in its place among later ones, rejected (another tenant's).",
+        "What became of events: applied, recognised as duplicates, too late for 90 days, from too far behind "
+        "to tell whether they were counted before (applied, too), a skill's attempt put in its place among "
+        "later ones, rejected (another tenant's), held back by an erasure.",
         "result",
         {result: result for result in _FOLDED},
     ),
@@ -166,6 +167,10 @@ COUNTED: Final = (
         "lyo_transactions", "Transactions committed, those of sweeps included.", None, {"transactions": ""}
     ),
     _counted("lyo_learners_swept", "Learners looked at again as their day ended.", None, {"swept": ""}),
+    _counted("lyo_learners_erased", "Learners erased.", None, {"erasures": ""}),
+    _counted(
+        "lyo_erased_keys", "Keys of erased learners deleted from the topics.", None, {"erased_keys": ""}
+    ),
     _counted("lyo_read_again", "Seeks back to where a task stands.", None, {"gaps": ""}),
     _counted(
         "lyo_completions_without",

@@ -22,7 +22,6 @@ import jwt
 import pytest
 from aiokafka.errors import KafkaError
 
-from cli.main import COMMANDS
 from cli.simulation import Plan, generate
 from models import layout
 from streams import kafka
@@ -34,7 +33,7 @@ from tests.support.processes import wait_for
 
 WANTED = "LYO_TEST_CONTAINERS"
 LEARNERS, DAYS, DAY = 60, 10, 86_400_000
-LONG_RUNNING = [name for name in ("worker", "sink", "api", "monitor") if name in COMMANDS]
+LONG_RUNNING = ["worker", "sink", "api", "monitor"]
 JOBS = ["topics", "migrate"]
 OURS = LONG_RUNNING + JOBS
 

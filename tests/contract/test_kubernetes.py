@@ -18,11 +18,7 @@ FOLDER = Path(__file__).parents[2] / "ops" / "kubernetes"
 VERSIONS = ("1.29", "1.33", kubernetes_validate.latest_version())
 PROCESSES = ("worker", "sink", "api", "monitor")
 JOBS = ("topics", "migrate")
-# Commands and settings of the monitor are held to what exists where this version has them.
-KNOWN_COMMANDS = {*COMMANDS, "monitor"}
-KNOWN_SETTINGS = {one.variable for one in reference()} | (
-    set() if "monitor" in COMMANDS else {"LYO_MONITOR_HOST", "LYO_MONITOR_PORT", "LYO_MONITOR_TLS"}
-)
+KNOWN_SETTINGS = {one.variable for one in reference()}
 
 
 def documents() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -63,7 +59,7 @@ def test_every_process_and_job_is_there_and_runs_a_command_of_ours() -> None:
     assert set(of("Job")) == set(JOBS)
     for name, pod in PODS.items():
         assert [container["args"] for container in pod["containers"]] == [[name]]
-        assert name in KNOWN_COMMANDS
+        assert name in COMMANDS
 
 
 @pytest.mark.parametrize("name", PODS)

@@ -92,6 +92,7 @@ async def test_every_process_shows_what_it_does_and_nothing_of_learners(
         await all_done(ours, len(events))
         await all_stored(ours)
         await _the_worker_counted(ports["worker"])
+        await _an_erasure_is_counted(ours, ports["worker"])
         sink = await scrape(ports["sink"])
         assert sink.sum("lyo_sink_records_total") > USERS
         assert sink.sum("lyo_sink_transaction_records_count") > 0
@@ -125,6 +126,26 @@ async def _the_worker_counted(port: int) -> None:
     assert found.sum("lyo_event_to_prediction_seconds_count") == batches > 0
     assert found.sum("lyo_transactions_total") >= batches  # sweeps have theirs
     _shows_all(found, "worker")
+
+
+async def _an_erasure_is_counted(settings: Settings, port: int) -> None:
+    """The last learner is erased; then an event of before is sent again."""
+    user = FIRST_USER + USERS - 1
+    body = {"event_id": f"{SECRETIVE}-gone", "user_id": user, "requested_at": stamp(0)}
+    async with publisher(settings) as producer:
+        await publish(settings, producer, [(Kind.ERASURE, user, json.dumps(body).encode())])
+
+        async def erased() -> bool:
+            return (await scrape(port)).sum("lyo_learners_erased_total") == 1
+
+        await wait_for(erased, "the learner is erased", 60)
+        assert (await scrape(port)).sum("lyo_erased_keys_total") >= 1
+        await publish(settings, producer, life(user)[:1])
+
+        async def held_back() -> bool:
+            return (await scrape(port)).sum("lyo_events_folded_total", result="erased") == 1
+
+        await wait_for(held_back, "the old event is held back", 60)
 
 
 async def _the_api_counted(variables: dict[str, str], log: Path, port: int) -> None:

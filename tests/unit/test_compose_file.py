@@ -22,14 +22,12 @@ def test_the_whole_system_is_there() -> None:
     assert set(SERVICES) == OURS | RUNNING
     for name in OURS:
         assert SERVICES[name]["command"][0] == name
-        assert name in {*COMMANDS, "monitor"}
+        assert name in COMMANDS
 
 
 def test_every_setting_of_ours_exists() -> None:
     known = {one.variable for one in reference()} | ({"LYO_IMAGE"})
     named = set(re.findall(r"\bLYO_[A-Z_]+\b", TEXT))
-    if "monitor" not in COMMANDS:
-        named = {name for name in named if not name.startswith("LYO_MONITOR_")}
     assert named <= known
 
 
