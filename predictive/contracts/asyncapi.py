@@ -28,7 +28,11 @@ _ABOUT: Final = (
     "fixed when they are created."
 )
 _ROWS: Final = {
-    LEARNER_ROWS: ("Learner rows", "user_id in decimal digits, or #sweep", r"^([1-9][0-9]{0,18}|#sweep)$"),
+    LEARNER_ROWS: (
+        "Learner rows",
+        "user_id in decimal digits; #sweep, #sweeping; or #erased, a vertical bar, user_id",
+        rf"^({USER_KEY[1:-1]}|#sweep|#sweeping|#erased\|{USER_KEY[1:-1]})$",
+    ),
     SKILL_ROWS: (
         "Skill rows",
         "user_id in decimal digits, a vertical bar, skill_id",

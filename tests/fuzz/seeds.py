@@ -57,6 +57,7 @@ def _stored() -> Iterator[tuple[str, bytes]]:
         yield "rows", b"\x04" + key + b"\n" + value[1:40]
     yield "rows", b"\x05" + b"1\n" + next(iter(stream.learner_rows.values()))[1:60]
     yield "rows", b"\x00#sweep\n" + layout.encode_swept(building.START)[1]
+    yield "rows", b"\x00#sweeping\n" + layout.encode_sweeping(building.START, building.START + 1)[1]
     subjects = {"struggle": 2, "plateaus": 1, "regressions": 1}
     for kind, records in stream.raw.items():
         for key, value in list(records.items())[:1]:

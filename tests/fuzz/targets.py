@@ -111,9 +111,14 @@ def rows(data: bytes) -> None:
             assert layout.encode_skills(skills, ["s"], topics)[0][1] == value
     except layout.LayoutError as error:
         assert str(error)  # noqa: PT017 - the contract is the error's kind
-    for reader in (layout.decode_swept, layout.split_skill_key):
+    readers: list[tuple[Callable[[bytes], object], bytes]] = [
+        (layout.decode_swept, value),
+        (layout.decode_sweeping, value),
+        (layout.split_skill_key, key),
+    ]
+    for reader, given in readers:
         try:
-            reader(value if reader is layout.decode_swept else key)
+            reader(given)
         except layout.LayoutError as error:
             assert str(error)  # noqa: PT017
     tenant_of(value)
