@@ -244,7 +244,7 @@ class Engine:
         users = np.unique(np.concatenate([batch.user for batch in batches]))
         slots = self._learner_slots(users)
         rows = self.learners.rows[slots]
-        zone_before, organization_before = rows["zone"].copy(), rows["organization"].copy()
+        before = rows[["zone", "organization", "first"]].copy()
         skills: list[Ints] = []
         asked: list[Asked] = []
         for batch in batches:
@@ -256,8 +256,8 @@ class Engine:
             elif batch.kind is Kind.STRUGGLE_REQUEST:
                 asked += self._ask(slots, who, batch, take, changes)
         self.learners.rows[slots] = rows
-        moved = (rows["zone"] != zone_before) | (rows["organization"] != organization_before)
-        moved |= self._follow(slots, rows, moved)
+        moved = (rows["zone"] != before["zone"]) | (rows["organization"] != before["organization"])
+        moved |= self._follow(slots, rows, moved, rows["first"] != before["first"])
         touched = np.unique(np.concatenate(skills)) if skills else np.zeros(0, np.int64)
         again = self._predicting.dependents(
             _keys(*(self.skills.column(name)[touched] for name in ("owner", "name")))
@@ -474,10 +474,18 @@ class Engine:
         due = next_boundary(rows["user"], zones, np.where(swept > 0, swept, first))
         self.learners.column("due")[slots] = np.where(due <= rows["newest"] + FOLLOWED_FOR, due, NEVER)
 
-    def _follow(self, slots: Ints, rows: NDArray[np.void], moved: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Schedule learners that are new, were given up, or have moved; say whose last boundary changed."""
+    def _follow(
+        self, slots: Ints, rows: NDArray[np.void], moved: NDArray[np.bool_], earlier: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Schedule learners that are new, were given up, or have moved; say whose last boundary changed.
+
+        And those never swept of whom something ``earlier`` than all before has come: either they are due
+        earlier, or the sweeps that passed them by are now their own.
+        """
         before = self.learners.column("swept")[slots]
-        chosen = np.flatnonzero((self.learners.column("due")[slots] == NEVER) | moved)
+        chosen = np.flatnonzero(
+            (self.learners.column("due")[slots] == NEVER) | moved | ((before == 0) & earlier)
+        )
         if len(chosen):
             some, those = rows[chosen], slots[chosen]
             zones = self.zones(some)

@@ -30,8 +30,10 @@ from tests.unit.building import (
     disturbed,
     iso,
     lives,
+    preferences,
     request,
     sample_catalogue,
+    sentiment,
     session,
     simulated,
     stored,
@@ -159,6 +161,29 @@ def test_a_sweep_that_is_broken_off_and_begun_anew_does_not_show(seed: int) -> N
     whole.feed(events)
     whole.sweep(START)
     assert comparable(current, whole.sent) == comparable(whole.sent, current)
+
+
+def test_what_comes_late_of_a_learner_whom_a_sweep_passed_by_is_as_of_that_sweep() -> None:
+    early = [
+        session(2, START - 3 * DAY),
+        sentiment(1, START, 0.1),
+        preferences(1, START, timezone="Asia/Tokyo"),
+    ]
+    history = [
+        completion(1, START - (60 - day) * DAY, "fractions", score=min(1.0, 0.3 + day / 20))
+        for day in range(20)
+    ]
+    stream, whole = Stream(), Stream()
+    for event in early:  # the zone is known a batch later: the schedule is made anew
+        stream.feed([event])
+    stream.sweep(START + HOUR)
+    stream.feed(history)
+    stream.sweep(START + HOUR)
+    whole.feed([*history, *early])
+    whole.sweep(START + HOUR)
+    assert stream.learner_rows == whole.learner_rows
+    assert ("regressions", b"1|fractions") in whole.sent
+    assert comparable(stream.sent, whole.sent) == comparable(whole.sent, whole.sent)
 
 
 def test_sweeps_far_ahead_of_the_events_that_never_end_do_not_bring_back_what_is_over() -> None:
