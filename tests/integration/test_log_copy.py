@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +14,13 @@ from aiokafka.errors import KafkaError
 from models.events import Kind, partition
 from ops.copy_log import CopyError, copy
 from ops.forget_rows import RunningError, forget
+from storage.migrate import upgrade
 from streams import kafka, topics
 from streams.settings import Settings
 from tests.integration.worker_running import events, publish, publisher, read, until
+from tests.support.deployment import QUICK, Deployment, deployed
+from tests.support.published import parts, simulated
+from tests.support.servers import PostgresServer
 
 pytestmark = pytest.mark.integration
 AT = 1_700_000_000_000
@@ -114,3 +120,44 @@ async def test_rows_are_forgotten_only_without_workers(kafka_settings: Settings)
     assert sorted(await topics.ensure(kafka_settings)) == sorted(
         [names.learner_rows, names.skill_rows, names.prediction("struggle"), names.interventions]
     )
+
+
+async def test_another_partition_count_gives_the_same_rows_and_predictions(
+    settings: Settings,
+    postgres: PostgresServer,
+    environment: Callable[[Settings], dict[str, str]],
+    tmp_path: Path,
+) -> None:
+    """The runbook's procedure: copied while the old ones work, then served by new ones from a database."""
+    files = parts(simulated(tmp_path / "events.jsonl", learners=40, days=40, seed=15), 2)
+    second = f"{settings.app_id}_second"
+    async with deployed(settings.model_copy(update=QUICK), environment, tmp_path) as old:
+        old.fleet.add("worker-old")
+        old.fleet.add("sink-old")
+        await old.give(files[0])
+        url = postgres.create_database(second)
+        try:
+            after = target(old.settings, app_id=second, database_url=url)
+            await asyncio.to_thread(upgrade, url)
+            enough = asyncio.Event()
+            copying = asyncio.create_task(copy(after, settings.topic_prefix, going_on=enough))
+            await old.give(files[1])
+            count = len(await everything(old.settings))
+            await until(lambda: _copied(after, count), 60, "the log is copied")
+            enough.set()
+            await copying
+            report = await old.verdict()
+            assert report.clean, f"before: {report}"
+            await old.fleet.stop()
+
+            new = Deployment(after, old.fleet, tmp_path / "clock")
+            new.given = files
+            variables = {k: v for k, v in environment(after).items() if k.startswith("LYO_")}
+            new.fleet.add("worker-new", **variables)
+            new.fleet.add("sink-new", **variables)
+            report = await new.verdict()
+            assert report.clean, str(report)
+            await new.fleet.stop()
+        finally:
+            old.fleet.kill()
+            postgres.drop_database(second)
