@@ -37,7 +37,7 @@ test: setup browser promtool  ## every test: unit, contract, integration, browse
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(TESTS) $(LYO_TEST)
 
 test-containers: setup container-tools  ## the compose file end to end, on an engine of its own (root; 15 minutes at most)
-	LYO_TEST_CONTAINERS=1 timeout --kill-after=60 900 $(BIN)/python -m pytest tests/containers $(LYO_TEST)
+	LYO_TEST_CONTAINERS=1 timeout --signal=INT --kill-after=60 900 $(BIN)/python -m pytest tests/containers $(LYO_TEST)
 
 lint: $(STAMP)  ## style, format, types, import layers
 	$(BIN)/ruff check $(CODE)
