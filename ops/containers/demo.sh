@@ -13,5 +13,5 @@ stop() {
 }
 trap 'exit 130' INT TERM HUP
 trap stop EXIT
-$compose up --build --detach --wait kafka postgres worker sink
+$compose up --build --detach --wait kafka postgres worker sink || { $compose logs --no-color --tail 20 >&2; exit 1; }
 $compose run --rm demo demo --running "$@"

@@ -200,9 +200,9 @@ async def test_events_in_rows_in_postgres_and_answers_from_the_api(
     await connection.close()
     claims = {"sub": str(user), "aud": "lyo", "exp": int(time.time()) + 3_600}
     claims |= {} if tenant is None else {"org": tenant}
-    status, body = answer(compose, "/api/v1/dropout/risk", jwt.encode(claims, SECRET, "HS256"))
+    status, body = answer(compose, "/api/v1/predictive/dropout/risk", jwt.encode(claims, SECRET, "HS256"))
     assert status == 200, body
-    assert answer(compose, "/api/v1/dropout/risk")[0] == 401
+    assert answer(compose, "/api/v1/predictive/dropout/risk")[0] == 401
 
 
 async def test_a_killed_worker_comes_back_and_nothing_is_lost(
