@@ -18,7 +18,7 @@ from streams.settings import Settings
 from streams.shared import Shared
 from streams.topics import Names
 
-RECORDS_AT_ONCE = 20_000
+RECORDS_AT_ONCE = 2_000
 
 log = logger("erasing")
 

@@ -19,7 +19,7 @@ from streams.kafka import explain
 from streams.log import Complaint, logger
 from streams.outbound import Outbound, Pair
 from streams.ports import Changes, Engine
-from streams.restore import OffsetError, Restored, offsets_record, restore, standing, tally_of
+from streams.restore import OffsetError, OffsetsBehind, Restored, offsets_record, restore, standing, tally_of
 from streams.shared import Shared
 from streams.tally import Tally
 from streams.transport import Poll
@@ -31,6 +31,7 @@ SWEEP_RECORDS = 1_000
 # Of the process's time while events wait: what they change need not be swept before.
 SWEEP_SHARE = 0.05
 GAP_SECONDS = 5.0
+LOOK_AGAIN_SECONDS = 1.0
 COMPLAINT_SECONDS = 60.0
 FAR_BEHIND = "late, or published again and counted twice (docs/rebuild.md)"
 
@@ -169,12 +170,20 @@ class Task:
             OffsetError: they and the rows do not fit together.
             ProducerFenced: another worker has opened this number since the rows were read, and moved them.
         """
-        shared = self.shared
-        try:
-            return await standing(shared.admin, shared.offsets, shared.settings, self.kinds, restored)
-        except OffsetError:
-            await outbound.prove(self.kinds)
-            raise
+        shared, waited = self.shared, 0.0
+        while True:
+            try:
+                return await standing(shared.admin, shared.offsets, shared.settings, self.kinds, restored)
+            except OffsetError as error:
+                await outbound.prove(self.kinds)
+                late = isinstance(error, OffsetsBehind) and waited < shared.settings.stalled_seconds / 2
+                if not late or self._closing:
+                    raise
+                if not waited:
+                    log.warning("task=%d asks again where the group stands: %s", self.number, error)
+            # After a crash Kafka was seen to give offsets of half an hour before, for minutes.
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            waited += LOOK_AGAIN_SECONDS
 
     async def _discard(self) -> None:
         """Forget the state: after a failure it is restored from what was committed."""

@@ -16,6 +16,7 @@ from aiokafka import TopicPartition
 from models.events import Kind, Rejected
 from streams import letters
 from streams.inbox import Inbox
+from streams.restore import OffsetError, OffsetsBehind
 from streams.settings import Settings
 from streams.shared import Shared
 from streams.task import Task
@@ -130,6 +131,45 @@ async def test_offsets_missing_inside_a_poll_are_transaction_markers_and_no_gap(
 async def test_markers_alone_move_the_task_on_without_a_transaction(task: Task) -> None:
     await task._batch([Poll(SESSIONS, 0, 1, [])])
     assert task.expected[SESSIONS] == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "looks", "stands"),
+    [
+        ([OffsetsBehind("before"), OffsetsBehind("before"), {SESSIONS: 7}], 3, {SESSIONS: 7}),
+        ([OffsetError("beyond")], 1, None),
+        ([OffsetsBehind("before")] * 9, 4, None),
+    ],
+)
+async def test_a_group_behind_its_rows_is_looked_at_again_for_a_while(
+    task: Task,
+    monkeypatch: pytest.MonkeyPatch,
+    said: list[Any],
+    looks: int,
+    stands: dict[TopicPartition, int] | None,
+) -> None:
+    proven: list[object] = []
+
+    async def standing(*_: object) -> dict[TopicPartition, int]:
+        if isinstance(answer := said.pop(0), Exception):
+            raise answer
+        return cast("dict[TopicPartition, int]", answer)
+
+    async def prove(_: object) -> None:
+        proven.append(1)
+
+    monkeypatch.setattr("streams.task.standing", standing)
+    monkeypatch.setattr("streams.task.LOOK_AGAIN_SECONDS", 0.001)
+    task.shared.settings = task.shared.settings.model_copy(update={"stalled_seconds": 0.006})
+    before = len(said)
+    outbound, restored = cast("Any", SimpleNamespace(prove=prove)), cast("Any", None)
+    if stands is None:
+        with pytest.raises(OffsetError):
+            await task._standing(outbound, restored)
+    else:
+        assert await task._standing(outbound, restored) == stands
+    assert before - len(said) == looks
+    assert len(proven) == looks - (stands is not None)
 
 
 async def test_a_task_that_is_not_open_takes_nothing_and_holds_the_partition(
