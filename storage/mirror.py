@@ -46,7 +46,8 @@ class Mirror:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_SECONDS):
                 if self._running is not None:
-                    await self._running
+                    # Awaiting it would hand on its cancellation, which ends aiokafka's coordination for good.
+                    await asyncio.wait([self._running])
                 changed = self._changed(positions)
                 if changed:
                     await self._commit(changed)

@@ -24,13 +24,14 @@ class Group:
         self.assigned = {TopicPartition(*A), TopicPartition(*B)}
         self.error: KafkaError | None = None
         self.hangs = False
+        self.freed = asyncio.Event()
 
     def assignment(self) -> set[TopicPartition]:
         return self.assigned
 
     async def commit(self, offsets: dict[TopicPartition, int]) -> None:
         if self.hangs:
-            await asyncio.Event().wait()
+            await self.freed.wait()
         if self.error is not None:
             raise self.error
         self.commits.append(offsets)
@@ -106,3 +107,31 @@ async def test_a_broker_that_is_away_holds_nothing_back(
     async with asyncio.timeout(5):
         await mirrored.last(standing(3, 3))
     assert group.commits == []
+
+
+async def test_a_commit_that_was_given_up_is_no_cancellation_of_the_next_rebalance(
+    mirrored: Mirror, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "LAST_SECONDS", 0.01)
+    group.hangs = True
+    mirrored.follow(standing(1, 1))
+    await settle()
+    await mirrored.last(standing(1, 1))
+    group.hangs = False
+    await mirrored.last({})
+    await mirrored.last(standing(2, 2))
+    assert group.commits == [{TopicPartition(*A): 2, TopicPartition(*B): 2}]
+
+
+async def test_a_commit_begun_during_the_last_one_is_no_cancellation_of_the_next_rebalance(
+    mirrored: Mirror, group: Group
+) -> None:
+    group.hangs = True
+    giving = asyncio.create_task(mirrored.last(standing(1, 1)))
+    await settle()
+    mirrored.follow(standing(1, 1))
+    await settle()
+    group.freed.set()
+    await giving
+    await settle()
+    await mirrored.last({})
