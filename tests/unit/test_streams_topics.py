@@ -65,6 +65,12 @@ def test_inputs_are_kept_for_ever_and_what_is_keyed_is_compacted() -> None:
     assert SPECS[topics.DEAD_LETTERS].config["retention.ms"] == str(2 * 86_400_000)
 
 
+def test_an_erasure_that_an_old_record_replaced_waits_for_a_worker_that_overrules_it() -> None:
+    config = SPECS[topics.ERASURES].config
+    assert config["cleanup.policy"] == "compact"
+    assert config["min.compaction.lag.ms"] == str(7 * 86_400_000)
+
+
 def test_a_prefix_renames_every_topic() -> None:
     renamed = Settings(topic_prefix="test.")
     assert all(spec.name.startswith("test.") for spec in topics.specs(renamed))

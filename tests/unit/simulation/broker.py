@@ -112,7 +112,7 @@ class Broker(Server):
             for name, count in partitions.items()
             for number in range(count)
         }
-        self.compacted: list[str] = []
+        self.compacted: dict[str, int] = {}
         self.owners: dict[str, Owner] = {}
         self.groups: dict[str, dict[TopicPartition, Committed]] = {}
         self.loaded_at = 0.0
@@ -138,11 +138,16 @@ class Broker(Server):
         return first
 
     def compact(self) -> None:
-        """Remove from compacted topics what a later committed record of the same key replaces."""
+        """Remove from compacted topics what a later committed record of the same key replaces.
+
+        From the first record on that is younger than the topic's `min.compaction.lag.ms`, nothing replaces.
+        """
         for tp, log in self.logs.items():
             if tp.topic in self.compacted:
                 seen: set[bytes | None] = set()
-                for at in range(log.stable(tp) - 1, -1, -1):
+                old = self.clock() - self.compacted[tp.topic]
+                young = (at for at, (one, _) in enumerate(log.entries) if one and one.timestamp > old)
+                for at in range(min(log.stable(tp), next(young, len(log.entries))) - 1, -1, -1):
                     record, transaction = log.entries[at]
                     if record is None or (transaction is not None and not transaction.committed):
                         continue

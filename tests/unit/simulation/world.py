@@ -69,9 +69,13 @@ class World:
         counts = {spec.name: spec.partitions for spec in topics.specs(self.settings)}
         self.broker = Broker(self.network, self.now, counts)
         self.broker.transaction_seconds = self.settings.transaction_timeout_ms / 1000
-        self.broker.compacted = [
-            spec.name for spec in topics.specs(self.settings) if spec.config["cleanup.policy"] == "compact"
-        ]
+        # A run has three days. In none of them would a topic be compacted that keeps everything for a week,
+        # so a week is one day here.
+        self.broker.compacted = {
+            spec.name: int(spec.config.get("min.compaction.lag.ms", "0")) // 7
+            for spec in topics.specs(self.settings)
+            if spec.config["cleanup.policy"] == "compact"
+        }
         session, rebalance = 3.0, 6.0
         self.cluster = Cluster(
             self.network,
