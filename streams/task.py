@@ -181,7 +181,7 @@ class Task:
                     raise
                 if not waited:
                     log.warning("task=%d asks again where the group stands: %s", self.number, error)
-            # After a crash Kafka was seen to give offsets of half an hour before, for minutes.
+            # After a crash Kafka was seen to give offsets that had long been overtaken, for minutes.
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
             waited += LOOK_AGAIN_SECONDS
 
