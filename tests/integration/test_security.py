@@ -33,7 +33,15 @@ from tests.conftest import JARS
 from tests.support.api import address_in
 from tests.support.certificates import Authority, Pair
 from tests.support.processes import ROOT, lag, process, wait_for
-from tests.support.secure import PASSWORD, USER, SecurePostgres, postgres_with_tls, secure_kafka
+from tests.support.secure import (
+    NEXT_PASSWORD,
+    PASSWORD,
+    SUCCESSOR,
+    USER,
+    SecurePostgres,
+    postgres_with_tls,
+    secure_kafka,
+)
 from tests.support.tokens import SECRET
 
 pytestmark = pytest.mark.integration
@@ -178,6 +186,47 @@ async def test_every_process_and_client_works_over_tls_and_says_no_secret(
     assert '"dropout-risk"' in heard[-1]
     everything = [*heard, *(log.read_text() for log in logs)]
     assert [secret for secret in SECRETS for text in everything if secret in text] == []
+
+
+async def test_a_second_user_of_kafka_takes_over_from_the_first_without_a_stop(
+    secure: Secure, unique: str, database_url: str, environment: Environment, tmp_path: Path
+) -> None:
+    """The runbook's rotation: new processes beside the old ones, which then end."""
+    first = Settings(
+        **kafka_way(secure, "scram"),
+        app_id=unique,
+        topic_prefix=f"{unique}.",
+        partitions=2,
+        clock=NOON,
+        database_url=database_url,
+    )
+    signed = {"sasl_username": SUCCESSOR, "sasl_password": NEXT_PASSWORD}
+    second = Settings(**(first.model_dump(exclude_unset=True) | signed))
+    old, new = environment(first), environment(second)
+    said(lyo(old, "topics"))
+    said(lyo(old, "migrate"))
+    logs = [tmp_path / name for name in ("worker", "sink", "worker.new", "sink.new")]
+    async with process("worker", new, logs[2]) as worker, process("sink", new, logs[3]) as sink:
+        async with process("worker", old, logs[0]), process("sink", old, logs[1]):
+            await _told(first, 7)
+        await _told(second, 8)
+        assert (worker.poll(), sink.poll()) == (None, None)
+
+
+async def _told(settings: Settings, user: int) -> None:
+    """Publish an event of a learner as this user of Kafka, and wait for the prediction in Postgres."""
+    async with Publisher(settings=settings) as events:
+        await events.sentiment(user_id=user, value=0.5, occurred_at=datetime.fromisoformat(NOON))
+    connection = await asyncpg.connect(database.plain_url(settings.database_url))
+
+    async def there() -> bool:
+        sql = "SELECT count(*) FROM dropout_risk_scores WHERE user_id = $1"
+        return bool(await connection.fetchval(sql, user))
+
+    try:
+        await wait_for(there, f"learner {user} has a dropout risk", 90)
+    finally:
+        await connection.close()
 
 
 async def _through_the_outbox(settings: Settings) -> None:

@@ -13,6 +13,8 @@ from tests.support.certificates import Authority, Pair
 
 USER = "app"
 PASSWORD = "correct-horse-battery"
+SUCCESSOR = "app-2"
+NEXT_PASSWORD = "another-horse-battery"
 SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 
 
@@ -35,13 +37,13 @@ def listeners(authority: Authority, server: Pair) -> list[Listener]:
 
 
 def secure_kafka(home: Path, jars: Path, authority: Authority, server: Pair) -> LocalKafka:
-    """A broker with those listeners, where `USER` may sign in."""
+    """A broker with those listeners, where `USER` and its `SUCCESSOR` may sign in."""
     return LocalKafka(
         home,
         jar_cache=jars,
         private=True,
         listeners=listeners(authority, server),
-        users={USER: PASSWORD},
+        users={USER: PASSWORD, SUCCESSOR: NEXT_PASSWORD},
     )
 
 
