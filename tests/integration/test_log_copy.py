@@ -1,4 +1,4 @@
-"""What changes the partition count and what rebuilds rows: the log copied, the rows forgotten."""
+"""What changes the partition count: the log copied into other topics, and served from there."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from aiokafka.errors import KafkaError
 
 from models.events import Kind, partition
 from ops.copy_log import CopyError, copy
-from ops.forget_rows import RunningError, forget
 from storage.migrate import upgrade
-from streams import kafka, topics
+from streams import topics
 from streams.settings import Settings
 from tests.integration.worker_running import events, publish, publisher, read, until
 from tests.support.deployment import QUICK, Deployment, deployed
@@ -94,32 +93,6 @@ async def _copied(settings: Settings, count: int) -> bool:
         return len(await everything(settings)) == count
     except KafkaError:
         return False  # the topics are about to be created
-
-
-async def test_rows_are_forgotten_only_without_workers(kafka_settings: Settings) -> None:
-    await topics.ensure(kafka_settings)
-    names = topics.names(kafka_settings)
-    member = kafka.consumer(kafka_settings, names.topic(Kind.SESSION), group_id=kafka_settings.app_id)
-    await member.start()
-    try:
-        with pytest.raises(RunningError, match="1 workers are in the group"):
-            await forget(kafka_settings)
-    finally:
-        await member.stop()
-    assert await forget(kafka_settings) == [
-        names.learner_rows,
-        names.skill_rows,
-        names.prediction("struggle"),
-        names.interventions,
-    ]
-
-    async def gone() -> bool:
-        return not await forget(kafka_settings)
-
-    await until(gone, 30, "the topics are gone")
-    assert sorted(await topics.ensure(kafka_settings)) == sorted(
-        [names.learner_rows, names.skill_rows, names.prediction("struggle"), names.interventions]
-    )
 
 
 async def test_another_partition_count_gives_the_same_rows_and_predictions(
