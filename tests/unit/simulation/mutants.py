@@ -75,13 +75,14 @@ def offsets_that_another_moved_are_refused() -> Iterator[None]:
 
 @contextmanager
 def a_loading_coordinator_says_there_is_none() -> Iterator[None]:
-    """What Kafka has not said is taken for "nothing committed yet"."""
+    """What Kafka has not said is taken for "nothing committed yet", and is not asked for again."""
 
     async def careless(admin: Any, group: str, wanted: Any) -> dict[Any, OffsetAndMetadata]:
         found = await admin.list_consumer_group_offsets(group, partitions=wanted)
         return dict.fromkeys(wanted, OffsetAndMetadata(-1, "")) | found
 
-    with mock.patch.object(kafka, "committed", careless):
+    never = type("Never", (Exception,), {})
+    with mock.patch.object(kafka, "committed", careless), mock.patch.object(task, "OffsetsBehind", never):
         yield
 
 
