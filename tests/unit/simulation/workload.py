@@ -74,7 +74,9 @@ def erasures(seed: int, made: list[Publication]) -> list[Publication]:
         said = [_asked(user, at, times[0], number) for number, at in enumerate(times)]
         found += said
         if dice.random() < 0.3:
-            found.append(replace(dice.choice(said), at=dice.randrange(times[-1], START + DAYS * DAY)))
+            # The last one may be asked for after the last day, when an event of that day is under way.
+            end = max(START + DAYS * DAY, times[-1] + 1)
+            found.append(replace(dice.choice(said), at=dice.randrange(times[-1], end)))
     return found
 
 
