@@ -102,7 +102,7 @@ async def test_another_partition_count_gives_the_same_rows_and_predictions(
     tmp_path: Path,
 ) -> None:
     """The runbook's procedure: copied while the old ones work, then served by new ones from a database."""
-    files = parts(simulated(tmp_path / "events.jsonl", learners=40, days=40, seed=15), 2)
+    files = parts(simulated(tmp_path / "events.jsonl", learners=30, days=30, seed=15), 2)
     second = f"{settings.app_id}_second"
     async with deployed(settings.model_copy(update=QUICK), environment, tmp_path) as old:
         old.fleet.add("worker-old")

@@ -39,7 +39,7 @@ async def test_two_versions_work_side_by_side_and_the_older_takes_over_again(
     place = [sys.executable, "-c", "import streams, storage; print(streams.__file__, storage.__file__)"]
     said = await asyncio.to_thread(subprocess.check_output, place, env=before, cwd=tmp_path, text=True)
     assert all(path.startswith(before["PYTHONPATH"]) for path in said.split())
-    files = parts(simulated(tmp_path / "events.jsonl", learners=60, days=40, seed=14), 5)
+    files = parts(simulated(tmp_path / "events.jsonl", learners=30, days=30, seed=14), 4)
     async with deployed(settings.model_copy(update=QUICK), environment, tmp_path) as deployment:
         fleet = deployment.fleet
         old = fleet.add("worker-old", **before), fleet.add("sink-old", **before)
@@ -70,11 +70,4 @@ async def test_two_versions_work_side_by_side_and_the_older_takes_over_again(
         await deployment.give(files[3])
         report = await deployment.verdict()
         assert report.clean, f"rolled back: {report}"
-
-        fleet.add("worker-new"), fleet.add("sink-new")
-        for member in old:
-            member.kill()
-        await deployment.give(files[4])
-        report = await deployment.verdict()
-        assert report.clean, f"upgraded again: {report}"
         await fleet.stop()
