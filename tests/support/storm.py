@@ -98,11 +98,17 @@ async def leave(member: Member) -> None:
 
 @dataclass(slots=True)
 class Memory:
-    """Resident memory of members over time, and how fast it grows."""
+    """Resident memory of members over time, and how fast it grows.
+
+    A member that ended and was started again is judged by the process of it that lived longest: only of one
+    that lives can be said whether it grows. Its first ``warm_up`` (a share of its life) does not count, in
+    which it meets the learners and takes its buffers.
+    """
 
     fleet: Fleet
     names: Sequence[str]
-    samples: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
+    warm_up: float
+    samples: dict[str, dict[int, list[tuple[float, int]]]] = field(default_factory=dict)
 
     async def watch(self, every: float) -> None:
         """Take a sample of each member every so many seconds, until cancelled."""
@@ -111,18 +117,31 @@ class Memory:
             for name in self.names:
                 member = self.fleet.members[name]
                 if size := member.memory():
-                    self.samples.setdefault(name, []).append((time.monotonic() - began, size))
+                    lives = self.samples.setdefault(name, {})
+                    lives.setdefault(member.starts, []).append((time.monotonic() - began, size))
             await asyncio.sleep(every)
 
-    def slope(self, name: str, after: float) -> float:
-        """MB per hour of the samples taken later than ``after`` seconds: a straight line through them."""
-        points = np.array([point for point in self.samples[name] if point[0] >= after])
+    def judged(self, name: str) -> list[tuple[float, int]]:
+        """The samples that count: seconds and bytes."""
+        lived = max(self.samples[name].values(), key=lambda points: points[-1][0] - points[0][0])
+        after = lived[0][0] + self.warm_up * (lived[-1][0] - lived[0][0])
+        return [point for point in lived if point[0] >= after]
+
+    def seconds(self, name: str) -> float:
+        """How long the samples that count last."""
+        points = self.judged(name)
+        return points[-1][0] - points[0][0]
+
+    def slope(self, name: str) -> float:
+        """MB per hour: a straight line through the samples that count."""
+        points = np.array(self.judged(name))
         return float(np.polyfit(points[:, 0] / 3600, points[:, 1] / 1e6, 1)[0])
 
-    def said(self, name: str, after: float) -> str:
-        """First, last and largest of those samples (MB), and the slope."""
-        sizes = [size / 1e6 for moment, size in self.samples[name] if moment >= after]
+    def said(self, name: str) -> str:
+        """First, last and largest of the samples that count (MB), and the slope."""
+        sizes = [size / 1e6 for _, size in self.judged(name)]
         return (
             f"{name}: {sizes[0]:.0f} MB to {sizes[-1]:.0f} MB, at most {max(sizes):.0f} MB, "
-            f"{self.slope(name, after):+.1f} MB/h over {len(sizes)} samples"
+            f"{self.slope(name):+.1f} MB/h over {self.seconds(name):.0f} s; "
+            f"processes of it: {len(self.samples[name])}"
         )
