@@ -244,7 +244,7 @@ class Engine:
         users = np.unique(np.concatenate([batch.user for batch in batches]))
         slots = self._learner_slots(users)
         rows = self.learners.rows[slots]
-        before = rows[["zone", "organization", "first"]].copy()
+        before = {name: rows[name].copy() for name in ("zone", "organization", "first")}
         skills: list[Ints] = []
         asked: list[Asked] = []
         for batch in batches:
