@@ -14,11 +14,10 @@ from streams import kafka, letters
 from streams.log import logger
 from streams.outbound import Outbound
 from streams.ports import Changes, Engine
+from streams.restore import RECORDS_AT_ONCE
 from streams.settings import Settings
 from streams.shared import Shared
 from streams.topics import Names
-
-RECORDS_AT_ONCE = 2_000
 
 log = logger("erasing")
 
