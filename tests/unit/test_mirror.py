@@ -96,30 +96,30 @@ async def test_the_last_commit_is_made_before_partitions_are_given_back(
     assert group.commits == [{TopicPartition(*A): 7, TopicPartition(*B): 8}]
 
 
-async def test_a_broker_that_is_away_holds_nothing_back(
-    mirrored: Mirror, group: Group, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+async def held_up(mirrored: Mirror, group: Group, monkeypatch: pytest.MonkeyPatch) -> Mirror:
+    """One whose first commit gets no answer; it is given up soon."""
     monkeypatch.setattr(mirror, "LAST_SECONDS", 0.01)
     group.hangs = True
     mirrored.follow(standing(1, 1))
     await settle()
-    mirrored.follow(standing(2, 2))
+    return mirrored
+
+
+async def test_a_broker_that_is_away_holds_nothing_back(held_up: Mirror, group: Group) -> None:
+    held_up.follow(standing(2, 2))
     async with asyncio.timeout(5):
-        await mirrored.last(standing(3, 3))
+        await held_up.last(standing(3, 3))
     assert group.commits == []
 
 
 async def test_a_commit_that_was_given_up_is_no_cancellation_of_the_next_rebalance(
-    mirrored: Mirror, group: Group, monkeypatch: pytest.MonkeyPatch
+    held_up: Mirror, group: Group
 ) -> None:
-    monkeypatch.setattr(mirror, "LAST_SECONDS", 0.01)
-    group.hangs = True
-    mirrored.follow(standing(1, 1))
-    await settle()
-    await mirrored.last(standing(1, 1))
+    await held_up.last(standing(1, 1))
     group.hangs = False
-    await mirrored.last({})
-    await mirrored.last(standing(2, 2))
+    await held_up.last({})
+    await held_up.last(standing(2, 2))
     assert group.commits == [{TopicPartition(*A): 2, TopicPartition(*B): 2}]
 
 
