@@ -19,7 +19,7 @@ STOP_SECONDS: Final = 10.0
 # Its estimate of a batch's cost is too high now and then, and then it compiles for longer than it runs.
 # It also takes a batch for ten thousand rows, since it cannot see into the JSON, and then reads whole tables
 # to join them to a handful of records: with 100,000 learners stored, most of a core. And it keeps the plan
-# that was right while a table was still empty, until something analyzes that. By index, always.
+# that was right while a table was still small, until something analyzes that. By index, always.
 # A peer that vanished gives its locks back within a minute, not within hours; one that was frozen in a
 # transaction within seconds, since whoever takes over waits for them.
 _SETTINGS: Final = {
