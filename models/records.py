@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
@@ -57,6 +58,8 @@ _ALSO_AS_OF = {
 }
 _encode = msgspec.json.Encoder().encode
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Content = dict[str, Any]
@@ -81,8 +84,9 @@ def texts(at: Ints) -> list[str]:
 
 
 def text(at: int) -> str:
-    """One instant in ms as RFC 3339 in UTC."""
-    return texts(np.array([at], np.int64))[0]
+    """One instant in ms as RFC 3339 in UTC; years 1 to 9999."""
+    moment = _EPOCH + timedelta(milliseconds=int(at))
+    return f"{moment.isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"
 
 
 def optional(values: Floats) -> list[float | None]:

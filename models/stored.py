@@ -73,35 +73,36 @@ class Stored:
         states[seen] = self.skills["now"][found[seen]]
         return np.array(of, np.int64), states, seen
 
-    def as_of(self, catalogue: Catalogue, at: int) -> Group:
-        """The learners at an instant in ms."""
-        return answering.group(self.rows, np.maximum(self.rows["newest"], at), catalogue)
+    def as_of(self, catalogue: Catalogue, at: int | Ints, places: list[int] | None = None) -> Group:
+        """The learners at an instant in ms, or at one of their own each; those at `places` if given."""
+        rows = self.rows if places is None else self.rows[places]
+        return answering.group(rows, np.maximum(rows["newest"], at), catalogue)
 
 
 def of_values(
     users: Sequence[int],
     values: Sequence[bytes | None],
     skills: Sequence[tuple[int, str, bytes]] = (),
-    organization: int | None = None,
+    organizations: Sequence[int | None] | None = None,
 ) -> Stored:
     """Rows from the bytes that are stored of them.
 
     Args:
-        users: learners, each once.
+        users: learners ``(n,)``; one may be there more than once.
         values: each one's LEARNER row; None: nothing is known of this learner.
-        skills: SKILL rows as user, skill and bytes.
-        organization: of the learners of whom nothing is known.
+        skills: SKILL rows as place in `users`, skill and bytes.
+        organizations: of the learners of whom nothing is known ``(n,)``.
 
     Raises:
         LayoutError: a row that this version cannot read.
     """
     rows = empty_learners(np.array(users, np.int64))
-    rows["organization"] = organization or 0
+    if organizations is not None:
+        rows["organization"] = [organization or 0 for organization in organizations]
     known = [place for place, value in enumerate(values) if value is not None]
     if known:
         rows[known] = layout.decode_learners([value for value in values if value is not None])
-    place = {user: number for number, user in enumerate(users)}
-    owner = [place[user] for user, _, _ in skills]
+    owner = [place for place, _, _ in skills]
     names = [name for _, name, _ in skills]
     decoded, topics = (
         layout.decode_skills([value for _, _, value in skills]) if skills else (np.zeros(0, SKILL), [])
@@ -134,45 +135,67 @@ def struggles(
     return _records(head, keys, complete)
 
 
-def plateaus(stored: Stored, catalogue: Catalogue, at: int) -> list[Record]:
-    """Records of the skills that have or had a plateau at an instant in ms."""
-    skills, owner, rows = _report(stored, at)
+def plateaus(
+    stored: Stored, catalogue: Catalogue, at: int | Ints, places: list[int] | None = None
+) -> list[list[Record]]:
+    """Per learner the records of the skills that have or had a plateau.
+
+    `at` is an instant in ms, or one of each learner's own; only those at `places` are asked about, if given.
+    """
+    skills, owner, rows = _report(stored, at, places)
     if not len(owner):
-        return []
+        return [[] for _ in stored.rows]
     answering.name_weak(skills, owner, catalogue, stored.states)
-    return _some(*answering.plateaus(skills, rows, catalogue), answering.skill_keys(skills))
+    return _by_learner(stored, owner, skills, *answering.plateaus(skills, rows, catalogue))
 
 
-def regressions(stored: Stored, catalogue: Catalogue, at: int) -> list[Record]:
-    """Records of the skills that have or had a regression at an instant in ms."""
-    skills, owner, rows = _report(stored, at)
+def regressions(
+    stored: Stored, catalogue: Catalogue, at: int | Ints, places: list[int] | None = None
+) -> list[list[Record]]:
+    """Per learner the records of the skills that have or had a regression; see `plateaus`."""
+    skills, owner, rows = _report(stored, at, places)
     if not len(owner):
-        return []
-    return _some(*answering.regressions(skills, rows, catalogue), answering.skill_keys(skills))
+        return [[] for _ in stored.rows]
+    return _by_learner(stored, owner, skills, *answering.regressions(skills, rows, catalogue))
 
 
-def _report(stored: Stored, at: int) -> tuple[Skills, Ints, NDArray[np.void]]:
-    due = np.flatnonzero(answering.reportable(stored.skills["now"]))
-    states, owner = stored.skills["now"][due], stored.owner[due]
+def _report(
+    stored: Stored, at: int | Ints, places: list[int] | None
+) -> tuple[Skills, Ints, NDArray[np.void]]:
+    due = answering.reportable(stored.skills["now"])
+    if places is not None:
+        due &= np.isin(stored.owner, places)
+    chosen = np.flatnonzero(due)
+    states, owner = stored.skills["now"][chosen], stored.owner[chosen]
     rows = stored.rows[owner]
+    moments = np.broadcast_to(np.asarray(at, np.int64), len(stored.rows))
     skills = Skills(
         states=states,
         users=rows["user"],
         organizations=rows["organization"],
-        names=[stored.names[place] for place in due.tolist()],
-        topics=[stored.topics[place] for place in due.tolist()],
-        as_of=np.maximum(states["last_at"], at),
-        weak=[None] * len(due),
+        names=[stored.names[place] for place in chosen.tolist()],
+        topics=[stored.topics[place] for place in chosen.tolist()],
+        as_of=np.maximum(states["last_at"], moments[owner]),
+        weak=[None] * len(chosen),
     )
     return skills, owner, rows
 
 
-def _some(head: Head, contents: list[bytes | None], keys: list[bytes]) -> list[Record]:
+def _by_learner(
+    stored: Stored, owner: Ints, skills: Skills, head: Head, contents: list[bytes | None]
+) -> list[list[Record]]:
+    found: list[list[Record]] = [[] for _ in stored.rows]
     chosen = [place for place, content in enumerate(contents) if content is not None]
+    keys = answering.skill_keys(skills)
     head.as_of = head.as_of[chosen]
     head.versions = [head.versions[place] for place in chosen]
     head.fingerprints = [head.fingerprints[place] for place in chosen]
-    return _records(head, [keys[place] for place in chosen], [each for each in contents if each is not None])
+    told = [content for content in contents if content is not None]
+    for whose, record in zip(
+        owner[chosen].tolist(), _records(head, [keys[place] for place in chosen], told), strict=True
+    ):
+        found[whose].append(record)
+    return found
 
 
 def _records(head: Head, keys: list[bytes], contents: list[bytes]) -> list[Record]:

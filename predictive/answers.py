@@ -1,9 +1,10 @@
 """What the API and the predictors answer and record, from Postgres alone (specification, "API Endpoints").
 
-Every function takes an `AsyncSession` and returns plain JSON types under the specification's field names;
-times are RFC 3339 text. `at` is the moment (ms) that is asked about, `now` the caller's clock (ms): `at` None
-means `now`. `organization` is the tenant that the caller is restricted to, None for one who may see all; a
-learner of another organization is answered as one of whom nothing is known.
+Every function takes an `AsyncSession`, those that read one learner alone `Reads` as well, and returns plain
+JSON types under the specification's field names; times are RFC 3339 text. `at` is the moment (ms) that is
+asked about, `now` the caller's clock (ms): `at` None means `now`. `organization` is the tenant that the
+caller is restricted to, None for one who may see all; a learner of another organization is answered as one of
+whom nothing is known.
 
 A learner of whom too little is known is no error: the answer is neutral, with confidence 0 and a `reason`.
 
@@ -24,13 +25,11 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import insights as overview
-from models import stored
-from models.answering import Group
 from models.event_types import OutcomeKind
 from models.events import Kind
 from predictive import reading, recording
 from predictive.erasure import erasure_progress, request_erasure
-from predictive.reading import Found, is_foreign
+from predictive.reading import Asked, Part, Reads, Rhythm, Seen, is_foreign
 from predictive.shapes import (
     Answer,
     dropout_answer,
@@ -41,7 +40,7 @@ from predictive.shapes import (
     text_of,
     timing_answer,
 )
-from storage import lookups, outbox, questions
+from storage import outbox, questions
 from streams.topics import Names
 
 __all__ = [
@@ -63,7 +62,7 @@ __all__ = [
 
 
 async def dropout_risk(
-    db: AsyncSession,
+    db: AsyncSession | Reads,
     *,
     user_id: int,
     organization: int | None,
@@ -76,10 +75,7 @@ async def dropout_risk(
     Also: as_of, valid_until, stale, confidence, reason, factors, timezone, model, organization_id, user_id,
     strategy_executed, strategy_executed_at, user_returned, returned_at.
     """
-    (answer,) = await dropout_risks(
-        db, user_ids=[user_id], organization=organization, at=at, now=now, names=names
-    )
-    return answer
+    return _risk(await _seen(db, user_id, organization, at, now, names, Part.RISK))
 
 
 async def dropout_risks(
@@ -96,12 +92,12 @@ async def dropout_risks(
     users = list(dict.fromkeys(user_ids))
     if not users:
         return []
-    found = await reading.learners(db, users, organization, now, names)
-    return _risks(found, found.stored.as_of(found.catalogue, at), now)
+    asked = [Asked(user, organization, at, now, Part.RISK) for user in users]
+    return [_risk(seen) for seen in await reading.many(db, asked, names)]
 
 
 async def timing_profile(
-    db: AsyncSession,
+    db: AsyncSession | Reads,
     *,
     user_id: int,
     organization: int | None,
@@ -113,14 +109,12 @@ async def timing_profile(
 
     Also: as_of, valid_until, stale, reason, timezone, model, recommended_time, organization_id.
     """
-    at, now = reading.moments(at, now)
-    found = await reading.learners(db, [user_id], organization, now, names)
-    records, _ = stored.timing_profiles(found.stored.as_of(found.catalogue, at))
-    return timing_answer(records[0]) | {"stale": found.stale(user_id, now)}
+    seen = await _seen(db, user_id, organization, at, now, names, Part.TIMING)
+    return timing_answer(_rhythm(seen).record) | {"stale": seen.stale}
 
 
 async def timing_check(
-    db: AsyncSession,
+    db: AsyncSession | Reads,
     *,
     user_id: int,
     organization: int | None,
@@ -133,17 +127,14 @@ async def timing_check(
     alternative_time is null when the time is good, or when none is within two weeks. Also: score, confidence,
     factors, studied_today, timezone, as_of, stale.
     """
-    at, now = reading.moments(at, now)
-    found = await reading.learners(db, [user_id], organization, now, names)
-    learners = found.stored.as_of(found.catalogue, at)
-    records, profile = stored.timing_profiles(learners)
-    judged = stored.moment(learners, profile, 0, at, found.catalogue)
-    answer = moment_answer(judged, records[0], studied=stored.studied(learners, 0, at))
-    return answer | {"stale": found.stale(user_id, now)}
+    seen = await _seen(db, user_id, organization, at, now, names, Part.TIMING)
+    rhythm, at = _rhythm(seen), seen.asked.at
+    answer = moment_answer(rhythm.judged(at, seen.catalogue), rhythm.record, studied=rhythm.studied(at))
+    return answer | {"stale": seen.stale}
 
 
 async def plateaus(
-    db: AsyncSession,
+    db: AsyncSession | Reads,
     *,
     user_id: int,
     organization: int | None,
@@ -158,16 +149,12 @@ async def plateaus(
     Also: resolved(_at), ended_at, ended_because, intervention_taken, confidence, factors, model, as_of,
     valid_until, stale, updated_at.
     """
-    at, now = reading.moments(at, now)
-    found = await reading.learners(db, [user_id], organization, now, names, with_skills=True)
-    records = stored.plateaus(found.stored, found.catalogue, at)
-    rows = await lookups.plateau_episodes(db, [user_id]) if records else []
-    stale = {"stale": found.stale(user_id, now)}
-    return [each | stale for each in plateau_answers(records, rows, active_only=active_only)]
+    seen = await _seen(db, user_id, organization, at, now, names, Part.PLATEAUS)
+    return _plateaus(seen, active_only=active_only)
 
 
 async def regressions(
-    db: AsyncSession,
+    db: AsyncSession | Reads,
     *,
     user_id: int,
     organization: int | None,
@@ -182,16 +169,12 @@ async def regressions(
     yet. Also: is_active, resolved_at, predicted_mastery_in_week, urgency_score, reminder_sent_at,
     user_reviewed, reviewed_at, confidence, factors, model, as_of, valid_until, stale.
     """
-    at, now = reading.moments(at, now)
-    found = await reading.learners(db, [user_id], organization, now, names, with_skills=True)
-    records = stored.regressions(found.stored, found.catalogue, at)
-    rows = await lookups.regression_episodes(db, [user_id]) if records else []
-    stale = {"stale": found.stale(user_id, now)}
-    return [each | stale for each in regression_answers(records, rows, active_only=active_only)]
+    seen = await _seen(db, user_id, organization, at, now, names, Part.REGRESSIONS)
+    return _regressions(seen, active_only=active_only)
 
 
 async def insights(
-    db: AsyncSession,
+    db: AsyncSession | Reads,
     *,
     user_id: int,
     organization: int | None,
@@ -204,31 +187,21 @@ async def insights(
     They are user_id, dropout_risk, active_plateaus, skill_regressions, timing_profile, is_good_time_now,
     total_insights, priority_actions {type, message, action, priority}, generated_at. Also: stale.
     """
-    at, now = reading.moments(at, now)
-    found = await reading.learners(db, [user_id], organization, now, names, with_skills=True)
-    stuck, fading = (
-        report(found.stored, found.catalogue, at) for report in (stored.plateaus, stored.regressions)
-    )
-    stuck_rows = await lookups.plateau_episodes(db, [user_id]) if stuck else []
-    fading_rows = await lookups.regression_episodes(db, [user_id]) if fading else []
-    learners = found.stored.as_of(found.catalogue, at)
-    timings, profile = stored.timing_profiles(learners)
-    good = stored.moment(learners, profile, 0, at, found.catalogue).is_good
-    stale = {"stale": found.stale(user_id, now)}
-    (risk,) = _risks(found, learners, now)
-    timing = timing_answer(timings[0]) | stale
-    plateaus_now = [each | stale for each in plateau_answers(stuck, stuck_rows, active_only=True)]
-    regressions_now = [each | stale for each in regression_answers(fading, fading_rows, active_only=True)]
-    nudge = good and timing["confidence"] > 0 and not stored.studied(learners, 0, at)
+    seen = await _seen(db, user_id, organization, at, now, names, ~Part.NOTHING)
+    rhythm, at, stale = _rhythm(seen), seen.asked.at, {"stale": seen.stale}
+    good = rhythm.judged(at, seen.catalogue).is_good
+    risk, timing = _risk(seen), timing_answer(rhythm.record) | stale
+    stuck, fading = _plateaus(seen, active_only=True), _regressions(seen, active_only=True)
+    nudge = good and timing["confidence"] > 0 and not rhythm.studied(at)
     return {
         "user_id": user_id,
         "dropout_risk": risk,
-        "active_plateaus": plateaus_now,
-        "skill_regressions": regressions_now,
+        "active_plateaus": stuck,
+        "skill_regressions": fading,
         "timing_profile": timing,
         "is_good_time_now": good,
-        "total_insights": overview.count(risk, plateaus_now, regressions_now, timing),
-        "priority_actions": overview.priority_actions(risk, plateaus_now, regressions_now, nudge=nudge),
+        "total_insights": overview.count(risk, stuck, fading, timing),
+        "priority_actions": overview.priority_actions(risk, stuck, fading, nudge=nudge),
         "generated_at": text_of(at),
         **stale,
     }
@@ -252,12 +225,12 @@ async def predict_struggle(
     The same `request_id` again is answered as the first time and asks nothing anew.
     """
     at, now = reading.moments(at, now)
-    found = await reading.learners(db, [user_id], organization, now, names)
-    owner = found.organization_of(user_id) or organization
+    seen = await reading.one(db, Asked(user_id, organization, at, now), names)
+    owner = seen.organization or organization
     asked = recording.question(user_id, owner, request_id or recording.new_id(), now, content_metadata)
-    (record,) = await reading.struggles(db, found, [asked.request()], at)
-    stale = {"stale": found.stale(user_id, now), "request_id": asked.id}
-    if user_id in found.foreign:
+    (record,) = await reading.struggles(db, seen, [asked.request()])
+    stale = {"stale": seen.stale, "request_id": asked.id}
+    if seen.foreign:
         return struggle_answer(record) | {"prediction_id": await questions.spare_id(db), **stale}
     written = await questions.write(db, msgspec.json.encode(record))
     if written.written:
@@ -287,13 +260,13 @@ async def rank_struggle(
     in `contents`.
     """
     at, now = reading.moments(at, now)
-    found = await reading.learners(db, [user_id], organization, now, names)
+    seen = await reading.one(db, Asked(user_id, organization, at, now), names)
     asked = [
         recording.question(user_id, None, f"rank-{place}", now, each).request()
         for place, each in enumerate(contents)
     ]
-    records = await reading.struggles(db, found, asked, at) if asked else []
-    stale = {"stale": found.stale(user_id, now)}
+    records = await reading.struggles(db, seen, asked) if asked else []
+    stale = {"stale": seen.stale}
     answers = [struggle_answer(record) | {"position": place} | stale for place, record in enumerate(records)]
     for answer, each in zip(answers, contents, strict=True):
         answer["content_id"] = each.get("content_id")
@@ -338,9 +311,34 @@ async def record_outcome(
     return {"success": True, "message": "Outcome recorded successfully", "event_id": event.id}
 
 
-def _risks(found: Found, learners: Group, now: int) -> list[Answer]:
-    """Dropout risks of the learners found."""
-    return [
-        dropout_answer(record, found.row(user)) | {"stale": found.stale(user, now)}
-        for user, record in zip(found.users, stored.dropout_risks(learners), strict=True)
-    ]
+async def _seen(
+    db: AsyncSession | Reads,
+    user_id: int,
+    organization: int | None,
+    at: int | None,
+    now: int | None,
+    names: Names | None,
+    parts: Part,
+) -> Seen:
+    at, now = reading.moments(at, now)
+    return await reading.one(db, Asked(user_id, organization, at, now, parts), names)
+
+
+def _risk(seen: Seen) -> Answer:
+    assert seen.risk is not None
+    return dropout_answer(seen.risk, seen.row) | {"stale": seen.stale}
+
+
+def _rhythm(seen: Seen) -> Rhythm:
+    assert seen.rhythm is not None
+    return seen.rhythm
+
+
+def _plateaus(seen: Seen, *, active_only: bool) -> list[Answer]:
+    found = plateau_answers(seen.plateaus, seen.plateau_rows, active_only=active_only)
+    return [each | {"stale": seen.stale} for each in found]
+
+
+def _regressions(seen: Seen, *, active_only: bool) -> list[Answer]:
+    found = regression_answers(seen.regressions, seen.regression_rows, active_only=active_only)
+    return [each | {"stale": seen.stale} for each in found]

@@ -25,11 +25,11 @@ async def _viewer(user_id: UserId, who: Annotated[Caller, Depends(service.caller
 
 
 async def _read(viewer: Annotated[Viewer, Depends(_viewer)], asked: service.AboutLearner) -> PageData:
-    db, user_id, organization = asked.db, asked.user_id, viewer.organization
-    if await answers.is_foreign(db, user_id=user_id, organization=organization):
+    user_id, organization = asked.user_id, viewer.organization
+    if await answers.is_foreign(asked.reads, user_id=user_id, organization=organization):
         raise Problem(404, "Your organization has no such learner.")
     insights = partial(answers.insights, now=asked.now, names=asked.names)
-    return await read_page(db, user_id, organization, asked.now, insights=insights)
+    return await read_page(asked.db, user_id, organization, asked.now, insights=insights)
 
 
 def router() -> APIRouter:

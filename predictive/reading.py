@@ -1,35 +1,45 @@
-"""From Postgres to what the models take: learners' rows, their skills, and the catalogue."""
+"""What is asked about learners, read from Postgres and computed, for one as for many."""
 
 from __future__ import annotations
 
-import time
+import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final
-from weakref import WeakKeyDictionary
+from typing import Final, Protocol
 
 import numpy as np
-from sqlalchemy import Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import stored
+from models.answering import Group
 from models.catalogue import Catalogue
-from models.events import Kind, milliseconds
+from models.events import milliseconds
+from models.moment import Moment
 from models.questions import Request
 from models.stored import Record, Stored, of_values, overdue
+from models.timing import TimingProfile
+from predictive import books
 from storage import lookups
 from storage.queries import Row
 from streams import topics
 from streams.settings import Settings
 from streams.topics import Names
 
-__all__ = ["Found", "default_names", "is_foreign", "learners", "moments", "struggles"]
-
-COSTLY_S: Final = 0.02
-"""A look at what is new in the catalogue that takes longer than this is not taken before every answer."""
-_PAUSE: Final = 10.0
+__all__ = [
+    "Asked",
+    "Part",
+    "Reads",
+    "Rhythm",
+    "Seen",
+    "default_names",
+    "is_foreign",
+    "many",
+    "moments",
+    "one",
+    "struggles",
+]
 
 
 @lru_cache(maxsize=1)
@@ -49,198 +59,220 @@ def moments(at: int | None, now: int | None) -> tuple[int, int]:
     return moment, clock
 
 
-@dataclass(slots=True)
-class Found:
-    """Learners as they are stored. Those who are not known, or not to be seen, have empty rows."""
+class Part(enum.Flag):
+    """What is to be computed of a learner, besides the row."""
 
-    users: list[int]
+    NOTHING = 0
+    RISK = enum.auto()
+    TIMING = enum.auto()
+    PLATEAUS = enum.auto()
+    REGRESSIONS = enum.auto()
+
+
+_SKILLS: Final = Part.PLATEAUS | Part.REGRESSIONS
+_ROW_ALONE: Final = Part.RISK | Part.TIMING
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question about a learner: for which tenant (None: for any), as of when, asked when (both in ms)."""
+
+    user_id: int
     organization: int | None
-    stored: Stored
+    at: int
+    now: int
+    parts: Part = Part.NOTHING
+
+
+@dataclass(slots=True)
+class Seen:
+    """A learner as stored, with the parts that were asked for; one not known, or not to be seen, has no row.
+
+    Attributes:
+        asked: the question.
+        row: what Postgres has of the learner; {} if nothing.
+        foreign: the learner belongs to another tenant than the one asked for.
+        stale: what is stored is known to be behind: either the stream has not been over this active learner
+            at the end of the day, or a question asked over a minute ago has not come back through it.
+        catalogue: as it is now.
+        risk: the dropout risk.
+        rhythm: the timing profile.
+        plateaus, regressions: records of the learner's skills.
+        plateau_rows, regression_rows: what Postgres has of their episodes.
+    """
+
+    asked: Asked
+    row: Row
+    foreign: bool
+    stale: bool
     catalogue: Catalogue
-    rows: dict[int, Row]  # by user, of those who may be seen
-    foreign: set[int]
-    values: list[bytes | None]
-    places: dict[int, int]  # of users in the rows
+    risk: Record | None = None
+    rhythm: Rhythm | None = None
+    plateaus: list[Record] = field(default_factory=list)
+    regressions: list[Record] = field(default_factory=list)
+    plateau_rows: list[Row] = field(default_factory=list)
+    regression_rows: list[Row] = field(default_factory=list)
 
-    def row(self, user_id: int) -> Row:
-        """The learner's row in Postgres; {} if unknown."""
-        return self.rows.get(user_id, {})
-
-    def organization_of(self, user_id: int) -> int | None:
+    @property
+    def organization(self) -> int | None:
         """The learner's organization; the caller's for one of whom nothing is known."""
-        row = self.rows.get(user_id)
-        return self.organization if row is None else row["organization_id"]
-
-    def stale(self, user_id: int, now: int) -> bool:
-        """Whether what is stored is known to be behind, at the caller's `now` in ms.
-
-        Either the stream has not been over this active learner at the end of the day, or a question that was
-        asked over a minute ago has not come back through it.
-        """
-        row = self.rows.get(user_id)
-        if row is None:
-            return False
-        if row["unanswered"]:
-            return True
-        until: datetime | None = row["valid_until"]
-        if until is None:
-            return False
-        return overdue(self.stored.rows[self.places[user_id]], milliseconds(until), now)
+        return self.row["organization_id"] if self.row else self.asked.organization
 
 
-async def learners(
-    db: AsyncSession,
-    users: Sequence[int],
-    organization: int | None,
-    now: int,
-    names: Names | None,
-    *,
-    with_skills: bool = False,
-) -> Found:
-    """Learners' rows, with all their skills if wanted, in one query; and the catalogue as it is now.
+@dataclass(slots=True)
+class Rhythm:
+    """A timing record, and what moments are judged by: it is the `one`th of those computed together."""
+
+    record: Record
+    one: int
+    learners: Group
+    profile: TimingProfile
+
+    def judged(self, at: int, catalogue: Catalogue) -> Moment:
+        """Whether an instant in ms is a good time."""
+        return stored.moment(self.learners, self.profile, self.one, at, catalogue)
+
+    def studied(self, at: int) -> bool:
+        """Whether the learner did something on the local day of an instant in ms."""
+        return stored.studied(self.learners, self.one, at)
+
+
+class Reads(Protocol):
+    """Answers questions, many that wait at the same time together."""
+
+    async def read(self, asked: Asked) -> Seen:
+        """The learner asked about."""
+
+
+async def one(db: AsyncSession | Reads, asked: Asked, names: Names | None) -> Seen:
+    """The learner asked about: read with a session, or by who answers many questions together.
+
+    Raises:
+        LayoutError: a row that this version cannot read.
+    """
+    if not isinstance(db, AsyncSession):
+        return await db.read(asked)
+    (seen,) = await many(db, [asked], names)
+    return seen
+
+
+async def many(db: AsyncSession, asked: Sequence[Asked], names: Names | None) -> list[Seen]:
+    """The learners asked about ``(n,)``, in one query and one pass over columns for each part.
 
     Raises:
         LayoutError: a row that this version cannot read.
     """
     known = names or default_names()
-    stamp, rows = await lookups.learners(
-        db, users, organization, now, list(known.catalogue), skills=with_skills
+    wanted = [
+        lookups.Wanted(each.user_id, each.organization, each.now, bool(each.parts & _SKILLS))
+        for each in asked
+    ]
+    stamp, rows = await lookups.learners(db, wanted, list(known.catalogue))
+    catalogue = await books.current(db, known, stamp)
+    mine = {row["place"]: row for row in rows if row["mine"]}
+    foreign = {row["place"] for row in rows if row["foreign"]}
+    of = of_values(
+        [each.user_id for each in asked],
+        [mine[place]["row"] if place in mine else None for place in range(len(asked))],
+        [
+            (place, name, value)
+            for place, row in mine.items()
+            for name, value in zip(row["skill_names"] or (), row["skill_rows"] or (), strict=True)
+        ],
+        [each.organization for each in asked],
     )
-    books = await _catalogue(db, known, stamp)
-    seen = {row["user_id"]: row for row in rows if row["mine"]}
-    values = [seen[user]["row"] if user in seen else None for user in users]
-    return Found(
-        users=list(users),
-        organization=organization,
-        stored=of_values(users, values, _skills_of(seen) if with_skills else (), organization),
-        catalogue=books,
-        rows=seen,
-        foreign={row["user_id"] for row in rows if row["foreign"]},
-        values=values,
-        places={user: place for place, user in enumerate(users)},
-    )
+    seen = []
+    for place, each in enumerate(asked):
+        row = mine.get(place, {})
+        seen.append(Seen(each, row, place in foreign, _is_stale(row, of.rows[place], each.now), catalogue))
+    _compute(seen, of)
+    await _look_up_episodes(db, seen)
+    return seen
 
 
-async def is_foreign(db: AsyncSession, *, user_id: int, organization: int | None) -> bool:
+def _is_stale(row: Row, learner: np.void, now: int) -> bool:
+    if not row:
+        return False
+    until: datetime | None = row["valid_until"]
+    return bool(row["unanswered"]) or (until is not None and overdue(learner, milliseconds(until), now))
+
+
+def _asking(seen: Sequence[Seen], parts: Part) -> list[int]:
+    return [place for place, each in enumerate(seen) if each.asked.parts & parts]
+
+
+def _compute(seen: Sequence[Seen], of: Stored) -> None:
+    """Fill in the parts that were asked for."""
+    catalogue, at = seen[0].catalogue, np.array([each.asked.at for each in seen], np.int64)
+    if places := _asking(seen, _ROW_ALONE):
+        _compute_from_rows([seen[place] for place in places], of.as_of(catalogue, at[places], places))
+    if places := _asking(seen, Part.PLATEAUS):
+        for each, found in zip(seen, stored.plateaus(of, catalogue, at, places), strict=True):
+            each.plateaus = found
+    if places := _asking(seen, Part.REGRESSIONS):
+        for each, found in zip(seen, stored.regressions(of, catalogue, at, places), strict=True):
+            each.regressions = found
+
+
+def _compute_from_rows(seen: Sequence[Seen], learners: Group) -> None:
+    if _asking(seen, Part.RISK):
+        for each, risk in zip(seen, stored.dropout_risks(learners), strict=True):
+            each.risk = risk
+    if _asking(seen, Part.TIMING):
+        records, profile = stored.timing_profiles(learners)
+        for number, (each, record) in enumerate(zip(seen, records, strict=True)):
+            each.rhythm = Rhythm(record, number, learners, profile)
+
+
+async def _look_up_episodes(db: AsyncSession, seen: Sequence[Seen]) -> None:
+    if stuck := [each for each in seen if each.plateaus]:
+        rows = _by_user(await lookups.plateau_episodes(db, _users(stuck)))
+        for each in stuck:
+            each.plateau_rows = rows.get(each.asked.user_id, [])
+    if fading := [each for each in seen if each.regressions]:
+        rows = _by_user(await lookups.regression_episodes(db, _users(fading)))
+        for each in fading:
+            each.regression_rows = rows.get(each.asked.user_id, [])
+
+
+def _users(seen: Iterable[Seen]) -> list[int]:
+    return list({each.asked.user_id for each in seen})
+
+
+def _by_user(rows: Iterable[Row]) -> dict[int, list[Row]]:
+    found: dict[int, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["user_id"], []).append(row)
+    return found
+
+
+async def is_foreign(db: AsyncSession | Reads, *, user_id: int, organization: int | None) -> bool:
     """Whether this learner is known and belongs to another organization: a caller to refuse."""
     now = 0  # asked of who the learner is, not of what is stored when
-    _, rows = await lookups.learners(db, [user_id], organization, now, ())
+    if not isinstance(db, AsyncSession):
+        return (await db.read(Asked(user_id, organization, now, now))).foreign
+    _, rows = await lookups.learners(db, [lookups.Wanted(user_id, organization, now)], ())
     return any(row["foreign"] for row in rows)
 
 
-def _skills_of(rows: dict[int, Row]) -> list[tuple[int, str, bytes]]:
-    return [
-        (user, name, value)
-        for user, row in rows.items()
-        for name, value in zip(row["skill_names"] or (), row["skill_rows"] or (), strict=True)
-    ]
-
-
-async def _with_skills(db: AsyncSession, found: Found, names: Iterable[str]) -> Stored:
-    """The same learners with these of their skills, in one query."""
-    wanted, seen = sorted(set(names)), list(found.rows)
-    rows = await lookups.skills(db, seen, wanted) if seen and wanted else []
-    return of_values(found.users, found.values, rows, found.organization)
-
-
-async def struggles(db: AsyncSession, found: Found, asked: list[Request], at: int) -> list[Record]:
-    """Answers to questions of the one learner found, as of an instant in ms."""
-    organization = int(found.stored.rows["organization"][0])
+async def struggles(db: AsyncSession, seen: Seen, requests: list[Request]) -> list[Record]:
+    """Answers to questions of the one learner seen."""
+    asked, organization = seen.asked, seen.organization or 0
     while True:
-        books, revision = found.catalogue, found.catalogue.revision
-        for request in asked:
-            request.resolve(books, organization)
-        wanted = {name for request in asked for name in (*request.prerequisites, *request.similar)}
-        mine = await _with_skills(db, found, wanted)
-        if books.revision == revision:  # else other skills may be wanted by now
+        catalogue, revision = seen.catalogue, seen.catalogue.revision
+        for request in requests:
+            request.resolve(catalogue, organization)
+        wanted = {name for request in requests for name in (*request.prerequisites, *request.similar)}
+        mine = await _with_skills(db, seen, wanted)
+        if catalogue.revision == revision:  # else other skills may be wanted by now
             break
-    whose = np.zeros(len(asked), np.int64)
-    return stored.struggles(mine, mine.as_of(books, at), books, whose, asked)
+    whose = np.zeros(len(requests), np.int64)
+    return stored.struggles(mine, mine.as_of(catalogue, asked.at), catalogue, whose, requests)
 
 
-# -- the catalogue -----------------------------------------------------------------------------------------
-
-_Positions = dict[str, tuple[int, int]]
-
-
-@dataclass(slots=True)
-class _Books:
-    """The catalogue of one database, as far as it has been read."""
-
-    catalogue: Catalogue = field(default_factory=Catalogue)
-    stamp: str | None = None
-    positions: _Positions = field(default_factory=dict)
-    reading: bool = False
-    not_before: float = 0.0
-
-
-_books: WeakKeyDictionary[Any, dict[str, _Books]] = WeakKeyDictionary()
-
-
-async def _catalogue(db: AsyncSession, names: Names, stamp: str) -> Catalogue:
-    """The catalogue, read whole at first, then what has changed since; `stamp` tells if anything has."""
-    books = _of_database(db).setdefault(names.prefix, _Books())
-    if books.stamp is not None:
-        if books.stamp == stamp:
-            return books.catalogue
-        # What is known is good enough while somebody reads the rest, or has done so just now at some cost.
-        if books.reading or time.monotonic() < books.not_before:
-            return books.catalogue
-    books.reading = True
-    began = time.monotonic()
-    try:
-        await _read(db, names, books, stamp)
-    finally:
-        books.reading = False
-    took = time.monotonic() - began
-    books.not_before = began + took * (1 + _PAUSE) if took > COSTLY_S else 0.0
-    return books.catalogue
-
-
-def _of_database(db: AsyncSession) -> dict[str, _Books]:
-    bind: Engine | Connection = db.sync_session.get_bind()
-    return _books.setdefault(bind.engine, {})
-
-
-async def _read(db: AsyncSession, names: Names, books: _Books, stamp: str) -> None:
-    positions = _positions(stamp)
-    since = _since(books, positions, names)
-    if since is not None:
-        records, counts = await lookups.catalogue(db, *since)
-        _put(books.catalogue, records)
-        if (len(books.catalogue.contents), len(books.catalogue.organizations)) != counts:
-            since = None  # something was deleted
-    if since is None:
-        records, _ = await lookups.catalogue(db, None, None)
-        whole = Catalogue()
-        _put(whole, records)
-        books.catalogue = whole
-    books.stamp, books.positions = stamp, positions
-
-
-def _since(books: _Books, positions: _Positions, names: Names) -> tuple[int, int] | None:
-    """The offsets up to which both topics were read; None if that says nothing of what is stored now."""
-    if books.stamp is None or positions.keys() != books.positions.keys():
-        return None
-    for topic, (offset, epoch) in positions.items():
-        before = books.positions[topic]
-        if offset < before[0] or epoch != before[1]:
-            return None
-    if not positions:
-        return None
-    topics_of = [names.topic(kind) for kind in (Kind.CONTENT, Kind.ORGANIZATION)]
-    content, organization = (books.positions.get(topic, (0, 0))[0] for topic in topics_of)
-    return content, organization
-
-
-def _positions(stamp: str) -> _Positions:
-    words = stamp.split()
-    return {
-        topic: (int(offset), int(epoch))
-        for topic, offset, epoch in zip(words[::3], words[1::3], words[2::3], strict=True)
-    }
-
-
-def _put(catalogue: Catalogue, records: Sequence[tuple[str, str, bytes]]) -> None:
-    for kind, key, document in records:
-        catalogue.put(Kind(kind), key.encode(), document)
+async def _with_skills(db: AsyncSession, seen: Seen, names: Iterable[str]) -> Stored:
+    """The same learner with these skills, in one query."""
+    user, wanted = seen.asked.user_id, sorted(set(names))
+    rows = await lookups.skills(db, [user], wanted) if seen.row and wanted else []
+    skills = [(0, name, value) for _, name, value in rows]
+    return of_values([user], [seen.row.get("row")], skills, [seen.asked.organization])

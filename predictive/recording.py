@@ -124,7 +124,7 @@ async def record(
     Raises:
         EventError: the contract refuses it; `field` is to blame.
     """
-    _, rows = await lookups.learners(db, [user_id], organization, now, ())
+    _, rows = await lookups.learners(db, [lookups.Wanted(user_id, organization, now)], ())
     owner = next((row["organization_id"] for row in rows if row["mine"]), None) or organization
     made = event(kind, user_id, owner, event_id or new_id(), at, fields, now)
     if not any(row["foreign"] for row in rows):

@@ -17,14 +17,7 @@ from predictive import answers
 from predictive import schemas as s
 from predictive.documented import errors
 from predictive.problems import Problem, ProblemRoute
-from predictive.service import (
-    AboutAMoment,
-    AboutLearner,
-    AboutNow,
-    Question,
-    RecordingAMoment,
-    RecordingNow,
-)
+from predictive.service import AboutAMoment, AboutLearner, AboutNow, Question
 from streams import log
 
 router = APIRouter(
@@ -52,7 +45,7 @@ async def _of_own_tenant(asked: Question) -> None:
     """Refuse a learner of another tenant, with what a learner who does not exist would get there."""
     if asked.organization is None:
         return
-    if await answers.is_foreign(asked.db, user_id=asked.user_id, organization=asked.organization):
+    if await answers.is_foreign(asked.reads, user_id=asked.user_id, organization=asked.organization):
         _log.warning("404: a learner of another tenant was asked for")
         raise Problem(404, "Your organization has no such learner.")
 
@@ -86,7 +79,7 @@ def _about(asked: Question) -> dict[str, Any]:
     response_model=s.StruggleResponse,
     responses=_POSTING,
 )
-async def predict_struggle(body: s.StruggleRequest, asked: RecordingAMoment) -> Response:
+async def predict_struggle(body: s.StruggleRequest, asked: AboutAMoment) -> Response:
     """The prediction is stored with what it saw, so that its outcome can be joined to it."""
     await _of_own_tenant(asked)
     content = body.content_metadata.model_dump(exclude_unset=True)
@@ -116,7 +109,7 @@ async def rank_struggle(body: s.RankRequest, asked: AboutAMoment) -> Response:
     response_model=s.OutcomeResponse,
     responses=_POSTING,
 )
-async def record_outcome(body: s.OutcomeRequest, asked: RecordingNow) -> Response:
+async def record_outcome(body: s.OutcomeRequest, asked: AboutNow) -> Response:
     """The outcome goes out to the stream; the stored prediction shows it once the stream has seen it."""
     await _of_own_tenant(asked)
     return _json(
@@ -140,7 +133,7 @@ async def record_outcome(body: s.OutcomeRequest, asked: RecordingNow) -> Respons
 )
 async def dropout_risk(asked: AboutAMoment) -> Response:
     """Computed for the moment asked about: silence counts up to then."""
-    return await _answer(asked, answers.dropout_risk(asked.db, **_about(asked), at=asked.at))
+    return await _answer(asked, answers.dropout_risk(asked.reads, **_about(asked), at=asked.at))
 
 
 @router.get(
@@ -151,7 +144,7 @@ async def dropout_risk(asked: AboutAMoment) -> Response:
 )
 async def timing_profile(asked: AboutAMoment) -> Response:
     """Hours and days are the learner's own; what is not known yet is null or empty."""
-    return await _answer(asked, answers.timing_profile(asked.db, **_about(asked), at=asked.at))
+    return await _answer(asked, answers.timing_profile(asked.reads, **_about(asked), at=asked.at))
 
 
 @router.post(
@@ -163,7 +156,7 @@ async def timing_profile(asked: AboutAMoment) -> Response:
 async def timing_check(asked: AboutNow, body: s.TimingRequest | None = None) -> Response:
     """Without a body, or without `current_time`, it is about now."""
     at = None if body is None else body.current_time
-    return await _answer(asked, answers.timing_check(asked.db, **_about(asked), at=at))
+    return await _answer(asked, answers.timing_check(asked.reads, **_about(asked), at=at))
 
 
 @router.get(
@@ -175,7 +168,7 @@ async def timing_check(asked: AboutNow, body: s.TimingRequest | None = None) -> 
 async def plateaus(asked: AboutAMoment, active_only: _ActiveOnly = "true") -> Response:
     """The longest first; with `active_only=false` those that have ended, too."""
     active = active_only == "true"
-    found = answers.plateaus(asked.db, **_about(asked), at=asked.at, active_only=active)
+    found = answers.plateaus(asked.reads, **_about(asked), at=asked.at, active_only=active)
     return await _answer(asked, found)
 
 
@@ -188,7 +181,7 @@ async def plateaus(asked: AboutAMoment, active_only: _ActiveOnly = "true") -> Re
 async def regressions(asked: AboutAMoment, active_only: _ActiveOnly = "true") -> Response:
     """The most urgent first; with `active_only=false` those that have ended, too."""
     active = active_only == "true"
-    found = answers.regressions(asked.db, **_about(asked), at=asked.at, active_only=active)
+    found = answers.regressions(asked.reads, **_about(asked), at=asked.at, active_only=active)
     return await _answer(asked, found)
 
 
@@ -200,7 +193,7 @@ async def regressions(asked: AboutAMoment, active_only: _ActiveOnly = "true") ->
 )
 async def insights(asked: AboutAMoment) -> Response:
     """Risk, plateaus, regressions, timing, and what to do first."""
-    return await _answer(asked, answers.insights(asked.db, **_about(asked), at=asked.at))
+    return await _answer(asked, answers.insights(asked.reads, **_about(asked), at=asked.at))
 
 
 @router.delete(

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from predictive.caller import Caller, subject
 from predictive.fields import INSTANT, LARGEST_ID, Instant, UserId
+from predictive.reading import Reads
 from streams.clock import Clock
 from streams.topics import Names
 
@@ -26,7 +27,6 @@ SignIn: TypeAlias = Callable[[Request], Awaitable[Caller]]
 
 _CLOCK: Final = Clock()
 _NAMES: Final = Names()
-_AUTOCOMMIT: Final = {"isolation_level": "AUTOCOMMIT"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,14 @@ class Service:
         sign_in: who sent a request; raises `Problem` to refuse it.
         clock: milliseconds since the epoch.
         names: the topics that requests and outcomes go to.
-        autocommit_reads: a request that only reads gets no transaction, which spares two round trips.
+        reads: answers what is asked about one learner; None: the request's own session does.
     """
 
     sessions: Sessions
     sign_in: SignIn
     clock: Callable[[], int] = field(default_factory=lambda: Clock().now)
     names: Names = field(default_factory=Names)
-    autocommit_reads: bool = False
+    reads: Reads | None = None
 
 
 def configure(app: FastAPI, service: Service) -> None:
@@ -87,6 +87,7 @@ class Question:
     """Everything that an answer depends on besides what is asked: whose, for which tenant, when."""
 
     db: AsyncSession
+    reads: AsyncSession | Reads
     user_id: int
     organization: int | None
     now: int
@@ -114,49 +115,30 @@ _Session: TypeAlias = Annotated[AsyncSession, Depends(session)]
 
 
 async def _about_now(request: Request, who: _Caller, db: _Session, user_id: _UserId = None) -> Question:
-    return await _question(request, who, db, user_id, reads=True)
+    return _question(request, who, db, user_id)
 
 
 async def _about_a_moment(
     request: Request, who: _Caller, db: _Session, user_id: _UserId = None, at: _At = None
 ) -> Question:
-    return await _question(request, who, db, user_id, at, reads=True)
-
-
-async def _recording_now(request: Request, who: _Caller, db: _Session, user_id: _UserId = None) -> Question:
-    return await _question(request, who, db, user_id)
-
-
-async def _recording_a_moment(
-    request: Request, who: _Caller, db: _Session, user_id: _UserId = None, at: _At = None
-) -> Question:
-    return await _question(request, who, db, user_id, at)
+    return _question(request, who, db, user_id, at)
 
 
 async def _about_learner(request: Request, who: _Caller, db: _Session, user_id: _PathUserId) -> Question:
-    return await _question(request, who, db, user_id, reads=request.method == "GET")
+    return _question(request, who, db, user_id)
 
 
-async def _question(
-    request: Request,
-    who: Caller,
-    db: AsyncSession,
-    asked: int | None,
-    at: int | None = None,
-    *,
-    reads: bool = False,
+def _question(
+    request: Request, who: Caller, db: AsyncSession, asked: int | None, at: int | None = None
 ) -> Question:
     user_id = subject(who, asked)
     service: Service | None = getattr(request.app.state, "predictive", None)
     if service is None:  # the host has overridden `session` and `caller`
-        return Question(db, user_id, who.organization, _CLOCK.now(), _NAMES, at)
-    if reads and service.autocommit_reads:
-        await db.connection(execution_options=_AUTOCOMMIT)
-    return Question(db, user_id, who.organization, service.clock(), service.names, at)
+        return Question(db, db, user_id, who.organization, _CLOCK.now(), _NAMES, at)
+    reads = service.reads or db
+    return Question(db, reads, user_id, who.organization, service.clock(), service.names, at)
 
 
 AboutNow: TypeAlias = Annotated[Question, Depends(_about_now)]
 AboutAMoment: TypeAlias = Annotated[Question, Depends(_about_a_moment)]
-RecordingNow: TypeAlias = Annotated[Question, Depends(_recording_now)]
-RecordingAMoment: TypeAlias = Annotated[Question, Depends(_recording_a_moment)]
 AboutLearner: TypeAlias = Annotated[Question, Depends(_about_learner)]

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import ARRAY, BigInteger, String, bindparam, func, literal, or_, select, text, union_all
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    String,
+    bindparam,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    union_all,
+)
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 
 from storage.queries import Row
@@ -25,49 +37,52 @@ from storage.times import instant
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
-__all__ = ["catalogue", "fence", "learners", "plateau_episodes", "regression_episodes", "remaining", "skills"]
-
-ANSWERED_WITHIN_MS: Final = 60_000
-_DAY_MS: Final = 86_400_000
+__all__ = [
+    "Wanted",
+    "catalogue",
+    "fence",
+    "learners",
+    "plateau_episodes",
+    "regression_episodes",
+    "remaining",
+    "skills",
+]
 
 # One row, with nulls, where no learner is known: the stamp is wanted in any case. Of a learner of another
-# organization than :organization only `foreign` is told.
-_LEARNERS_SQL: Final = """
-SELECT s.stamp, l.user_id, l.mine, l.foreign, CASE WHEN l.mine THEN l.row END AS row,
+# organization than the one asked for only `foreign` is told.
+_LEARNERS: Final = text(
+    """
+SELECT s.stamp, l.place, l.user_id, l.mine, l.foreign, CASE WHEN l.mine THEN l.row END AS row,
     CASE WHEN l.mine THEN l.organization_id END AS organization_id, d.valid_until,
     d.strategy_executed, d.strategy_executed_at, d.user_returned, d.returned_at,
     EXISTS (SELECT 1 FROM struggle_predictions q WHERE q.user_id = l.user_id AND q.log_partition IS NULL
-        AND q.requested_at BETWEEN :from AND :to) AS unanswered{more}
+        AND q.requested_at BETWEEN l.now - interval '24 hours' AND l.now - interval '1 minute') AS unanswered,
+    k.names AS skill_names, k.rows AS skill_rows
 FROM (
     SELECT string_agg(concat_ws(' ', topic, next_offset, epoch), ' ' ORDER BY topic) AS stamp
     FROM sink_offsets WHERE topic = ANY(:topics)
 ) s
 LEFT JOIN (
-    SELECT user_id, organization_id, row,
-        CAST(:organization AS int8) IS NULL OR organization_id IS NOT DISTINCT FROM :organization AS mine,
-        coalesce(organization_id <> CAST(:organization AS int8), false) AS foreign
-    FROM learner_rows WHERE user_id = ANY(:users)
+    SELECT a.place - 1 AS place, a.now, a.with_skills, r.user_id, r.organization_id, r.row,
+        a.organization IS NULL OR r.organization_id IS NOT DISTINCT FROM a.organization AS mine,
+        coalesce(r.organization_id <> a.organization, false) AS foreign
+    FROM unnest(:users, :organizations, :moments, :skills)
+        WITH ORDINALITY AS a (user_id, organization, now, with_skills, place)
+    JOIN learner_rows r ON r.user_id = a.user_id
 ) l ON true
 LEFT JOIN dropout_risk_scores d ON d.user_id = l.user_id AND l.mine
-{join}"""
-_PARAMETERS: Final = (
+LEFT JOIN LATERAL (
+    SELECT array_agg(r.skill_id) AS names, array_agg(r.row) AS rows
+    FROM skill_rows r WHERE r.user_id = l.user_id AND l.mine AND l.with_skills
+) k ON true
+"""
+).bindparams(
     bindparam("topics", type_=ARRAY(String)),
     bindparam("users", type_=ARRAY(BigInteger)),
-    bindparam("organization", type_=BigInteger),
-    bindparam("from", type_=TIMESTAMP(timezone=True)),
-    bindparam("to", type_=TIMESTAMP(timezone=True)),
+    bindparam("organizations", type_=ARRAY(BigInteger)),
+    bindparam("moments", type_=ARRAY(TIMESTAMP(timezone=True))),
+    bindparam("skills", type_=ARRAY(Boolean)),
 )
-_LEARNERS: Final = text(_LEARNERS_SQL.format(more="", join="")).bindparams(*_PARAMETERS)
-_WITH_SKILLS: Final = text(
-    _LEARNERS_SQL.format(
-        more=", k.names AS skill_names, k.rows AS skill_rows",
-        join="""LEFT JOIN LATERAL (
-    SELECT array_agg(r.skill_id) AS names, array_agg(r.row) AS rows
-    FROM skill_rows r WHERE r.user_id = l.user_id
-) k ON l.mine
-""",
-    )
-).bindparams(*_PARAMETERS)
 
 _users = bindparam("users", type_=ARRAY(BigInteger))
 _s, _p, _r = skill_rows.c, learning_plateaus.c, skill_regressions.c
@@ -102,30 +117,34 @@ SELECT '', 'counts',
 )
 
 
+class Wanted(NamedTuple):
+    """A learner to look up: for which tenant (None: any), at what moment (ms), with skills or not."""
+
+    user_id: int
+    organization: int | None
+    now: int
+    skills: bool = False
+
+
 async def learners(
-    db: AsyncSession,
-    users: Sequence[int],
-    organization: int | None,
-    now: int,
-    topics: Sequence[str],
-    *,
-    skills: bool = False,
+    db: AsyncSession, wanted: Sequence[Wanted], topics: Sequence[str]
 ) -> tuple[str, list[Row]]:
     """Learners' rows and what came of their dropout risks; and the stamp of the catalogue's topics.
 
-    A learner of another organization than the one given has `foreign` true, and `mine` false like one of no
-    organization; nothing else of theirs is to be used. `unanswered`: a question asked over a minute before
-    `now` (ms), and within a day, has not come back through the log.
-    With `skills`, each row has `skill_names` and `skill_rows` of the same length, None if there are none.
+    `place` says which of those wanted a row is about; one who is not known has none. A learner of another
+    organization than the one given has `foreign` true, and `mine` false like one of no organization; nothing
+    else of theirs is to be used. `unanswered`: a question asked over a minute before `now`, and within a day,
+    has not come back through the log. With skills, a row has `skill_names` and `skill_rows` of the same
+    length, None if there are none.
     """
     found = await db.execute(
-        _WITH_SKILLS if skills else _LEARNERS,
+        _LEARNERS,
         {
             "topics": list(topics),
-            "users": list(users),
-            "organization": organization,
-            "from": instant(now - _DAY_MS),
-            "to": instant(now - ANSWERED_WITHIN_MS),
+            "users": [each.user_id for each in wanted],
+            "organizations": [each.organization for each in wanted],
+            "moments": [instant(each.now) for each in wanted],
+            "skills": [each.skills for each in wanted],
         },
     )
     rows = [dict(row) for row in found.mappings()]

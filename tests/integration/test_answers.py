@@ -12,7 +12,7 @@ from models.events import EventError, Kind
 from models.layout import LAYOUT, LayoutError
 from models.zones import DAY, HOUR
 from predictive import answers, reading
-from predictive.reading import Found
+from predictive.reading import Asked, Seen
 from tests.integration.sink_running import until
 from tests.integration.stored_learners import World, world_in
 from tests.unit.building import (
@@ -241,7 +241,7 @@ async def test_the_catalogue_in_postgres_has_the_revision_of_the_workers(world: 
     await world.catalogue(*CONTENTS, organizations=ORGANIZATIONS)
     await world.catalogue({"content_id": "n", "skills": ["b", "a"], "skill_names": {"b": "B", "aa": "A"}})
     async with world.session() as db:
-        found: Found = await reading.learners(db, [1], None, START, None)
+        found: Seen = await reading.one(db, Asked(1, None, START, START), None)
     assert found.catalogue.contents == world.stream.engine.catalogue.contents
     assert found.catalogue.revision == world.stream.engine.catalogue.revision != 0
 

@@ -12,7 +12,7 @@ import predictive
 from models.events import EventError, Kind
 from models.zones import DAY, HOUR
 from predictive import predictors, recording, subscribing
-from predictive.reading import _Books, _positions, _since
+from predictive.books import _Books, _positions, _since
 from streams.topics import Names
 from tests.unit.building import START, iso
 

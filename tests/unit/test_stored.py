@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -48,7 +49,7 @@ def known(stream: Stream, *users: int) -> Stored:
     return of_values(
         chosen,
         [learners.get(b"%d" % user) for user in chosen],
-        [each for each in mine if each[0] in chosen],
+        [(chosen.index(user), name, value) for user, name, value in mine if user in chosen],
     )
 
 
@@ -69,7 +70,7 @@ def predicted(rows: Stored, books: Catalogue, at: int, requests: dict[int, list[
     ):
         found |= {(kind, b"%d" % record["user_id"]): record for record in records}
     for kind, report in SKILL_KINDS.items():
-        for record in report(rows, books, at):
+        for record in chain(*report(rows, books, at)):
             found[kind, f"{record['user_id']}|{record['skill_id']}".encode()] = record
     users = rows.rows["user"].tolist()
     whose = [place for place, user in enumerate(users) for _ in requests.get(user, [])]
@@ -144,9 +145,9 @@ def test_silence_raises_the_risk_and_practised_skills_fade_without_an_event() ->
     ]
     assert risks == sorted(risks)
     assert risks[-1] > risks[0] + 0.3
-    assert stored.regressions(rows, books, last) == []
-    (faded,) = stored.regressions(rows, books, last + 200 * DAY)
-    (later,) = stored.regressions(rows, books, last + 300 * DAY)
+    assert stored.regressions(rows, books, last) == [[]]
+    ((faded,),) = stored.regressions(rows, books, last + 200 * DAY)
+    ((later,),) = stored.regressions(rows, books, last + 300 * DAY)
     assert faded["is_active"]
     assert later["current_mastery"] < faded["current_mastery"]
     assert later["detected_at"] == faded["detected_at"]
@@ -162,7 +163,7 @@ def test_asking_changes_no_row() -> None:
 
 
 def test_of_an_unknown_learner_the_answer_is_neutral_and_says_why() -> None:
-    rows = of_values([5], [None], organization=7)
+    rows = of_values([5], [None], organizations=[7])
     books = catalogue(organizations=[{"organization_id": 7, "timezone": "Asia/Tokyo"}])
     learners = rows.as_of(books, START)
     (risk,) = stored.dropout_risks(learners)
@@ -174,7 +175,7 @@ def test_of_an_unknown_learner_the_answer_is_neutral_and_says_why() -> None:
     request = Request("r", "c", START, 0, ContentMetadata(prerequisites=["s"]))
     (answer,) = stored.struggles(rows, learners, books, np.array([0]), [request])
     assert answer["confidence"] < 0.5
-    assert stored.plateaus(rows, books, START) == stored.regressions(rows, books, START) == []
+    assert stored.plateaus(rows, books, START) == stored.regressions(rows, books, START) == [[]]
 
 
 def test_a_row_of_a_newer_layout_is_refused_with_what_to_do() -> None:
@@ -183,7 +184,7 @@ def test_a_row_of_a_newer_layout_is_refused_with_what_to_do() -> None:
     with pytest.raises(LayoutError, match=f"layout {LAYOUT + 1}: this version reads layout {LAYOUT}; start"):
         of_values([1], [newer + learners[b"1"][1:]])
     with pytest.raises(LayoutError, match="skill row of layout"):
-        of_values([1], [learners[b"1"]], [(1, "s", newer + skills[b"1|s"][1:])])
+        of_values([1], [learners[b"1"]], [(0, "s", newer + skills[b"1|s"][1:])])
 
 
 # -- is it a good time -------------------------------------------------------------------------------------

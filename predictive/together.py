@@ -1,0 +1,96 @@
+"""Answers questions that wait at the same time together: in one query, and in one pass over columns.
+
+NumPy costs nearly as much for one learner as for ten. Nobody waits for company: while few ask, each question
+is a batch of its own; what arrives while a batch is read and computed becomes the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from predictive import reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from predictive.reading import Asked, Seen
+    from streams.topics import Names
+
+__all__ = ["AT_ONCE", "MOST", "Together"]
+
+MOST: Final = 16
+"""Questions in a batch: computing it holds up everybody else."""
+AT_ONCE: Final = 2
+"""Batches: one is computed while another waits for Postgres."""
+_AUTOCOMMIT: Final = {"isolation_level": "AUTOCOMMIT"}
+
+_Waiting: TypeAlias = "tuple[Asked, asyncio.Future[Seen]]"
+
+
+class Together:
+    """Reads with sessions of its own, without a transaction, which spares two round trips.
+
+    Args:
+        sessions: makes a session.
+        names: the topics of the catalogue.
+    """
+
+    def __init__(self, sessions: Callable[[], AsyncSession], names: Names) -> None:
+        self._sessions, self._names = sessions, names
+        self._waiting: list[_Waiting] = []
+        self._running = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def read(self, asked: Asked) -> Seen:
+        """The learner asked about.
+
+        Raises:
+            LayoutError: a row that this version cannot read; the other questions are answered.
+            sqlalchemy.exc.SQLAlchemyError, OSError: Postgres refuses, or cannot be reached.
+        """
+        future: asyncio.Future[Seen] = asyncio.get_running_loop().create_future()
+        self._waiting.append((asked, future))
+        if self._running < AT_ONCE:
+            self._running += 1
+            task = asyncio.create_task(self._run())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await future
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+                if wanted := [(asked, future) for asked, future in batch if not future.done()]:
+                    await self._answer(wanted)
+        finally:
+            self._running -= 1
+
+    async def _answer(self, batch: Sequence[_Waiting]) -> None:
+        try:
+            async with self._sessions() as db:
+                await db.connection(execution_options=_AUTOCOMMIT)
+                found = await reading.many(db, [asked for asked, _ in batch], self._names)
+        except (SQLAlchemyError, OSError) as error:
+            _fail(batch, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who asked are told
+            if len(batch) == 1:
+                _fail(batch, error)
+            else:  # one of them is to blame
+                for each in batch:
+                    await self._answer([each])
+        else:
+            for (_, future), seen in zip(batch, found, strict=True):
+                if not future.done():
+                    future.set_result(seen)
+
+
+def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)

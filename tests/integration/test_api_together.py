@@ -1,0 +1,124 @@
+"""Questions that wait at the same time are read and computed together, and answered as each alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import InterfaceError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.layout import LAYOUT, LayoutError
+from models.zones import DAY, HOUR
+from predictive import answers
+from predictive.together import AT_ONCE, MOST, Together
+from streams.topics import Names
+from tests.integration.stored_learners import World, world_in
+from tests.unit.building import CONTENTS, ORGANIZATIONS, START, completion, session
+
+pytestmark = pytest.mark.integration
+
+ALL: dict[str, Any] = {"active_only": False}
+FUNCTIONS: dict[Any, dict[str, Any]] = {
+    answers.dropout_risk: {},
+    answers.timing_profile: {},
+    answers.timing_check: {},
+    answers.plateaus: ALL,
+    answers.regressions: ALL,
+    answers.insights: {},
+}
+NOW = START + 80 * DAY
+
+
+@pytest.fixture
+async def world(database_url: str) -> AsyncIterator[World]:
+    async with world_in(database_url) as made:
+        await made.catalogue(*CONTENTS, organizations=ORGANIZATIONS)
+        for user in range(1, 7):
+            await made.feed(
+                [
+                    session(user, START + day * DAY + user * HOUR, organization_id=7)
+                    for day in range(20 + user)
+                ]
+                + [completion(user, START + day * DAY, "s", score=0.9) for day in range(4 + user)]
+                + [completion(user, START + day * DAY, "calc", score=0.4) for day in range(12)]
+            )
+        yield made
+
+
+class Counted:
+    """Makes the world's sessions, and counts them: one for each batch."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self.made = world, 0
+
+    def __call__(self) -> AsyncSession:
+        self.made += 1
+        return self._world.session()
+
+
+def questions() -> list[tuple[Any, dict[str, Any]]]:
+    """Of every kind, of known learners and an unknown one, for three tenants, as of three moments."""
+    found = []
+    for number, user in enumerate((1, 2, 3, 4, 5, 6, 99, 1, 1, 2)):
+        about = {"organization": (7, None, 8)[number % 3], "at": NOW + (number % 4) * 9 * DAY, "now": NOW}
+        found += [(function, {"user_id": user, **about, **more}) for function, more in FUNCTIONS.items()]
+    return found
+
+
+async def test_many_at_once_are_answered_as_each_alone_with_few_queries(world: World) -> None:
+    sessions = Counted(world)
+    together, asked = Together(sessions, Names()), questions()
+    found = await asyncio.gather(*(function(together, **about) for function, about in asked))
+    assert sessions.made <= len(asked) / MOST + 2 * AT_ONCE
+    for (function, about), answer in zip(asked, found, strict=True):
+        async with world.session() as db:
+            assert answer == await function(db, **about), (function.__name__, about)
+    for many in (answers.plateaus, answers.regressions):
+        assert any(answer for (function, _), answer in zip(asked, found, strict=True) if function is many)
+    foreign = [
+        await answers.is_foreign(together, user_id=user, organization=organization)
+        for user, organization in ((1, 7), (1, 8), (1, None), (99, 8))
+    ]
+    assert foreign == [False, True, False, False]
+
+
+async def test_one_who_gives_up_leaves_the_others_their_answers(world: World) -> None:
+    together = Together(world.session, Names())
+    tasks = [
+        asyncio.create_task(answers.dropout_risk(together, user_id=user, organization=7, now=NOW))
+        for user in (1, 2, 3)
+    ]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    first, second, third = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(second, asyncio.CancelledError)
+    assert (first["user_id"], third["user_id"]) == (1, 3)  # type: ignore[index]
+    again = await answers.dropout_risk(together, user_id=2, organization=7, now=NOW)
+    assert again["user_id"] == 2
+
+
+async def test_a_row_that_cannot_be_read_is_the_fault_of_its_own_question_alone(world: World) -> None:
+    await world.rows(f"UPDATE learner_rows SET row = set_byte(row, 0, {LAYOUT + 1}) WHERE user_id = 2")
+    together = Together(world.session, Names())
+    found = await asyncio.gather(
+        *(answers.dropout_risk(together, user_id=user, organization=7, now=NOW) for user in (1, 2, 3)),
+        return_exceptions=True,
+    )
+    assert [isinstance(each, LayoutError) for each in found] == [False, True, False]
+
+
+async def test_where_postgres_does_not_answer_all_who_wait_are_told(world: World) -> None:
+    def broken() -> AsyncSession:
+        raise InterfaceError("connect", None, ConnectionError("refused"))
+
+    together = Together(broken, Names())
+    found = await asyncio.gather(
+        *(answers.dropout_risk(together, user_id=user, organization=7, now=NOW) for user in range(1, 40)),
+        return_exceptions=True,
+    )
+    assert all(isinstance(each, SQLAlchemyError) for each in found)
+    whole = Together(world.session, Names())
+    assert (await answers.dropout_risk(whole, user_id=1, organization=7, now=NOW))["user_id"] == 1
