@@ -8,6 +8,7 @@ dropped again. Design: "Erasure".
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -195,7 +196,8 @@ class Erasing:
     """The fences as one engine sees them, and which of them its state has carried out."""
 
     def __init__(self, engine: Engine, fences: Fences) -> None:
-        self._engine = engine
+        # The engine has this one: if each held the other, both would stay until the collector comes.
+        self._engine: Engine = weakref.proxy(engine)
         self.fences = fences
         self._done: dict[int, Fence] = {}
 

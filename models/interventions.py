@@ -7,6 +7,7 @@ Decided is only when a learner's day ends; in between, the reason of what is ope
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -68,7 +69,8 @@ class Deciding:
     """The interventions of one engine's learners."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        # The engine has this one: if each held the other, both would stay until the collector comes.
+        self._engine: Engine = weakref.proxy(engine)
         self._of: dict[int, dict[Reason, Held]] = {}
 
     # -- restore ---------------------------------------------------------------------------------------

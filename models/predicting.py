@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -67,7 +68,8 @@ class Predicting:
     """The predictions of one engine."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        # The engine has this one: if each held the other, both would stay until the collector comes.
+        self._engine: Engine = weakref.proxy(engine)
         self._dependents: dict[int, set[int]] = {}
 
     def run(self, learners: Ints, skills: Ints, asked: list[Asked], always: NDArray[np.bool_] | None) -> Sent:
