@@ -38,10 +38,18 @@ def create_worker(settings: Settings, register: Register) -> Worker:
     """A worker with the product's models; connects nothing."""
     catalogue = Catalogue()
     fences = Fences()
+
+    def engine() -> Engine:
+        # A producer that has failed keeps its error, and the error the frames that it went through: a whole
+        # batch and the engine before this one. Only the collector frees such a ring, and it counts objects,
+        # not the arrays they hold: by itself it does not come for hours.
+        gc.collect()
+        return Engine(catalogue, fences=fences)
+
     return Worker(
         settings,
         catalogue=catalogue,
-        engine=lambda: Engine(catalogue, fences=fences),
+        engine=engine,
         register=register,
         fences=fences,
     )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
+from aiokafka.errors import KafkaError
 
 from models.zones import DAY
+from streams.bootstrap import create_worker
+from streams.ports import Engine
+from streams.settings import Settings
 from tests.unit.building import START, Stream, lives
 
 
@@ -29,3 +35,23 @@ def test_an_engine_refers_to_nothing_that_refers_to_it() -> None:
     engines = [weakref.ref(stream.engine), weakref.ref(again.engine)]
     del stream, again
     assert [engine() for engine in engines] == [None, None]
+
+
+@pytest.mark.usefixtures("_no_collector")
+async def test_what_an_error_keeps_of_a_state_is_gone_before_the_next_is_read_back() -> None:
+    worker = create_worker(Settings(), lambda _app, _deliver: None)
+
+    async def batch(engine: Engine) -> None:
+        # The error is the future's, as in aiokafka's producer, and this frame, which has both, the error's.
+        answer = asyncio.get_running_loop().create_future()
+        answer.set_exception(KafkaError("gone"))
+        assert engine is not None
+        await answer
+
+    engine = weakref.ref(first := worker._engine())
+    with suppress(KafkaError):
+        await batch(first)
+    del first
+    assert engine() is not None, "nothing kept it: the test says nothing"
+    worker._engine()
+    assert engine() is None
