@@ -58,8 +58,7 @@ class Outbound:
             ProducerFenced: another owner has opened this number.
             KafkaError: the broker did not say.
         """
-        producer = self._running()
-        await producer.begin_transaction()
+        producer = await self._begin()
         await producer.send_offsets_to_transaction(dict.fromkeys(partitions, 0), self._settings.app_id)
         await producer.abort_transaction()
 
@@ -81,9 +80,8 @@ class Outbound:
             RecordTooLarge: a row is larger than the limit.
             KafkaError: the transaction did not commit, or nobody knows; the task must be opened anew.
         """
-        producer = self._running()
         self._futures = []
-        await producer.begin_transaction()
+        producer = await self._begin()
         try:
             await self._within(producer, outputs, rows, offsets, now, elsewhere or {})
         except IllegalOperation as error:
@@ -114,6 +112,13 @@ class Outbound:
         self._steps("offsets_sent")
         await asyncio.gather(*self._futures)
         await producer.commit_transaction()
+
+    async def _begin(self) -> AIOKafkaProducer:
+        producer = self._running()
+        await producer.begin_transaction()
+        # What we wait for says why it failed; this nobody asks, and asyncio would write a page about it.
+        kafka.take_error(_end_of(producer))
+        return producer
 
     def _running(self) -> AIOKafkaProducer:
         if self._producer is None:
@@ -182,6 +187,12 @@ def _ended_by(producer: AIOKafkaProducer, refused: IllegalOperation) -> KafkaErr
     The broker's refusal (fenced, timed out) reaches the sender in the background; whoever goes on sending is
     only told that there is no transaction.
     """
-    ended = producer._txn_manager.wait_for_transaction_end()  # noqa: SLF001 - there is no public way to ask
+    ended = _end_of(producer)
     error = ended.exception() if ended.done() and not ended.cancelled() else None
     return error if isinstance(error, KafkaError) else KafkaError(str(refused))
+
+
+def _end_of(producer: AIOKafkaProducer) -> asyncio.Future[object]:
+    """The end of a producer's transaction, which holds the error that ended it."""
+    ended: asyncio.Future[object] = producer._txn_manager.wait_for_transaction_end()  # noqa: SLF001 - not public
+    return ended

@@ -7,14 +7,18 @@ import gc
 import weakref
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any, cast
 
 import pytest
 from aiokafka.errors import KafkaError
+from aiokafka.producer.transaction_manager import TransactionManager
 
 from models.zones import DAY
 from streams.bootstrap import create_worker
+from streams.outbound import Outbound
 from streams.ports import Engine
 from streams.settings import Settings
+from streams.steps import Steps
 from tests.unit.building import START, Stream, lives
 
 
@@ -55,3 +59,31 @@ async def test_what_an_error_keeps_of_a_state_is_gone_before_the_next_is_read_ba
     assert engine() is not None, "nothing kept it: the test says nothing"
     worker._engine()
     assert engine() is None
+
+
+class FailingProducer:
+    """A producer with aiokafka's own account of its transaction, which Kafka refuses to commit."""
+
+    def __init__(self) -> None:
+        self._txn_manager = TransactionManager("lyo-0", 1_000)
+        self._txn_manager.set_pid_and_epoch(1, 0)
+
+    async def begin_transaction(self) -> None:
+        self._txn_manager.begin_transaction()
+
+    async def commit_transaction(self) -> None:
+        error = KafkaError("gone")
+        self._txn_manager.fatal_error(error)
+        raise error
+
+
+async def test_a_producer_that_failed_is_let_go_of_without_a_word() -> None:
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    outbound = Outbound(Settings(), 0, "lyo.dead-letters", Steps())
+    outbound._producer = cast("Any", FailingProducer())
+    with pytest.raises(KafkaError, match="gone"):
+        await outbound.transact({}, {}, {}, 0)
+    del outbound
+    gc.collect()
+    assert told == []

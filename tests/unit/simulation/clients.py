@@ -107,6 +107,14 @@ class Producer(Client):
         """Begin; the broker hears of it with the first record."""
         self._sent = []
 
+    @property
+    def _txn_manager(self) -> Producer:
+        return self
+
+    def wait_for_transaction_end(self) -> asyncio.Future[Any]:
+        """What aiokafka keeps an error in that nobody asks for; here each is told to who waits."""
+        return asyncio.get_running_loop().create_future()
+
     def create_batch(self) -> Batch:
         """An empty batch."""
         return Batch()
