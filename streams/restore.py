@@ -12,13 +12,13 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import OffsetAndMetadata
 
 from models.layout import LayoutError
-from streams import kafka, tally
+from streams import kafka, memory, tally
 from streams.ports import Engine
 from streams.settings import Settings
 from streams.tally import Tally
 from streams.topics import Names
 
-# Of rows of 4 KB; all tasks of a process may read at once, and what they took at their peak it keeps.
+# Of rows of 4 KB; all tasks of a process may read at once.
 RECORDS_AT_ONCE = 2_000
 FIRST_GROUP_SECONDS = 15.0
 
@@ -94,6 +94,7 @@ async def restore(settings: Settings, names: Names, number: int, engine: Engine)
     finally:
         await kafka.stop(reader)
     engine.loaded()
+    memory.give_back()
     return Restored(count, offsets, blank)
 
 

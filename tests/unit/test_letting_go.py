@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, cast
 
+import psutil
 import pytest
 from aiokafka.errors import KafkaError
 from aiokafka.producer.transaction_manager import TransactionManager
 
 from models.zones import DAY
 from streams.bootstrap import create_worker
+from streams.memory import give_back
 from streams.outbound import Outbound
 from streams.ports import Engine
 from streams.settings import Settings
@@ -87,3 +90,16 @@ async def test_a_producer_that_failed_is_let_go_of_without_a_word() -> None:
     del outbound
     gc.collect()
     assert told == []
+
+
+def test_freed_memory_between_what_is_still_used_is_given_back() -> None:
+    if not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        pytest.skip("a C library without it")
+    process = psutil.Process()
+    size = 4_096
+    rows = [bytes([number % 251 + 1]) * size for number in range(20_000)]
+    kept = rows[::100]
+    del rows
+    before = process.memory_info().rss
+    give_back()
+    assert before - process.memory_info().rss > len(kept) * 100 * size / 2
