@@ -147,11 +147,17 @@ def _of_outputs(snapshot: Snapshot) -> Iterator[Metric]:
     ages = (((one.kind,), one.age_seconds) for one in snapshot.predictions)
     yield _gauge(PREDICTION_AGE_SECONDS, ("kind",), ages)
     yield _gauge(SINK_DELAY_SECONDS, (), [((), snapshot.sink_delay_seconds)])
-    letters = snapshot.letters
-    counted = letters.by_topic.items() if letters.total is not None else ()
-    yield _counter(DEAD_LETTERS, ("topic",), (((topic,), count) for topic, count in counted))
+    yield _counter(DEAD_LETTERS, ("topic",), (((topic,), count) for topic, count in _letters(snapshot)))
     yield _counter(EVENTS_LATE, (), [((), snapshot.late)])
     yield _counter(EVENTS_DUPLICATE, (), [((), snapshot.duplicates)])
+
+
+def _letters(snapshot: Snapshot) -> Iterable[tuple[str, int]]:
+    """The letters of each topic, 0 where there is none: Prometheus sees no increase in a series' first value."""
+    if snapshot.letters.total is None:
+        return ()
+    read = {one.topic: 0 for group in snapshot.groups for one in group.partitions}
+    return (read | snapshot.letters.by_topic).items()
 
 
 def _of_postgres(snapshot: Snapshot) -> Iterator[Metric]:

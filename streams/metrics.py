@@ -115,6 +115,9 @@ PARTITION_FAILURES: Final = Counter(
     ("why",),
     registry=WORKER,
 )
+for _why in ("fenced", "retried", "failed"):
+    # Shown as 0 from the beginning: Prometheus sees no increase in the first value of a series.
+    PARTITION_FAILURES.labels(_why)
 REBALANCES: Final = Counter("lyo_rebalances", "Assignments that the group gave.", registry=WORKER)
 
 

@@ -44,6 +44,11 @@ def test_names_follow_prometheus_and_no_label_holds_a_learner() -> None:
             assert not FORBIDDEN & set(live.labels)
 
 
+def test_a_failure_is_shown_as_none_before_the_first_one() -> None:
+    shown = Scraped(generate_latest(metrics.WORKER).decode())
+    assert shown.of("lyo_partition_failures_total", "why") == {"fenced", "retried", "failed"}
+
+
 async def test_a_port_shows_the_process_and_is_closed_afterwards() -> None:
     settings = Settings(metrics_port=free_port())
 

@@ -94,6 +94,12 @@ def test_letters_that_are_not_all_counted_are_unknown() -> None:
     assert looks.value(exported.DEAD_LETTERS, topic="lyo.sessions") is None
 
 
+def test_a_topic_without_letters_has_none_so_that_its_first_ones_are_an_increase() -> None:
+    looks = Looks(snapshot(group(one(0)), letters=Letters(total=2, by_topic={"lyo.content": 2})))
+    assert looks.value(exported.DEAD_LETTERS, topic="lyo.sessions") == 0
+    assert looks.value(exported.DEAD_LETTERS, topic="lyo.content") == 2
+
+
 def test_a_scrape_says_what_each_metric_is() -> None:
     text = generate_latest(Looks(snapshot()).registry).decode()
     for name, said in exported.HELP.items():
