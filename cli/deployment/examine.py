@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 import asyncpg
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from sqlalchemy.exc import SQLAlchemyError
 
 from cli.deployment import cluster, kafka_checks, postgres_checks, topic_checks
@@ -19,6 +19,7 @@ from storage.database import shown_url
 from storage.migrate import upgrade
 from streams import kafka, topics
 from streams.clock import Clock
+from streams.security import refusal
 from streams.settings import Settings
 
 ANSWER_SECONDS: Final = 30.0
@@ -45,6 +46,10 @@ async def _kafka(settings: Settings) -> Cluster | str:
             return await cluster.look(settings, int(postgres_checks.NOTICED_MS))
     except TimeoutError:
         return f"no answer within {ANSWER_SECONDS:g} s"
+    except KafkaConnectionError as problem:
+        # The client only says that it could not begin.
+        said, _ = await refusal(settings)
+        return said or kafka.explain(problem)
     except (KafkaError, OSError) as problem:
         return kafka.explain(problem)
 

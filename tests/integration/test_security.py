@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -30,10 +31,12 @@ from streams import kafka, topics
 from streams.kafka import Unreachable
 from streams.settings import Settings
 from tests.conftest import JARS
+from tests.support import broker_tool
 from tests.support.api import address_in
 from tests.support.certificates import Authority, Pair
 from tests.support.processes import ROOT, lag, process, wait_for
 from tests.support.secure import (
+    LEAVER,
     NEXT_PASSWORD,
     PASSWORD,
     SUCCESSOR,
@@ -191,9 +194,9 @@ async def test_every_process_and_client_works_over_tls_and_says_no_secret(
 async def test_a_second_user_of_kafka_takes_over_from_the_first_without_a_stop(
     secure: Secure, unique: str, database_url: str, environment: Environment, tmp_path: Path
 ) -> None:
-    """The runbook's rotation: new processes beside the old ones, which then end."""
+    """The runbook's rotation: new processes beside the old ones, then the first user is refused."""
     first = Settings(
-        **kafka_way(secure, "scram"),
+        **(kafka_way(secure, "scram") | {"sasl_username": LEAVER}),
         app_id=unique,
         topic_prefix=f"{unique}.",
         partitions=2,
@@ -210,7 +213,25 @@ async def test_a_second_user_of_kafka_takes_over_from_the_first_without_a_stop(
         async with process("worker", old, logs[0]), process("sink", old, logs[1]):
             await _told(first, 7)
         await _told(second, 8)
+        said(lyo(old, "topics"))
+        async with Publisher(settings=first) as connected:
+            await asyncio.to_thread(_forget, secure, LEAVER)
+            # Who is connected stays so, which is why the old processes end before.
+            await connected.sentiment(user_id=7, value=0.5, occurred_at=datetime.fromisoformat(NOON))
+        for words in (["doctor"], ["worker"], ["publish", "/dev/null"]):
+            refused = lyo(old, *words)
+            assert refused.returncode == 1, words
+            assert "LYO_SASL_PASSWORD is wrong" in refused.stdout + refused.stderr, words
+        await _told(second, 9)
+        said(lyo(new, "topics"))
         assert (worker.poll(), sink.poll()) == (None, None)
+
+
+def _forget(secure: Secure, user: str) -> None:
+    """Nobody may sign in as this user any more; one mechanism a command, or Kafka refuses it."""
+    for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
+        deleting = ("--delete-config", mechanism, "--entity-type", "users", "--entity-name", user)
+        broker_tool.configure(secure.kafka.bootstrap_servers, "--alter", *deleting)
 
 
 async def _told(settings: Settings, user: int) -> None:

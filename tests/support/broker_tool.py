@@ -1,4 +1,4 @@
-"""The broker's own group tool, run as its users run it."""
+"""The broker's own tools, run as their users run them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from cli.stack import jars
 from cli.stack.local import default_home
 
 POM = Path(__file__).with_name("group_tool") / "pom.xml"
-TOOL = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+GROUPS = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+CONFIGS = "org.apache.kafka.tools.ConfigCommand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +38,38 @@ def tool_jar(cache: Path) -> Path:
 
 def describe(bootstrap_servers: str, group: str) -> dict[tuple[str, int], Row]:
     """`kafka-consumer-groups --describe --group`, by topic and partition."""
+    out = _run(GROUPS, bootstrap_servers, "--describe", "--group", group)
+    lines = [line.split() for line in out.splitlines() if line.startswith(f"{group} ")]
+    assert lines, out
+    return {(topic, int(number)): _row(rest) for _, topic, number, *rest in lines}
+
+
+def configure(bootstrap_servers: str, *arguments: str) -> str:
+    """`kafka-configs` with these arguments; gives what it printed."""
+    return _run(CONFIGS, bootstrap_servers, *arguments)
+
+
+def _run(tool: str, bootstrap_servers: str, *arguments: str) -> str:
     cache = default_home() / "jars"
     path = f"{jars.ensure_jars(cache)}/*:{tool_jar(cache)}"
-    arguments = ["--bootstrap-server", bootstrap_servers, "--describe", "--group", group]
     answer = subprocess.run(
-        [jars.ensure_java(), "-Xmx128m", "-cp", path, TOOL, *arguments],
+        [
+            jars.ensure_java(),
+            "-Xmx128m",
+            "-cp",
+            path,
+            tool,
+            "--bootstrap-server",
+            bootstrap_servers,
+            *arguments,
+        ],
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
         timeout=60,
     )
-    lines = [line.split() for line in answer.stdout.splitlines() if line.startswith(f"{group} ")]
-    assert lines, answer.stdout + answer.stderr
-    return {(topic, int(number)): _row(rest) for _, topic, number, *rest in lines}
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return answer.stdout
 
 
 def _row(said: list[str]) -> Row:

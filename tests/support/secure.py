@@ -13,6 +13,7 @@ from tests.support.certificates import Authority, Pair
 
 USER = "app"
 PASSWORD = "correct-horse-battery"
+LEAVER = "app-1"
 SUCCESSOR = "app-2"
 NEXT_PASSWORD = "another-horse-battery"
 SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
@@ -37,13 +38,13 @@ def listeners(authority: Authority, server: Pair) -> list[Listener]:
 
 
 def secure_kafka(home: Path, jars: Path, authority: Authority, server: Pair) -> LocalKafka:
-    """A broker with those listeners, where `USER` and its `SUCCESSOR` may sign in."""
+    """A broker with those listeners, where `USER`, a `LEAVER` and a `SUCCESSOR` may sign in."""
     return LocalKafka(
         home,
         jar_cache=jars,
         private=True,
         listeners=listeners(authority, server),
-        users={USER: PASSWORD, SUCCESSOR: NEXT_PASSWORD},
+        users={USER: PASSWORD, LEAVER: PASSWORD, SUCCESSOR: NEXT_PASSWORD},
     )
 
 
