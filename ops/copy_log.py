@@ -11,10 +11,10 @@ import asyncio
 import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from models.events import Kind, partition
@@ -30,13 +30,21 @@ class CopyError(RuntimeError):
     """The log is not copied; one line that says why."""
 
 
-async def copy(settings: Settings, source: str, *, going_on: asyncio.Event | None = None) -> Counter[str]:
+async def copy(
+    settings: Settings,
+    source: str,
+    *,
+    going_on: asyncio.Event | None = None,
+    say: Callable[[str], object] = lambda _: None,
+) -> Counter[str]:
     """Copy every event of the topics that begin with ``source`` into those of the settings.
 
     Args:
         settings: where to: prefix, partitions.
         source: the prefix of the topics that are copied.
-        going_on: goes on with what is still published, until it is set; None: ends where the topics end now.
+        going_on: goes on with what is still published until it is set, and copies what was published before;
+            None: ends where the topics end now.
+        say: is told when the copy has caught up and goes on.
 
     Returns:
         How many records of each kind were copied.
@@ -57,13 +65,21 @@ async def copy(settings: Settings, source: str, *, going_on: asyncio.Event | Non
     copied: Counter[str] = Counter()
     try:
         partitions = await kafka.partitions_of(settings, *kinds)
-        async for tp, records in kafka.read_to_end(reader, partitions, max_records=AT_ONCE):
+
+        async def take(tp: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
             await _send(producer, settings, kinds[tp.topic], records)
             copied[kinds[tp.topic]] += len(records)
-        while going_on is not None and not going_on.is_set():
-            for tp, records in (await reader.getmany(timeout_ms=500, max_records=AT_ONCE)).items():
-                await _send(producer, settings, kinds[tp.topic], records)
-                copied[kinds[tp.topic]] += len(records)
+
+        async for tp, records in kafka.read_to_end(reader, partitions, max_records=AT_ONCE):
+            await take(tp, records)
+        if going_on is not None:
+            say(f"caught up after {copied.total()} records; copying what is published until stopped")
+            while not going_on.is_set():
+                for tp, records in (await reader.getmany(timeout_ms=500, max_records=AT_ONCE)).items():
+                    await take(tp, records)
+            ends = await reader.end_offsets(partitions)
+            async for tp, records in kafka.read_up_to(reader, ends, max_records=AT_ONCE):
+                await take(tp, records)
     finally:
         await kafka.stop(producer)
         await kafka.stop(reader)
@@ -114,7 +130,7 @@ async def _main(settings: Settings, source: str, *, follow: bool) -> Counter[str
     if going_on is not None:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, going_on.set)
-    return await copy(settings, source, going_on=going_on)
+    return await copy(settings, source, going_on=going_on, say=lambda line: sys.stderr.write(f"{line}\n"))
 
 
 def main() -> None:

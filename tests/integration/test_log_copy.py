@@ -78,14 +78,20 @@ async def test_a_log_is_copied_whole_each_learner_into_the_own_partition(kafka_s
 
 async def test_a_copy_follows_what_is_still_published(kafka_settings: Settings) -> None:
     count = await filled(kafka_settings)
-    after, enough = target(kafka_settings), asyncio.Event()
-    copying = asyncio.create_task(copy(after, kafka_settings.topic_prefix, going_on=enough))
-    await until(lambda: _copied(after, count), 60, "what was there is copied")
+    after, enough, heard = target(kafka_settings), asyncio.Event(), list[str]()
+    source = kafka_settings.topic_prefix
+    copying = asyncio.create_task(copy(after, source, going_on=enough, say=heard.append))
+    await until(lambda: bool(heard), 60, "it has caught up")
+    assert f"caught up after {count} records" in heard[0]
+    assert await _copied(after, count)
     async with publisher(kafka_settings) as producer:
         await publish(kafka_settings, producer, events(30, 30, first=90), AT)
-    await until(lambda: _copied(after, count + 30), 60, "what came later is copied")
-    enough.set()
-    assert sum((await copying).values()) == count + 30
+        await until(lambda: _copied(after, count + 30), 60, "what came later is copied")
+        # What was published before it is stopped is copied, too, though it may not be read yet.
+        await publish(kafka_settings, producer, events(30, 30, first=120), AT)
+        enough.set()
+    assert sum((await copying).values()) == count + 60
+    assert await _copied(after, count + 60)
 
 
 async def _copied(settings: Settings, count: int) -> bool:
