@@ -153,7 +153,7 @@ def _of_outputs(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _letters(snapshot: Snapshot) -> Iterable[tuple[str, int]]:
-    """The letters of each topic, 0 where there is none: Prometheus sees no increase in a series' first value."""
+    """Letters by topic, 0 where there is none: Prometheus sees no increase in a series' first value."""
     if snapshot.letters.total is None:
         return ()
     read = {one.topic: 0 for group in snapshot.groups for one in group.partitions}

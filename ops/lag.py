@@ -123,7 +123,9 @@ class Track:
             self._remember(standing.at, position, end)
         found = judge(standing, self._rules, high=self._high, still_ms=self._still(standing.at))
         if position is not None:
-            self._high = max(self._high, position)
+            # Once all there is was read, the end of an earlier log says nothing: a rebuild makes shorter ones.
+            done = standing.waiting is False or (end is not None and position >= end)
+            self._high = position if done else max(self._high, position)
         return found
 
     def rates(self) -> Rates:

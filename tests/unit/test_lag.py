@@ -191,6 +191,17 @@ def test_offsets_set_back_are_told_until_the_group_is_where_it_was() -> None:
     assert track.add(later(IDLE, 6)).status is Status.OK
 
 
+def test_a_group_that_has_read_a_shorter_log_to_its_end_is_not_rewound_any_more() -> None:
+    track = Track(RULES)
+    assert track.add(IDLE).status is Status.OK
+    rebuilt = {"end": 60, "waiting": True, "oldest": NOW}
+    assert track.add(later(BUSY, 2, position=0, **rebuilt)).status is Status.REWOUND
+    assert track.add(later(BUSY, 4, position=59, **rebuilt)).status is Status.REWOUND
+    track.add(later(IDLE, 6, position=60, end=60))
+    assert track.add(later(IDLE, 8, position=60, end=60)).status is Status.OK
+    assert track.add(later(IDLE, 10, position=50, end=60)).status is Status.REWOUND
+
+
 def test_rates_are_unknown_before_the_second_look() -> None:
     track = Track(RULES)
     track.add(BUSY)
