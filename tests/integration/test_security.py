@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -215,7 +216,7 @@ async def test_a_second_user_of_kafka_takes_over_from_the_first_without_a_stop(
         await _told(second, 8)
         said(lyo(old, "topics"))
         async with Publisher(settings=first) as connected:
-            await asyncio.to_thread(_forget, secure, LEAVER)
+            await asyncio.to_thread(_lock_out, secure, LEAVER)
             # Who is connected stays so, which is why the old processes end before.
             await connected.sentiment(user_id=7, value=0.5, occurred_at=datetime.fromisoformat(NOON))
         for words in (["doctor"], ["worker"], ["publish", "/dev/null"]):
@@ -227,11 +228,12 @@ async def test_a_second_user_of_kafka_takes_over_from_the_first_without_a_stop(
         assert (worker.poll(), sink.poll()) == (None, None)
 
 
-def _forget(secure: Secure, user: str) -> None:
-    """Nobody may sign in as this user any more; one mechanism a command, or Kafka refuses it."""
+def _lock_out(secure: Secure, user: str) -> None:
+    """A password that nobody knows: after a deletion Kafka 4.4 forgot others, too, at its next start."""
+    unknown = secrets.token_hex(32)
     for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
-        deleting = ("--delete-config", mechanism, "--entity-type", "users", "--entity-name", user)
-        broker_tool.configure(secure.kafka.bootstrap_servers, "--alter", *deleting)
+        changing = ("--add-config", f"{mechanism}=[password={unknown}]", "--entity-type", "users")
+        broker_tool.configure(secure.kafka.bootstrap_servers, "--alter", *changing, "--entity-name", user)
 
 
 async def _told(settings: Settings, user: int) -> None:
