@@ -3,13 +3,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools browser promtool container-tools demo test test-containers lint format check bench chaos faults soak fuzz lock clean
+.PHONY: help setup tools browser promtool container-tools demo test test-containers alerts lint format check bench chaos faults soak fuzz lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := $(wildcard models streams agents storage predictive ops cli migrations evaluation bench tests)
-# tests/chaos takes minutes to an hour: make chaos, make faults, make soak.
+# tests/chaos and tests/alerts take minutes to an hour: make chaos, make faults, make soak, make alerts.
 TESTS := $(wildcard tests/unit tests/contract tests/integration tests/browser)
 EVENTS ?=
 LYO_TEST ?=
@@ -38,6 +38,9 @@ test: setup browser promtool  ## every test: unit, contract, integration, browse
 
 test-containers: setup container-tools  ## the compose file end to end, on an engine of its own (root; 15 minutes at most)
 	LYO_TEST_CONTAINERS=1 timeout --signal=INT --kill-after=60 900 $(BIN)/python -m pytest tests/containers $(LYO_TEST)
+
+alerts: setup promtool  ## each alert provoked on a running system, read by a real Prometheus: about fifteen minutes
+	$(BIN)/python -m pytest -s tests/alerts $(LYO_TEST)
 
 lint: $(STAMP)  ## style, format, types, import layers
 	$(BIN)/ruff check $(CODE)
@@ -83,12 +86,12 @@ browser:
 	    >/dev/null 2>&1 || echo "Chromium could not be installed: apt-get install chromium" >&2; \
 	fi
 
-# Of Debian's prometheus the program alone: the package would start the service.
+# Of Debian's prometheus the programs alone: the package would start the service.
 promtool:
-	@if ! command -v promtool >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-	  echo "Installing promtool for the tests of the alerts"; folder=$$(mktemp -d); \
+	@if { ! command -v promtool || ! command -v prometheus; } >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  echo "Installing promtool and prometheus for the tests of the alerts"; folder=$$(mktemp -d); \
 	  { apt-get update -qq && cd $$folder && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb x && \
-	    install x/usr/bin/promtool /usr/local/bin/; } >/dev/null 2>&1 || echo "promtool could not be installed" >&2; \
+	    install x/usr/bin/promtool x/usr/bin/prometheus /usr/local/bin/; } >/dev/null 2>&1 || echo "they could not be installed" >&2; \
 	  rm -rf $$folder; \
 	fi
 

@@ -123,7 +123,7 @@ class Track:
             self._remember(standing.at, position, end)
         found = judge(standing, self._rules, high=self._high, still_ms=self._still(standing.at))
         if position is not None:
-            # Once all there is was read, the end of an earlier log says nothing: a rebuild makes shorter ones.
+            # Once all is read, the end of an earlier log says nothing: a rebuild makes shorter ones.
             done = standing.waiting is False or (end is not None and position >= end)
             self._high = position if done else max(self._high, position)
         return found

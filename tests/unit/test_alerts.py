@@ -80,7 +80,9 @@ def test_an_alert_asks_only_for_what_is_exported(rule: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
-def test_the_runbook_says_of_an_alert_what_to_look_at_and_how_it_ends(rule: dict[str, Any]) -> None:
+def test_the_runbook_says_of_an_alert_what_to_do_how_it_ends_and_how_it_was_tried(
+    rule: dict[str, Any],
+) -> None:
     text = RUNBOOK.read_text().split(f"\n### {rule['alert']}\n")[1].split("\n### ")[0].split("\n## ")[0]
-    for part in ("**Means.**", "**Look.**", "**Do.**", "**Over.**"):
+    for part in ("**Means.**", "**Look.**", "**Do.**", "**Over.**", "**Tried.**"):
         assert part in text
