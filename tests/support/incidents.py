@@ -74,9 +74,20 @@ class Incidents:
         await self.member(command).stop()
 
     async def restart(self, command: str, **more: str) -> None:
-        """End it in order and start it again; the monitor computes its figures at once then."""
+        """End it in order and start it again.
+
+        A worker is waited for until it has opened everything; a monitor computes its figures at once.
+        """
+        member = self.member(command)
+        opened = member.said("open rows=")
         await self.stop(command)
         self.start(command, **more)
+
+        async def at_work() -> bool:
+            return member.said("open rows=") >= opened + self.settings.partitions
+
+        if command == "worker":
+            await self.until(at_work, "the worker has opened its partitions")
 
     async def lyo(self, *arguments: str) -> str:
         """Run a command to its end; gives what it printed."""
