@@ -15,6 +15,7 @@ from typing import Any
 
 import asyncpg
 import httpx
+from aiokafka.errors import KafkaError
 
 from cli.stack import LocalKafka, processes
 from models.events import Kind
@@ -139,8 +140,11 @@ class Incidents:
         """Wait until everything is read, sent on and stored."""
 
         async def nothing_left() -> bool:
-            if await lag(self.settings) or await behind(self.settings):
-                return False
+            try:
+                if await lag(self.settings) or await behind(self.settings):
+                    return False
+            except (KafkaError, OSError):
+                return False  # a broker that has just come back does not know its topics yet
             return bool(await self.fetch(UNSENT) == 0)
 
         await self.until(nothing_left, "everything is processed", seconds)
