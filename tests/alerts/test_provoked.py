@@ -150,6 +150,8 @@ async def a_worker_stands_still_and_no_sink_runs(story: Incidents) -> None:
     await story.stop("sink")
     await story.to_outbox(topics.names(story.settings).topic(Kind.OUTCOME))
     await story.give(story.session(user, organization_id=TENANT) for user in LEARNERS)
+    # The sink has something to store now.
+    await story.read()
     await story.fires("LyoGroupStopped")
     story.member("worker").freeze()
     await story.give(

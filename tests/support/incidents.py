@@ -149,6 +149,14 @@ class Incidents:
 
         await self.until(nothing_left, "everything is processed", seconds)
 
+    async def read(self) -> None:
+        """Wait until the workers have read everything and sent what follows, stored or not."""
+
+        async def nothing_left() -> bool:
+            return await lag(self.settings) == 0
+
+        await self.until(nothing_left, "everything is read")
+
     # ------------------------------------------------------------ Postgres and the API
 
     @asynccontextmanager
