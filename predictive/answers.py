@@ -335,10 +335,12 @@ def _rhythm(seen: Seen) -> Rhythm:
 
 
 def _plateaus(seen: Seen, *, active_only: bool) -> list[Answer]:
-    found = plateau_answers(seen.plateaus, seen.plateau_rows, active_only=active_only)
+    rows = seen.row.get("plateaus", ())
+    found = plateau_answers(seen.plateaus, rows, active_only=active_only)
     return [each | {"stale": seen.stale} for each in found]
 
 
 def _regressions(seen: Seen, *, active_only: bool) -> list[Answer]:
-    found = regression_answers(seen.regressions, seen.regression_rows, active_only=active_only)
+    rows = seen.row.get("regressions", ())
+    found = regression_answers(seen.regressions, rows, active_only=active_only)
     return [each | {"stale": seen.stale} for each in found]

@@ -90,7 +90,7 @@ class Seen:
 
     Attributes:
         asked: the question.
-        row: what Postgres has of the learner; {} if nothing.
+        row: what Postgres has of the learner, with numbers and outcomes of stored episodes; {} if nothing.
         foreign: the learner belongs to another tenant than the one asked for.
         stale: what is stored is known to be behind: either the stream has not been over this active learner
             at the end of the day, or a question asked over a minute ago has not come back through it.
@@ -98,7 +98,6 @@ class Seen:
         risk: the dropout risk.
         rhythm: the timing profile.
         plateaus, regressions: records of the learner's skills.
-        plateau_rows, regression_rows: what Postgres has of their episodes.
     """
 
     asked: Asked
@@ -110,8 +109,6 @@ class Seen:
     rhythm: Rhythm | None = None
     plateaus: list[Record] = field(default_factory=list)
     regressions: list[Record] = field(default_factory=list)
-    plateau_rows: list[Row] = field(default_factory=list)
-    regression_rows: list[Row] = field(default_factory=list)
 
     @property
     def organization(self) -> int | None:
@@ -186,7 +183,6 @@ async def many(db: AsyncSession, asked: Sequence[Asked], names: Names | None) ->
         row = mine.get(place, {})
         seen.append(Seen(each, row, place in foreign, _is_stale(row, of.rows[place], each.now), catalogue))
     _compute(seen, of)
-    await _look_up_episodes(db, seen)
     return seen
 
 
@@ -222,28 +218,6 @@ def _compute_from_rows(seen: Sequence[Seen], learners: Group) -> None:
         records, profile = stored.timing_profiles(learners)
         for number, (each, record) in enumerate(zip(seen, records, strict=True)):
             each.rhythm = Rhythm(record, number, learners, profile)
-
-
-async def _look_up_episodes(db: AsyncSession, seen: Sequence[Seen]) -> None:
-    if stuck := [each for each in seen if each.plateaus]:
-        rows = _by_user(await lookups.plateau_episodes(db, _users(stuck)))
-        for each in stuck:
-            each.plateau_rows = rows.get(each.asked.user_id, [])
-    if fading := [each for each in seen if each.regressions]:
-        rows = _by_user(await lookups.regression_episodes(db, _users(fading)))
-        for each in fading:
-            each.regression_rows = rows.get(each.asked.user_id, [])
-
-
-def _users(seen: Iterable[Seen]) -> list[int]:
-    return list({each.asked.user_id for each in seen})
-
-
-def _by_user(rows: Iterable[Row]) -> dict[int, list[Row]]:
-    found: dict[int, list[Row]] = {}
-    for row in rows:
-        found.setdefault(row["user_id"], []).append(row)
-    return found
 
 
 async def is_foreign(db: AsyncSession | Reads, *, user_id: int, organization: int | None) -> bool:

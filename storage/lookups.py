@@ -25,11 +25,9 @@ from storage.tables import (
     STREAM_TABLES,
     contents,
     erasure_fences,
-    learning_plateaus,
     metadata,
     organizations,
     outbox,
-    skill_regressions,
     skill_rows,
 )
 from storage.times import instant
@@ -42,8 +40,6 @@ __all__ = [
     "catalogue",
     "fence",
     "learners",
-    "plateau_episodes",
-    "regression_episodes",
     "remaining",
     "skills",
 ]
@@ -57,7 +53,7 @@ SELECT s.stamp, l.place, l.user_id, l.mine, l.foreign, CASE WHEN l.mine THEN l.r
     d.strategy_executed, d.strategy_executed_at, d.user_returned, d.returned_at,
     EXISTS (SELECT 1 FROM struggle_predictions q WHERE q.user_id = l.user_id AND q.log_partition IS NULL
         AND q.requested_at BETWEEN l.now - interval '24 hours' AND l.now - interval '1 minute') AS unanswered,
-    k.names AS skill_names, k.rows AS skill_rows
+    k.names AS skill_names, k.rows AS skill_rows, p.episodes AS plateaus, g.episodes AS regressions
 FROM (
     SELECT string_agg(concat_ws(' ', topic, next_offset, epoch), ' ' ORDER BY topic) AS stamp
     FROM sink_offsets WHERE topic = ANY(:topics)
@@ -75,6 +71,15 @@ LEFT JOIN LATERAL (
     SELECT array_agg(r.skill_id) AS names, array_agg(r.row) AS rows
     FROM skill_rows r WHERE r.user_id = l.user_id AND l.mine AND l.with_skills
 ) k ON true
+LEFT JOIN LATERAL (
+    SELECT array_agg(ROW(e.id, e.skill_id, e.detected_at, e.intervention_taken)) AS episodes
+    FROM learning_plateaus e WHERE e.user_id = l.user_id AND l.mine AND l.with_skills
+) p ON true
+LEFT JOIN LATERAL (
+    SELECT array_agg(ROW(e.id, e.skill_id, e.detected_at, e.reminder_sent, e.reminder_sent_at,
+        e.user_reviewed, e.reviewed_at)) AS episodes
+    FROM skill_regressions e WHERE e.user_id = l.user_id AND l.mine AND l.with_skills
+) g ON true
 """
 ).bindparams(
     bindparam("topics", type_=ARRAY(String)),
@@ -85,23 +90,21 @@ LEFT JOIN LATERAL (
 )
 
 _users = bindparam("users", type_=ARRAY(BigInteger))
-_s, _p, _r = skill_rows.c, learning_plateaus.c, skill_regressions.c
+_s = skill_rows.c
 _NAMED_SKILLS: Final = select(_s.user_id, _s.skill_id, _s.row).where(
     _s.user_id == func.any(_users), _s.skill_id == func.any(bindparam("names", type_=ARRAY(String)))
 )
-_PLATEAUS: Final = select(_p.id, _p.user_id, _p.skill_id, _p.detected_at, _p.intervention_taken).where(
-    _p.user_id == func.any(_users)
+# The columns of a row's episodes, in the order of _LEARNERS.
+_PLATEAU: Final = ("id", "skill_id", "detected_at", "intervention_taken")
+_REGRESSION: Final = (
+    "id",
+    "skill_id",
+    "detected_at",
+    "reminder_sent",
+    "reminder_sent_at",
+    "user_reviewed",
+    "reviewed_at",
 )
-_REGRESSIONS: Final = select(
-    _r.id,
-    _r.user_id,
-    _r.skill_id,
-    _r.detected_at,
-    _r.reminder_sent,
-    _r.reminder_sent_at,
-    _r.user_reviewed,
-    _r.reviewed_at,
-).where(_r.user_id == func.any(_users))
 
 _CATALOGUE: Final = text(
     f"""
@@ -135,7 +138,7 @@ async def learners(
     organization than the one given has `foreign` true, and `mine` false like one of no organization; nothing
     else of theirs is to be used. `unanswered`: a question asked over a minute before `now`, and within a day,
     has not come back through the log. With skills, a row has `skill_names` and `skill_rows` of the same
-    length, None if there are none.
+    length, None if there are none, and numbers and outcomes of its stored `plateaus` and `regressions`.
     """
     found = await db.execute(
         _LEARNERS,
@@ -148,6 +151,9 @@ async def learners(
         },
     )
     rows = [dict(row) for row in found.mappings()]
+    for row in rows:
+        for name, columns in (("plateaus", _PLATEAU), ("regressions", _REGRESSION)):
+            row[name] = [dict(zip(columns, episode, strict=True)) for episode in row[name] or ()]
     return rows[0]["stamp"] or "", [row for row in rows if row["user_id"] is not None]
 
 
@@ -157,16 +163,6 @@ async def skills(
     """SKILL rows of learners as user, skill and bytes; of these skills alone."""
     found = await db.execute(_NAMED_SKILLS, {"users": list(users), "names": list(names)})
     return [(user, name, row) for user, name, row in found]
-
-
-async def plateau_episodes(db: AsyncSession, users: Sequence[int]) -> list[Row]:
-    """Numbers and outcomes of the stored plateaus of learners."""
-    return [dict(row) for row in (await db.execute(_PLATEAUS, {"users": list(users)})).mappings()]
-
-
-async def regression_episodes(db: AsyncSession, users: Sequence[int]) -> list[Row]:
-    """Numbers and outcomes of the stored regressions of learners."""
-    return [dict(row) for row in (await db.execute(_REGRESSIONS, {"users": list(users)})).mappings()]
 
 
 async def catalogue(
