@@ -44,10 +44,27 @@ __all__ = [
     "skills",
 ]
 
+# What a learner's row has of each stored episode.
+_PLATEAU: Final = ("id", "skill_id", "detected_at", "intervention_taken")
+_REGRESSION: Final = (
+    "id",
+    "skill_id",
+    "detected_at",
+    "reminder_sent",
+    "reminder_sent_at",
+    "user_reviewed",
+    "reviewed_at",
+)
+
+
+def _rows(columns: Sequence[str]) -> str:
+    return f"array_agg(ROW({', '.join(f'e.{column}' for column in columns)}))"
+
+
 # One row, with nulls, where no learner is known: the stamp is wanted in any case. Of a learner of another
 # organization than the one asked for only `foreign` is told.
 _LEARNERS: Final = text(
-    """
+    f"""
 SELECT s.stamp, l.place, l.user_id, l.mine, l.foreign, CASE WHEN l.mine THEN l.row END AS row,
     CASE WHEN l.mine THEN l.organization_id END AS organization_id, d.valid_until,
     d.strategy_executed, d.strategy_executed_at, d.user_returned, d.returned_at,
@@ -72,12 +89,11 @@ LEFT JOIN LATERAL (
     FROM skill_rows r WHERE r.user_id = l.user_id AND l.mine AND l.with_skills
 ) k ON true
 LEFT JOIN LATERAL (
-    SELECT array_agg(ROW(e.id, e.skill_id, e.detected_at, e.intervention_taken)) AS episodes
+    SELECT {_rows(_PLATEAU)} AS episodes
     FROM learning_plateaus e WHERE e.user_id = l.user_id AND l.mine AND l.with_skills
 ) p ON true
 LEFT JOIN LATERAL (
-    SELECT array_agg(ROW(e.id, e.skill_id, e.detected_at, e.reminder_sent, e.reminder_sent_at,
-        e.user_reviewed, e.reviewed_at)) AS episodes
+    SELECT {_rows(_REGRESSION)} AS episodes
     FROM skill_regressions e WHERE e.user_id = l.user_id AND l.mine AND l.with_skills
 ) g ON true
 """
@@ -94,18 +110,6 @@ _s = skill_rows.c
 _NAMED_SKILLS: Final = select(_s.user_id, _s.skill_id, _s.row).where(
     _s.user_id == func.any(_users), _s.skill_id == func.any(bindparam("names", type_=ARRAY(String)))
 )
-# The columns of a row's episodes, in the order of _LEARNERS.
-_PLATEAU: Final = ("id", "skill_id", "detected_at", "intervention_taken")
-_REGRESSION: Final = (
-    "id",
-    "skill_id",
-    "detected_at",
-    "reminder_sent",
-    "reminder_sent_at",
-    "user_reviewed",
-    "reviewed_at",
-)
-
 _CATALOGUE: Final = text(
     f"""
 SELECT 'content' AS kind, content_id AS key, document::text AS document FROM {contents.name}
