@@ -85,7 +85,11 @@ def texts(at: Ints) -> list[str]:
 
 def text(at: int) -> str:
     """One instant in ms as RFC 3339 in UTC; years 1 to 9999."""
-    moment = _EPOCH + timedelta(milliseconds=int(at))
+    return written(_EPOCH + timedelta(milliseconds=int(at)))
+
+
+def written(moment: datetime) -> str:
+    """A moment in UTC as RFC 3339, to the millisecond."""
     return f"{moment.isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 from models.moment import FACTORS, Moment
-from models.records import text
+from models.records import text, written
 from models.regression import LEVELS
 
 __all__ = [
@@ -107,7 +107,7 @@ def text_of(moment: datetime | int | None) -> str | None:
         return None
     if isinstance(moment, int):
         return text(moment)
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return written(moment.astimezone(UTC))
 
 
 def _taken(record: Fields, names: Iterable[str]) -> Answer:
