@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import shutil
 import subprocess
@@ -69,12 +68,6 @@ class Prometheus:
         """Those that are pending or firing now."""
         answer = await self._client.get("/api/v1/alerts")
         return [_alert(one) for one in answer.json()["data"]["alerts"]]
-
-    async def value(self, query: str) -> dict[str, float]:
-        """What a query gives now, by its labels."""
-        answer = await self._client.get("/api/v1/query", params={"query": query})
-        found = answer.json()["data"]["result"]
-        return {json.dumps(one["metric"], sort_keys=True): float(one["value"][1]) for one in found}
 
     async def ready(self) -> bool:
         """Whether it answers."""

@@ -52,7 +52,6 @@ class Incidents:
         self.prometheus = watching
         self.ports = ports
         self.seen: dict[str, Alert] = {}
-        self.over: set[str] = set()
         self._events = 0
 
     # ------------------------------------------------------------ processes
@@ -240,7 +239,6 @@ class Incidents:
             return not {alert.name for alert in await self.prometheus.alerts()} & set(names)
 
         await self.until(none_left, f"these alerts end: {names}", seconds)
-        self.over.update(names)
         print(f"{time.monotonic() - began:6.1f} s  over: {', '.join(names)}")
 
     async def until(
