@@ -12,7 +12,7 @@ from storage.faults import SinkError
 from storage.rebuild import empty
 from storage.relay import Relay
 from storage.sink import BATCH_RECORDS, Sink
-from streams import metrics
+from streams import memory, metrics
 from streams.clock import ClockError
 from streams.kafka import Unreachable
 from streams.log import configure
@@ -69,8 +69,10 @@ async def _run(settings: Settings, batch: int, rebuild: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
+    tidying = asyncio.create_task(memory.give_back_each_minute())
     with metrics.exporting(settings, "sink", lambda: [*running.samples(), *relay.samples()]):
         await _both(running, relay, stop)
+    tidying.cancel()
     click.echo(
         f"stored {running.stored} records, refused {running.refused}; "
         f"sent {relay.sent} of the outbox, refused {relay.refused}",

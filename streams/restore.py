@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import OffsetAndMetadata
 
 from models.layout import LayoutError
-from streams import kafka, memory, tally
+from streams import kafka, tally
 from streams.ports import Engine
 from streams.settings import Settings
 from streams.tally import Tally
@@ -94,7 +94,6 @@ async def restore(settings: Settings, names: Names, number: int, engine: Engine)
     finally:
         await kafka.stop(reader)
     engine.loaded()
-    memory.give_back()
     return Restored(count, offsets, blank)
 
 

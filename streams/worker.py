@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, ProducerFenced
 
 from models.erasing import Fences
-from streams import kafka, metrics, topics
+from streams import kafka, memory, metrics, topics
 from streams.app import create_app
 from streams.catalogue import Catalogue, CatalogueFollower
 from streams.kafka import explain
@@ -102,6 +102,7 @@ class Worker:
         self._watch(self._watch_app(app), "app")
         self._watch(self._watch_progress(), "watchdog")
         self._watch(self._watch_catalogue(), "catalogue")
+        self._watch(memory.give_back_each_minute(), "memory")
         log.info("worker started app=%s partitions=%d", self.settings.app_id, self.settings.partitions)
 
     async def _shut_down(self, stack: contextlib.AsyncExitStack, serving: asyncio.Task[None]) -> None:
