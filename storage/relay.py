@@ -18,6 +18,7 @@ from storage.outbox_sender import Away, OutboxSender, Sent
 from storage.session import Session
 from streams.log import logger
 from streams.metrics import Sample
+from streams.pace import Pace
 from streams.settings import Settings
 from streams.steps import Steps
 
@@ -71,6 +72,7 @@ class Relay:
         self._woken = asyncio.Event()
         self._housekeeping_at = 0.0
         self._failures = 0
+        self._pace = Pace()
 
     @property
     def leading(self) -> bool:
@@ -125,7 +127,12 @@ class Relay:
                 removed_days=self._settings.removed_days,
             )
             self._housekeeping_at = time.monotonic() + HOUSEKEEPING_SECONDS
-        if not await self._batch(connection) and not self._stop.is_set():
+        began = time.monotonic()
+        if done := await self._batch(connection):
+            if done < self._batch_rows:
+                self._pace.took(time.monotonic() - began)
+                await self._pause(self._pace.rest)
+        elif not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._poll_seconds):
                     await self._woken.wait()
@@ -145,11 +152,11 @@ class Relay:
         log.debug("relaying the outbox")
         return connection
 
-    async def _batch(self, connection: Any) -> bool:
-        """Send some rows and mark what became of them; whether anything was done."""
+    async def _batch(self, connection: Any) -> int:
+        """Send some rows and mark what became of them; of how many."""
         rows = await connection.fetch(_UNSENT_SQL, self._batch_rows, self._sender.held)
         if not rows:
-            return False
+            return 0
         self._steps("outbox_read")
         sent = Sent()
         try:
@@ -159,7 +166,7 @@ class Relay:
                 self._steps("outbox_sent")
                 await self._mark(connection, sent)
                 self._steps("outbox_marked")
-        return bool(sent.ids or sent.refused)
+        return len(sent.ids) + len(sent.refused)
 
     async def _mark(self, connection: Any, sent: Sent) -> None:
         refused = sent.refused

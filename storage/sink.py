@@ -40,6 +40,8 @@ from streams.steps import Steps
 BATCH_RECORDS: Final = 5_000
 POLL_MS: Final = 300
 FETCH_BYTES: Final = 524_288
+GATHER_MS: Final = 100
+GATHER_BYTES: Final = 65_536
 # A sink that waits for Postgres must stay in its group.
 POLL_INTERVAL_MS: Final = 24 * 3_600_000
 TELL_SECONDS: Final = 10.0
@@ -154,7 +156,9 @@ class Sink:
             rebalance_timeout_ms=self.settings.rebalance_timeout_ms,
             max_poll_interval_ms=POLL_INTERVAL_MS,
             max_partition_fetch_bytes=min(self.settings.fetch_bytes, FETCH_BYTES),
-            fetch_max_wait_ms=POLL_MS,
+            # Else every commit of every worker is an answer and a transaction of its own.
+            fetch_max_wait_ms=GATHER_MS,
+            fetch_min_bytes=GATHER_BYTES,
         )
         consumer.subscribe(self.writer.topics, listener=_Listener(self))
         try:

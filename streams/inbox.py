@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
+from collections.abc import Callable
 
 from aiokafka import TopicPartition
 
@@ -17,6 +19,7 @@ class Inbox:
         self._polls: deque[Poll] = deque()
         self._most = most
         self._arrived = asyncio.Event()
+        self._woken = False
         self.records = 0
 
     def __len__(self) -> int:
@@ -69,16 +72,21 @@ class Inbox:
         return None
 
     def wake(self) -> None:
-        """Let `wait` return."""
+        """Let `wait` and `fill` return, now and from now on."""
+        self._woken = True
         self._arrived.set()
 
     async def wait(self, seconds: float) -> None:
         """Return when a poll arrives, when woken, or after so many seconds."""
-        self._arrived.clear()
-        if self._polls:
-            return
-        try:
+        await self._until(lambda: bool(self._polls), seconds)
+
+    async def fill(self, records: int, seconds: float) -> None:
+        """Return when so many records wait, when woken, or after so many seconds."""
+        await self._until(lambda: self.records >= records, seconds)
+
+    async def _until(self, enough: Callable[[], bool], seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._arrived.wait()
-        except TimeoutError:
-            return
+                while not (enough() or self._woken):
+                    self._arrived.clear()
+                    await self._arrived.wait()

@@ -18,6 +18,7 @@ from streams.inbox import Inbox
 from streams.kafka import explain
 from streams.log import Complaint, logger
 from streams.outbound import Outbound, Pair
+from streams.pace import Pace
 from streams.ports import Changes, Engine
 from streams.restore import OffsetError, OffsetsBehind, Restored, offsets_record, restore, standing, tally_of
 from streams.shared import Shared
@@ -30,6 +31,8 @@ RETRIED = (KafkaError, OSError, TimeoutError)
 SWEEP_RECORDS = 1_000
 # Of the process's time while events wait: what they change need not be swept before.
 SWEEP_SHARE = 0.05
+# Fewer are worth waiting for more; of so many, an event's share of a transaction is small.
+FEW_RECORDS = 500
 GAP_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 1.0
 COMPLAINT_SECONDS = 60.0
@@ -68,6 +71,7 @@ class Task:
         self._idle = asyncio.Event()
         self._idle.set()
         self._next_tick = 0.0
+        self._pace = Pace()
         self._far_behind = Complaint(
             log, f"task={number} events far behind=%d: {FAR_BEHIND}", COMPLAINT_SECONDS
         )
@@ -207,8 +211,10 @@ class Task:
                 await self._turn()
             finally:
                 self._idle.set()
-            if not len(self.inbox) and not self._closing:
+            if not len(self.inbox):
                 await self.inbox.wait(max(self._next_tick - time.monotonic(), 0.0))
+            if self.inbox.records:
+                await self.inbox.fill(FEW_RECORDS, self._pace.rest)
 
     async def _turn(self) -> None:
         """One batch if one waits, then one chunk of a sweep if it is time."""
@@ -261,7 +267,9 @@ class Task:
             if done := records[self.kinds[tp]]:
                 self._last_seen[tp] = int(done[-1].timestamp)
         self._count(changes, records, len(told))
-        self._measure(columns, records, time.monotonic() - began)
+        took = time.monotonic() - began
+        self._pace.took(took)
+        self._measure(columns, records, took)
 
     def _measure(
         self, columns: list[Columns], records: Mapping[Kind, list[ConsumerRecord]], took: float

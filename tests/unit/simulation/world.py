@@ -381,6 +381,7 @@ class World:
             for name in (
                 "streams.task",
                 "streams.outbound",
+                "streams.pace",
                 "streams.kafka",
                 "streams.clock",
                 "streams.worker",
