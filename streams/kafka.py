@@ -8,6 +8,7 @@ import importlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from itertools import chain
 from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition, codec
@@ -32,6 +33,7 @@ RETRY_BACKOFF_MS: Final = 10
 
 
 STOP_SECONDS: Final = 3.0
+ABANDON_SECONDS: Final = 0.5
 _LZ4_LEVEL: Final = 1
 _POLL_SECONDS: Final = 0.2
 
@@ -110,12 +112,25 @@ async def stop(client: AIOKafkaConsumer | AIOKafkaProducer, seconds: float = STO
 
 async def abandon(producer: AIOKafkaProducer) -> None:
     """Stop a producer at once: what it has not sent yet is never sent, not even later."""
-    # Its own `stop` flushes first, which with the broker away never ends and leaves the sender at work.
-    sender = producer._sender  # noqa: SLF001
+    # Its own `stop` flushes first: with the broker away that never ends, and sender and client work on.
+    sender = producer._sender  # noqa: SLF001 - not public
     if sender is not None:
         closing = asyncio.ensure_future(sender.close())
-        await asyncio.wait({closing}, timeout=STOP_SECONDS)
+        await asyncio.wait({closing}, timeout=ABANDON_SECONDS)
+        # Cancelled while it waits for requests that are tried for ever, it hands that on to them.
+        closing.cancel()
+        await asyncio.wait({closing}, timeout=ABANDON_SECONDS)
+        _give_up(producer)
     await stop(producer)
+
+
+def _give_up(producer: AIOKafkaProducer) -> None:
+    """Fail what is not sent, so that nothing waits for it; whoever sent it has been told, or asks no more."""
+    unsent = producer._message_accumulator  # noqa: SLF001 - not public
+    for batch in (*chain.from_iterable(unsent._batches.values()), *unsent._pending_batches):  # noqa: SLF001
+        take_error(batch.future)
+        take_error(batch._drain_waiter)  # noqa: SLF001
+    unsent.fail_all(KafkaError("given up"))
 
 
 def take_error(future: asyncio.Future[Any]) -> None:

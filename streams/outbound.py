@@ -47,7 +47,7 @@ class Outbound:
         for future in self._futures:
             kafka.take_error(future)
         if producer is not None:
-            await kafka.stop(producer)
+            await kafka.abandon(producer)
 
     async def prove(self, partitions: Iterable[TopicPartition]) -> None:
         """Return if nobody has opened this number since; commits nothing.

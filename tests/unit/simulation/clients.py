@@ -92,6 +92,7 @@ class Producer(Client):
         self._name = name
         self._epoch = -1
         self._sent: list[asyncio.Future[Any]] = []
+        self._sender = None  # nothing goes on in the background that would have to be ended
 
     async def start(self) -> None:
         """Connect, and become the owner of the transactional id."""

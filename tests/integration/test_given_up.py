@@ -1,0 +1,37 @@
+"""A producer that is given up while Kafka is away leaves nothing behind that goes on in the background."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from cli.stack import LocalKafka
+from streams import topics
+from streams.outbound import Outbound
+from streams.settings import Settings
+from streams.steps import Steps
+
+pytestmark = pytest.mark.integration
+
+
+async def test_nothing_is_left_of_a_transaction_that_kafka_was_away_for(own_kafka: LocalKafka) -> None:
+    settings = Settings(bootstrap_servers=own_kafka.bootstrap_servers, partitions=1)
+    await topics.ensure(settings)
+    names = topics.names(settings)
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    tasks = asyncio.all_tasks()
+    outbound = Outbound(settings, 0, names.dead_letters, Steps())
+    await outbound.start()
+    rows = {names.learner_rows: [(b"1", b"row")]}
+    await outbound.transact({}, rows, {}, 0)
+    own_kafka.kill()
+    in_vain = asyncio.create_task(outbound.transact({}, rows, {}, 0))
+    await asyncio.wait({in_vain}, timeout=2)
+    assert in_vain.cancel()
+    await asyncio.wait({in_vain})
+    assert asyncio.all_tasks() > tasks
+    await outbound.stop()
+    assert asyncio.all_tasks() == tasks
+    assert told == []
