@@ -68,11 +68,11 @@ class Asked:
 
 @dataclass(slots=True)
 class Measured:
-    """Times in seconds; `cpu` is the API's share of one core."""
+    """Times in seconds; `cpu` is each process's share of one core."""
 
     asked: Asked
     results: load.Results
-    cpu: float
+    cpu: dict[str, float]
     resident_bytes: int
     fresh: list[float] = field(default_factory=list)
     written: float = 0.0  # events per second
@@ -94,7 +94,7 @@ class Measured:
             "api_p99_ms_by_operation": {
                 name: _percentiles(taken, 99)[0] for name, taken in sorted(self.results.by_operation.items())
             },
-            "api_share_of_a_core": round(self.cpu, 2),
+            **{f"{name}_share_of_a_core": round(share, 2) for name, share in self.cpu.items()},
             "api_resident_mb": round(self.resident_bytes / 1e6),
             "fresh_median_ms": fresh50,
             "fresh_p95_ms": fresh95,
@@ -120,9 +120,11 @@ def measure(settings: Settings, asked: Asked, folder: Path) -> Measured:
     asyncio.run(learners.fill(settings, made, asked.learners))
     asyncio.run(topics.ensure(settings))
     with ExitStack() as stack:
+        ours = {}
         with background():
             for name in ("worker", "sink"):
-                stack.enter_context(process(name, settings, folder / f"{name}.log"))
+                begun = stack.enter_context(process(name, settings, folder / f"{name}.log"))
+                ours[name] = psutil.Process(begun.pid)
         log = folder / "api.log"
         tokens = Tokens(folder / "jwks.json")
         more = {"LYO_JWT_JWKS_FILE": str(folder / "jwks.json"), "LYO_API_PORT": "0"}
@@ -134,11 +136,17 @@ def measure(settings: Settings, asked: Asked, folder: Path) -> Measured:
             time.sleep(0.05)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             mix = Mix(asked, tokens, learners.tenants(made), urlsplit(address[1]).netloc)
-            return runner.run(_ask(settings, asked, mix, tokens, address[1], psutil.Process(child.pid)))
+            ours["api"] = psutil.Process(child.pid)
+            return runner.run(_ask(settings, asked, mix, tokens, address[1], ours))
 
 
 async def _ask(
-    settings: Settings, asked: Asked, mix: Mix, tokens: Tokens, address: str, api: psutil.Process
+    settings: Settings,
+    asked: Asked,
+    mix: Mix,
+    tokens: Tokens,
+    address: str,
+    ours: dict[str, psutil.Process],
 ) -> Measured:
     where = urlsplit(address)
     client = load.Client(str(where.hostname), int(where.port or 0))
@@ -150,16 +158,21 @@ async def _ask(
         warm_up = min(float(asked.seconds), MOST_WARM_UP)
         writing = asyncio.create_task(_write(settings, producer, asked, warm_up + asked.seconds))
         await load.run(client, iter(mix), asked.rate / 2, warm_up)
-        cpu, began = sum(api.cpu_times()[:2]), time.perf_counter()
+        before, began = _cpu(ours), time.perf_counter()
         looking = asyncio.create_task(fresh.run(asked.seconds))
         results = await load.run(client, iter(mix), asked.rate, asked.seconds)
-        share = (sum(api.cpu_times()[:2]) - cpu) / (time.perf_counter() - began)
-        measured = Measured(asked, results, share, api.memory_info().rss)
+        took = time.perf_counter() - began
+        shares = {name: (spent - before[name]) / took for name, spent in _cpu(ours).items()}
+        measured = Measured(asked, results, shares, ours["api"].memory_info().rss)
         measured.written, measured.fresh = await writing, await looking
         return measured
     finally:
         await producer.stop()
         await client.close()
+
+
+def _cpu(processes: dict[str, psutil.Process]) -> dict[str, float]:
+    return {name: sum(each.cpu_times()[:2]) for name, each in processes.items()}
 
 
 class Tokens:
