@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 from models.catalogue import Catalogue
 from models.engine import Engine
 from models.erasing import Fences
-from streams import log, memory, metrics
+from streams import log, metrics
 from streams.kafka import Unreachable
 from streams.restore import OffsetError, RestoreError
 from streams.security import SecurityError
@@ -40,7 +40,7 @@ def create_worker(settings: Settings, register: Register) -> Worker:
     fences = Fences()
 
     def engine() -> Engine:
-        memory.give_back()  # else the state before this one is often still there beside it
+        gc.collect()  # else the state before this one is often still there beside it
         return Engine(catalogue, fences=fences)
 
     return Worker(
