@@ -6,12 +6,14 @@ import asyncio
 import json
 import random
 import re
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
 from cli.benchmark import learners, load
-from cli.benchmark.stack import ONE, Waiting, background, on, process
+from cli.benchmark.stack import ONE, Waiting, background, module, on, process
 from cli.simulation import Plan, generate
 from models.events import Kind, partition
 from storage.migrate import upgrade
@@ -39,7 +41,7 @@ WRITING_LEARNERS, FIRST_WRITING = 2_000, 10_000_000
 FIRST_FRESH = 20_000_000
 SIGNED_IN = 1_000
 FRESH_EVERY, LOOK_EVERY, LONGEST_FRESH = 1.0, 0.05, 90.0
-STARTING, MOST_WARM_UP = 60.0, 20.0
+STARTING, MOST_WARM_UP, BARE_SECONDS = 60.0, 20.0, 5.0
 CONTENT = (
     b'{"content_metadata":{"content_id":"bench-%d","difficulty_rating":0.6,"prerequisites":["skill-1"]}}'
 )
@@ -68,11 +70,17 @@ class Asked:
 
 @dataclass(slots=True)
 class Measured:
-    """Times in seconds; `cpu` is each process's share of one core."""
+    """Times in seconds; `cpu` is each process's share of one core.
+
+    `per_request` is what one takes of a core, `bare_per_request` what it takes a FastAPI app that answers
+    with nothing.
+    """
 
     asked: Asked
     results: load.Results
     cpu: dict[str, float]
+    per_request: float
+    bare_per_request: float
     resident_bytes: int
     fresh: list[float] = field(default_factory=list)
     written: float = 0.0  # events per second
@@ -95,6 +103,9 @@ class Measured:
                 name: _percentiles(taken, 99)[0] for name, taken in sorted(self.results.by_operation.items())
             },
             **{f"{name}_share_of_a_core": round(share, 2) for name, share in self.cpu.items()},
+            "api_cpu_ms_per_request": round(self.per_request * 1000, 2),
+            "bare_cpu_ms_per_request": round(self.bare_per_request * 1000, 2),
+            "api_against_bare": round(self.per_request / self.bare_per_request, 1),
             "api_resident_mb": round(self.resident_bytes / 1e6),
             "fresh_median_ms": fresh50,
             "fresh_p95_ms": fresh95,
@@ -130,14 +141,21 @@ def measure(settings: Settings, asked: Asked, folder: Path) -> Measured:
         more = {"LYO_JWT_JWKS_FILE": str(folder / "jwks.json"), "LYO_API_PORT": "0"}
         with on(ONE):
             child = stack.enter_context(process("api", settings, log, more))
-        waiting = Waiting(child, log, STARTING)
-        while (address := re.search(r"listening on (http://\S+)\n", log.read_text())) is None:
-            waiting.check("starting the API")
-            time.sleep(0.05)
+        client, host = _client(child, log)
+        ours["api"] = psutil.Process(child.pid)
+        mix = Mix(asked, tokens, learners.tenants(made), host)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            mix = Mix(asked, tokens, learners.tenants(made), urlsplit(address[1]).netloc)
-            ours["api"] = psutil.Process(child.pid)
-            return runner.run(_ask(settings, asked, mix, tokens, address[1], ours))
+            return runner.run(_ask(settings, asked, mix, tokens, client, ours, folder / "bare.log"))
+
+
+def _client(child: subprocess.Popen[bytes], log: Path) -> tuple[load.Client, str]:
+    """A client of the server that says in this log where it listens, and its host and port."""
+    waiting = Waiting(child, log, STARTING)
+    while (address := re.search(r"listening on (http://\S+)\n", log.read_text())) is None:
+        waiting.check("starting a server")
+        time.sleep(0.05)
+    where = urlsplit(address[1])
+    return load.Client(str(where.hostname), int(where.port or 0)), where.netloc
 
 
 async def _ask(
@@ -145,11 +163,10 @@ async def _ask(
     asked: Asked,
     mix: Mix,
     tokens: Tokens,
-    address: str,
+    client: load.Client,
     ours: dict[str, psutil.Process],
+    bare_log: Path,
 ) -> Measured:
-    where = urlsplit(address)
-    client = load.Client(str(where.hostname), int(where.port or 0))
     producer = kafka.producer(settings)
     fresh = Fresh(client, settings, producer, tokens)
     await producer.start()
@@ -158,21 +175,42 @@ async def _ask(
         warm_up = min(float(asked.seconds), MOST_WARM_UP)
         writing = asyncio.create_task(_write(settings, producer, asked, warm_up + asked.seconds))
         await load.run(client, iter(mix), asked.rate / 2, warm_up)
-        before, began = _cpu(ours), time.perf_counter()
+        before, began, so_far = _cpu(ours), time.perf_counter(), client.asked
         looking = asyncio.create_task(fresh.run(asked.seconds))
         results = await load.run(client, iter(mix), asked.rate, asked.seconds)
-        took = time.perf_counter() - began
-        shares = {name: (spent - before[name]) / took for name, spent in _cpu(ours).items()}
-        measured = Measured(asked, results, shares, ours["api"].memory_info().rss)
-        measured.written, measured.fresh = await writing, await looking
-        return measured
+        took, spent = time.perf_counter() - began, _spent(ours, before)
+        per_request = spent["api"] / (client.asked - so_far)
+        shares = {name: seconds / took for name, seconds in spent.items()}
+        resident = ours["api"].memory_info().rss
+        written, shown = await writing, await looking
+        bare = await _bare(bare_log, asked.rate)
+        return Measured(asked, results, shares, per_request, bare, resident, shown, written)
     finally:
         await producer.stop()
         await client.close()
 
 
+async def _bare(log: Path, rate: int) -> float:
+    """Seconds of a core that answering one request with nothing takes, at this rate."""
+    with ExitStack() as stack:
+        with on(ONE):
+            child = stack.enter_context(module("cli.benchmark.bare", log=log))
+        client, host = _client(child, log)
+        requests = repeat(("GET /", load.request("GET", "/", host, "none")))
+        await load.run(client, requests, rate, BARE_SECONDS / 5)
+        server = {"bare": psutil.Process(child.pid)}
+        before, so_far = _cpu(server), client.asked
+        await load.run(client, requests, rate, BARE_SECONDS)
+        await client.close()
+        return _spent(server, before)["bare"] / (client.asked - so_far)
+
+
 def _cpu(processes: dict[str, psutil.Process]) -> dict[str, float]:
     return {name: sum(each.cpu_times()[:2]) for name, each in processes.items()}
+
+
+def _spent(processes: dict[str, psutil.Process], before: dict[str, float]) -> dict[str, float]:
+    return {name: seconds - before[name] for name, seconds in _cpu(processes).items()}
 
 
 class Tokens:

@@ -27,14 +27,19 @@ class Results:
 
 
 class Client:
-    """A few lines of HTTP/1.1 over connections that stay open: a library would take as long as the API."""
+    """A few lines of HTTP/1.1 over connections that stay open: a library would take as long as the API.
+
+    `asked` is how many requests it has sent.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
         self._idle: list[_Connection] = []
+        self.asked = 0
 
     async def ask(self, request: bytes) -> tuple[int, bytes]:
         """Send one request, whole as it stands; the answer's status and body. Status 0: no answer came."""
+        self.asked += 1
         reader, writer = self._idle.pop() if self._idle else await self._open()
         try:
             writer.write(request)

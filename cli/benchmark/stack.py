@@ -75,15 +75,20 @@ def process(
     name: str, settings: Settings, log: Path, more: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """One `lyo` process, stopped with the block; `more` is added to its environment."""
-    environment = os.environ | {
-        "LYO_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-        "LYO_DATABASE_URL": settings.database_url,
-        **(more or {}),
-    }
+    where = {"LYO_BOOTSTRAP_SERVERS": settings.bootstrap_servers, "LYO_DATABASE_URL": settings.database_url}
+    with module("cli.main", name, log=log, more=where | dict(more or {})) as child:
+        yield child
+
+
+@contextmanager
+def module(
+    *command: str, log: Path, more: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python module with its arguments as a process, stopped with the block."""
     with log.open("wb") as out:
         child = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", name],
-            env=environment,
+            [sys.executable, "-m", *command],
+            env=os.environ | dict(more or {}),
             stdout=out,
             stderr=subprocess.STDOUT,
         )

@@ -32,3 +32,4 @@ def test_the_api_is_measured_with_a_worker_and_a_sink_at_work() -> None:
     assert found["fresh_samples"] >= 2
     assert found["fresh_median_ms"] > 0
     assert found["api_events_per_second_written"] > 5
+    assert 0 < found["bare_cpu_ms_per_request"] < found["api_cpu_ms_per_request"]
