@@ -67,7 +67,7 @@ class Replay:
     def _learn(self, checked: Checked, until: int | None) -> None:
         for record in checked.records:
             if record.kind in CATALOGUE:
-                self.engine.catalogue.put(record.kind, record.key, record.value)
+                self.engine.state.catalogue.put(record.kind, record.key, record.value)
             elif record.kind is Kind.ERASURE:
                 self._fence(record.value, until)
 

@@ -8,7 +8,6 @@ dropped again. Design: "Erasure".
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterable
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -24,7 +23,8 @@ from models.records import text
 if TYPE_CHECKING:
     from collections import Counter
 
-    from models.engine import Engine
+    from models.interventions import Deciding
+    from models.state import State
 
 __all__ = ["ERASED_KEY", "OPEN_NEVER", "Erasing", "Fence", "Fences", "Mark", "fence_of", "mark_key"]
 
@@ -195,9 +195,8 @@ def _same(said: Fence | None, fence: Fence) -> bool:
 class Erasing:
     """The fences as one engine sees them, and which of them its state has carried out."""
 
-    def __init__(self, engine: Engine, fences: Fences) -> None:
-        # The engine has this one: if each held the other, both would stay until the collector comes.
-        self._engine: Engine = weakref.proxy(engine)
+    def __init__(self, state: State, deciding: Deciding | None, fences: Fences) -> None:
+        self._state, self._deciding = state, deciding
         self.fences = fences
         self._done: dict[int, Fence] = {}
 
@@ -263,16 +262,17 @@ class Erasing:
         return erased
 
     def forget(self, user: int) -> None:
-        """Take everything of a learner out of the engine; the slots stay, as nobody's."""
-        engine = self._engine
+        """Take everything of a learner out of the state; the slots stay, as nobody's."""
+        state = self._state
         key = np.array([user], np.uint64)
-        slot = engine.learners.index.find(key).astype(np.int64)
+        slot = state.learners.index.find(key).astype(np.int64)
         if slot[0] < 0:
             return
-        engine.forget_skills(engine.skills_of(slot))
-        engine.learners.forget(key, slot)
-        engine.requests.forget(int(slot[0]))
-        engine.forget_decisions(int(slot[0]))
+        state.forget_skills(state.skills_of(slot))
+        state.learners.forget(key, slot)
+        state.requests.forget(int(slot[0]))
+        if self._deciding is not None:
+            self._deciding.forget(int(slot[0]))
 
 
 _NONE: Final = Fence(-1, -1)

@@ -7,7 +7,6 @@ Decided is only when a learner's day ends; in between, the reason of what is ope
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -41,7 +40,8 @@ from models.triggers import InterventionType
 from models.zones import DAY, Zones
 
 if TYPE_CHECKING:
-    from models.engine import Engine
+    from models.predicting import Predicting
+    from models.state import State
 
 __all__ = ["Deciding"]
 
@@ -66,11 +66,10 @@ class Made:
 
 
 class Deciding:
-    """The interventions of one engine's learners."""
+    """The interventions of one partition number's learners; their predictions are asked of ``predicting``."""
 
-    def __init__(self, engine: Engine) -> None:
-        # The engine has this one: if each held the other, both would stay until the collector comes.
-        self._engine: Engine = weakref.proxy(engine)
+    def __init__(self, state: State, predicting: Predicting) -> None:
+        self._state, self._predicting = state, predicting
         self._of: dict[int, dict[Reason, Held]] = {}
 
     # -- restore ---------------------------------------------------------------------------------------
@@ -99,11 +98,11 @@ class Deciding:
 
     def review(self, slots: Ints) -> list[Pair]:
         """What has become of open decisions about these learners, whose rows have changed."""
-        chosen = slots[self._engine.learners.column("open")[slots] != 0]
+        chosen = slots[self._state.learners.column("open")[slots] != 0]
         out: list[Pair] = []
         for start in range(0, len(chosen), CHUNK):
-            look = Look.at(self._engine, chosen[start : start + CHUNK])
-            signs = signs_of(self._engine, self._skills_held(look.slots))
+            look = Look.at(self._state, chosen[start : start + CHUNK])
+            signs = signs_of(self._state, self._skills_held(look.slots))
             for one, slot in enumerate(look.slots.tolist()):
                 view = View.of(look, one, signs.get(slot, {}), nudged=False)
                 out += self._review(view, self._swept(slot), ending=False)
@@ -120,12 +119,12 @@ class Deciding:
         """
         out: list[Pair] = []
         made: list[Made] = []
-        owner = self._engine.skills.column("owner")[skills]
+        owner = self._state.skills.column("owner")[skills]
         for start in range(0, len(slots), CHUNK):
             part = slots[start : start + CHUNK]
-            look = Look.at(self._engine, part)
+            look = Look.at(self._state, part)
             mine = skills[(owner >= part[0]) & (owner <= part[-1])]
-            signs = signs_of(self._engine, mine)
+            signs = signs_of(self._state, mine)
             nudged = look.nudged()
             for one in self._concerned(look, signs, nudged):
                 view = View.of(look, one, signs.get(int(part[one]), {}), nudged=bool(nudged[one]))
@@ -137,7 +136,7 @@ class Deciding:
 
     def _concerned(self, look: Look, signs: dict[int, Signs], nudged: NDArray[np.bool_]) -> list[int]:
         """Who has a reason, an open decision, or one to be forgotten."""
-        learners = self._engine.learners
+        learners = self._state.learners
         chosen = nudged | look.at_risk() | (learners.column("open")[look.slots] != 0)
         chosen |= learners.column("forget")[look.slots] <= look.as_of
         calling = [slot for slot, some in signs.items() if any(sign.priority for sign in some.values())]
@@ -275,7 +274,7 @@ class Deciding:
 
     def _limits(self, view: View) -> Limits:
         """The learner's own quiet hours and daily cap, else the organization's, else the defaults."""
-        given = limits_by(view.look.rows[view.one], self._engine.catalogue)
+        given = limits_by(view.look.rows[view.one], self._state.catalogue)
         most = MOST_PER_DAY if given.most_per_day < 0 else given.most_per_day
         return Limits(view.zone, given.quiet_from, given.quiet_to, most)
 
@@ -303,7 +302,7 @@ class Deciding:
                     found[kind, key] = value
         missing = {place: slot for place, slot in wanted.items() if place not in found}
         if missing:
-            again = self._engine.everything(np.unique(np.array(list(missing.values()), np.int64)))
+            again = self._predicting.everything(np.unique(np.array(list(missing.values()), np.int64)))
             for kind, pairs in again.items():
                 chosen = [
                     (key, value) for key, value in pairs if (kind, key) in missing and value is not None
@@ -315,12 +314,12 @@ class Deciding:
     # -- beside the rows -------------------------------------------------------------------------------
 
     def _swept(self, slot: int) -> int:
-        return int(self._engine.learners.column("swept")[slot])
+        return int(self._state.learners.column("swept")[slot])
 
     def _skills_held(self, slots: Ints) -> Ints:
         """Slots of the skills that open decisions about these learners are about."""
         pairs = [
-            (slot, self._engine.intern(reason.skill))
+            (slot, self._state.intern(reason.skill))
             for slot in slots.tolist()
             for reason, held in self._of[slot].items()
             if reason.skill and held.raw is not None
@@ -328,12 +327,12 @@ class Deciding:
         if not pairs:
             return np.zeros(0, np.int64)
         owner, names = np.array(pairs, np.int64).T
-        found = self._engine.find_skills(owner, names)
+        found = self._state.find_skills(owner, names)
         return np.unique(found[found >= 0])
 
     def _mark(self, slot: int) -> None:
         """Say in the side columns whether decisions may be open, and when one is to be forgotten."""
-        known, learners = self._of.get(slot, {}), self._engine.learners
+        known, learners = self._of.get(slot, {}), self._state.learners
         earliest = self._swept(slot) - MOVES_BACK
         over = [held for held in known.values() if not held.is_open(earliest)]
         for held in over:

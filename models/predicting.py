@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +25,7 @@ from models.episodes import Skills
 from models.questions import Request, with_answer
 from models.records import Head, seal
 from models.skill import MEMORY
-
-if TYPE_CHECKING:
-    from models.engine import Engine
+from models.state import Ints, State
 
 __all__ = ["KINDS", "Asked", "Predicting", "Sent"]
 
@@ -37,7 +33,6 @@ KINDS = ("dropout-risk", "plateaus", "regressions", "struggle", "timing")
 CHUNK = 2_048
 UNKNOWN = 1  # no content has this hash, nor has none
 
-Ints = NDArray[np.int64]
 Asked = tuple[int, Request]
 Sent = dict[str, list[tuple[bytes, bytes | None]]]
 
@@ -55,21 +50,20 @@ class _Made:
     requests: list[Request]
     answers: list[dict[str, object]]
 
-    def forget(self, engine: Engine, places: list[int]) -> None:
+    def forget(self, state: State, places: list[int]) -> None:
         """Take what was sent last of these places for unknown."""
         if self.table:
-            getattr(engine, self.table).column(self.column)[self.slots[places]] = UNKNOWN
+            getattr(state, self.table).column(self.column)[self.slots[places]] = UNKNOWN
             return
         for place in places:
             self.requests[place].sent = UNKNOWN
 
 
 class Predicting:
-    """The predictions of one engine."""
+    """The predictions of one partition number's learners."""
 
-    def __init__(self, engine: Engine) -> None:
-        # The engine has this one: if each held the other, both would stay until the collector comes.
-        self._engine: Engine = weakref.proxy(engine)
+    def __init__(self, state: State) -> None:
+        self._state = state
         self._dependents: dict[int, set[int]] = {}
 
     def run(self, learners: Ints, skills: Ints, asked: list[Asked], always: NDArray[np.bool_] | None) -> Sent:
@@ -103,20 +97,20 @@ class Predicting:
         Unless ``sure``, what was remembered before may have been the last, too: where it was something else,
         it is not known what was, and what comes next goes out.
         """
-        for made in self._make(learners, self._engine.skills_of(learners), []):
+        for made in self._make(learners, self._state.skills_of(learners), []):
             changed = self._changed(made, set(), set())
             if not sure:
-                made.forget(self._engine, changed)
+                made.forget(self._state, changed)
 
     def forget(self, learners: Ints) -> None:
         """Let everything of these learners go out next, since it is not known what was sent last."""
-        for made in self._make(learners, self._engine.skills_of(learners), []):
-            made.forget(self._engine, list(range(len(made.contents))))
+        for made in self._make(learners, self._state.skills_of(learners), []):
+            made.forget(self._state, list(range(len(made.contents))))
 
     def everything(self, learners: Ints) -> Sent:
         """Records of all current predictions of these learners."""
         sent: Sent = {kind: [] for kind in KINDS}
-        for made in self._make(learners, self._engine.skills_of(learners), []):
+        for made in self._make(learners, self._state.skills_of(learners), []):
             self._emit(sent, made, [at for at, content in enumerate(made.contents) if content is not None])
         return sent
 
@@ -130,7 +124,7 @@ class Predicting:
                     changed.append(at)
                 request.sent = now
             return changed
-        column = getattr(self._engine, made.table).column(made.column)
+        column = getattr(self._state, made.table).column(made.column)
         hashed = np.array(hashes, np.int64)
         differs = column[made.slots] != hashed
         column[made.slots] = hashed
@@ -172,10 +166,10 @@ class Predicting:
             yield from self._make_skills(skills[start : start + CHUNK])
 
     def _make_learners(self, slots: Ints, fresh: dict[int, list[Request]]) -> Iterator[_Made]:
-        engine = self._engine
-        rows = engine.learners.rows[slots]
-        as_of = np.maximum(rows["newest"], engine.learners.column("swept")[slots])
-        learners = group(rows, as_of, engine.catalogue)
+        state = self._state
+        rows = state.learners.rows[slots]
+        as_of = np.maximum(rows["newest"], state.learners.column("swept")[slots])
+        learners = group(rows, as_of, state.catalogue)
         keys = user_keys(rows)
         head, contents = dropout_risks(learners)
         yield _Made(head, keys, list(contents), "learners", "dropout", slots, [], [])
@@ -185,7 +179,7 @@ class Predicting:
         if requests:
             places = np.array(whose)
             head, keys, contents = answer(
-                learners, places, slots[places], requests, engine.catalogue, self._states
+                learners, places, slots[places], requests, state.catalogue, self._states
             )
             answered = [request.answered or {} for request in requests]
             yield _Made(head, keys, list(contents), "", "", places, requests, answered)
@@ -197,7 +191,7 @@ class Predicting:
         whose: list[int] = []
         requests: list[Request] = []
         for place, (slot, moment) in enumerate(zip(slots.tolist(), as_of.tolist(), strict=True)):
-            found = self._engine.requests.open(slot, moment)
+            found = self._state.requests.open(slot, moment)
             if slot in fresh:
                 # Overtaken ones come first: the last record of a key is its newest request's.
                 followed = set(map(id, found))
@@ -208,45 +202,45 @@ class Predicting:
 
     def _states(self, owner: Ints, names: list[tuple[str, ...]]) -> States:
         """States of the skills that ``n`` learners are asked about, flat, and whether they were practised."""
-        engine = self._engine
+        state = self._state
         of = np.repeat(np.arange(len(names)), np.fromiter(map(len, names), np.int64, len(names)))
-        numbers = np.concatenate([engine.numbers(each) for each in names]) if names else np.zeros(0, np.int64)
-        slots = engine.find_skills(owner[of], numbers)
+        numbers = np.concatenate([state.numbers(each) for each in names]) if names else np.zeros(0, np.int64)
+        slots = state.find_skills(owner[of], numbers)
         seen = slots >= 0
         states = np.zeros(len(slots), MEMORY)
-        states[seen] = engine.skills.rows["now"][slots[seen]]
+        states[seen] = state.skills.rows["now"][slots[seen]]
         return of, states, seen
 
     def _make_skills(self, slots: Ints) -> Iterator[_Made]:
-        engine = self._engine
-        due = reportable(engine.skills.rows["now"][slots])
+        state = self._state
+        due = reportable(state.skills.rows["now"][slots])
         for kind in ("plateaus", "regressions"):  # one that went out and is undone must be deleted
-            due |= engine.skills.column(kind)[slots] != 0
+            due |= state.skills.column(kind)[slots] != 0
         slots = slots[due]
         if not len(slots):
             return
         states, owner = (
-            engine.skills.rows["now"][slots],
-            engine.skills.column("owner")[slots].astype(np.int64),
+            state.skills.rows["now"][slots],
+            state.skills.column("owner")[slots].astype(np.int64),
         )
-        rows = engine.learners.rows[owner]
-        topics = engine.skills.column("topic")[slots].tolist()
+        rows = state.learners.rows[owner]
+        topics = state.skills.column("topic")[slots].tolist()
         skills = Skills(
             states=states,
             users=rows["user"],
             organizations=rows["organization"],
-            names=[engine.name(number) for number in engine.skills.column("name")[slots].tolist()],
-            topics=[None if number < 0 else engine.name(number) for number in topics],
-            as_of=np.maximum(states["last_at"], engine.learners.column("swept")[owner]),
+            names=[state.name(number) for number in state.skills.column("name")[slots].tolist()],
+            topics=[None if number < 0 else state.name(number) for number in topics],
+            as_of=np.maximum(states["last_at"], state.learners.column("swept")[owner]),
             weak=[None] * len(slots),
         )
 
         def watch(one: int, names: tuple[str, ...]) -> None:
-            for number in engine.numbers(names).tolist():
+            for number in state.numbers(names).tolist():
                 self._dependents.setdefault(int(owner[one]) << 32 | number, set()).add(int(slots[one]))
 
-        name_weak(skills, owner, engine.catalogue, self._states, watch)
+        name_weak(skills, owner, state.catalogue, self._states, watch)
         keys = skill_keys(skills)
         for kind, report in (("plateaus", plateaus), ("regressions", regressions)):
-            head, contents = report(skills, rows, engine.catalogue)
+            head, contents = report(skills, rows, state.catalogue)
             yield _Made(head, keys, contents, "skills", kind, slots, [], [])

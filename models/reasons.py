@@ -28,7 +28,7 @@ from models.triggers import (
 from models.zones import DAY, Zones
 
 if TYPE_CHECKING:
-    from models.engine import Engine
+    from models.state import State
 
 __all__ = ["EDUCATOR", "LEARNER", "Look", "Reason", "Sign", "View", "Wish", "identity", "signs_of"]
 
@@ -118,11 +118,11 @@ class Look:
     profile: TimingProfile
 
     @classmethod
-    def at(cls, engine: Engine, slots: Ints) -> Look:
+    def at(cls, state: State, slots: Ints) -> Look:
         """Look at learners as of the later of their newest event and their last boundary."""
-        rows = engine.learners.rows[slots]
-        zones = engine.zones(rows)
-        as_of = np.maximum(rows["newest"], engine.learners.column("swept")[slots])
+        rows = state.learners.rows[slots]
+        zones = state.zones(rows)
+        as_of = np.maximum(rows["newest"], state.learners.column("swept")[slots])
         past = history(rows, as_of, zones)
         risk = dropout.predict(past)
         return cls(
@@ -161,17 +161,17 @@ class Look:
         return False
 
 
-def signs_of(engine: Engine, skills: Ints) -> dict[int, Signs]:
+def signs_of(state: State, skills: Ints) -> dict[int, Signs]:
     """Plateaus and regressions of SKILL slots ``(m,)`` that are not over, by their learners' slots."""
-    owner = engine.skills.column("owner")[skills].astype(np.int64)
-    states = engine.skills.rows["now"][skills]
-    as_of = np.maximum(states["last_at"], engine.learners.column("swept")[owner])
+    owner = state.skills.column("owner")[skills].astype(np.int64)
+    states = state.skills.rows["now"][skills]
+    as_of = np.maximum(states["last_at"], state.learners.column("swept")[owner])
     found: dict[int, Signs] = {}
     for one, kind, sign in _plateaus(states, as_of):
-        skill = engine.name(int(engine.skills.column("name")[skills[one]]))
+        skill = state.name(int(state.skills.column("name")[skills[one]]))
         found.setdefault(int(owner[one]), {})[kind, skill] = sign
     for one, kind, sign in _regressions(states, as_of):
-        skill = engine.name(int(engine.skills.column("name")[skills[one]]))
+        skill = state.name(int(state.skills.column("name")[skills[one]]))
         found.setdefault(int(owner[one]), {})[kind, skill] = sign
     return found
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from models import answering, layout
 from models.answering import Group
 from models.catalogue import Catalogue
-from models.engine import ACTIVE_FOR
 from models.episodes import Skills
 from models.event_types import OutcomeKind
 from models.learner import OUTCOME_KINDS, empty_learners
@@ -24,6 +23,7 @@ from models.moment import Limits, Moment, check
 from models.questions import Request, with_answer
 from models.records import VALID_FOR, Head, seal
 from models.skill import MEMORY, SKILL
+from models.sweeping import ACTIVE_FOR
 from models.timing import TimingProfile
 from models.zones import DAY, Zones
 

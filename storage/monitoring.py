@@ -8,9 +8,9 @@ from typing import Any, Final
 import asyncpg
 import numpy as np
 
-from models.engine import ACTIVE_FOR
 from models.learner import LEARNER
 from models.records import VALID_FOR
+from models.sweeping import ACTIVE_FOR
 from models.zones import DAY
 from storage.database import plain_url
 from storage.offsets import Place

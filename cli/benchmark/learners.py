@@ -69,7 +69,7 @@ def fold(seed: int, end: int) -> Originals:
         if kind in CATALOGUE:
             body = json.loads(line)
             key = str(body["content_id" if kind is Kind.CONTENT else "organization_id"]).encode()
-            engine.catalogue.put(kind, key, line)
+            engine.state.catalogue.put(kind, key, line)
             made.books.append((kind, key, line))
         else:
             events.setdefault(kind, []).append(line)

@@ -57,11 +57,11 @@ def _grow(learners: int, days: int, seed: int) -> float:
     warm = _events(Plan(10_000, days, seed, END, first_user=10_000_000))
     while some := list(islice(warm, BATCH)):
         _fold(engine, some)
-    before, resident = len(engine.learners), _resident()
+    before, resident = len(engine.state.learners), _resident()
     events = _events(Plan(learners, days, seed, END))
     while some := list(islice(events, BATCH)):
         _fold(engine, some)
-    return (_resident() - resident) / (len(engine.learners) - before)
+    return (_resident() - resident) / (len(engine.state.learners) - before)
 
 
 def _resident() -> int:

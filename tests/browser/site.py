@@ -104,7 +104,7 @@ def replayed(folder: Path) -> Replay:
 def records(replay: Replay) -> list[Rec]:
     """Everything that the topics would hold."""
     learners, skills = stored(replay.engine)
-    known = replay.engine.catalogue
+    known = replay.engine.state.catalogue
     pairs = [(NAMES.prediction(kind), key, value) for kind, key, value in replay.predictions()]
     pairs += [(NAMES.learner_rows, key, value) for key, value in learners.items()]
     pairs += [(NAMES.skill_rows, key, value) for key, value in skills.items()]
@@ -198,7 +198,7 @@ def site(database_url: str, folder: Path) -> Iterator[Site]:
     upgrade(database_url)
     replay = replayed(folder)
     asyncio.run(fill(database_url, replay))
-    users: list[int] = replay.engine.learners.rows["user"][: len(replay.engine.learners)].tolist()
+    users: list[int] = replay.engine.state.learners.rows["user"][: len(replay.engine.state.learners)].tolist()
     data = asyncio.run(read_all(database_url, [*users, NOBODY]))
     with serving(app_on(database_url)) as url:
         yield Site(url, data)

@@ -99,7 +99,7 @@ def folded(files: list[Path], folder: Path) -> dict[str, bytes]:
     whole = folder / "so-far.jsonl"
     whole.write_bytes(b"".join(file.read_bytes() for file in files))
     engine_ = replayed(whole, time.time_ns() // 1_000_000).engine
-    return {key.decode(): value for key, value in layout.encode_learners(engine_.learners.rows)}
+    return {key.decode(): value for key, value in layout.encode_learners(engine_.state.learners.rows)}
 
 
 async def agrees(compose: Compose, files: list[Path], folder: Path) -> None:

@@ -104,7 +104,7 @@ def outputs(stream: Stream) -> Iterator[Line]:
 
 def rows(stream: Stream) -> Iterator[Line]:
     """Stored rows, each with what it says."""
-    known = stream.engine.learners.rows
+    known = stream.engine.state.learners.rows
     for key, value in sorted(stream.learner_rows.items()):
         if key == SWEEP_KEY:
             yield _row("learner-rows", key, value, {"swept": decode_swept(value)})

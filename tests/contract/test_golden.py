@@ -163,14 +163,14 @@ def test_a_worker_restores_from_them_and_goes_on(folder: Path) -> None:
     assert {int(key.partition(b"|")[0]) for _, key, _ in current} == users
     asked = {key for key, value in dict(struggle).items() if value is not None}
     open_ = {
-        f"{engine.learners.rows['user'][slot]}|{request.content_id}".encode()
-        for slot in range(len(engine.learners))
-        for request in engine.requests.open(slot, 0)
+        f"{engine.state.learners.rows['user'][slot]}|{request.content_id}".encode()
+        for slot in range(len(engine.state.learners))
+        for request in engine.state.requests.open(slot, 0)
     }
     assert asked
     assert open_ >= asked
     assert engine.due(1 << 62)
-    engine.commit(engine.sweep(int(engine.learners.rows["newest"].max()) + 5 * 86_400_000))
+    engine.commit(engine.sweep(int(engine.state.learners.rows["newest"].max()) + 5 * 86_400_000))
 
 
 def test_a_layout_that_nobody_knows_is_refused_with_what_to_do() -> None:

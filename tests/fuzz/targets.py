@@ -76,11 +76,13 @@ def fold(batches: list[Columns]) -> None:
     changes = engine.apply(batches)
     _reasoned([one for _, one in changes.rejected])
     engine.commit(changes)
-    again = Engine(engine.catalogue)
+    again = Engine(engine.state.catalogue)
     struggle = changes.predictions.get("struggle", [])
     again.load(list(changes.learner_rows), list(changes.skill_rows), list(struggle), changes.interventions)
     again.loaded()
-    assert layout.encode_learners(again.learners.rows) == layout.encode_learners(engine.learners.rows)
+    assert layout.encode_learners(again.state.learners.rows) == layout.encode_learners(
+        engine.state.learners.rows
+    )
 
 
 def catalogue(data: bytes) -> None:

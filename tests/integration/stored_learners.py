@@ -57,7 +57,7 @@ class World:
 
     async def publish(self, kind: Kind, key: str, value: bytes | None) -> None:
         """One record of the catalogue; None deletes."""
-        assert self.stream.engine.catalogue.put(kind, key.encode(), value) is None
+        assert self.stream.engine.state.catalogue.put(kind, key.encode(), value) is None
         await self._write([self._record(NAMES.topic(kind), 0, key.encode(), value)])
 
     async def feed(self, events: Iterable[Sent]) -> None:

@@ -61,7 +61,7 @@ async def test_at_the_moment_of_the_workers_records_the_answers_are_those_record
         for event in mine:
             event.body.pop("organization_id", None)
         await world.feed(mine)
-    await world.sweep(int(world.stream.engine.learners.rows["newest"].max()) + 3 * DAY)
+    await world.sweep(int(world.stream.engine.state.learners.rows["newest"].max()) + 3 * DAY)
     for (kind, key), record in world.current().items():
         about, user, at = kind, record["user_id"], ms(record["as_of"])
         if kind in ("dropout-risk", "timing"):
@@ -242,8 +242,8 @@ async def test_the_catalogue_in_postgres_has_the_revision_of_the_workers(world: 
     await world.catalogue({"content_id": "n", "skills": ["b", "a"], "skill_names": {"b": "B", "aa": "A"}})
     async with world.session() as db:
         found: Seen = await reading.one(db, Asked(1, None, START, START), None)
-    assert found.catalogue.contents == world.stream.engine.catalogue.contents
-    assert found.catalogue.revision == world.stream.engine.catalogue.revision != 0
+    assert found.catalogue.contents == world.stream.engine.state.catalogue.contents
+    assert found.catalogue.revision == world.stream.engine.state.catalogue.revision != 0
 
 
 # -- tenants -----------------------------------------------------------------------------------------------

@@ -65,8 +65,8 @@ def asked_about(path: Path) -> set[tuple[str, str]]:
 
 def rows(engine: Engine) -> dict[bytes, bytes]:
     """Every row of an engine as it is stored."""
-    skills = engine._encode_skills(np.arange(len(engine.skills)))
-    found = dict(layout.encode_learners(engine.learners.rows) + skills)
+    skills = engine.state.encode_skills(np.arange(len(engine.state.skills)))
+    found = dict(layout.encode_learners(engine.state.learners.rows) + skills)
     return {key: value for key, value in found.items() if key.partition(b"|")[0] != b"0"}  # of the forgotten
 
 

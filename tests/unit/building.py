@@ -197,7 +197,7 @@ class Stream:
 
     def restored(self, pieces: int = 1) -> Stream:
         """A stream whose engine was built from what this one sent, in a number of pieces."""
-        again = Stream(self.engine.catalogue)
+        again = Stream(self.engine.state.catalogue)
         logs = [list(self.learner_rows.items()), list(self.skill_rows.items())]
         logs.append(list(self.raw.get("struggle", {}).items()))
         logs.append(list(self.interventions.items()))
@@ -224,8 +224,8 @@ def run(events: Iterable[Sent], known: Catalogue | None = None) -> Stream:
 
 def stored(engine: Engine) -> tuple[Rows, Rows]:
     """All LEARNER and SKILL rows of an engine as they would be stored, by key."""
-    skills = engine._encode_skills(np.arange(len(engine.skills)))
-    return dict(layout.encode_learners(engine.learners.rows)), dict(skills)
+    skills = engine.state.encode_skills(np.arange(len(engine.state.skills)))
+    return dict(layout.encode_learners(engine.state.learners.rows)), dict(skills)
 
 
 def without(current: Current, fields: Iterable[str]) -> Current:
@@ -365,14 +365,14 @@ def disturbed(rng: random.Random, events: list[Sent], *, far: int = 0, again: fl
 
 def learner_row(stream: Stream, user: int) -> NDArray[np.void]:
     """The LEARNER row of a user ``(1,)``, a copy."""
-    rows = stream.engine.learners.rows
+    rows = stream.engine.state.learners.rows
     return rows[rows["user"] == user].copy()
 
 
 def skill_row(stream: Stream, user: int, skill: str) -> NDArray[np.void]:
     """The SKILL row of a user's skill ``(1,)``, a copy."""
     engine = stream.engine
-    owner = engine.learners.index.find(np.array([user], np.uint64)).astype(np.int64)
-    slot = engine.find_skills(owner, engine.numbers((skill,)))
-    found: NDArray[np.void] = engine.skills.rows[slot].copy()
+    owner = engine.state.learners.index.find(np.array([user], np.uint64)).astype(np.int64)
+    slot = engine.state.find_skills(owner, engine.state.numbers((skill,)))
+    found: NDArray[np.void] = engine.state.skills.rows[slot].copy()
     return found

@@ -110,9 +110,9 @@ def test_sweeps_in_any_pieces_at_any_boundaries_end_alike(seed: int, many: int, 
     assert without(at_once.sent, IDENTITY_FREE) == without(pieces.sent, IDENTITY_FREE)
     for stream in (at_once, pieces, often):
         assert not stream.engine.due(end)
-        assert stream.engine.swept <= end
-        if stream.engine.swept:
-            assert layout.decode_swept(stream.learner_rows[layout.SWEEP_KEY]) == stream.engine.swept
+        assert stream.engine.sweeping.until <= end
+        if stream.engine.sweeping.until:
+            assert layout.decode_swept(stream.learner_rows[layout.SWEEP_KEY]) == stream.engine.sweeping.until
 
 
 @few
@@ -193,10 +193,10 @@ def test_sweeps_far_ahead_of_the_events_that_never_end_do_not_bring_back_what_is
     for begin in range(0, len(events), 100):
         stream.feed(events[begin : begin + 100])
         for _ in range(10):
-            due = np.count_nonzero(stream.engine.learners.column("due") <= end)
+            due = np.count_nonzero(stream.engine.state.learners.column("due") <= end)
             if due > 1:
                 stream.sweep_some(end, 1)
-    assert stream.engine.swept == 0
+    assert stream.engine.sweeping.until == 0
     stream.sweep(end)
     assert any(told["changed_after"] for told in stream.told)
     current = stream.current()
@@ -255,8 +255,8 @@ def test_the_sweep_record_is_no_learner() -> None:
     stream.sweep(START + 3 * DAY)
     assert layout.SWEEP_KEY in stream.learner_rows
     again = stream.restored()
-    assert again.engine.swept == START + 3 * DAY
-    assert len(again.engine.learners) == 1
+    assert again.engine.sweeping.until == START + 3 * DAY
+    assert len(again.engine.state.learners) == 1
 
 
 def test_a_batch_before_the_last_was_committed_is_refused() -> None:

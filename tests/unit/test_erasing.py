@@ -97,7 +97,7 @@ def of(user: int, kept: dict[str, dict[bytes, bytes]]) -> list[str]:
 
 def stream_with(fences: Fences) -> Stream:
     stream = Stream(sample_catalogue())
-    stream.engine = Engine(stream.engine.catalogue, fences=fences)
+    stream.engine = Engine(stream.engine.state.catalogue, fences=fences)
     return stream
 
 
@@ -335,4 +335,4 @@ def test_the_sweep_record_and_marks_stay_out_of_the_rows() -> None:
     erasure(fences, GONE, ERASED)
     erase(stream)
     assert {key for key in stream.learner_rows if key.startswith(b"#")} == {SWEEP_KEY, mark_key(GONE)}
-    assert restarted(stream, fences).engine.swept == stream.engine.swept
+    assert restarted(stream, fences).engine.sweeping.until == stream.engine.sweeping.until

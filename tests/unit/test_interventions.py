@@ -87,7 +87,7 @@ def test_high_dropout_risk_gives_emotional_support_of_priority_nine_or_more() ->
     """The specification's integration test."""
     stream = silent(1)
     while risk(stream) <= LEVEL_BOUNDS[1]:
-        stream.sweep(stream.engine.swept + DAY)
+        stream.sweep(stream.engine.sweeping.until + DAY)
     support = stream.decided(type="emotional_support", status="active")
     assert support
     assert support[0]["priority"] >= 9
@@ -408,7 +408,7 @@ def test_a_sweep_that_is_swept_again_after_a_crash_decides_nothing_twice() -> No
     first = list(stream.told)
     assert first
     again = stream.restored()
-    assert again.engine.swept < limit
+    assert again.engine.sweeping.until < limit
     again.sweep(limit)
     told = again.told
     pairs = [(one["intervention_id"], one["status"]) for one in told]
@@ -439,7 +439,7 @@ def test_what_is_older_than_any_cool_down_is_deleted_and_not_decided_again() -> 
         stream.sweep(START + (day + 1) * DAY + DAWN)
     assert of_dropout(stream) == []
     assert len(stream.interventions) <= 3
-    assert not stream.engine.learners.column("open").any() or stream.decided(status="active")
+    assert not stream.engine.state.learners.column("open").any() or stream.decided(status="active")
 
 
 def test_a_silence_that_goes_on_is_never_forgotten() -> None:

@@ -344,7 +344,7 @@ def test_no_id_has_two_contents_of_one_status_and_every_limit_is_kept(seed: int)
         assert len(some) == 1, (name, status)
     decided = {one["intervention_id"]: one for one in stream.told if one["status"] == "active"}
     assert set(decided) == {one["intervention_id"] for one in stream.told}
-    check_limits(stream.engine.catalogue, list(decided.values()), stream)
+    check_limits(stream.engine.state.catalogue, list(decided.values()), stream)
 
 
 def check_limits(known: Catalogue, decided: list[Told], stream: Stream) -> None:

@@ -67,7 +67,7 @@ def lived(seed: int, users: int = 4) -> Stream:
 
 def learner_inputs(seed: int) -> Inputs:
     rng = np.random.default_rng(seed)
-    rows = lived(seed).engine.learners.rows.copy()
+    rows = lived(seed).engine.state.learners.rows.copy()
     silence = rng.integers(0, 40 * DAY, len(rows)) * rng.integers(0, 2, len(rows))
     names = [rng.choice([name or "UTC" for name in ZONE_NAMES]) for _ in rows]
     return {"rows": rows, "as_of": rows["newest"] + silence, "names": [str(name) for name in names]}
@@ -100,7 +100,7 @@ def call_timing(inputs: Inputs) -> timing.TimingProfile:
 
 def skill_inputs(seed: int) -> Inputs:
     rng = np.random.default_rng(seed)
-    states = lived(seed, 2).engine.skills.rows["now"].copy()
+    states = lived(seed, 2).engine.state.skills.rows["now"].copy()
     if not len(states):
         return skill_inputs(seed + 1)
     return {
@@ -366,7 +366,7 @@ def test_records_explain_themselves(seed: int, many: int, after: int) -> None:
     stream = Stream(sample_catalogue())
     events = lives(seed, many, pauses=PAUSES)
     stream.feed(events)
-    end = int(stream.engine.learners.rows["newest"].max())
+    end = int(stream.engine.state.learners.rows["newest"].max())
     stream.feed([request(user, end, content_id="asked", prerequisites=["algebra"]) for user in (1, 2, 3)])
     stream.sweep(end + after * DAY)
     for (kind, _), record in stream.current().items():
@@ -395,7 +395,7 @@ def silence(rows: NDArray[np.void], days: int, name: str) -> dropout.DropoutRisk
 @settings(max_examples=25, deadline=None)
 @given(ANY_SEED, st.integers(3, 150), st.sampled_from(["UTC", "Pacific/Auckland", "America/New_York"]))
 def test_risk_never_falls_while_a_learner_is_silent(seed: int, many: int, name: str) -> None:
-    for row in run(lives(seed, many, users=3, pauses=PAUSES)).engine.learners.rows:
+    for row in run(lives(seed, many, users=3, pauses=PAUSES)).engine.state.learners.rows:
         risk = silence(row[None].copy(), 150, name)
         known = risk.score[risk.enough]
         assert (np.diff(known) >= 0).all()
@@ -406,13 +406,13 @@ def test_risk_never_falls_while_a_learner_is_silent(seed: int, many: int, name: 
 @given(ANY_SEED, st.integers(8, 120), st.integers(8, 100))
 def test_coming_back_lowers_the_risk(seed: int, many: int, days: int) -> None:
     stream = run(lives(seed, many, users=1, pauses=PAUSES))
-    rows = stream.engine.learners.rows.copy()
+    rows = stream.engine.state.learners.rows.copy()
     before = silence(rows, days + 1, "UTC")
     if not before.enough[-1]:
         return
     back = int(rows["newest"][0]) + days * DAY
     stream.feed([session(1, back)])
-    after = silence(stream.engine.learners.rows.copy(), 1, "UTC")
+    after = silence(stream.engine.state.learners.rows.copy(), 1, "UTC")
     low = dropout.LEVEL_BOUNDS[0]
     if before.score[-1] > low:
         assert after.score[0] < before.score[-1]
@@ -439,7 +439,7 @@ def test_more_mastery_of_a_prerequisite_never_raises_the_probability(
 
 def test_recent_sentiment_counts_a_week() -> None:
     stream = run([sentiment(1, START + day * DAY, -1.0 if day < 10 else 1.0) for day in range(20)])
-    rows = stream.engine.learners.rows
+    rows = stream.engine.state.learners.rows
     mean, count = recent_sentiment(history(rows, rows["newest"], Zones(["UTC"])))
     assert count.tolist() == [7]
     assert mean[0] > 0.7

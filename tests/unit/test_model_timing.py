@@ -130,7 +130,7 @@ def test_one_good_answer_does_not_make_an_hour() -> None:
 
 
 def check(events: list[Sent], at: str, *, studied: bool = False, **limits: int) -> moment.Moment:
-    rows = run(events).engine.learners.rows
+    rows = run(events).engine.state.learners.rows
     zones = Zones([str(rows["zone"][0].decode() or "UTC")])
     found = timing.predict(history(rows, rows["newest"], zones), rows, rows["newest"], zones)
     return moment.check(found, 0, ms(at), zones, studied, moment.Limits(**limits))

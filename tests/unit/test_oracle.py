@@ -56,7 +56,7 @@ def folded(events: Iterable[Sent]) -> Stream:
 
 def again(stream: Stream, event: Sent) -> Stream:
     """Count an event a second time: nothing remembers that it was there."""
-    rows = stream.engine.learners.rows
+    rows = stream.engine.state.learners.rows
     kept = {name: rows[name].copy() for name in BOOKKEEPING}
     for name in BOOKKEEPING:
         rows[name] = 0

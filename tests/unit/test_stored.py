@@ -94,7 +94,7 @@ def test_at_the_instant_of_the_streams_record_the_answer_is_that_record() -> Non
     for seed in range(12):
         stream = Stream(sample_catalogue())
         stream.take(by_kind(lives(seed, 250, users=4)))
-        newest = int(stream.engine.learners.rows["newest"].max())
+        newest = int(stream.engine.state.learners.rows["newest"].max())
         stream.feed(
             [request(1, newest, content_id="lesson-a"), request(2, newest, prerequisites=["algebra"])]
         )
@@ -103,7 +103,7 @@ def test_at_the_instant_of_the_streams_record_the_answer_is_that_record() -> Non
         requests = questions_of(current)
         for (kind, key), record in current.items():
             rows = known(stream, int(key.partition(b"|")[0]))
-            again = predicted(rows, stream.engine.catalogue, ms(record["as_of"]), requests)
+            again = predicted(rows, stream.engine.state.catalogue, ms(record["as_of"]), requests)
             assert again[kind, key] == record
             compared[kind] += 1
     assert compared.keys() == set(PREDICTION_KINDS)
@@ -114,12 +114,12 @@ def test_at_the_instant_of_the_streams_record_the_answer_is_that_record() -> Non
 def test_many_learners_are_answered_as_each_alone(seed: int) -> None:
     stream = Stream(sample_catalogue())
     stream.take(by_kind(lives(seed, 300, users=6)))
-    books, requests = stream.engine.catalogue, questions_of(stream.current())
+    books, requests = stream.engine.state.catalogue, questions_of(stream.current())
     for later in (0, 40 * DAY):
-        at = int(stream.engine.learners.rows["newest"].max()) + later
+        at = int(stream.engine.state.learners.rows["newest"].max()) + later
         together = predicted(known(stream), books, at, requests)
         apart: Current = {}
-        for user in stream.engine.learners.rows["user"].tolist():
+        for user in stream.engine.state.learners.rows["user"].tolist():
             apart |= predicted(known(stream, user), books, at, requests)
         assert together == apart
 
@@ -158,7 +158,7 @@ def test_asking_changes_no_row() -> None:
     stream.take(by_kind(lives(3, 200)))
     rows = known(stream)
     before = rows.rows.tobytes(), rows.skills.tobytes()
-    predicted(rows, stream.engine.catalogue, START + 400 * DAY, questions_of(stream.current()))
+    predicted(rows, stream.engine.state.catalogue, START + 400 * DAY, questions_of(stream.current()))
     assert (rows.rows.tobytes(), rows.skills.tobytes()) == before
 
 
@@ -196,9 +196,9 @@ BUSY = {"organization_id": 7, "quiet_hours": {"from": "21:00", "to": "07:00"}, "
 
 def judged(stream: Stream, at: int) -> Any:
     rows = known(stream, 1)
-    learners = rows.as_of(stream.engine.catalogue, at)
+    learners = rows.as_of(stream.engine.state.catalogue, at)
     _, profile = stored.timing_profiles(learners)
-    return stored.moment(learners, profile, 0, at, stream.engine.catalogue)
+    return stored.moment(learners, profile, 0, at, stream.engine.state.catalogue)
 
 
 def test_the_peak_hour_is_a_good_time_and_another_names_the_next() -> None:

@@ -38,7 +38,7 @@ class Forgetting(Erasing):
     """The product's own account of fences, over the small engine."""
 
     def __init__(self, tally: Tally, fences: Fences) -> None:
-        super().__init__(cast("Any", tally), fences)
+        super().__init__(cast("Any", tally), None, fences)
         self._tally = tally
 
     def forget(self, user: int) -> None:
