@@ -27,7 +27,6 @@ from predictive.measuring import Measured, Running
 from predictive.pages.routes import token_of
 from predictive.problems import HEADERS_KEY, Problem, of, response
 from predictive.service import Service, configure
-from predictive.together import Together
 from storage import database
 from streams.clock import Clock
 from streams.settings import Settings
@@ -129,13 +128,11 @@ def _replace_if_closed(connection: Any, *_: Any) -> None:
 
 
 def _service(settings: Settings, engine: AsyncEngine, verifier: Verifier) -> Service:
-    sessions, names = async_sessionmaker(engine, expire_on_commit=False), Names(settings.topic_prefix)
     return Service(
-        sessions=sessions,
+        sessions=async_sessionmaker(engine, expire_on_commit=False),
         sign_in=_sign_in(settings, verifier),
         clock=Clock(settings.clock).now,
-        names=names,
-        reads=Together(sessions, names),
+        names=Names(settings.topic_prefix),
     )
 
 

@@ -28,8 +28,9 @@ async def _read(viewer: Annotated[Viewer, Depends(_viewer)], asked: service.Abou
     user_id, organization = asked.user_id, viewer.organization
     if await answers.is_foreign(asked.reads, user_id=user_id, organization=organization):
         raise Problem(404, "Your organization has no such learner.")
-    insights = partial(answers.insights, now=asked.now, names=asked.names)
-    return await read_page(asked.db, user_id, organization, asked.now, insights=insights)
+    insights = partial(answers.insights, now=asked.now, names=asked.service.names)
+    async with asked.session() as db:
+        return await read_page(db, user_id, organization, asked.now, insights=insights)
 
 
 def router() -> APIRouter:

@@ -69,7 +69,7 @@ def _about(asked: Question) -> dict[str, Any]:
         "user_id": asked.user_id,
         "organization": asked.organization,
         "now": asked.now,
-        "names": asked.names,
+        "names": asked.service.names,
     }
 
 
@@ -83,11 +83,11 @@ async def predict_struggle(body: s.StruggleRequest, asked: AboutAMoment) -> Resp
     """The prediction is stored with what it saw, so that its outcome can be joined to it."""
     await _of_own_tenant(asked)
     content = body.content_metadata.model_dump(exclude_unset=True)
-    return _json(
-        await answers.predict_struggle(
-            asked.db, **_about(asked), at=asked.at, content_metadata=content, request_id=body.request_id
+    async with asked.session() as db:
+        found = await answers.predict_struggle(
+            db, **_about(asked), at=asked.at, content_metadata=content, request_id=body.request_id
         )
-    )
+    return _json(found)
 
 
 @router.post(
@@ -100,7 +100,9 @@ async def rank_struggle(body: s.RankRequest, asked: AboutAMoment) -> Response:
     """Answers for at most 50 contents in one call; nothing is stored."""
     await _of_own_tenant(asked)
     contents = [content.model_dump(exclude_unset=True) for content in body.contents]
-    return _json(await answers.rank_struggle(asked.db, **_about(asked), at=asked.at, contents=contents))
+    async with asked.session() as db:
+        found = await answers.rank_struggle(db, **_about(asked), at=asked.at, contents=contents)
+    return _json(found)
 
 
 @router.post(
@@ -112,9 +114,9 @@ async def rank_struggle(body: s.RankRequest, asked: AboutAMoment) -> Response:
 async def record_outcome(body: s.OutcomeRequest, asked: AboutNow) -> Response:
     """The outcome goes out to the stream; the stored prediction shows it once the stream has seen it."""
     await _of_own_tenant(asked)
-    return _json(
-        await answers.record_outcome(
-            asked.db,
+    async with asked.session() as db:
+        found = await answers.record_outcome(
+            db,
             **_about(asked),
             content_id=body.content_id,
             struggled=body.struggled,
@@ -122,7 +124,7 @@ async def record_outcome(body: s.OutcomeRequest, asked: AboutNow) -> Response:
             gave_up=body.gave_up,
             event_id=body.event_id,
         )
-    )
+    return _json(found)
 
 
 @router.get(
@@ -206,7 +208,9 @@ async def insights(asked: AboutAMoment) -> Response:
 async def request_erasure(asked: AboutLearner) -> Response:
     """The request goes out to the stream; asking again while it is under way changes nothing."""
     await _of_own_tenant(asked)
-    return _json(await answers.request_erasure(asked.db, **_about(asked)), 202)
+    async with asked.session() as db:
+        found = await answers.request_erasure(db, **_about(asked))
+    return _json(found, 202)
 
 
 @router.get(
@@ -218,7 +222,9 @@ async def request_erasure(asked: AboutLearner) -> Response:
 async def erasure_progress(asked: AboutLearner) -> Response:
     """What is still stored, by table."""
     await _of_own_tenant(asked)
-    found = await answers.erasure_progress(
-        asked.db, user_id=asked.user_id, organization=asked.organization, names=asked.names
-    )
+    names = asked.service.names
+    async with asked.session() as db:
+        found = await answers.erasure_progress(
+            db, user_id=asked.user_id, organization=asked.organization, names=names
+        )
     return _json(found)

@@ -1,12 +1,11 @@
 """What the router needs of the app that includes it: sessions, who asks, the time, the topics' names.
 
-A host app calls `configure` once, or overrides `session` and `caller` through FastAPI's
-`dependency_overrides`; `predictive.app` configures `lyo api`.
+A host app calls `configure` once; `predictive.app` does it for `lyo api`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Final, TypeAlias
 
@@ -19,17 +18,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from predictive.caller import Caller, subject
 from predictive.fields import INSTANT, LARGEST_ID, Instant, UserId
 from predictive.reading import Reads
+from predictive.together import Together
 from streams.clock import Clock
 from streams.topics import Names
 
 Sessions: TypeAlias = Callable[[], AsyncSession]
 SignIn: TypeAlias = Callable[[Request], Awaitable[Caller]]
 
-_CLOCK: Final = Clock()
-_NAMES: Final = Names()
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Service:
     """What requests are answered with.
 
@@ -38,14 +35,19 @@ class Service:
         sign_in: who sent a request; raises `Problem` to refuse it.
         clock: milliseconds since the epoch.
         names: the topics that requests and outcomes go to.
-        reads: answers what is asked about one learner; None: the request's own session does.
+
+    Attributes:
+        reads: answers what is asked about one learner, together with what others ask at the same time.
     """
 
     sessions: Sessions
     sign_in: SignIn
     clock: Callable[[], int] = field(default_factory=lambda: Clock().now)
     names: Names = field(default_factory=Names)
-    reads: Reads | None = None
+    reads: Reads = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.reads = Together(self.sessions, self.names)
 
 
 def configure(app: FastAPI, service: Service) -> None:
@@ -76,23 +78,24 @@ caller: Final = _SignedIn(
 """Who asks."""
 
 
-async def session(request: Request) -> AsyncIterator[AsyncSession]:
-    """A session for this request; it connects when it is first used."""
-    async with _service(request).sessions() as found:
-        yield found
-
-
 @dataclass(frozen=True, slots=True)
 class Question:
     """Everything that an answer depends on besides what is asked: whose, for which tenant, when."""
 
-    db: AsyncSession
-    reads: AsyncSession | Reads
+    service: Service
     user_id: int
     organization: int | None
     now: int
-    names: Names
     at: int | None = None
+
+    @property
+    def reads(self) -> Reads:
+        """Answers what is asked about one learner."""
+        return self.service.reads
+
+    def session(self) -> AsyncSession:
+        """A session of its own, for what is written; it connects when it is first used."""
+        return self.service.sessions()
 
 
 # An address cannot say null, so the schema of a parameter that may be left out has none.
@@ -111,32 +114,25 @@ _UserId: TypeAlias = Annotated[
 ]
 _PathUserId: TypeAlias = Annotated[UserId, PathParameter(description="The learner.", examples=[123])]
 _Caller: TypeAlias = Annotated[Caller, Depends(caller)]
-_Session: TypeAlias = Annotated[AsyncSession, Depends(session)]
 
 
-async def _about_now(request: Request, who: _Caller, db: _Session, user_id: _UserId = None) -> Question:
-    return _question(request, who, db, user_id)
+async def _about_now(request: Request, who: _Caller, user_id: _UserId = None) -> Question:
+    return _question(request, who, user_id)
 
 
 async def _about_a_moment(
-    request: Request, who: _Caller, db: _Session, user_id: _UserId = None, at: _At = None
+    request: Request, who: _Caller, user_id: _UserId = None, at: _At = None
 ) -> Question:
-    return _question(request, who, db, user_id, at)
+    return _question(request, who, user_id, at)
 
 
-async def _about_learner(request: Request, who: _Caller, db: _Session, user_id: _PathUserId) -> Question:
-    return _question(request, who, db, user_id)
+async def _about_learner(request: Request, who: _Caller, user_id: _PathUserId) -> Question:
+    return _question(request, who, user_id)
 
 
-def _question(
-    request: Request, who: Caller, db: AsyncSession, asked: int | None, at: int | None = None
-) -> Question:
-    user_id = subject(who, asked)
-    service: Service | None = getattr(request.app.state, "predictive", None)
-    if service is None:  # the host has overridden `session` and `caller`
-        return Question(db, db, user_id, who.organization, _CLOCK.now(), _NAMES, at)
-    reads = service.reads or db
-    return Question(db, reads, user_id, who.organization, service.clock(), service.names, at)
+def _question(request: Request, who: Caller, asked: int | None, at: int | None = None) -> Question:
+    service = _service(request)
+    return Question(service, subject(who, asked), who.organization, service.clock(), at)
 
 
 AboutNow: TypeAlias = Annotated[Question, Depends(_about_now)]

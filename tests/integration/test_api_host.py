@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 
 from predictive.caller import Caller
 from predictive.problems import Problem
 from predictive.routes import router as predictive_router
-from predictive.service import Service, caller, configure, session
+from predictive.service import Service, configure
 from storage import database
 from streams.settings import Settings
 from tests.integration.test_api_access import OPERATIONS, ask, problem
@@ -55,18 +55,13 @@ async def test_a_host_that_configures_the_router_gives_the_same_answers(
                 assert answer.json() == same.json()
 
 
-async def test_a_host_may_override_the_dependencies_one_by_one(engine: AsyncEngine) -> None:
+async def test_a_host_that_configures_the_router_takes_what_is_recorded(engine: AsyncEngine) -> None:
     app = host()
-    sessions = async_sessionmaker(engine)
 
-    async def its_session() -> AsyncIterator[AsyncSession]:
-        async with sessions() as found:
-            yield found
-
-    async def its_user() -> Caller:
+    async def signed_in(_: object) -> Caller:
         return Caller("anybody", LEARNER, TENANT)
 
-    app.dependency_overrides |= {session: its_session, caller: its_user}
+    configure(app, Service(async_sessionmaker(engine), signed_in))
     async with client_of(app) as client:
         for method, path in OPERATIONS:
             answer = await ask(client, method, path)
