@@ -1,10 +1,9 @@
 """What the API and the predictors answer and record, from Postgres alone (specification, "API Endpoints").
 
-Every function takes an `AsyncSession`, those that read one learner alone `Reads` as well, and returns plain
-JSON types under the specification's field names; times are RFC 3339 text. `at` is the moment (ms) that is
-asked about, `now` the caller's clock (ms): `at` None means `now`. `organization` is the tenant that the
-caller is restricted to, None for one who may see all; a learner of another organization is answered as one of
-whom nothing is known.
+Every function takes an `AsyncSession` and returns plain JSON types under the specification's field names;
+times are RFC 3339 text. `at` is the moment (ms) that is asked about, `now` the caller's clock (ms): `at` None
+means `now`. `organization` is the tenant that the caller is restricted to, None for one who may see all; a
+learner of another organization is answered as one of whom nothing is known.
 
 A learner of whom too little is known is no error: the answer is neutral, with confidence 0 and a `reason`.
 
@@ -24,22 +23,12 @@ from typing import Any
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models import insights as overview
 from models.event_types import OutcomeKind
 from models.events import Kind
-from predictive import reading, recording
+from predictive import reading, recording, telling
 from predictive.erasure import erasure_progress, request_erasure
-from predictive.reading import Asked, Part, Reads, Rhythm, Seen, is_foreign
-from predictive.shapes import (
-    Answer,
-    dropout_answer,
-    moment_answer,
-    plateau_answers,
-    regression_answers,
-    struggle_answer,
-    text_of,
-    timing_answer,
-)
+from predictive.reading import Asked, Part, Seen
+from predictive.shapes import Answer, struggle_answer
 from storage import outbox, questions
 from streams.topics import Names
 
@@ -49,7 +38,6 @@ __all__ = [
     "dropout_risks",
     "erasure_progress",
     "insights",
-    "is_foreign",
     "plateaus",
     "predict_struggle",
     "rank_struggle",
@@ -62,7 +50,7 @@ __all__ = [
 
 
 async def dropout_risk(
-    db: AsyncSession | Reads,
+    db: AsyncSession,
     *,
     user_id: int,
     organization: int | None,
@@ -75,7 +63,7 @@ async def dropout_risk(
     Also: as_of, valid_until, stale, confidence, reason, factors, timezone, model, organization_id, user_id,
     strategy_executed, strategy_executed_at, user_returned, returned_at.
     """
-    return _risk(await _seen(db, user_id, organization, at, now, names, Part.RISK))
+    return telling.dropout_risk(await _seen(db, user_id, organization, at, now, names, Part.RISK))
 
 
 async def dropout_risks(
@@ -93,11 +81,11 @@ async def dropout_risks(
     if not users:
         return []
     asked = [Asked(user, organization, at, now, Part.RISK) for user in users]
-    return [_risk(seen) for seen in await reading.many(db, asked, names)]
+    return [telling.dropout_risk(seen) for seen in await reading.many(db, asked, names)]
 
 
 async def timing_profile(
-    db: AsyncSession | Reads,
+    db: AsyncSession,
     *,
     user_id: int,
     organization: int | None,
@@ -109,12 +97,11 @@ async def timing_profile(
 
     Also: as_of, valid_until, stale, reason, timezone, model, recommended_time, organization_id.
     """
-    seen = await _seen(db, user_id, organization, at, now, names, Part.TIMING)
-    return timing_answer(_rhythm(seen).record) | {"stale": seen.stale}
+    return telling.timing_profile(await _seen(db, user_id, organization, at, now, names, Part.TIMING))
 
 
 async def timing_check(
-    db: AsyncSession | Reads,
+    db: AsyncSession,
     *,
     user_id: int,
     organization: int | None,
@@ -127,14 +114,11 @@ async def timing_check(
     alternative_time is null when the time is good, or when none is within two weeks. Also: score, confidence,
     factors, studied_today, timezone, as_of, stale.
     """
-    seen = await _seen(db, user_id, organization, at, now, names, Part.TIMING)
-    rhythm, at = _rhythm(seen), seen.asked.at
-    answer = moment_answer(rhythm.judged(at, seen.catalogue), rhythm.record, studied=rhythm.studied(at))
-    return answer | {"stale": seen.stale}
+    return telling.timing_check(await _seen(db, user_id, organization, at, now, names, Part.TIMING))
 
 
 async def plateaus(
-    db: AsyncSession | Reads,
+    db: AsyncSession,
     *,
     user_id: int,
     organization: int | None,
@@ -150,11 +134,11 @@ async def plateaus(
     valid_until, stale, updated_at.
     """
     seen = await _seen(db, user_id, organization, at, now, names, Part.PLATEAUS)
-    return _plateaus(seen, active_only=active_only)
+    return telling.plateaus(seen, active_only=active_only)
 
 
 async def regressions(
-    db: AsyncSession | Reads,
+    db: AsyncSession,
     *,
     user_id: int,
     organization: int | None,
@@ -170,11 +154,11 @@ async def regressions(
     user_reviewed, reviewed_at, confidence, factors, model, as_of, valid_until, stale.
     """
     seen = await _seen(db, user_id, organization, at, now, names, Part.REGRESSIONS)
-    return _regressions(seen, active_only=active_only)
+    return telling.regressions(seen, active_only=active_only)
 
 
 async def insights(
-    db: AsyncSession | Reads,
+    db: AsyncSession,
     *,
     user_id: int,
     organization: int | None,
@@ -187,24 +171,7 @@ async def insights(
     They are user_id, dropout_risk, active_plateaus, skill_regressions, timing_profile, is_good_time_now,
     total_insights, priority_actions {type, message, action, priority}, generated_at. Also: stale.
     """
-    seen = await _seen(db, user_id, organization, at, now, names, ~Part.NOTHING)
-    rhythm, at, stale = _rhythm(seen), seen.asked.at, {"stale": seen.stale}
-    good = rhythm.judged(at, seen.catalogue).is_good
-    risk, timing = _risk(seen), timing_answer(rhythm.record) | stale
-    stuck, fading = _plateaus(seen, active_only=True), _regressions(seen, active_only=True)
-    nudge = good and timing["confidence"] > 0 and not rhythm.studied(at)
-    return {
-        "user_id": user_id,
-        "dropout_risk": risk,
-        "active_plateaus": stuck,
-        "skill_regressions": fading,
-        "timing_profile": timing,
-        "is_good_time_now": good,
-        "total_insights": overview.count(risk, stuck, fading, timing),
-        "priority_actions": overview.priority_actions(risk, stuck, fading, nudge=nudge),
-        "generated_at": text_of(at),
-        **stale,
-    }
+    return telling.insights(await _seen(db, user_id, organization, at, now, names, ~Part.NOTHING))
 
 
 async def predict_struggle(
@@ -218,14 +185,16 @@ async def predict_struggle(
     request_id: str | None = None,
     names: Names | None = None,
     commit: bool = True,
+    seen: Seen | None = None,
 ) -> Answer:
     """The specification's struggle prediction; `prediction_id` is the integer id of its stored row.
 
     Also: content_id, request_id, content_type, reason, factors, actions, model, as_of, valid_until, stale.
-    The same `request_id` again is answered as the first time and asks nothing anew.
+    The same `request_id` again is answered as the first time and asks nothing anew. `seen`: the learner, if
+    read already for the same moments.
     """
     at, now = reading.moments(at, now)
-    seen = await reading.one(db, Asked(user_id, organization, at, now), names)
+    seen = seen or await reading.one(db, Asked(user_id, organization, at, now), names)
     owner = seen.organization or organization
     asked = recording.question(user_id, owner, request_id or recording.new_id(), now, content_metadata)
     (record,) = await reading.struggles(db, seen, [asked.request()])
@@ -253,14 +222,15 @@ async def rank_struggle(
     at: int | None = None,
     now: int | None = None,
     names: Names | None = None,
+    seen: Seen | None = None,
 ) -> list[Answer]:
     """Answers for many `content_metadata`, the lowest risk first; stores nothing.
 
     Each has the fields of `predict_struggle` except prediction_id and request_id, and `position`, its place
-    in `contents`.
+    in `contents`. `seen`: the learner, if read already for the same moments.
     """
     at, now = reading.moments(at, now)
-    seen = await reading.one(db, Asked(user_id, organization, at, now), names)
+    seen = seen or await reading.one(db, Asked(user_id, organization, at, now), names)
     asked = [
         recording.question(user_id, None, f"rank-{place}", now, each).request()
         for place, each in enumerate(contents)
@@ -287,32 +257,29 @@ async def record_outcome(
     event_id: str | None = None,
     names: Names | None = None,
     commit: bool = True,
+    seen: Seen | None = None,
 ) -> Answer:
-    """{"success": true, "message": ..., "event_id": ...}; the same `event_id` again counts once."""
+    """{"success": true, "message": ..., "event_id": ...}; the same `event_id` again counts once.
+
+    `seen`: the learner, if read already.
+    """
     at, now = reading.moments(at, now)
+    seen = seen or await reading.one(db, Asked(user_id, organization, at, now), names)
     fields = {
         "content_id": content_id,
         "kind": (OutcomeKind.STRUGGLED if struggled else OutcomeKind.NOT_STRUGGLED).value,
         "completion_time_seconds": completion_time_seconds,
         "gave_up": gave_up,
     }
+    known = names or reading.default_names()
     event = await recording.record(
-        db,
-        Kind.OUTCOME,
-        user_id,
-        organization,
-        fields,
-        event_id=event_id,
-        at=at,
-        now=now,
-        names=names or reading.default_names(),
-        commit=commit,
+        db, Kind.OUTCOME, seen, fields, event_id=event_id, names=known, commit=commit
     )
     return {"success": True, "message": "Outcome recorded successfully", "event_id": event.id}
 
 
 async def _seen(
-    db: AsyncSession | Reads,
+    db: AsyncSession,
     user_id: int,
     organization: int | None,
     at: int | None,
@@ -322,25 +289,3 @@ async def _seen(
 ) -> Seen:
     at, now = reading.moments(at, now)
     return await reading.one(db, Asked(user_id, organization, at, now, parts), names)
-
-
-def _risk(seen: Seen) -> Answer:
-    assert seen.risk is not None
-    return dropout_answer(seen.risk, seen.row) | {"stale": seen.stale}
-
-
-def _rhythm(seen: Seen) -> Rhythm:
-    assert seen.rhythm is not None
-    return seen.rhythm
-
-
-def _plateaus(seen: Seen, *, active_only: bool) -> list[Answer]:
-    rows = seen.row.get("plateaus", ())
-    found = plateau_answers(seen.plateaus, rows, active_only=active_only)
-    return [each | {"stale": seen.stale} for each in found]
-
-
-def _regressions(seen: Seen, *, active_only: bool) -> list[Answer]:
-    rows = seen.row.get("regressions", ())
-    found = regression_answers(seen.regressions, rows, active_only=active_only)
-    return [each | {"stale": seen.stale} for each in found]

@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.events import Kind
 from predictive import reading, recording
+from predictive.reading import Asked, Seen
 from predictive.shapes import Answer
 from storage import lookups, outbox
 from streams.topics import Names
@@ -22,25 +23,18 @@ async def request_erasure(
     now: int | None = None,
     names: Names | None = None,
     commit: bool = True,
+    seen: Seen | None = None,
 ) -> Answer:
     """Ask that a learner be forgotten; the answer is that of `erasure_progress`.
 
-    A request that is still waiting to be sent is not written twice.
+    A request that is still waiting to be sent is not written twice. `seen`: the learner, if read already.
     """
     at, now = reading.moments(at, now)
     waiting = await erasure_progress(db, user_id=user_id, organization=organization, names=names)
     if waiting["status"] != "requested":
-        await recording.record(
-            db,
-            Kind.ERASURE,
-            user_id,
-            organization,
-            {},
-            at=at,
-            now=now,
-            names=names or reading.default_names(),
-            commit=commit,
-        )
+        known = names or reading.default_names()
+        seen = seen or await reading.one(db, Asked(user_id, organization, at, now), known)
+        await recording.record(db, Kind.ERASURE, seen, {}, names=known, commit=commit)
         waiting = await erasure_progress(db, user_id=user_id, organization=organization, names=names)
     return waiting
 

@@ -1,17 +1,17 @@
 """The learner's page, with the sign-in, sessions and clock of `predictive.service` behind it."""
 
-from functools import partial
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends
 
-from predictive import answers, service
+from predictive import service, telling
 from predictive.caller import Caller, subject
 from predictive.fields import UserId
 from predictive.pages.reading import read_page
 from predictive.pages.routes import Viewer, create_router
 from predictive.pages.view import PageData
-from predictive.problems import Problem, of
+from predictive.problems import of
+from predictive.reading import Part
 
 __all__ = ["PATH", "router"]
 
@@ -25,12 +25,9 @@ async def _viewer(user_id: UserId, who: Annotated[Caller, Depends(service.caller
 
 
 async def _read(viewer: Annotated[Viewer, Depends(_viewer)], asked: service.AboutLearner) -> PageData:
-    user_id, organization = asked.user_id, viewer.organization
-    if await answers.is_foreign(asked.reads, user_id=user_id, organization=organization):
-        raise Problem(404, "Your organization has no such learner.")
-    insights = partial(answers.insights, now=asked.now, names=asked.service.names)
+    said = telling.insights(await asked.seen(~Part.NOTHING))
     async with asked.session() as db:
-        return await read_page(db, user_id, organization, asked.now, insights=insights)
+        return await read_page(db, asked.user_id, viewer.organization, asked.now, said)
 
 
 def router() -> APIRouter:

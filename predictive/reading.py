@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -30,7 +30,6 @@ from streams.topics import Names
 __all__ = [
     "Asked",
     "Part",
-    "Reads",
     "Rhythm",
     "Seen",
     "default_names",
@@ -134,21 +133,12 @@ class Rhythm:
         return stored.studied(self.learners, self.one, at)
 
 
-class Reads(Protocol):
-    """Answers questions, many that wait at the same time together."""
-
-    async def read(self, asked: Asked) -> Seen:
-        """The learner asked about."""
-
-
-async def one(db: AsyncSession | Reads, asked: Asked, names: Names | None) -> Seen:
-    """The learner asked about: read with a session, or by who answers many questions together.
+async def one(db: AsyncSession, asked: Asked, names: Names | None) -> Seen:
+    """The learner asked about.
 
     Raises:
         LayoutError: a row that this version cannot read.
     """
-    if not isinstance(db, AsyncSession):
-        return await db.read(asked)
     (seen,) = await many(db, [asked], names)
     return seen
 
@@ -220,11 +210,9 @@ def _compute_from_rows(seen: Sequence[Seen], learners: Group) -> None:
             each.rhythm = Rhythm(record, number, learners, profile)
 
 
-async def is_foreign(db: AsyncSession | Reads, *, user_id: int, organization: int | None) -> bool:
+async def is_foreign(db: AsyncSession, *, user_id: int, organization: int | None) -> bool:
     """Whether this learner is known and belongs to another organization: a caller to refuse."""
     now = 0  # asked of who the learner is, not of what is stored when
-    if not isinstance(db, AsyncSession):
-        return (await db.read(Asked(user_id, organization, now, now))).foreign
     _, rows = await lookups.learners(db, [lookups.Wanted(user_id, organization, now)], ())
     return any(row["foreign"] for row in rows)
 

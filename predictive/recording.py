@@ -14,8 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.event_types import StruggleRequest
 from models.events import EventError, Kind, decode, event_id_hash, time_field
 from models.questions import Request
+from predictive.reading import Seen
 from predictive.shapes import text_of
-from storage import lookups, outbox
+from storage import outbox
 from storage.outbox import Outgoing
 from streams.topics import COMPACTION_LAG_MS, DELETE_RETENTION_MS, Names
 
@@ -109,25 +110,24 @@ def question(
 async def record(
     db: AsyncSession,
     kind: Kind,
-    user_id: int,
-    organization: int | None,
+    seen: Seen,
     fields: Mapping[str, Any],
     *,
-    at: int,
-    now: int,
     names: Names,
     commit: bool,
     event_id: str | None = None,
 ) -> Event:
-    """An event, written into the outbox; nothing is written of a learner of another organization.
+    """An event of a learner, at the moment asked about, written into the outbox.
+
+    Nothing is written of a learner of another organization.
 
     Raises:
         EventError: the contract refuses it; `field` is to blame.
     """
-    _, rows = await lookups.learners(db, [lookups.Wanted(user_id, organization, now)], ())
-    owner = next((row["organization_id"] for row in rows if row["mine"]), None) or organization
-    made = event(kind, user_id, owner, event_id or new_id(), at, fields, now)
-    if not any(row["foreign"] for row in rows):
+    asked = seen.asked
+    owner = seen.organization or asked.organization
+    made = event(kind, asked.user_id, owner, event_id or new_id(), asked.at, fields, asked.now)
+    if not seen.foreign:
         await outbox.add(db, [made.outgoing(names)])
         if commit:
             await db.commit()

@@ -1,24 +1,23 @@
 """The endpoints of the specification and three more, for any FastAPI app to include under ``/api/v1``.
 
-Answers go out as they are: `predictive.answers` gives plain JSON types, and tests hold them to the models
-that are documented here.
+Answers go out as they are: `predictive.telling` and `predictive.answers` give plain JSON types, and tests
+hold them to the models that are documented here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import orjson
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from predictive import answers
+from predictive import answers, telling
 from predictive import schemas as s
 from predictive.documented import errors
-from predictive.problems import Problem, ProblemRoute
+from predictive.problems import ProblemRoute
+from predictive.reading import Part, Seen
 from predictive.service import AboutAMoment, AboutLearner, AboutNow, Question
-from streams import log
 
 router = APIRouter(
     prefix="/predictive",
@@ -30,7 +29,6 @@ router = APIRouter(
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 _READING: Final = errors()
 _POSTING: Final = errors(body=True)
-_log = log.logger("api")
 
 _ActiveOnly: TypeAlias = Annotated[
     Literal["true", "false"], Query(description="Leave out what has ended.", examples=["true"])
@@ -41,35 +39,15 @@ def _json(found: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(found), status, _NO_STORE, "application/json")
 
 
-async def _of_own_tenant(asked: Question) -> None:
-    """Refuse a learner of another tenant, with what a learner who does not exist would get there."""
-    if asked.organization is None:
-        return
-    if await answers.is_foreign(asked.reads, user_id=asked.user_id, organization=asked.organization):
-        _log.warning("404: a learner of another tenant was asked for")
-        raise Problem(404, "Your organization has no such learner.")
-
-
-async def _answer(asked: Question, answer: Awaitable[Any]) -> Response:
-    """The answer; one that knows nothing is looked at again: it may be about another tenant's learner."""
-    found = await answer
-    if not found or (isinstance(found, dict) and _knows_nothing(found)):
-        await _of_own_tenant(asked)
-    return _json(found)
-
-
-def _knows_nothing(found: dict[str, Any]) -> bool:
-    about = found.get("dropout_risk", found)
-    return not about.get("confidence")
-
-
-def _about(asked: Question) -> dict[str, Any]:
-    """What every function of `answers` takes."""
+def _about(asked: Question, seen: Seen) -> dict[str, Any]:
+    """What every function of `answers` takes that writes about a learner."""
     return {
         "user_id": asked.user_id,
         "organization": asked.organization,
+        "at": seen.asked.at,
         "now": asked.now,
         "names": asked.service.names,
+        "seen": seen,
     }
 
 
@@ -81,11 +59,10 @@ def _about(asked: Question) -> dict[str, Any]:
 )
 async def predict_struggle(body: s.StruggleRequest, asked: AboutAMoment) -> Response:
     """The prediction is stored with what it saw, so that its outcome can be joined to it."""
-    await _of_own_tenant(asked)
-    content = body.content_metadata.model_dump(exclude_unset=True)
+    seen, content = await asked.seen(), body.content_metadata.model_dump(exclude_unset=True)
     async with asked.session() as db:
         found = await answers.predict_struggle(
-            db, **_about(asked), at=asked.at, content_metadata=content, request_id=body.request_id
+            db, **_about(asked, seen), content_metadata=content, request_id=body.request_id
         )
     return _json(found)
 
@@ -98,10 +75,9 @@ async def predict_struggle(body: s.StruggleRequest, asked: AboutAMoment) -> Resp
 )
 async def rank_struggle(body: s.RankRequest, asked: AboutAMoment) -> Response:
     """Answers for at most 50 contents in one call; nothing is stored."""
-    await _of_own_tenant(asked)
-    contents = [content.model_dump(exclude_unset=True) for content in body.contents]
+    seen, contents = await asked.seen(), [each.model_dump(exclude_unset=True) for each in body.contents]
     async with asked.session() as db:
-        found = await answers.rank_struggle(db, **_about(asked), at=asked.at, contents=contents)
+        found = await answers.rank_struggle(db, **_about(asked, seen), contents=contents)
     return _json(found)
 
 
@@ -113,11 +89,11 @@ async def rank_struggle(body: s.RankRequest, asked: AboutAMoment) -> Response:
 )
 async def record_outcome(body: s.OutcomeRequest, asked: AboutNow) -> Response:
     """The outcome goes out to the stream; the stored prediction shows it once the stream has seen it."""
-    await _of_own_tenant(asked)
+    seen = await asked.seen()
     async with asked.session() as db:
         found = await answers.record_outcome(
             db,
-            **_about(asked),
+            **_about(asked, seen),
             content_id=body.content_id,
             struggled=body.struggled,
             completion_time_seconds=body.completion_time_seconds,
@@ -135,7 +111,7 @@ async def record_outcome(body: s.OutcomeRequest, asked: AboutNow) -> Response:
 )
 async def dropout_risk(asked: AboutAMoment) -> Response:
     """Computed for the moment asked about: silence counts up to then."""
-    return await _answer(asked, answers.dropout_risk(asked.reads, **_about(asked), at=asked.at))
+    return _json(telling.dropout_risk(await asked.seen(Part.RISK)))
 
 
 @router.get(
@@ -146,7 +122,7 @@ async def dropout_risk(asked: AboutAMoment) -> Response:
 )
 async def timing_profile(asked: AboutAMoment) -> Response:
     """Hours and days are the learner's own; what is not known yet is null or empty."""
-    return await _answer(asked, answers.timing_profile(asked.reads, **_about(asked), at=asked.at))
+    return _json(telling.timing_profile(await asked.seen(Part.TIMING)))
 
 
 @router.post(
@@ -158,7 +134,7 @@ async def timing_profile(asked: AboutAMoment) -> Response:
 async def timing_check(asked: AboutNow, body: s.TimingRequest | None = None) -> Response:
     """Without a body, or without `current_time`, it is about now."""
     at = None if body is None else body.current_time
-    return await _answer(asked, answers.timing_check(asked.reads, **_about(asked), at=at))
+    return _json(telling.timing_check(await asked.seen(Part.TIMING, at)))
 
 
 @router.get(
@@ -169,9 +145,8 @@ async def timing_check(asked: AboutNow, body: s.TimingRequest | None = None) -> 
 )
 async def plateaus(asked: AboutAMoment, active_only: _ActiveOnly = "true") -> Response:
     """The longest first; with `active_only=false` those that have ended, too."""
-    active = active_only == "true"
-    found = answers.plateaus(asked.reads, **_about(asked), at=asked.at, active_only=active)
-    return await _answer(asked, found)
+    seen = await asked.seen(Part.PLATEAUS)
+    return _json(telling.plateaus(seen, active_only=active_only == "true"))
 
 
 @router.get(
@@ -182,9 +157,8 @@ async def plateaus(asked: AboutAMoment, active_only: _ActiveOnly = "true") -> Re
 )
 async def regressions(asked: AboutAMoment, active_only: _ActiveOnly = "true") -> Response:
     """The most urgent first; with `active_only=false` those that have ended, too."""
-    active = active_only == "true"
-    found = answers.regressions(asked.reads, **_about(asked), at=asked.at, active_only=active)
-    return await _answer(asked, found)
+    seen = await asked.seen(Part.REGRESSIONS)
+    return _json(telling.regressions(seen, active_only=active_only == "true"))
 
 
 @router.get(
@@ -195,7 +169,7 @@ async def regressions(asked: AboutAMoment, active_only: _ActiveOnly = "true") ->
 )
 async def insights(asked: AboutAMoment) -> Response:
     """Risk, plateaus, regressions, timing, and what to do first."""
-    return await _answer(asked, answers.insights(asked.reads, **_about(asked), at=asked.at))
+    return _json(telling.insights(await asked.seen(~Part.NOTHING)))
 
 
 @router.delete(
@@ -207,9 +181,9 @@ async def insights(asked: AboutAMoment) -> Response:
 )
 async def request_erasure(asked: AboutLearner) -> Response:
     """The request goes out to the stream; asking again while it is under way changes nothing."""
-    await _of_own_tenant(asked)
+    seen = await asked.seen()
     async with asked.session() as db:
-        found = await answers.request_erasure(db, **_about(asked))
+        found = await answers.request_erasure(db, **_about(asked, seen))
     return _json(found, 202)
 
 
@@ -221,7 +195,7 @@ async def request_erasure(asked: AboutLearner) -> Response:
 )
 async def erasure_progress(asked: AboutLearner) -> Response:
     """What is still stored, by table."""
-    await _of_own_tenant(asked)
+    await asked.seen()
     names = asked.service.names
     async with asked.session() as db:
         found = await answers.erasure_progress(

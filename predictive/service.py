@@ -17,13 +17,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from predictive.caller import Caller, subject
 from predictive.fields import INSTANT, LARGEST_ID, Instant, UserId
-from predictive.reading import Reads
+from predictive.problems import Problem
+from predictive.reading import Asked, Part, Seen
 from predictive.together import Together
+from streams import log
 from streams.clock import Clock
 from streams.topics import Names
 
 Sessions: TypeAlias = Callable[[], AsyncSession]
 SignIn: TypeAlias = Callable[[Request], Awaitable[Caller]]
+
+_log = log.logger("api")
 
 
 @dataclass(slots=True)
@@ -44,7 +48,7 @@ class Service:
     sign_in: SignIn
     clock: Callable[[], int] = field(default_factory=lambda: Clock().now)
     names: Names = field(default_factory=Names)
-    reads: Reads = field(init=False)
+    reads: Together = field(init=False)
 
     def __post_init__(self) -> None:
         self.reads = Together(self.sessions, self.names)
@@ -88,10 +92,19 @@ class Question:
     now: int
     at: int | None = None
 
-    @property
-    def reads(self) -> Reads:
-        """Answers what is asked about one learner."""
-        return self.service.reads
+    async def seen(self, parts: Part = Part.NOTHING, at: int | None = None) -> Seen:
+        """The learner asked about, at the moment of the question, or at this one (ms).
+
+        Raises:
+            Problem: 404 for a learner of another tenant, as for one who does not exist there.
+        """
+        moment = self.at if at is None else at
+        moment = self.now if moment is None else moment
+        seen = await self.service.reads.read(Asked(self.user_id, self.organization, moment, self.now, parts))
+        if seen.foreign:
+            _log.warning("404: a learner of another tenant was asked for")
+            raise Problem(404, "Your organization has no such learner.")
+        return seen
 
     def session(self) -> AsyncSession:
         """A session of its own, for what is written; it connects when it is first used."""

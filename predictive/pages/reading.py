@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,19 +13,11 @@ from models.zones import known
 from predictive.pages.view import PageData, ZoneSource
 from storage import pages
 
-__all__ = ["Insights", "read_page"]
-
-
-class Insights(Protocol):
-    """Answers ``/insights``, as `predictive.answers.insights` does."""
-
-    def __call__(  # noqa: D102
-        self, db: AsyncSession, *, user_id: int, organization: int | None, at: int
-    ) -> Awaitable[Mapping[str, Any]]: ...
+__all__ = ["read_page"]
 
 
 async def read_page(
-    db: AsyncSession, user_id: int, organization: int | None, at: int, *, insights: Insights
+    db: AsyncSession, user_id: int, organization: int | None, at: int, said: Mapping[str, Any]
 ) -> PageData:
     """What a learner's page is made of, as of an instant in ms.
 
@@ -34,13 +26,12 @@ async def read_page(
         user_id: the learner.
         organization: the tenant that the reader is restricted to; None for one who may see all.
         at: the moment to show.
-        insights: answers ``/insights``.
+        said: what ``/insights`` answers.
 
     Raises:
         models.layout.LayoutError: a stored row that this version cannot read.
         sqlalchemy.exc.SQLAlchemyError, OSError: Postgres refuses, or cannot be reached.
     """
-    said = await insights(db, user_id=user_id, organization=organization, at=at)
     learner = await pages.learner(db, user_id, organization)
     if learner is None:
         return PageData(user_id, at, said)

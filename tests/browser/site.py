@@ -129,11 +129,17 @@ async def fill(database_url: str, replay: Replay) -> None:
         await connection.close()
 
 
+async def page_of(db: AsyncSession, user: int, organization: int | None) -> PageData:
+    """What a learner's page is made of."""
+    said = await insights(db, user_id=user, organization=organization, at=END)
+    return await read_page(db, user, organization, END, said)
+
+
 async def read_all(database_url: str, users: list[int]) -> dict[int, PageData]:
     """What each learner's page is made of."""
     engine = database.engine(database_url, poolclass=NullPool)
     async with AsyncSession(engine) as db:
-        found = {user: await read_page(db, user, None, END, insights=insights) for user in users}
+        found = {user: await page_of(db, user, None) for user in users}
     await engine.dispose()
     return found
 
@@ -165,7 +171,7 @@ def app_on(database_url: str) -> FastAPI:
 
     async def read(user_id: int, viewer: Annotated[Viewer, Depends(authorize)]) -> PageData:
         async with AsyncSession(engine) as db:
-            return await read_page(db, user_id, viewer.organization, END, insights=insights)
+            return await page_of(db, user_id, viewer.organization)
 
     app = FastAPI(openapi_url=None)
     app.include_router(create_router(read, authorize, refusal_of=_refusal))

@@ -268,9 +268,9 @@ async def test_another_tenants_learner_is_as_unknown(world: World) -> None:
         assert own
         assert await asked(world, many, 2, organization=7, at=at, active_only=False) == []
     async with world.session() as db:
-        foreign = [await answers.is_foreign(db, user_id=2, organization=o) for o in (7, 8, None)]
+        foreign = [await reading.is_foreign(db, user_id=2, organization=o) for o in (7, 8, None)]
         assert foreign == [True, False, False]
-        assert not await answers.is_foreign(db, user_id=99, organization=7)
+        assert not await reading.is_foreign(db, user_id=99, organization=7)
 
 
 def _renamed(answer: Any) -> Any:

@@ -356,10 +356,10 @@ async def test_other_origins_may_ask_only_where_they_are_set(api: Settings) -> N
 async def test_what_nobody_foresaw_is_logged_and_says_nothing(
     api: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(*_: Any, **__: Any) -> None:
+    def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("the secret is 42")
 
-    monkeypatch.setattr("predictive.answers.insights", broken)
+    monkeypatch.setattr("predictive.telling.insights", broken)
     async with serving(api) as client:
         response = await client.get(f"{BASE}/insights", headers=ISSUER.learner(LEARNER))
     assert "42" not in str(problem(response, 500))

@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.layout import LAYOUT, LayoutError
 from models.zones import DAY, HOUR
-from predictive import answers
+from predictive import answers, telling
+from predictive.reading import Asked, Part, Seen
 from predictive.together import AT_ONCE, MOST, Together
 from streams.topics import Names
 from tests.integration.stored_learners import World, world_in
@@ -21,14 +22,15 @@ from tests.unit.building import CONTENTS, ORGANIZATIONS, START, completion, sess
 pytestmark = pytest.mark.integration
 
 ALL: dict[str, Any] = {"active_only": False}
-FUNCTIONS: dict[Any, dict[str, Any]] = {
-    answers.dropout_risk: {},
-    answers.timing_profile: {},
-    answers.timing_check: {},
-    answers.plateaus: ALL,
-    answers.regressions: ALL,
-    answers.insights: {},
-}
+# What tells it of a learner read together with others, of one read alone, and what is to be read.
+WAYS: list[tuple[Any, Any, Part, dict[str, Any]]] = [
+    (telling.dropout_risk, answers.dropout_risk, Part.RISK, {}),
+    (telling.timing_profile, answers.timing_profile, Part.TIMING, {}),
+    (telling.timing_check, answers.timing_check, Part.TIMING, {}),
+    (telling.plateaus, answers.plateaus, Part.PLATEAUS, ALL),
+    (telling.regressions, answers.regressions, Part.REGRESSIONS, ALL),
+    (telling.insights, answers.insights, ~Part.NOTHING, {}),
+]
 NOW = START + 80 * DAY
 
 
@@ -59,52 +61,64 @@ class Counted:
         return self._world.session()
 
 
-def questions() -> list[tuple[Any, dict[str, Any]]]:
-    """Of every kind, of known learners and an unknown one, for three tenants, as of three moments."""
-    found = []
-    for number, user in enumerate((1, 2, 3, 4, 5, 6, 99, 1, 1, 2)):
-        about = {"organization": (7, None, 8)[number % 3], "at": NOW + (number % 4) * 9 * DAY, "now": NOW}
-        found += [(function, {"user_id": user, **about, **more}) for function, more in FUNCTIONS.items()]
-    return found
+def questions() -> list[dict[str, Any]]:
+    """About known learners and an unknown one, for three tenants, as of three moments."""
+    return [
+        {
+            "user_id": user,
+            "organization": (7, None, 8)[number % 3],
+            "at": NOW + (number % 4) * 9 * DAY,
+            "now": NOW,
+        }
+        for number, user in enumerate((1, 2, 3, 4, 5, 6, 99, 1, 1, 2))
+    ]
 
 
 async def test_many_at_once_are_answered_as_each_alone_with_few_queries(world: World) -> None:
     sessions = Counted(world)
-    together, asked = Together(sessions, Names()), questions()
-    found = await asyncio.gather(*(function(together, **about) for function, about in asked))
+    together = Together(sessions, Names())
+    asked = [(about, *way) for about in questions() for way in WAYS]
+    found = await asyncio.gather(
+        *(together.read(Asked(**about, parts=part)) for about, _, _, part, _ in asked)
+    )
     assert sessions.made <= len(asked) / MOST + 2 * AT_ONCE
-    for (function, about), answer in zip(asked, found, strict=True):
+    told = []
+    for (about, tell, alone, _, more), seen in zip(asked, found, strict=True):
+        told.append((alone, tell(seen, **more)))
         async with world.session() as db:
-            assert answer == await function(db, **about), (function.__name__, about)
+            assert told[-1][1] == await alone(db, **about, **more), (alone.__name__, about)
     for many in (answers.plateaus, answers.regressions):
-        assert any(answer for (function, _), answer in zip(asked, found, strict=True) if function is many)
+        assert any(answer for function, answer in told if function is many)
     foreign = [
-        await answers.is_foreign(together, user_id=user, organization=organization)
+        (await together.read(Asked(user, organization, NOW, NOW))).foreign
         for user, organization in ((1, 7), (1, 8), (1, None), (99, 8))
     ]
     assert foreign == [False, True, False, False]
 
 
+def risk_of(user: int) -> Asked:
+    """A question about a learner's dropout risk."""
+    return Asked(user, 7, NOW, NOW, Part.RISK)
+
+
 async def test_one_who_gives_up_leaves_the_others_their_answers(world: World) -> None:
     together = Together(world.session, Names())
-    tasks = [
-        asyncio.create_task(answers.dropout_risk(together, user_id=user, organization=7, now=NOW))
-        for user in (1, 2, 3)
-    ]
+    tasks = [asyncio.create_task(together.read(risk_of(user))) for user in (1, 2, 3)]
     await asyncio.sleep(0)
     tasks[1].cancel()
     first, second, third = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(second, asyncio.CancelledError)
-    assert (first["user_id"], third["user_id"]) == (1, 3)  # type: ignore[index]
-    again = await answers.dropout_risk(together, user_id=2, organization=7, now=NOW)
-    assert again["user_id"] == 2
+    assert isinstance(first, Seen)
+    assert isinstance(third, Seen)
+    assert (first.row["user_id"], third.row["user_id"]) == (1, 3)
+    assert (await together.read(risk_of(2))).row["user_id"] == 2
 
 
 async def test_a_row_that_cannot_be_read_is_the_fault_of_its_own_question_alone(world: World) -> None:
     await world.rows(f"UPDATE learner_rows SET row = set_byte(row, 0, {LAYOUT + 1}) WHERE user_id = 2")
     together = Together(world.session, Names())
     found = await asyncio.gather(
-        *(answers.dropout_risk(together, user_id=user, organization=7, now=NOW) for user in (1, 2, 3)),
+        *(together.read(risk_of(user)) for user in (1, 2, 3)),
         return_exceptions=True,
     )
     assert [isinstance(each, LayoutError) for each in found] == [False, True, False]
@@ -116,9 +130,9 @@ async def test_where_postgres_does_not_answer_all_who_wait_are_told(world: World
 
     together = Together(broken, Names())
     found = await asyncio.gather(
-        *(answers.dropout_risk(together, user_id=user, organization=7, now=NOW) for user in range(1, 40)),
+        *(together.read(risk_of(user)) for user in range(1, 40)),
         return_exceptions=True,
     )
     assert all(isinstance(each, SQLAlchemyError) for each in found)
     whole = Together(world.session, Names())
-    assert (await answers.dropout_risk(whole, user_id=1, organization=7, now=NOW))["user_id"] == 1
+    assert (await whole.read(risk_of(1))).row["user_id"] == 1

@@ -71,12 +71,6 @@ async def db(database_url: str) -> AsyncIterator[AsyncSession]:
     await engine.dispose()
 
 
-async def nothing_said(
-    db: AsyncSession, *, user_id: int, organization: int | None, at: int
-) -> dict[str, Any]:
-    return {"user_id": user_id}
-
-
 @pytest.mark.parametrize(
     ("user", "organization", "seen"),
     [
@@ -94,14 +88,14 @@ async def test_a_tenant_sees_its_own_learners_alone(
 ) -> None:
     assert (await pages.learner(db, user, organization) is not None) == seen
     assert (len(await pages.skills(db, user, organization)) > 0) == seen
-    page = await read_page(db, user, organization, START, insights=nothing_said)
+    page = await read_page(db, user, organization, START, {})
     assert (page.learner_row is not None, len(page.skill_rows) > 0) == (seen, seen)
     if not seen:
         assert (page.names, page.zone) == ({}, "UTC")
 
 
 async def test_the_zone_is_the_learners_the_organizations_or_utc(db: AsyncSession) -> None:
-    found = [await read_page(db, user, None, START, insights=nothing_said) for user in (1, 3, 2, 99)]
+    found = [await read_page(db, user, None, START, {}) for user in (1, 3, 2, 99)]
     assert [(page.zone, page.zone_source) for page in found] == [
         ("Asia/Tokyo", "learner"),
         ("Europe/Berlin", "organization"),
@@ -129,5 +123,5 @@ async def test_a_page_takes_three_queries(db: AsyncSession) -> None:
     counted: list[str] = []
     engine = db.get_bind()
     event.listen(engine, "before_cursor_execute", lambda *given: counted.append(given[2]))
-    await read_page(db, 1, 7, START, insights=nothing_said)
+    await read_page(db, 1, 7, START, {})
     assert len(counted) == 3

@@ -1,0 +1,75 @@
+"""What is told of a learner who has been read: plain JSON under the specification's field names."""
+
+from __future__ import annotations
+
+from models import insights as overview
+from predictive.reading import Rhythm, Seen
+from predictive.shapes import (
+    Answer,
+    dropout_answer,
+    moment_answer,
+    plateau_answers,
+    regression_answers,
+    text_of,
+    timing_answer,
+)
+
+__all__ = ["dropout_risk", "insights", "plateaus", "regressions", "timing_check", "timing_profile"]
+
+
+def dropout_risk(seen: Seen) -> Answer:
+    """Dropout risk; of a learner read with `Part.RISK`."""
+    assert seen.risk is not None
+    return dropout_answer(seen.risk, seen.row) | {"stale": seen.stale}
+
+
+def timing_profile(seen: Seen) -> Answer:
+    """When the learner learns; of one read with `Part.TIMING`."""
+    return timing_answer(_rhythm(seen).record) | {"stale": seen.stale}
+
+
+def timing_check(seen: Seen) -> Answer:
+    """Whether the moment asked about is a good one; of a learner read with `Part.TIMING`."""
+    rhythm, at = _rhythm(seen), seen.asked.at
+    answer = moment_answer(rhythm.judged(at, seen.catalogue), rhythm.record, studied=rhythm.studied(at))
+    return answer | {"stale": seen.stale}
+
+
+def plateaus(seen: Seen, *, active_only: bool) -> list[Answer]:
+    """Plateaus, the longest first; of a learner read with `Part.PLATEAUS`."""
+    rows = seen.row.get("plateaus", ())
+    found = plateau_answers(seen.plateaus, rows, active_only=active_only)
+    return [each | {"stale": seen.stale} for each in found]
+
+
+def regressions(seen: Seen, *, active_only: bool) -> list[Answer]:
+    """Regressions, the most urgent first; of a learner read with `Part.REGRESSIONS`."""
+    rows = seen.row.get("regressions", ())
+    found = regression_answers(seen.regressions, rows, active_only=active_only)
+    return [each | {"stale": seen.stale} for each in found]
+
+
+def insights(seen: Seen) -> Answer:
+    """All of it, and what to do first; of a learner read with every part."""
+    rhythm, at = _rhythm(seen), seen.asked.at
+    good = rhythm.judged(at, seen.catalogue).is_good
+    risk, timing = dropout_risk(seen), timing_profile(seen)
+    stuck, fading = plateaus(seen, active_only=True), regressions(seen, active_only=True)
+    nudge = good and timing["confidence"] > 0 and not rhythm.studied(at)
+    return {
+        "user_id": seen.asked.user_id,
+        "dropout_risk": risk,
+        "active_plateaus": stuck,
+        "skill_regressions": fading,
+        "timing_profile": timing,
+        "is_good_time_now": good,
+        "total_insights": overview.count(risk, stuck, fading, timing),
+        "priority_actions": overview.priority_actions(risk, stuck, fading, nudge=nudge),
+        "generated_at": text_of(at),
+        "stale": seen.stale,
+    }
+
+
+def _rhythm(seen: Seen) -> Rhythm:
+    assert seen.rhythm is not None
+    return seen.rhythm
