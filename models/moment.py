@@ -14,7 +14,7 @@ from models.rounding import hundredths, round_contributions
 from models.timing import TimingProfile, quiet, weekday
 from models.zones import DAY, HOUR, Zones
 
-__all__ = ["FACTORS", "GOOD_FROM", "Limits", "Moment", "check"]
+__all__ = ["FACTORS", "GOOD_FROM", "Limits", "Moment", "check", "is_good"]
 
 GOOD_FROM = 50
 HORIZON_HOURS = 14 * 24
@@ -51,17 +51,27 @@ def check(
     profile: TimingProfile, one: int, at: int, zones: Zones, studied_today: bool, limits: Limits
 ) -> Moment:
     """Judge the instant ``at`` (ms) for learner ``one`` of ``profile``, whose zone is ``zones``' only one."""
-    score, contributions = _score(profile, one, at, zones, studied_today)
-    forbidden = _forbidden(at, zones, limits)
+    local = _local(at, zones)
+    score, contributions = _score(profile, one, local, studied_today)
+    forbidden = _forbidden(local, limits)
     good = forbidden is None and score >= GOOD_FROM
+    rounded = round_contributions(contributions, np.array([score - 50]))[0]
     return Moment(
         is_good=good,
-        reasoning=forbidden or _reason(profile, one, at, zones, studied_today, good),
+        reasoning=forbidden or _reason(profile, one, local, studied_today, good),
         score=score,
-        contributions=contributions,
+        contributions=tuple(int(part) for part in rounded),
         confidence=int(profile.confidence[one]),
-        alternative=None if good else _next(profile, one, at, zones, limits),
+        alternative=None if good else _next(profile, one, local, zones, limits),
     )
+
+
+def is_good(
+    profile: TimingProfile, one: int, at: int, zones: Zones, studied_today: bool, limits: Limits
+) -> bool:
+    """Whether `check` calls the instant a good one, without the reasons and the search for another."""
+    local = _local(at, zones)
+    return _forbidden(local, limits) is None and _score(profile, one, local, studied_today)[0] >= GOOD_FROM
 
 
 def _local(at: int, zones: Zones) -> int:
@@ -77,18 +87,13 @@ def _contributions(profile: TimingProfile, one: int, local: Ints, studied: NDArr
     return np.where(profile.confidence[one] == 0, 0.0, _WEIGHTS * (values - 0.5))
 
 
-def _score(
-    profile: TimingProfile, one: int, at: int, zones: Zones, studied_today: bool
-) -> tuple[int, tuple[int, ...]]:
-    local = np.array([_local(at, zones)])
-    contributions = _contributions(profile, one, local, np.array([studied_today]))
-    score = hundredths(0.5 + contributions.sum(axis=1))
-    rounded = round_contributions(contributions, score - 50)[0]
-    return int(score[0]), tuple(int(part) for part in rounded)
+def _score(profile: TimingProfile, one: int, local: int, studied_today: bool) -> tuple[int, Floats]:
+    contributions = _contributions(profile, one, np.array([local]), np.array([studied_today]))
+    return int(hundredths(0.5 + contributions.sum(axis=1))[0]), contributions
 
 
-def _forbidden(at: int, zones: Zones, limits: Limits) -> str | None:
-    minute = np.array([_local(at, zones) % DAY // 60_000])
+def _forbidden(local: int, limits: Limits) -> str | None:
+    minute = np.array([local % DAY // 60_000])
     if quiet(minute, np.array([limits.quiet_from]), np.array([limits.quiet_to]))[0]:
         return "These are your quiet hours"
     if limits.most_per_day >= 0 and limits.sent_today >= limits.most_per_day:
@@ -96,8 +101,7 @@ def _forbidden(at: int, zones: Zones, limits: Limits) -> str | None:
     return None
 
 
-def _reason(profile: TimingProfile, one: int, at: int, zones: Zones, studied_today: bool, good: bool) -> str:
-    local = _local(at, zones)
+def _reason(profile: TimingProfile, one: int, local: int, studied_today: bool, good: bool) -> str:
     peak = bool(profile.peak[one, local // HOUR % 24])
     usual = bool(profile.typical[one, int(weekday(np.array([local // DAY]))[0])])
     if profile.confidence[one] == 0:
@@ -111,9 +115,8 @@ def _reason(profile: TimingProfile, one: int, at: int, zones: Zones, studied_tod
     return "This is outside your usual study hours" if not peak else "You rarely study on this day"
 
 
-def _next(profile: TimingProfile, one: int, at: int, zones: Zones, limits: Limits) -> int | None:
-    """First full local hour after ``at`` that is allowed and good, within two weeks."""
-    now = _local(at, zones)
+def _next(profile: TimingProfile, one: int, now: int, zones: Zones, limits: Limits) -> int | None:
+    """First full local hour after ``now``, a local time, that is allowed and good, within two weeks."""
     hours = (now // HOUR + 1 + np.arange(HORIZON_HOURS)) * HOUR
     instants = zones.instants(hours)
     local = instants + zones.offsets(instants, np.zeros(len(instants), np.int64))

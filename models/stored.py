@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import answering, layout
+from models import moment as moments
 from models.answering import Group
 from models.catalogue import Catalogue
 from models.episodes import Skills
@@ -31,6 +32,7 @@ __all__ = [
     "Record",
     "Stored",
     "dropout_risks",
+    "is_good",
     "limits_of",
     "moment",
     "of_values",
@@ -238,7 +240,15 @@ def limits_of(learners: Group, one: int, catalogue: Catalogue, at: int) -> Limit
 
 
 def moment(learners: Group, profile: TimingProfile, one: int, at: int, catalogue: Catalogue) -> Moment:
-    """Whether an instant in ms is a good time for one of the learners."""
+    """Whether an instant in ms is a good time for one of the learners, why, and when the next one is."""
+    return check(profile, one, at, *_about_moment(learners, one, at, catalogue))
+
+
+def is_good(learners: Group, profile: TimingProfile, one: int, at: int, catalogue: Catalogue) -> bool:
+    """Whether `moment` calls an instant in ms a good time."""
+    return moments.is_good(profile, one, at, *_about_moment(learners, one, at, catalogue))
+
+
+def _about_moment(learners: Group, one: int, at: int, catalogue: Catalogue) -> tuple[Zones, bool, Limits]:
     zones = Zones([learners.zones.names[one]])
-    limits = limits_of(learners, one, catalogue, at)
-    return check(profile, one, at, zones, studied(learners, one, at), limits)
+    return zones, studied(learners, one, at), limits_of(learners, one, catalogue, at)

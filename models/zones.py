@@ -41,7 +41,7 @@ class Zone:
 
     def offsets(self, at: NDArray[np.int64]) -> NDArray[np.int64]:
         """Offset from UTC in milliseconds at each instant ``(n,)``."""
-        return self._offsets[np.searchsorted(self._starts, at, side="right") - 1]
+        return self._offsets[self._starts.searchsorted(at, side="right") - 1]
 
     def _offset(self, moment: datetime) -> int:
         offset = moment.astimezone(self._info).utcoffset() or timedelta(0)

@@ -128,6 +128,10 @@ class Rhythm:
         """Whether an instant in ms is a good time."""
         return stored.moment(self.learners, self.profile, self.one, at, catalogue)
 
+    def is_good(self, at: int, catalogue: Catalogue) -> bool:
+        """Whether `judged` calls an instant in ms a good time."""
+        return stored.is_good(self.learners, self.profile, self.one, at, catalogue)
+
     def studied(self, at: int) -> bool:
         """Whether the learner did something on the local day of an instant in ms."""
         return stored.studied(self.learners, self.one, at)

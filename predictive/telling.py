@@ -52,7 +52,7 @@ def regressions(seen: Seen, *, active_only: bool) -> list[Answer]:
 def insights(seen: Seen) -> Answer:
     """All of it, and what to do first; of a learner read with every part."""
     rhythm, at = _rhythm(seen), seen.asked.at
-    good = rhythm.judged(at, seen.catalogue).is_good
+    good = rhythm.is_good(at, seen.catalogue)
     risk, timing = dropout_risk(seen), timing_profile(seen)
     stuck, fading = plateaus(seen, active_only=True), regressions(seen, active_only=True)
     nudge = good and timing["confidence"] > 0 and not rhythm.studied(at)

@@ -25,8 +25,8 @@ __all__ = ["AT_ONCE", "MOST", "Together"]
 
 MOST: Final = 16
 """Questions in a batch: computing it holds up everybody else."""
-AT_ONCE: Final = 2
-"""Batches: one is computed while another waits for Postgres."""
+AT_ONCE: Final = 1
+"""Batches: what comes while one is read and computed goes together into the next."""
 _AUTOCOMMIT: Final = {"isolation_level": "AUTOCOMMIT"}
 
 _Waiting: TypeAlias = "tuple[Asked, asyncio.Future[Seen]]"

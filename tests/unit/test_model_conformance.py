@@ -311,6 +311,7 @@ def test_a_moment_is_judged_as_every_prediction(
     for one in range(len(inputs["as_of"])):
         at, zones = int(inputs["as_of"][one]) + minutes * MINUTE, Zones(inputs["names"][one : one + 1])
         found = moment.check(profile, one, at, zones, studied, limits)
+        assert moment.is_good(profile, one, at, zones, studied, limits) == found.is_good
         assert 0 <= found.score <= 100
         assert sum(found.contributions) == found.score - 50
         assert found.confidence == profile.confidence[one]
