@@ -191,13 +191,13 @@ async def predict_struggle(
 
     Also: content_id, request_id, content_type, reason, factors, actions, model, as_of, valid_until, stale.
     The same `request_id` again is answered as the first time and asks nothing anew. `seen`: the learner, if
-    read already for the same moments.
+    read already for the same moments, with `Part.SKILLS`.
     """
     at, now = reading.moments(at, now)
-    seen = seen or await reading.one(db, Asked(user_id, organization, at, now), names)
+    seen = seen or await reading.one(db, Asked(user_id, organization, at, now, Part.SKILLS), names)
     owner = seen.organization or organization
     asked = recording.question(user_id, owner, request_id or recording.new_id(), now, content_metadata)
-    (record,) = await reading.struggles(db, seen, [asked.request()])
+    (record,) = reading.struggles(seen, [asked.request()])
     stale = {"stale": seen.stale, "request_id": asked.id}
     if seen.foreign:
         return struggle_answer(record) | {"prediction_id": await questions.spare_id(db), **stale}
@@ -227,15 +227,15 @@ async def rank_struggle(
     """Answers for many `content_metadata`, the lowest risk first; stores nothing.
 
     Each has the fields of `predict_struggle` except prediction_id and request_id, and `position`, its place
-    in `contents`. `seen`: the learner, if read already for the same moments.
+    in `contents`. `seen`: the learner, if read already for the same moments, with `Part.SKILLS`.
     """
     at, now = reading.moments(at, now)
-    seen = seen or await reading.one(db, Asked(user_id, organization, at, now), names)
+    seen = seen or await reading.one(db, Asked(user_id, organization, at, now, Part.SKILLS), names)
     asked = [
         recording.question(user_id, None, f"rank-{place}", now, each).request()
         for place, each in enumerate(contents)
     ]
-    records = await reading.struggles(db, seen, asked) if asked else []
+    records = reading.struggles(seen, asked) if asked else []
     stale = {"stale": seen.stale}
     answers = [struggle_answer(record) | {"position": place} | stale for place, record in enumerate(records)]
     for answer, each in zip(answers, contents, strict=True):

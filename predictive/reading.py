@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -66,9 +66,11 @@ class Part(enum.Flag):
     TIMING = enum.auto()
     PLATEAUS = enum.auto()
     REGRESSIONS = enum.auto()
+    SKILLS = enum.auto()
+    """Nothing computed; what `struggles` needs of the skills."""
 
 
-_SKILLS: Final = Part.PLATEAUS | Part.REGRESSIONS
+_SKILLS: Final = Part.PLATEAUS | Part.REGRESSIONS | Part.SKILLS
 _ROW_ALONE: Final = Part.RISK | Part.TIMING
 
 
@@ -221,24 +223,13 @@ async def is_foreign(db: AsyncSession, *, user_id: int, organization: int | None
     return any(row["foreign"] for row in rows)
 
 
-async def struggles(db: AsyncSession, seen: Seen, requests: list[Request]) -> list[Record]:
-    """Answers to questions of the one learner seen."""
-    asked, organization = seen.asked, seen.organization or 0
-    while True:
-        catalogue, revision = seen.catalogue, seen.catalogue.revision
-        for request in requests:
-            request.resolve(catalogue, organization)
-        wanted = {name for request in requests for name in (*request.prerequisites, *request.similar)}
-        mine = await _with_skills(db, seen, wanted)
-        if catalogue.revision == revision:  # else other skills may be wanted by now
-            break
+def struggles(seen: Seen, requests: list[Request]) -> list[Record]:
+    """Answers to questions of the one learner seen, who was read with `Part.SKILLS`."""
+    asked, row, catalogue = seen.asked, seen.row, seen.catalogue
+    for request in requests:
+        request.resolve(catalogue, seen.organization or 0)
+    names, rows = row.get("skill_names") or (), row.get("skill_rows") or ()
+    skills = [(0, name, value) for name, value in zip(names, rows, strict=True)]
+    mine = of_values([asked.user_id], [row.get("row")], skills, [asked.organization])
     whose = np.zeros(len(requests), np.int64)
     return stored.struggles(mine, mine.as_of(catalogue, asked.at), catalogue, whose, requests)
-
-
-async def _with_skills(db: AsyncSession, seen: Seen, names: Iterable[str]) -> Stored:
-    """The same learner with these skills, in one query."""
-    user, wanted = seen.asked.user_id, sorted(set(names))
-    rows = await lookups.skills(db, [user], wanted) if seen.row and wanted else []
-    skills = [(0, name, value) for _, name, value in rows]
-    return of_values([user], [seen.row.get("row")], skills, [seen.asked.organization])

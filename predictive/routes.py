@@ -59,7 +59,7 @@ def _about(asked: Question, seen: Seen) -> dict[str, Any]:
 )
 async def predict_struggle(body: s.StruggleRequest, asked: AboutAMoment) -> Response:
     """The prediction is stored with what it saw, so that its outcome can be joined to it."""
-    seen, content = await asked.seen(), body.content_metadata.model_dump(exclude_unset=True)
+    seen, content = await asked.seen(Part.SKILLS), body.content_metadata.model_dump(exclude_unset=True)
     async with asked.session() as db:
         found = await answers.predict_struggle(
             db, **_about(asked, seen), content_metadata=content, request_id=body.request_id
@@ -75,7 +75,8 @@ async def predict_struggle(body: s.StruggleRequest, asked: AboutAMoment) -> Resp
 )
 async def rank_struggle(body: s.RankRequest, asked: AboutAMoment) -> Response:
     """Answers for at most 50 contents in one call; nothing is stored."""
-    seen, contents = await asked.seen(), [each.model_dump(exclude_unset=True) for each in body.contents]
+    seen = await asked.seen(Part.SKILLS)
+    contents = [each.model_dump(exclude_unset=True) for each in body.contents]
     async with asked.session() as db:
         found = await answers.rank_struggle(db, **_about(asked, seen), contents=contents)
     return _json(found)

@@ -1,12 +1,13 @@
 """Answers questions that wait at the same time together: in one query, and in one pass over columns.
 
-NumPy costs nearly as much for one learner as for ten. Nobody waits for company: while few ask, each question
-is a batch of its own; what arrives while a batch is read and computed becomes the next one.
+NumPy costs nearly as much for one learner as for ten. A question that comes alone is answered at once; what
+comes while a batch is read and computed, and in a short rest after it, becomes the next one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
     from predictive.reading import Asked, Seen
     from streams.topics import Names
 
-__all__ = ["AT_ONCE", "MOST", "Together"]
+__all__ = ["MOST", "REST", "Together"]
 
 MOST: Final = 16
 """Questions in a batch: computing it holds up everybody else."""
-AT_ONCE: Final = 1
-"""Batches: what comes while one is read and computed goes together into the next."""
+REST: Final = 0.5
+"""Of the time that a batch took, before the next that is not full: what comes meanwhile goes into it."""
 _AUTOCOMMIT: Final = {"isolation_level": "AUTOCOMMIT"}
 
 _Waiting: TypeAlias = "tuple[Asked, asyncio.Future[Seen]]"
@@ -43,7 +44,7 @@ class Together:
     def __init__(self, sessions: Callable[[], AsyncSession], names: Names) -> None:
         self._sessions, self._names = sessions, names
         self._waiting: list[_Waiting] = []
-        self._running = 0
+        self._running = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def read(self, asked: Asked) -> Seen:
@@ -55,8 +56,8 @@ class Together:
         """
         future: asyncio.Future[Seen] = asyncio.get_running_loop().create_future()
         self._waiting.append((asked, future))
-        if self._running < AT_ONCE:
-            self._running += 1
+        if not self._running:
+            self._running = True
             task = asyncio.create_task(self._run())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -67,9 +68,12 @@ class Together:
             while self._waiting:
                 batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
                 if wanted := [(asked, future) for asked, future in batch if not future.done()]:
+                    began = time.perf_counter()
                     await self._answer(wanted)
+                    if len(self._waiting) < MOST:
+                        await asyncio.sleep(REST * (time.perf_counter() - began))
         finally:
-            self._running -= 1
+            self._running = False
 
     async def _answer(self, batch: Sequence[_Waiting]) -> None:
         try:

@@ -28,7 +28,6 @@ from storage.tables import (
     metadata,
     organizations,
     outbox,
-    skill_rows,
 )
 from storage.times import instant
 
@@ -41,7 +40,6 @@ __all__ = [
     "fence",
     "learners",
     "remaining",
-    "skills",
 ]
 
 # What a learner's row has of each stored episode.
@@ -105,11 +103,6 @@ LEFT JOIN LATERAL (
     bindparam("skills", type_=ARRAY(Boolean)),
 )
 
-_users = bindparam("users", type_=ARRAY(BigInteger))
-_s = skill_rows.c
-_NAMED_SKILLS: Final = select(_s.user_id, _s.skill_id, _s.row).where(
-    _s.user_id == func.any(_users), _s.skill_id == func.any(bindparam("names", type_=ARRAY(String)))
-)
 _CATALOGUE: Final = text(
     f"""
 SELECT 'content' AS kind, content_id AS key, document::text AS document FROM {contents.name}
@@ -159,14 +152,6 @@ async def learners(
         for name, columns in (("plateaus", _PLATEAU), ("regressions", _REGRESSION)):
             row[name] = [dict(zip(columns, episode, strict=True)) for episode in row[name] or ()]
     return rows[0]["stamp"] or "", [row for row in rows if row["user_id"] is not None]
-
-
-async def skills(
-    db: AsyncSession, users: Sequence[int], names: Sequence[str]
-) -> list[tuple[int, str, bytes]]:
-    """SKILL rows of learners as user, skill and bytes; of these skills alone."""
-    found = await db.execute(_NAMED_SKILLS, {"users": list(users), "names": list(names)})
-    return [(user, name, row) for user, name, row in found]
 
 
 async def catalogue(
