@@ -15,6 +15,7 @@ import numpy as np
 from tests.support.fleet import Fleet, Member
 
 Fault = Callable[[random.Random], Awaitable[str]]
+FLOOR_SECONDS = 300.0
 
 
 @dataclass(slots=True)
@@ -102,7 +103,8 @@ class Memory:
 
     A member that ended and was started again is judged by the process of it that lived longest: only of one
     that lives can be said whether it grows. Its first ``warm_up`` (a share of its life) does not count, in
-    which it meets the learners and takes its buffers.
+    which it meets the learners and takes its buffers. What grows is the floor: the least of each few minutes.
+    A worker that opens numbers anew, or another one's, takes twice their memory for as long as that lasts.
     """
 
     fleet: Fleet
@@ -132,16 +134,27 @@ class Memory:
         points = self.judged(name)
         return points[-1][0] - points[0][0]
 
+    def floor(self, name: str) -> list[tuple[float, int]]:
+        """The least of each `FLOOR_SECONDS` of the samples that count."""
+        least: dict[int, tuple[float, int]] = {}
+        for point in self.judged(name):
+            window = int(point[0] // FLOOR_SECONDS)
+            least[window] = min(point, least.get(window, point), key=lambda each: each[1])
+        return list(least.values())
+
     def slope(self, name: str) -> float:
-        """MB per hour: a straight line through the samples that count."""
-        points = np.array(self.judged(name))
+        """MB per hour: a straight line through the floor."""
+        points = np.array(self.floor(name))
+        if len(points) < 2:
+            return 0.0
         return float(np.polyfit(points[:, 0] / 3600, points[:, 1] / 1e6, 1)[0])
 
     def said(self, name: str) -> str:
-        """First, last and largest of the samples that count (MB), and the slope."""
-        sizes = [size / 1e6 for _, size in self.judged(name)]
+        """The floor (MB), the largest of the samples that count, and the slope."""
+        floor = " ".join(f"{size / 1e6:.0f}" for _, size in self.floor(name))
+        most = max(size for _, size in self.judged(name)) / 1e6
         return (
-            f"{name}: {sizes[0]:.0f} MB to {sizes[-1]:.0f} MB, at most {max(sizes):.0f} MB, "
+            f"{name}: least of each {FLOOR_SECONDS // 60:.0f} minutes {floor} MB, at most {most:.0f} MB, "
             f"{self.slope(name):+.1f} MB/h over {self.seconds(name):.0f} s; "
             f"processes of it: {len(self.samples[name])}"
         )
