@@ -194,7 +194,7 @@ async def predict_struggle(
     read already for the same moments, with `Part.SKILLS`.
     """
     at, now = reading.moments(at, now)
-    seen = seen or await reading.one(db, Asked(user_id, organization, at, now, Part.SKILLS), names)
+    seen = seen or await _seen(db, user_id, organization, at, now, names, Part.SKILLS)
     owner = seen.organization or organization
     asked = recording.question(user_id, owner, request_id or recording.new_id(), now, content_metadata)
     (record,) = reading.struggles(seen, [asked.request()])
@@ -222,25 +222,13 @@ async def rank_struggle(
     at: int | None = None,
     now: int | None = None,
     names: Names | None = None,
-    seen: Seen | None = None,
 ) -> list[Answer]:
     """Answers for many `content_metadata`, the lowest risk first; stores nothing.
 
     Each has the fields of `predict_struggle` except prediction_id and request_id, and `position`, its place
-    in `contents`. `seen`: the learner, if read already for the same moments, with `Part.SKILLS`.
+    in `contents`.
     """
-    at, now = reading.moments(at, now)
-    seen = seen or await reading.one(db, Asked(user_id, organization, at, now, Part.SKILLS), names)
-    asked = [
-        recording.question(user_id, None, f"rank-{place}", now, each).request()
-        for place, each in enumerate(contents)
-    ]
-    records = reading.struggles(seen, asked) if asked else []
-    stale = {"stale": seen.stale}
-    answers = [struggle_answer(record) | {"position": place} | stale for place, record in enumerate(records)]
-    for answer, each in zip(answers, contents, strict=True):
-        answer["content_id"] = each.get("content_id")
-    return sorted(answers, key=lambda answer: (answer["struggle_probability"], answer["position"]))
+    return telling.ranked(await _seen(db, user_id, organization, at, now, names, Part.SKILLS), contents)
 
 
 async def record_outcome(
@@ -264,7 +252,7 @@ async def record_outcome(
     `seen`: the learner, if read already.
     """
     at, now = reading.moments(at, now)
-    seen = seen or await reading.one(db, Asked(user_id, organization, at, now), names)
+    seen = seen or await _seen(db, user_id, organization, at, now, names, Part.NOTHING)
     fields = {
         "content_id": content_id,
         "kind": (OutcomeKind.STRUGGLED if struggled else OutcomeKind.NOT_STRUGGLED).value,

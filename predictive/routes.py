@@ -77,9 +77,7 @@ async def rank_struggle(body: s.RankRequest, asked: AboutAMoment) -> Response:
     """Answers for at most 50 contents in one call; nothing is stored."""
     seen = await asked.seen(Part.SKILLS)
     contents = [each.model_dump(exclude_unset=True) for each in body.contents]
-    async with asked.session() as db:
-        found = await answers.rank_struggle(db, **_about(asked, seen), contents=contents)
-    return _json(found)
+    return _json(telling.ranked(seen, contents))
 
 
 @router.post(

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from models import insights as overview
-from predictive.reading import Rhythm, Seen
+from predictive import recording
+from predictive.reading import Rhythm, Seen, struggles
 from predictive.shapes import (
     Answer,
     dropout_answer,
     moment_answer,
     plateau_answers,
     regression_answers,
+    struggle_answer,
     text_of,
     timing_answer,
 )
 
-__all__ = ["dropout_risk", "insights", "plateaus", "regressions", "timing_check", "timing_profile"]
+__all__ = ["dropout_risk", "insights", "plateaus", "ranked", "regressions", "timing_check", "timing_profile"]
 
 
 def dropout_risk(seen: Seen) -> Answer:
@@ -68,6 +72,21 @@ def insights(seen: Seen) -> Answer:
         "generated_at": text_of(at),
         "stale": seen.stale,
     }
+
+
+def ranked(seen: Seen, contents: Sequence[Answer]) -> list[Answer]:
+    """Struggle with many contents, the lowest risk first; of a learner read with `Part.SKILLS`."""
+    user, now = seen.asked.user_id, seen.asked.now
+    asked = [
+        recording.question(user, None, f"rank-{place}", now, each).request()
+        for place, each in enumerate(contents)
+    ]
+    records = struggles(seen, asked) if asked else []
+    stale = {"stale": seen.stale}
+    answers = [struggle_answer(record) | {"position": place} | stale for place, record in enumerate(records)]
+    for answer, each in zip(answers, contents, strict=True):
+        answer["content_id"] = each.get("content_id")
+    return sorted(answers, key=lambda answer: (answer["struggle_probability"], answer["position"]))
 
 
 def _rhythm(seen: Seen) -> Rhythm:

@@ -44,8 +44,7 @@ class Together:
     def __init__(self, sessions: Callable[[], AsyncSession], names: Names) -> None:
         self._sessions, self._names = sessions, names
         self._waiting: list[_Waiting] = []
-        self._running = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._task: asyncio.Task[None] | None = None
 
     async def read(self, asked: Asked) -> Seen:
         """The learner asked about.
@@ -56,24 +55,18 @@ class Together:
         """
         future: asyncio.Future[Seen] = asyncio.get_running_loop().create_future()
         self._waiting.append((asked, future))
-        if not self._running:
-            self._running = True
-            task = asyncio.create_task(self._run())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
         return await future
 
     async def _run(self) -> None:
-        try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-                if wanted := [(asked, future) for asked, future in batch if not future.done()]:
-                    began = time.perf_counter()
-                    await self._answer(wanted)
-                    if len(self._waiting) < MOST:
-                        await asyncio.sleep(REST * (time.perf_counter() - began))
-        finally:
-            self._running = False
+        while self._waiting:
+            batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            if wanted := [(asked, future) for asked, future in batch if not future.done()]:
+                began = time.perf_counter()
+                await self._answer(wanted)
+                if len(self._waiting) < MOST:
+                    await asyncio.sleep(REST * (time.perf_counter() - began))
 
     async def _answer(self, batch: Sequence[_Waiting]) -> None:
         try:
