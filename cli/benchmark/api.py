@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cache
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -220,7 +220,7 @@ class Tokens:
         self._key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
         public = json.loads(RSAAlgorithm.to_jwk(self._key.public_key()))
         file.write_text(json.dumps({"keys": [public | {"kid": "bench", "alg": "RS256"}]}))
-        self.of_learner, self.of_service = lru_cache(self._of_learner), lru_cache(self._of_service)
+        self.of_learner, self.of_service = cache(self._of_learner), cache(self._of_service)
 
     def _of_learner(self, user: int) -> str:
         return self._sign({"sub": str(user)})
