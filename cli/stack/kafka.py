@@ -38,7 +38,10 @@ class Listener:
         ]
 
 
-HEAP = ["-Xms256m", "-Xmx768m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"]
+# Half of what a broker takes of a small machine in its first minutes is compiling itself, for hours to come.
+QUICK = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+BROKER = ["-Xms256m", "-Xmx768m", *QUICK]
+FORMAT = ["-Xmx128m", *QUICK]
 STARTED = b"Kafka Server started"
 
 
@@ -97,7 +100,7 @@ class LocalKafka(Server):
     def launch(self, ports: list[int], log: Any) -> subprocess.Popen[bytes]:
         """Start the broker in a session of its own: an interrupt at the terminal does not reach it."""
         return subprocess.Popen(
-            self._command("kafka.Kafka", str(self._properties), options=HEAP),
+            self._command("kafka.Kafka", str(self._properties), options=BROKER),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -150,9 +153,8 @@ class LocalKafka(Server):
         for name, password in self.users.items():
             for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
                 arguments += ["--add-scram", f"{mechanism}=[name={name},password={password}]"]
-        quick = ["-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
         answer = subprocess.run(
-            self._command("kafka.tools.StorageTool", *arguments, options=quick),
+            self._command("kafka.tools.StorageTool", *arguments, options=FORMAT),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
