@@ -199,17 +199,23 @@ def name_weak(
         look_up: gives the prerequisites' states.
         watch: told of each plateau's place and of the prerequisites that it depends on.
     """
+    asked: list[tuple[int, int, tuple[str, ...]]] = []  # place, organization, prerequisites
     for one in np.flatnonzero(skills.states["window_detected"] > 0).tolist():
         organization = int(skills.organizations[one])
-        names = tuple(catalogue.prerequisites_of(skills.names[one], organization))
-        if not names:
-            continue
-        if watch is not None:
-            watch(one, names)
-        _, states, seen = look_up(owner[one : one + 1], [names])
-        level = mastery(states["hits"], states["weight"]) / MASTERY_UNIT
-        kept = recall(skills.as_of[one] - states["last_at"], np.maximum(states["stability"], 1))
-        now = np.where(seen, level * kept, 1)
-        weakest = int(np.argmin(now))
-        if now[weakest] < WEAK:
-            skills.weak[one] = catalogue.skill_name(names[weakest], organization)
+        if names := tuple(catalogue.prerequisites_of(skills.names[one], organization)):
+            asked.append((one, organization, names))
+            if watch is not None:
+                watch(one, names)
+    if not asked:
+        return
+    places = np.array([one for one, _, _ in asked], np.int64)
+    of, states, seen = look_up(owner[places], [names for _, _, names in asked])
+    level = mastery(states["hits"], states["weight"]) / MASTERY_UNIT
+    kept = recall(skills.as_of[places][of] - states["last_at"], np.maximum(states["stability"], 1))
+    now = np.where(seen, level * kept, 1)
+    named = [name for _, _, names in asked for name in names]
+    by_level = np.lexsort((now, of))
+    weakest = by_level[np.flatnonzero(np.diff(of[by_level], prepend=-1))]
+    for flat in weakest[now[weakest] < WEAK].tolist():
+        one, organization, _ = asked[of[flat]]
+        skills.weak[one] = catalogue.skill_name(named[flat], organization)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from models import plateau, regression
 from models.catalogue import Catalogue
 from models.mastery import MASTERY_UNIT
 from models.plateau_window import Ended, Pattern
-from models.records import factors, text
+from models.records import factors, texts
 from models.zones import DAY
 
 __all__ = ["Skills", "plateau_contents", "plateau_episodes", "regression_contents"]
@@ -27,6 +28,7 @@ _ENDED = {
 WEAK = 0.5
 
 Content = dict[str, Any]
+Ints = NDArray[np.int64]
 
 
 @dataclass(slots=True)
@@ -45,13 +47,17 @@ class Skills:
 def plateau_contents(skills: Skills, catalogue: Catalogue) -> list[bytes | None]:
     """Contents of the skills' plateaus ``(n,)``, None for a skill that never had one."""
     found = plateau.predict(skills.states, skills.as_of)
-    had = found.found | (skills.states["plateaus"]["detected"] > 0).any(axis=1)
-    shown = factors(
-        plateau.FACTORS, found.contributions, np.repeat(found.found[:, None], len(plateau.FACTORS), axis=1)
-    )
-    contents: list[bytes | None] = [None] * len(had)
-    for one in np.flatnonzero(had).tolist():
-        episodes = plateau_episodes(skills.states, found, one, skills.weak[one])
+    told = plateau_episodes(skills.states, found, skills.weak)
+    had = [one for one, episodes in enumerate(told) if episodes]
+    open_now = np.repeat(found.found[had][:, None], len(plateau.FACTORS), axis=1)
+    contents: list[bytes | None] = [None] * len(told)
+    for one, score, confidence, parts in zip(
+        had,
+        (found.score[had] / 100).tolist(),
+        (found.confidence[had] / 100).tolist(),
+        factors(plateau.FACTORS, found.contributions[had], open_now),
+        strict=True,
+    ):
         organization = int(skills.organizations[one])
         contents[one] = _encode(
             {
@@ -59,30 +65,31 @@ def plateau_contents(skills: Skills, catalogue: Catalogue) -> list[bytes | None]
                 "topic": skills.topics[one]
                 or catalogue.topic_of(skills.names[one], organization)
                 or catalogue.skill_name(skills.names[one], organization),
-                **episodes[-1],
-                "plateau_score": int(found.score[one]) / 100,
-                "confidence": int(found.confidence[one]) / 100,
+                **told[one][-1],
+                "plateau_score": score,
+                "confidence": confidence,
                 "reason": None,
-                "factors": shown[one],
-                "episodes": episodes,
+                "factors": parts,
+                "episodes": told[one],
             }
         )
     return contents
 
 
 def plateau_episodes(
-    states: NDArray[np.void], found: plateau.Plateaus, one: int, weak: str | None = None
-) -> list[Content]:
-    """Plateaus of one of the MEMORY states ``(n,)``: at most two that ended, then the window's.
+    states: NDArray[np.void], found: plateau.Plateaus, weak: Sequence[str | None]
+) -> list[list[Content]]:
+    """Plateaus of MEMORY states ``(n,)``: of each at most two that ended, then the window's.
 
     Args:
         states: the states.
-        found: the states' windows as plateaus.
-        one: which state.
-        weak: a prerequisite not yet mastered, by name.
+        found: their windows as plateaus.
+        weak: of each a prerequisite not yet mastered, by name ``(n,)``.
     """
-    episodes = [_past_plateau(past) for past in states["plateaus"][one] if past["detected"]]
-    return _distinct([*episodes, _open_plateau(found, one, weak)] if found.found[one] else episodes)
+    episodes = _past_plateaus(states["plateaus"])
+    for one, episode in _open_plateaus(found, weak):
+        episodes[one].append(episode)
+    return [_distinct(each) for each in episodes]
 
 
 def _distinct(episodes: list[Content]) -> list[Content]:
@@ -104,104 +111,180 @@ def _suggestion(pattern: int, weak: str | None) -> str:
     return plateau.SUGGESTIONS[Pattern(pattern)]
 
 
-def _open_plateau(found: plateau.Plateaus, one: int, weak: str | None) -> Content:
-    active = bool(found.active[one])
-    return {
-        "detected_at": text(int(found.detected[one]) // 1000 * 1000),
-        "days_on_topic": int(found.days[one]),
-        "attempts": int(found.attempts[one]),
-        "mastery_level": int(found.mastery[one]) / 100,
-        "mastery_improvement": int(found.improvement[one]) / 100,
-        "is_active": active,
-        "resolved": False,
-        "resolved_at": None,
-        "ended_at": None if active else text(found.left[one]),
-        "ended_because": None if active else _ENDED[Ended.PRACTICE_MOVED_ON],
-        "intervention_suggested": _suggestion(int(found.pattern[one]), weak),
-    }
+def _open_plateaus(found: plateau.Plateaus, weak: Sequence[str | None]) -> Iterator[tuple[int, Content]]:
+    """Which states have one, and the episode."""
+    places = np.flatnonzero(found.found)
+    for one, active, detected, left, days, attempts, mastery, improvement, pattern in zip(
+        places.tolist(),
+        found.active[places].tolist(),
+        _seconds(found.detected[places]),
+        texts(found.left[places]),
+        found.days[places].tolist(),
+        found.attempts[places].tolist(),
+        (found.mastery[places] / 100).tolist(),
+        (found.improvement[places] / 100).tolist(),
+        found.pattern[places].tolist(),
+        strict=True,
+    ):
+        yield (
+            one,
+            {
+                "detected_at": detected,
+                "days_on_topic": days,
+                "attempts": attempts,
+                "mastery_level": mastery,
+                "mastery_improvement": improvement,
+                "is_active": active,
+                "resolved": False,
+                "resolved_at": None,
+                "ended_at": None if active else left,
+                "ended_because": None if active else _ENDED[Ended.PRACTICE_MOVED_ON],
+                "intervention_suggested": _suggestion(pattern, weak[one]),
+            },
+        )
 
 
-def _past_plateau(past: np.void) -> Content:
-    reason = Ended(int(past["reason"]))
-    resolved = reason is not Ended.PRACTICE_MOVED_ON
-    ended = text(int(past["ended"]) * 1000)
-    return {
-        "detected_at": text(int(past["detected"]) * 1000),
-        "days_on_topic": (int(past["ended"]) - int(past["since"])) * 1000 // DAY + 1,
-        "attempts": int(past["attempts"]),
-        "mastery_level": _level(past["mastery"]),
-        "mastery_improvement": _level(past["improvement"]),
-        "is_active": False,
-        "resolved": resolved,
-        "resolved_at": ended if resolved else None,
-        "ended_at": ended,
-        "ended_because": _ENDED[reason],
-        "intervention_suggested": _suggestion(int(past["pattern"]), None),
-    }
+def _past_plateaus(past: NDArray[np.void]) -> list[list[Content]]:
+    """Plateaus that ended ``(n, k)``, by state."""
+    found: list[list[Content]] = [[] for _ in past]
+    whose, place = np.nonzero(past["detected"])
+    flat = past[whose, place]
+    began, over = (flat[name].astype(np.int64) * 1000 for name in ("since", "ended"))
+    for one, detected, days, attempts, mastery, improvement, ended, reason, pattern in zip(
+        whose.tolist(),
+        texts(flat["detected"].astype(np.int64) * 1000),
+        ((over - began) // DAY + 1).tolist(),
+        flat["attempts"].tolist(),
+        _levels(flat["mastery"]),
+        _levels(flat["improvement"]),
+        texts(over),
+        map(Ended, flat["reason"].tolist()),
+        flat["pattern"].tolist(),
+        strict=True,
+    ):
+        resolved = reason is not Ended.PRACTICE_MOVED_ON
+        found[one].append(
+            {
+                "detected_at": detected,
+                "days_on_topic": days,
+                "attempts": attempts,
+                "mastery_level": mastery,
+                "mastery_improvement": improvement,
+                "is_active": False,
+                "resolved": resolved,
+                "resolved_at": ended if resolved else None,
+                "ended_at": ended,
+                "ended_because": _ENDED[reason],
+                "intervention_suggested": _suggestion(pattern, None),
+            }
+        )
+    return found
 
 
 def regression_contents(skills: Skills, catalogue: Catalogue) -> list[bytes | None]:
     """Contents of the skills' regressions ``(n,)``, None for a skill that never had one."""
     found = regression.predict(skills.states, skills.as_of)
-    had = found.active | (skills.states["regressions"]["detected"] > 0).any(axis=1)
-    shown = factors(
-        regression.FACTORS,
-        found.contributions,
-        np.repeat(found.active[:, None], len(regression.FACTORS), axis=1),
-    )
-    contents: list[bytes | None] = [None] * len(had)
-    for one in np.flatnonzero(had).tolist():
-        episodes = [_past_regression(past) for past in skills.states["regressions"][one] if past["detected"]]
-        if found.active[one]:
-            episodes.append(_open_regression(found, skills.states[one], one))
-        episodes = _distinct(episodes)
+    told = _past_regressions(skills.states["regressions"])
+    for one, episode in _open_regressions(found, skills.states["last_at"]):
+        told[one].append(episode)
+    had = [one for one, episodes in enumerate(told) if episodes]
+    open_now = np.repeat(found.active[had][:, None], len(regression.FACTORS), axis=1)
+    contents: list[bytes | None] = [None] * len(told)
+    for one, score, confidence, parts in zip(
+        had,
+        (found.score[had] / 100).tolist(),
+        (found.confidence[had] / 100).tolist(),
+        factors(regression.FACTORS, found.contributions[had], open_now),
+        strict=True,
+    ):
+        episodes = _distinct(told[one])
         contents[one] = _encode(
             {
                 **_who(skills, one),
                 "skill_name": catalogue.skill_name(skills.names[one], int(skills.organizations[one])),
                 **episodes[-1],
-                "urgency_score": int(found.score[one]) / 100,
-                "confidence": int(found.confidence[one]) / 100,
+                "urgency_score": score,
+                "confidence": confidence,
                 "reason": None,
-                "factors": shown[one],
+                "factors": parts,
                 "episodes": episodes,
             }
         )
     return contents
 
 
-def _open_regression(found: regression.Regressions, state: np.void, one: int) -> Content:
-    return {
-        "detected_at": text(int(found.detected[one]) // 1000 * 1000),
-        "peak_mastery": int(found.peak[one]) / 100,
-        "current_mastery": int(found.current[one]) / 100,
-        "regression_amount": int(found.amount[one]) / 100,
-        "days_since_practice": int(found.days[one]),
-        "last_practiced_at": text(state["last_at"]),
-        "predicted_mastery_in_week": int(found.next_week[one]) / 100,
-        "urgency": regression.LEVELS[int(found.urgency[one])],
-        "is_active": True,
-        "resolved_at": None,
-        "user_reviewed": False,
-    }
+def _open_regressions(found: regression.Regressions, practised: Ints) -> Iterator[tuple[int, Content]]:
+    """Which states have one, and the episode; ``practised (n,)`` in ms is when each was last."""
+    places = np.flatnonzero(found.active)
+    for one, detected, peak, current, amount, days, last, next_week, urgency in zip(
+        places.tolist(),
+        _seconds(found.detected[places]),
+        (found.peak[places] / 100).tolist(),
+        (found.current[places] / 100).tolist(),
+        (found.amount[places] / 100).tolist(),
+        found.days[places].tolist(),
+        texts(practised[places]),
+        (found.next_week[places] / 100).tolist(),
+        found.urgency[places].tolist(),
+        strict=True,
+    ):
+        yield (
+            one,
+            {
+                "detected_at": detected,
+                "peak_mastery": peak,
+                "current_mastery": current,
+                "regression_amount": amount,
+                "days_since_practice": days,
+                "last_practiced_at": last,
+                "predicted_mastery_in_week": next_week,
+                "urgency": regression.LEVELS[urgency],
+                "is_active": True,
+                "resolved_at": None,
+                "user_reviewed": False,
+            },
+        )
 
 
-def _past_regression(past: np.void) -> Content:
-    peak, current = _level(past["peak"]), _level(past["current"])
-    return {
-        "detected_at": text(int(past["detected"]) * 1000),
-        "peak_mastery": peak,
-        "current_mastery": current,
-        "regression_amount": round(max(peak - current, 0.0), 2),
-        "days_since_practice": (int(past["ended"]) - int(past["practised"])) * 1000 // DAY,
-        "last_practiced_at": text(int(past["practised"]) * 1000),
-        "predicted_mastery_in_week": None,
-        "urgency": regression.LEVELS[0],
-        "is_active": False,
-        "resolved_at": text(int(past["ended"]) * 1000),
-        "user_reviewed": True,
-    }
+def _past_regressions(past: NDArray[np.void]) -> list[list[Content]]:
+    """Regressions that ended ``(n, k)``, by state."""
+    found: list[list[Content]] = [[] for _ in past]
+    whose, place = np.nonzero(past["detected"])
+    flat = past[whose, place]
+    practised, over = (flat[name].astype(np.int64) * 1000 for name in ("practised", "ended"))
+    for one, detected, peak, current, days, last, ended in zip(
+        whose.tolist(),
+        texts(flat["detected"].astype(np.int64) * 1000),
+        _levels(flat["peak"]),
+        _levels(flat["current"]),
+        ((over - practised) // DAY).tolist(),
+        texts(practised),
+        texts(over),
+        strict=True,
+    ):
+        found[one].append(
+            {
+                "detected_at": detected,
+                "peak_mastery": peak,
+                "current_mastery": current,
+                "regression_amount": round(max(peak - current, 0.0), 2),
+                "days_since_practice": days,
+                "last_practiced_at": last,
+                "predicted_mastery_in_week": None,
+                "urgency": regression.LEVELS[0],
+                "is_active": False,
+                "resolved_at": ended,
+                "user_reviewed": True,
+            }
+        )
+    return found
 
 
-def _level(value: Any) -> float:
-    return round(int(value) / MASTERY_UNIT, 2) + 0.0  # no minus zero
+def _seconds(at: Ints) -> list[str]:
+    """Instants in ms as text, to the second before."""
+    return texts(at // 1000 * 1000)
+
+
+def _levels(values: NDArray[Any]) -> list[float]:
+    """Mastery in its unit as shares to a hundredth, none of them minus zero."""
+    return [round(value / MASTERY_UNIT, 2) + 0.0 for value in values.tolist()]

@@ -74,11 +74,10 @@ def plateaus(practice: Practice, said: Insights, clock: Clock, at: int) -> Plate
 def _ended(practice: Practice, at: int) -> list[answers.Plateau]:
     """Plateaus that ended by ``at``, the latest first."""
     found = plateau.predict(practice.states, np.full(len(practice.ids), at, np.int64))
-    had = found.found | (practice.states["plateaus"]["detected"] > 0).any(axis=1)
+    told = plateau_episodes(practice.states, found, [None] * len(practice.ids))
     over = []
-    for one in np.flatnonzero(had).tolist():
-        skill = practice.ids[one]
-        for episode in plateau_episodes(practice.states, found, one):
+    for skill, episodes in zip(practice.ids, told, strict=True):
+        for episode in episodes:
             if not episode["is_active"]:
                 named = episode | {"skill_id": skill, "topic": practice.topic(skill)}
                 over.append(msgspec.convert(named, answers.Plateau))
