@@ -29,7 +29,7 @@ from predictive import reading, recording, telling
 from predictive.erasure import erasure_progress, request_erasure
 from predictive.reading import Asked, Part, Seen
 from predictive.shapes import Answer, struggle_answer
-from storage import outbox, questions
+from storage import questions
 from streams.topics import Names
 
 __all__ = [
@@ -201,9 +201,8 @@ async def predict_struggle(
     stale = {"stale": seen.stale, "request_id": asked.id}
     if seen.foreign:
         return struggle_answer(record) | {"prediction_id": await questions.spare_id(db), **stale}
-    written = await questions.write(db, msgspec.json.encode(record))
-    if written.written:
-        await outbox.add(db, [asked.outgoing(names or reading.default_names())])
+    question = asked.outgoing(names or reading.default_names())
+    written = await questions.write(db, msgspec.json.encode(record), question)
     answered: Mapping[str, Any] = record
     if written.again:
         answered = await questions.stored(db, written.id)

@@ -6,6 +6,7 @@ A host app calls `configure` once; `predictive.app` does it for `lyo api`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Annotated, Final, TypeAlias
 
@@ -20,6 +21,7 @@ from predictive.fields import INSTANT, LARGEST_ID, Instant, UserId
 from predictive.problems import Problem
 from predictive.reading import Asked, Part, Seen
 from predictive.together import Together
+from storage.database import autocommitting
 from streams import log
 from streams.clock import Clock
 from streams.topics import Names
@@ -106,9 +108,9 @@ class Question:
             raise Problem(404, "Your organization has no such learner.")
         return seen
 
-    def session(self) -> AsyncSession:
-        """A session of its own, for what is written; it connects when it is first used."""
-        return self.service.sessions()
+    def session(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """A session for what is written; whatever belongs together goes into one statement."""
+        return autocommitting(self.service.sessions)
 
 
 # An address cannot say null, so the schema of a parameter that may be left out has none.

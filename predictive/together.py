@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from sqlalchemy.exc import SQLAlchemyError
 
 from predictive import reading
+from storage.database import autocommitting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,13 +29,12 @@ MOST: Final = 16
 """Questions in a batch: computing it holds up everybody else."""
 REST: Final = 0.5
 """Of the time that a batch took, before the next that is not full: what comes meanwhile goes into it."""
-_AUTOCOMMIT: Final = {"isolation_level": "AUTOCOMMIT"}
 
 _Waiting: TypeAlias = "tuple[Asked, asyncio.Future[Seen]]"
 
 
 class Together:
-    """Reads with sessions of its own, without a transaction, which spares two round trips.
+    """Reads with sessions of its own.
 
     Args:
         sessions: makes a session.
@@ -70,8 +70,7 @@ class Together:
 
     async def _answer(self, batch: Sequence[_Waiting]) -> None:
         try:
-            async with self._sessions() as db:
-                await db.connection(execution_options=_AUTOCOMMIT)
+            async with autocommitting(self._sessions) as db:
                 found = await reading.many(db, [asked for asked, _ in batch], self._names)
         except (SQLAlchemyError, OSError) as error:
             _fail(batch, error)

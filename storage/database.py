@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,9 +12,13 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
     from sqlalchemy import URL
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 _SECRET: Final = ("password", "sslpassword")
+_AUTOCOMMIT: Final = {"isolation_level": "AUTOCOMMIT"}
 _FILES: Final = frozenset({"sslrootcert", "sslcert", "sslkey", "sslcrl"})
 
 
@@ -53,6 +58,14 @@ def engine(database_url: str, *, connect_args: dict[str, Any] | None = None, **m
     # The URL that is left names host and database in errors and logs, and can be shown.
     shown = async_url(database_url).set(query={}, password=None)
     return create_async_engine(shown, async_creator=connect, **more)
+
+
+@asynccontextmanager
+async def autocommitting(sessions: Callable[[], AsyncSession]) -> AsyncIterator[AsyncSession]:
+    """A session of which each statement is a transaction of its own; that spares two round trips."""
+    async with sessions() as db:
+        await db.connection(execution_options=_AUTOCOMMIT)
+        yield db
 
 
 def shown_url(database_url: str) -> str:

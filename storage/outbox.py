@@ -18,7 +18,7 @@ from storage.tables import outbox
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-__all__ = ["CHANNEL", "Outgoing", "add", "newest"]
+__all__ = ["CHANNEL", "INTO", "Outgoing", "add", "newest"]
 
 CHANNEL: Final = "lyo_outbox"
 """Notified by the table's trigger when the transaction that wrote has been committed."""
@@ -34,9 +34,11 @@ class Outgoing:
     organization_id: int | None = None
 
 
+INTO: Final = f"INSERT INTO {outbox.name} (organization_id, topic, key, partition_key, value)"
+
 _ADD: Final = text(
     f"""
-INSERT INTO {outbox.name} (organization_id, topic, key, partition_key, value)
+{INTO}
 SELECT organization_id, topic, user_id::text, user_id::text, value
 FROM unnest(:organizations, :topics, :users, :events)
     WITH ORDINALITY AS n(organization_id, topic, user_id, value, place)

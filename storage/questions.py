@@ -1,14 +1,18 @@
-"""Struggle predictions that the API makes: stored at once, before the question has gone through the log."""
+"""Struggle predictions that the API makes: stored at once, before the question has gone through the log.
+
+The question goes into the outbox by the same statement, so neither is ever there without the other.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import select, text
+from sqlalchemy import BigInteger, LargeBinary, String, bindparam, select, text
 
 from storage import erasures
 from storage.merges import PLANS, fields_of
+from storage.outbox import INTO, Outgoing
 from storage.queries import Row
 from storage.tables import struggle_predictions
 
@@ -51,11 +55,20 @@ made AS (
     SELECT {", ".join(_VALUES.values())} FROM n WHERE NOT EXISTS (SELECT 1 FROM known) AND {_KNOWN}
     ON CONFLICT (user_id, content_id) DO NOTHING
     RETURNING id
+),
+asked AS (
+    {INTO}
+    SELECT :organization, :topic, n.user_id::text, n.user_id::text, :question FROM n
+    WHERE EXISTS (SELECT 1 FROM made) OR EXISTS (SELECT 1 FROM changed)
 )
 SELECT coalesce(k.id, m.id) AS id, coalesce(k.again, false) AS again, coalesce(k.foreign, false) AS foreign,
-    m.id IS NOT NULL OR c.id IS NOT NULL AS written, NOT ({_KNOWN}) AS erased
-FROM n LEFT JOIN known k ON true LEFT JOIN made m ON true LEFT JOIN changed c ON true
+    NOT ({_KNOWN}) AS erased
+FROM n LEFT JOIN known k ON true LEFT JOIN made m ON true
 """
+).bindparams(
+    bindparam("organization", type_=BigInteger),
+    bindparam("topic", type_=String),
+    bindparam("question", type_=LargeBinary),
 )
 _SPARE: Final = text("SELECT nextval(pg_get_serial_sequence('struggle_predictions', 'id'))")
 _ATTEMPTS: Final = 3
@@ -65,26 +78,36 @@ _ATTEMPTS: Final = 3
 class Written:
     """What became of a prediction.
 
+    Nothing is written of a learner who is erased, or over the answer to a newer request.
+
     Attributes:
         id: of the row of this learner and content.
-        written: false if the learner is erased, or if the row answers this very request already (`again`),
-            or a newer one, or belongs to another organization (`foreign`).
+        again: the row answers this very request already: nothing is written.
+        foreign: the row belongs to another organization: nothing is written.
     """
 
     id: int
     again: bool
     foreign: bool
-    written: bool
 
 
-async def write(db: AsyncSession, record: bytes) -> Written:
-    """Store a struggle record, as it would stand on its topic, in the caller's transaction."""
+async def write(db: AsyncSession, record: bytes, question: Outgoing) -> Written:
+    """Store a struggle record, as it would stand on its topic, and with it the question that it answers.
+
+    Where nothing is written, nothing goes out.
+    """
+    values = {
+        "records": f"[{record.decode()}]",
+        "organization": question.organization_id,
+        "topic": question.topic,
+        "question": question.value,
+    }
     for _ in range(_ATTEMPTS):
-        row = (await db.execute(_WRITE, {"records": f"[{record.decode()}]"})).mappings().one()
+        row = (await db.execute(_WRITE, values)).mappings().one()
         if row["erased"]:
-            return Written(await spare_id(db), again=False, foreign=False, written=False)
+            return Written(await spare_id(db), again=False, foreign=False)
         if row["id"] is not None:
-            return Written(row["id"], row["again"], row["foreign"], row["written"])
+            return Written(row["id"], row["again"], row["foreign"])
         # Someone else has just made the row: the next look sees it.
     raise RuntimeError("a struggle prediction's row appears and disappears")
 
