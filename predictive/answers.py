@@ -195,8 +195,7 @@ async def predict_struggle(
     """
     at, now = reading.moments(at, now)
     seen = seen or await _seen(db, user_id, organization, at, now, names, Part.SKILLS)
-    owner = seen.organization or organization
-    asked = recording.question(user_id, owner, request_id or recording.new_id(), now, content_metadata)
+    asked = recording.question(user_id, seen.owner, request_id or recording.new_id(), now, content_metadata)
     (record,) = reading.struggles(seen, [asked.request()])
     stale = {"stale": seen.stale, "request_id": asked.id}
     if seen.foreign:

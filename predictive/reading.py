@@ -116,6 +116,11 @@ class Seen:
         """The learner's organization; the caller's for one of whom nothing is known."""
         return self.row["organization_id"] if self.row else self.asked.organization
 
+    @property
+    def owner(self) -> int | None:
+        """The organization that what is recorded of the learner names: the learner's, else the caller's."""
+        return self.organization or self.asked.organization
+
 
 @dataclass(slots=True)
 class Rhythm:

@@ -125,8 +125,7 @@ async def record(
         EventError: the contract refuses it; `field` is to blame.
     """
     asked = seen.asked
-    owner = seen.organization or asked.organization
-    made = event(kind, asked.user_id, owner, event_id or new_id(), asked.at, fields, asked.now)
+    made = event(kind, asked.user_id, seen.owner, event_id or new_id(), asked.at, fields, asked.now)
     if not seen.foreign:
         await outbox.add(db, [made.outgoing(names)])
         if commit:
