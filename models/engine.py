@@ -7,7 +7,7 @@ between `apply` (or `sweep`) and `commit` the engine is thrown away and built ag
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from zlib import crc32
 
@@ -83,19 +83,24 @@ class Engine:
             self.state.load_learners(newest)
         if skill_rows:
             self.state.load_skills(dict(skill_rows))
-        for key, value in struggle:
-            user, content = layout.split_skill_key(key)
-            slot = int(self.state.learner_slots(np.array([user]))[0])
-            if value is not None:
-                self.state.requests.load(slot, value)
-            else:
-                self.state.requests.unload(slot, content)
+        if struggle:
+            asked = dict(struggle)
+            for slot, (key, value) in zip(self._owners(asked), asked.items(), strict=True):
+                if value is not None:
+                    self.state.requests.load(slot, value)
+                else:
+                    self.state.requests.unload(slot, layout.split_skill_key(key)[1])
         if interventions and self._deciding is not None:
-            users = np.array([layout.split_skill_key(key)[0] for key, _ in interventions], np.int64)
-            distinct, which = np.unique(users, return_inverse=True)
-            owners = self.state.learner_slots(distinct)[which]
-            for slot, (key, value) in zip(owners.tolist(), interventions, strict=True):
+            owners = self._owners([key for key, _ in interventions])
+            for slot, (key, value) in zip(owners, interventions, strict=True):
                 self._deciding.load(slot, key, value)
+
+    def _owners(self, keys: Iterable[bytes]) -> list[int]:
+        """Slots of the learners whose keys these are ``(n,)``."""
+        users = np.array([layout.split_skill_key(key)[0] for key in keys], np.int64)
+        distinct, which = np.unique(users, return_inverse=True)
+        slots: list[int] = self.state.learner_slots(distinct)[which].tolist()
+        return slots
 
     def loaded(self) -> None:
         """End the restore: work out when each learner is due and what was sent last."""

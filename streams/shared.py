@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
@@ -64,3 +65,5 @@ class Shared:
         self.waiting: set[int] = set()
         # While some wait, when (monotonic, s) a piece of a sweep may come next.
         self.sweeps_from = 0.0
+        # One restore at a time: several take turns at the loop, and the group's heartbeats come late.
+        self.restoring = asyncio.Lock()

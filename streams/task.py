@@ -145,7 +145,10 @@ class Task:
         self._outbound = outbound
         await outbound.start()
         shared.steps("fenced")
-        restored = await restore(shared.settings, shared.names, self.number, engine)
+        async with shared.restoring:
+            if self._closing:
+                return
+            restored = await restore(shared.settings, shared.names, self.number, engine)
         shared.steps("restored")
         # Only now can nobody else move them.
         self.expected = await self._standing(outbound, restored)

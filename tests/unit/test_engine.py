@@ -234,6 +234,21 @@ def test_the_newest_of_several_rows_of_a_key_counts() -> None:
         assert stored(engine) == stored(stream.engine)
 
 
+def test_whose_the_questions_of_a_piece_are_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, looked_up = Engine(Catalogue()), 0
+    look_up = engine.state.learner_slots
+
+    def counted(users: Any) -> Any:
+        nonlocal looked_up
+        looked_up += 1
+        return look_up(users)
+
+    monkeypatch.setattr(engine.state, "learner_slots", counted)
+    engine.load([], [], [(b"%d|%d" % (1 + at % 7, at), None) for at in range(1_000)])
+    assert looked_up == 1
+    assert len(engine.state.learners) == 7
+
+
 @pytest.mark.parametrize("value", [b"", b"\x00", b"\x02" + bytes(5000), b"\x01short"])
 def test_a_row_of_an_unknown_layout_is_refused(value: bytes) -> None:
     with pytest.raises(LayoutError, match=r"layout|bytes"):

@@ -16,7 +16,7 @@ from aiokafka import TopicPartition
 from models.events import Kind, Rejected
 from streams import letters
 from streams.inbox import Inbox
-from streams.restore import OffsetError, OffsetsBehind
+from streams.restore import OffsetError, OffsetsBehind, Restored
 from streams.settings import Settings
 from streams.shared import Shared
 from streams.task import Task
@@ -170,6 +170,60 @@ async def test_a_group_behind_its_rows_is_looked_at_again_for_a_while(
         assert await task._standing(outbound, restored) == stands
     assert before - len(said) == looks
     assert len(proven) == looks - (stands is not None)
+
+
+class Restores:
+    """Stands in for reading a number's rows back, and lets each take until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+        self.go_on = asyncio.Semaphore(0)
+
+    async def restore(self, _: object, __: object, number: int, ___: object) -> Restored:
+        self.begun.append(number)
+        await self.go_on.acquire()
+        return Restored(0, {}, blank=True)
+
+
+@pytest.fixture
+def restores(monkeypatch: pytest.MonkeyPatch) -> Restores:
+    async def nothing(*_: object) -> Any:
+        return {}
+
+    made = Restores()
+    outbound = SimpleNamespace(start=nothing, stop=nothing)
+    monkeypatch.setattr("streams.task.Outbound", lambda *_: outbound)
+    monkeypatch.setattr("streams.task.restore", made.restore)
+    monkeypatch.setattr("streams.task.standing", nothing)
+    monkeypatch.setattr("streams.task.tally_of", nothing)
+    return made
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_one_number_is_restored_at_a_time(task: Task, restores: Restores) -> None:
+    opening = [asyncio.create_task(Task(number, task.shared)._open()) for number in (1, 2, 3)]
+    for begun in ([1], [1, 2], [1, 2, 3]):
+        await settle()
+        assert restores.begun == begun
+        restores.go_on.release()
+    await asyncio.gather(*opening)
+
+
+async def test_a_number_that_is_given_up_while_it_waits_is_not_restored(
+    task: Task, restores: Restores
+) -> None:
+    late = Task(3, task.shared)
+    opening = [asyncio.create_task(each._open()) for each in (task, late)]
+    await settle()
+    late.close()
+    restores.go_on.release()
+    await asyncio.gather(*opening)
+    assert restores.begun == [task.number]
+    assert not late.is_open
 
 
 async def test_a_task_that_is_not_open_takes_nothing_and_holds_the_partition(
