@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from cli.stack import LocalKafka, LocalPostgres
@@ -21,9 +21,13 @@ ONE, OTHERS = set(_CORES[:1]), set(_CORES[1:] or _CORES)
 
 
 @contextmanager
-def broker(folder: Path) -> Iterator[Settings]:
-    """A private Kafka in a temporary folder, as settings."""
+def broker(folder: Path, *, gives_way: bool = False) -> Iterator[Settings]:
+    """A private Kafka in a temporary folder, as settings; `gives_way`: to whatever else wants the cores."""
     with LocalKafka(folder, jar_cache=default_home() / "jars", private=True) as kafka:
+        if gives_way:
+            # Linux may schedule sessions as groups: what is nice counts only inside of each.
+            with suppress(OSError):
+                Path(f"/proc/{kafka.pid}/autogroup").write_text(str(BACKGROUND))
         yield Settings(bootstrap_servers=kafka.bootstrap_servers)
 
 
@@ -32,7 +36,7 @@ def servers(folder: Path) -> Iterator[Settings]:
     """A private Kafka, in the background, and a private Postgres, as settings."""
     with ExitStack() as stack:
         with background():
-            kafka = stack.enter_context(broker(folder))
+            kafka = stack.enter_context(broker(folder, gives_way=True))
         postgres = stack.enter_context(LocalPostgres(folder, private=True))
         yield kafka.model_copy(update={"database_url": postgres.database_url})
 
