@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
 from cli.benchmark import learners, load
-from cli.benchmark.stack import ONE, Waiting, background, module, on, process
+from cli.benchmark.stack import ONE, Waiting, first, module, on, process
 from cli.simulation import Plan, generate
 from models.events import Kind, partition
 from storage.migrate import upgrade
@@ -132,10 +132,9 @@ def measure(settings: Settings, asked: Asked, folder: Path) -> Measured:
     asyncio.run(topics.ensure(settings))
     with ExitStack() as stack:
         ours = {}
-        with background():
-            for name in ("worker", "sink"):
-                begun = stack.enter_context(process(name, settings, folder / f"{name}.log"))
-                ours[name] = psutil.Process(begun.pid)
+        for name in ("worker", "sink"):
+            begun = stack.enter_context(process(name, settings, folder / f"{name}.log"))
+            ours[name] = psutil.Process(begun.pid)
         log = folder / "api.log"
         tokens = Tokens(folder / "jwks.json")
         more = {"LYO_JWT_JWKS_FILE": str(folder / "jwks.json"), "LYO_API_PORT": "0"}
@@ -171,18 +170,19 @@ async def _ask(
     fresh = Fresh(client, settings, producer, tokens)
     await producer.start()
     try:
-        await fresh.one(FIRST_FRESH)  # the worker and the sink are at work
-        warm_up = min(float(asked.seconds), MOST_WARM_UP)
-        writing = asyncio.create_task(_write(settings, producer, asked, warm_up + asked.seconds))
-        await load.run(client, iter(mix), asked.rate / 2, warm_up)
-        before, began, so_far = _cpu(ours), time.perf_counter(), client.asked
-        looking = asyncio.create_task(fresh.run(asked.seconds))
-        results = await load.run(client, iter(mix), asked.rate, asked.seconds)
-        took, spent = time.perf_counter() - began, _spent(ours, before)
-        per_request = spent["api"] / (client.asked - so_far)
-        shares = {name: seconds / took for name, seconds in spent.items()}
-        resident = ours["api"].memory_info().rss
-        written, shown = await writing, await looking
+        with first():
+            await fresh.one(FIRST_FRESH)  # the worker and the sink are at work
+            warm_up = min(float(asked.seconds), MOST_WARM_UP)
+            writing = asyncio.create_task(_write(settings, producer, asked, warm_up + asked.seconds))
+            await load.run(client, iter(mix), asked.rate / 2, warm_up)
+            before, began, so_far = _cpu(ours), time.perf_counter(), client.asked
+            looking = asyncio.create_task(fresh.run(asked.seconds))
+            results = await load.run(client, iter(mix), asked.rate, asked.seconds)
+            took, spent = time.perf_counter() - began, _spent(ours, before)
+            per_request = spent["api"] / (client.asked - so_far)
+            shares = {name: seconds / took for name, seconds in spent.items()}
+            resident = ours["api"].memory_info().rss
+            written, shown = await writing, await looking
         bare = await _bare(bare_log, asked.rate)
         return Measured(asked, results, shares, per_request, bare, resident, shown, written)
     finally:

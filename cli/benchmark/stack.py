@@ -7,50 +7,52 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from cli.stack import LocalKafka, LocalPostgres
 from cli.stack.local import default_home
 from streams.settings import Settings
 
-BACKGROUND = 10
 # macOS cannot tell processes to keep to some cores.
 _CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 ONE, OTHERS = set(_CORES[:1]), set(_CORES[1:] or _CORES)
 
 
 @contextmanager
-def broker(folder: Path, *, gives_way: bool = False) -> Iterator[Settings]:
-    """A private Kafka in a temporary folder, as settings; `gives_way`: to whatever else wants the cores."""
+def broker(folder: Path) -> Iterator[Settings]:
+    """A private Kafka in a temporary folder, as settings."""
     with LocalKafka(folder, jar_cache=default_home() / "jars", private=True) as kafka:
-        if gives_way:
-            # Linux may schedule sessions as groups: what is nice counts only inside of each.
-            with suppress(OSError):
-                Path(f"/proc/{kafka.pid}/autogroup").write_text(str(BACKGROUND))
         yield Settings(bootstrap_servers=kafka.bootstrap_servers)
 
 
 @contextmanager
 def servers(folder: Path) -> Iterator[Settings]:
-    """A private Kafka, in the background, and a private Postgres, as settings."""
+    """A private Kafka, and a private Postgres that goes first, as settings."""
     with ExitStack() as stack:
-        with background():
-            kafka = stack.enter_context(broker(folder, gives_way=True))
-        postgres = stack.enter_context(LocalPostgres(folder, private=True))
+        kafka = stack.enter_context(broker(folder))
+        with first():
+            postgres = stack.enter_context(LocalPostgres(folder, private=True))
         yield kafka.model_copy(update={"database_url": postgres.database_url})
 
 
 @contextmanager
-def background() -> Iterator[None]:
-    """What is started in here gives way to the rest, which in production has machines of its own."""
-    if os.geteuid() == 0:  # nobody else could take it back
-        os.nice(BACKGROUND)
+def first() -> Iterator[None]:
+    """What is started in here, and we, go before the rest, which in production has machines of its own.
+
+    In real time: what is only nicer gives way at the next tick of the clock, and where Linux schedules
+    sessions as groups, only to its own.
+    """
+    try:
+        before = os.sched_getscheduler(0)
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except (AttributeError, OSError):  # no such thing here, or not for us
+        yield
+        return
     try:
         yield
     finally:
-        if os.geteuid() == 0:
-            os.nice(-BACKGROUND)
+        os.sched_setscheduler(0, before, os.sched_param(0))
 
 
 @contextmanager
