@@ -98,8 +98,7 @@ class Engine:
     def _owners(self, keys: Iterable[bytes]) -> list[int]:
         """Slots of the learners whose keys these are ``(n,)``."""
         users = np.array([layout.split_skill_key(key)[0] for key in keys], np.int64)
-        distinct, which = np.unique(users, return_inverse=True)
-        slots: list[int] = self.state.learner_slots(distinct)[which].tolist()
+        slots: list[int] = self.state.owners(users).tolist()
         return slots
 
     def loaded(self) -> None:

@@ -47,17 +47,9 @@ class Skills:
 def plateau_contents(skills: Skills, catalogue: Catalogue) -> list[bytes | None]:
     """Contents of the skills' plateaus ``(n,)``, None for a skill that never had one."""
     found = plateau.predict(skills.states, skills.as_of)
-    told = plateau_episodes(skills.states, found, skills.weak)
-    had = [one for one, episodes in enumerate(told) if episodes]
-    open_now = np.repeat(found.found[had][:, None], len(plateau.FACTORS), axis=1)
-    contents: list[bytes | None] = [None] * len(told)
-    for one, score, confidence, parts in zip(
-        had,
-        (found.score[had] / 100).tolist(),
-        (found.confidence[had] / 100).tolist(),
-        factors(plateau.FACTORS, found.contributions[had], open_now),
-        strict=True,
-    ):
+    episodes = plateau_episodes(skills.states, found, skills.weak)
+    contents: list[bytes | None] = [None] * len(episodes)
+    for one, told in _told(episodes, found, found.found, plateau.FACTORS, "plateau_score"):
         organization = int(skills.organizations[one])
         contents[one] = _encode(
             {
@@ -65,15 +57,40 @@ def plateau_contents(skills: Skills, catalogue: Catalogue) -> list[bytes | None]
                 "topic": skills.topics[one]
                 or catalogue.topic_of(skills.names[one], organization)
                 or catalogue.skill_name(skills.names[one], organization),
-                **told[one][-1],
-                "plateau_score": score,
-                "confidence": confidence,
-                "reason": None,
-                "factors": parts,
-                "episodes": told[one],
+                **told,
             }
         )
     return contents
+
+
+def _told(
+    episodes: list[list[Content]],
+    found: plateau.Plateaus | regression.Regressions,
+    is_open: NDArray[np.bool_],
+    names: Sequence[str],
+    scored: str,
+) -> Iterator[tuple[int, Content]]:
+    """Which states had episodes ``(n,)``, and what is told of them; only an open one has factors."""
+    had = [one for one, each in enumerate(episodes) if each]
+    shown = np.repeat(is_open[had][:, None], len(names), axis=1)
+    for one, score, confidence, parts in zip(
+        had,
+        (found.score[had] / 100).tolist(),
+        (found.confidence[had] / 100).tolist(),
+        factors(names, found.contributions[had], shown),
+        strict=True,
+    ):
+        yield (
+            one,
+            {
+                **episodes[one][-1],
+                scored: score,
+                "confidence": confidence,
+                "reason": None,
+                "factors": parts,
+                "episodes": episodes[one],
+            },
+        )
 
 
 def plateau_episodes(
@@ -184,30 +201,17 @@ def _past_plateaus(past: NDArray[np.void]) -> list[list[Content]]:
 def regression_contents(skills: Skills, catalogue: Catalogue) -> list[bytes | None]:
     """Contents of the skills' regressions ``(n,)``, None for a skill that never had one."""
     found = regression.predict(skills.states, skills.as_of)
-    told = _past_regressions(skills.states["regressions"])
+    episodes = _past_regressions(skills.states["regressions"])
     for one, episode in _open_regressions(found, skills.states["last_at"]):
-        told[one].append(episode)
-    had = [one for one, episodes in enumerate(told) if episodes]
-    open_now = np.repeat(found.active[had][:, None], len(regression.FACTORS), axis=1)
-    contents: list[bytes | None] = [None] * len(told)
-    for one, score, confidence, parts in zip(
-        had,
-        (found.score[had] / 100).tolist(),
-        (found.confidence[had] / 100).tolist(),
-        factors(regression.FACTORS, found.contributions[had], open_now),
-        strict=True,
-    ):
-        episodes = _distinct(told[one])
+        episodes[one].append(episode)
+    episodes = [_distinct(each) for each in episodes]
+    contents: list[bytes | None] = [None] * len(episodes)
+    for one, told in _told(episodes, found, found.active, regression.FACTORS, "urgency_score"):
         contents[one] = _encode(
             {
                 **_who(skills, one),
                 "skill_name": catalogue.skill_name(skills.names[one], int(skills.organizations[one])),
-                **episodes[-1],
-                "urgency_score": score,
-                "confidence": confidence,
-                "reason": None,
-                "factors": parts,
-                "episodes": episodes,
+                **told,
             }
         )
     return contents

@@ -111,6 +111,12 @@ class State:
         """Slots of distinct learners ``(n,)``; those not known are begun."""
         return self.learners.add(users.astype(np.uint64), users)
 
+    def owners(self, users: Ints) -> Ints:
+        """Slots of learners ``(n,)`` who may be there more than once; those not known are begun."""
+        distinct, which = np.unique(users, return_inverse=True)
+        slots: Ints = self.learner_slots(distinct)[which]
+        return slots
+
     def skill_slots(self, owner: Ints, names: Ints, users: Ints) -> Ints:
         """Slots of learners' distinct skills ``(n,)``; those not known are begun."""
         before = len(self.skills)
@@ -168,8 +174,7 @@ class State:
             return
         rows, topics = layout.decode_skills(list(kept.values()))
         names = [self.intern(layout.split_skill_key(key)[1]) for key in kept]
-        owners, inverse = np.unique(rows["user"], return_inverse=True)
-        owner = self.learner_slots(owners)[inverse]
+        owner = self.owners(rows["user"])
         slots = self.skill_slots(owner, np.array(names, np.int64), rows["user"])
         self.skills.rows[slots] = rows
         topic = [-1 if name is None else self.intern(name) for name in topics]
