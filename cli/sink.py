@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import click
 
@@ -12,6 +12,7 @@ from storage.faults import SinkError
 from storage.rebuild import empty
 from storage.relay import Relay
 from storage.sink import BATCH_RECORDS, Sink
+from storage.watermark import Watermark
 from streams import memory, metrics
 from streams.clock import ClockError
 from streams.kafka import Unreachable
@@ -61,17 +62,18 @@ async def _run(settings: Settings, batch: int, rebuild: bool) -> None:
     steps = Steps(settings.crash_at)
     running = Sink(settings, batch_records=batch, steps=steps)
     relay = Relay(settings, steps=steps)
+    watermark = Watermark(settings, running.writer.topics, running.positions)
 
     def stop() -> None:
-        running.stop()
-        relay.stop()
+        for each in (running, relay, watermark):
+            each.stop()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     tidying = asyncio.create_task(memory.give_back_each_minute())
     with metrics.exporting(settings, "sink", lambda: [*running.samples(), *relay.samples()]):
-        await _both(running, relay, stop)
+        await _together(running, [relay, watermark], stop)
     tidying.cancel()
     click.echo(
         f"stored {running.stored} records, refused {running.refused}; "
@@ -80,13 +82,15 @@ async def _run(settings: Settings, batch: int, rebuild: bool) -> None:
     )
 
 
-async def _both(running: Sink, relay: Relay, stop: Callable[[], None]) -> None:
-    """Run both until they are stopped; when one cannot go on, the other ends in order first."""
+async def _together(running: Sink, beside: Sequence[Relay | Watermark], stop: Callable[[], None]) -> None:
+    """Run all until they are stopped; when one cannot go on, the others end in order first."""
     storing = asyncio.create_task(running.run())
     beginning = asyncio.create_task(running.started.wait())
     await asyncio.wait([storing, beginning], return_when=asyncio.FIRST_COMPLETED)
     beginning.cancel()
-    tasks = [storing, asyncio.create_task(relay.run())] if running.started.is_set() else [storing]
+    tasks = [storing]
+    if running.started.is_set():
+        tasks += [asyncio.create_task(each.run()) for each in beside]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     stop()
     await asyncio.wait(tasks)

@@ -22,11 +22,10 @@ from models.event_types import OutcomeKind
 from models.learner import OUTCOME_KINDS, empty_learners
 from models.moment import Limits, Moment, check
 from models.questions import Request, with_answer
-from models.records import VALID_FOR, Head, seal
+from models.records import Head, seal
 from models.skill import MEMORY, SKILL
-from models.sweeping import ACTIVE_FOR
 from models.timing import TimingProfile
-from models.zones import DAY, Zones
+from models.zones import Zones
 
 __all__ = [
     "Record",
@@ -36,7 +35,6 @@ __all__ = [
     "limits_of",
     "moment",
     "of_values",
-    "overdue",
     "plateaus",
     "regressions",
     "struggles",
@@ -210,16 +208,6 @@ def studied(learners: Group, one: int, at: int) -> bool:
     day = int(learners.zones.local_days(np.array([at]), np.array([one]))[0])
     busy = (past.who == one) & (past.day == day)
     return bool((busy & ((past.sessions > 0) | (past.half > 0))).any())
-
-
-def overdue(row: np.void, valid_until: int, now: int) -> bool:
-    """Whether a prediction valid until an instant should have been replaced by ``now`` (both in ms).
-
-    An active learner's goes out anew at the end of every day; of one long silent only what changes does.
-    """
-    sent = valid_until - VALID_FOR
-    active = max(int(row["last_session"]), int(row["last_completion"])) >= sent + DAY - ACTIVE_FOR
-    return valid_until < now and active
 
 
 def limits_of(learners: Group, one: int, catalogue: Catalogue, at: int) -> Limits:

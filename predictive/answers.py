@@ -197,9 +197,9 @@ async def predict_struggle(
     seen = seen or await _seen(db, user_id, organization, at, now, names, Part.SKILLS)
     asked = recording.question(user_id, seen.owner, request_id or recording.new_id(), now, content_metadata)
     (record,) = reading.struggles(seen, [asked.request()])
-    stale = {"stale": seen.stale, "request_id": asked.id}
+    about = {"request_id": asked.id} | seen.completeness
     if seen.foreign:
-        return struggle_answer(record) | {"prediction_id": await questions.spare_id(db), **stale}
+        return struggle_answer(record) | {"prediction_id": await questions.spare_id(db), **about}
     question = asked.outgoing(names or reading.default_names())
     written = await questions.write(db, msgspec.json.encode(record), question)
     answered: Mapping[str, Any] = record
@@ -208,7 +208,7 @@ async def predict_struggle(
     number = await questions.spare_id(db) if written.foreign else written.id
     if commit:
         await db.commit()
-    return struggle_answer(answered) | {"prediction_id": number, **stale}
+    return struggle_answer(answered) | {"prediction_id": number, **about}
 
 
 async def rank_struggle(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,9 +17,10 @@ from models.catalogue import Catalogue
 from models.events import milliseconds
 from models.moment import Moment
 from models.questions import Request
-from models.stored import Record, Stored, of_values, overdue
+from models.stored import Record, Stored, of_values
 from models.timing import TimingProfile
 from predictive import books
+from predictive.shapes import text_of
 from storage import lookups
 from storage.queries import Row
 from streams import topics
@@ -28,6 +28,7 @@ from streams.settings import Settings
 from streams.topics import Names
 
 __all__ = [
+    "LAG_MS",
     "Asked",
     "Part",
     "Rhythm",
@@ -39,6 +40,10 @@ __all__ = [
     "one",
     "struggles",
 ]
+
+
+LAG_MS: Final = 30_000
+"""Rows that are further behind the moment asked about are stale; a watermark moves on every few seconds."""
 
 
 @lru_cache(maxsize=1)
@@ -93,8 +98,8 @@ class Seen:
         asked: the question.
         row: what Postgres has of the learner, with numbers and outcomes of stored episodes; {} if nothing.
         foreign: the learner belongs to another tenant than the one asked for.
-        stale: what is stored is known to be behind: either the stream has not been over this active learner
-            at the end of the day, or a question asked over a minute ago has not come back through it.
+        complete_until: up to when everything published of the learner is in the row (ms); None: not known.
+        unanswered: a question asked over a minute ago has not come back through the stream.
         catalogue: as it is now.
         risk: the dropout risk.
         rhythm: the timing profile.
@@ -104,12 +109,21 @@ class Seen:
     asked: Asked
     row: Row
     foreign: bool
-    stale: bool
+    complete_until: int | None
+    unanswered: bool
     catalogue: Catalogue
     risk: Record | None = None
     rhythm: Rhythm | None = None
     plateaus: list[Record] = field(default_factory=list)
     regressions: list[Record] = field(default_factory=list)
+
+    @property
+    def completeness(self) -> dict[str, Any]:
+        """What an answer says of it: `stale`, and of rows that lag behind also `as_of`."""
+        until = self.complete_until
+        if until is None or min(self.asked.at, self.asked.now) - until <= LAG_MS:
+            return {"stale": True if self.unanswered else None if until is None else False}
+        return {"stale": True, "as_of": text_of(until)}
 
     @property
     def organization(self) -> int | None:
@@ -165,8 +179,9 @@ async def many(db: AsyncSession, asked: Sequence[Asked], names: Names | None) ->
         lookups.Wanted(each.user_id, each.organization, each.now, bool(each.parts & _SKILLS))
         for each in asked
     ]
-    stamp, rows = await lookups.learners(db, wanted, list(known.catalogue))
-    catalogue = await books.current(db, known, stamp)
+    found = await lookups.learners(db, wanted, list(known.catalogue))
+    rows = found.rows
+    catalogue = await books.current(db, known, found.stamp)
     mine = {row["place"]: row for row in rows if row["mine"]}
     foreign = {row["place"] for row in rows if row["foreign"]}
     of = of_values(
@@ -182,16 +197,12 @@ async def many(db: AsyncSession, asked: Sequence[Asked], names: Names | None) ->
     seen = []
     for place, each in enumerate(asked):
         row = mine.get(place, {})
-        seen.append(Seen(each, row, place in foreign, _is_stale(row, of.rows[place], each.now), catalogue))
+        until = row["complete_until"] if row else found.complete_until
+        unanswered = bool(row and row["unanswered"])
+        complete_until = None if until is None else milliseconds(until)
+        seen.append(Seen(each, row, place in foreign, complete_until, unanswered, catalogue))
     _compute(seen, of)
     return seen
-
-
-def _is_stale(row: Row, learner: np.void, now: int) -> bool:
-    if not row:
-        return False
-    until: datetime | None = row["valid_until"]
-    return bool(row["unanswered"]) or (until is not None and overdue(learner, milliseconds(until), now))
 
 
 def _asking(seen: Sequence[Seen], parts: Part) -> list[int]:
@@ -224,8 +235,8 @@ def _compute_from_rows(seen: Sequence[Seen], learners: Group) -> None:
 async def is_foreign(db: AsyncSession, *, user_id: int, organization: int | None) -> bool:
     """Whether this learner is known and belongs to another organization: a caller to refuse."""
     now = 0  # asked of who the learner is, not of what is stored when
-    _, rows = await lookups.learners(db, [lookups.Wanted(user_id, organization, now)], ())
-    return any(row["foreign"] for row in rows)
+    found = await lookups.learners(db, [lookups.Wanted(user_id, organization, now)], ())
+    return any(row["foreign"] for row in found.rows)
 
 
 def struggles(seen: Seen, requests: list[Request]) -> list[Record]:

@@ -96,9 +96,15 @@ class Factor(BaseModel):
 class Computed(BaseModel):
     """What the answer was computed from."""
 
-    as_of: Moment | None = Field(None, description="Everything up to here has been taken into account.")
+    as_of: Moment | None = Field(
+        None,
+        description="The moment computed for, with everything up to it taken into account; "
+        "where the stored rows lag behind, up to when they are complete.",
+    )
     valid_until: Moment | None = None
-    stale: bool | None = Field(None, description="The stored rows lag behind, so newer events are missing.")
+    stale: bool | None = Field(
+        None, description="The stored rows lag behind, so newer events may be missing; null: not known."
+    )
     model: str | None = None
     reason: str | None = Field(None, description="Why the answer is neutral, where too little is known.")
     factors: list[Factor] | None = None

@@ -24,33 +24,33 @@ __all__ = ["dropout_risk", "insights", "plateaus", "ranked", "regressions", "tim
 def dropout_risk(seen: Seen) -> Answer:
     """Dropout risk; of a learner read with `Part.RISK`."""
     assert seen.risk is not None
-    return dropout_answer(seen.risk, seen.row) | {"stale": seen.stale}
+    return dropout_answer(seen.risk, seen.row) | seen.completeness
 
 
 def timing_profile(seen: Seen) -> Answer:
     """When the learner learns; of one read with `Part.TIMING`."""
-    return timing_answer(_rhythm(seen).record) | {"stale": seen.stale}
+    return timing_answer(_rhythm(seen).record) | seen.completeness
 
 
 def timing_check(seen: Seen) -> Answer:
     """Whether the moment asked about is a good one; of a learner read with `Part.TIMING`."""
     rhythm, at = _rhythm(seen), seen.asked.at
     answer = moment_answer(rhythm.judged(at, seen.catalogue), rhythm.record, studied=rhythm.studied(at))
-    return answer | {"stale": seen.stale}
+    return answer | seen.completeness
 
 
 def plateaus(seen: Seen, *, active_only: bool) -> list[Answer]:
     """Plateaus, the longest first; of a learner read with `Part.PLATEAUS`."""
     rows = seen.row.get("plateaus", ())
     found = plateau_answers(seen.plateaus, rows, active_only=active_only)
-    return [each | {"stale": seen.stale} for each in found]
+    return [each | seen.completeness for each in found]
 
 
 def regressions(seen: Seen, *, active_only: bool) -> list[Answer]:
     """Regressions, the most urgent first; of a learner read with `Part.REGRESSIONS`."""
     rows = seen.row.get("regressions", ())
     found = regression_answers(seen.regressions, rows, active_only=active_only)
-    return [each | {"stale": seen.stale} for each in found]
+    return [each | seen.completeness for each in found]
 
 
 def insights(seen: Seen) -> Answer:
@@ -70,7 +70,7 @@ def insights(seen: Seen) -> Answer:
         "total_insights": overview.count(risk, stuck, fading, timing),
         "priority_actions": overview.priority_actions(risk, stuck, fading, nudge=nudge),
         "generated_at": text_of(at),
-        "stale": seen.stale,
+        "stale": seen.completeness["stale"],
     }
 
 
@@ -82,8 +82,10 @@ def ranked(seen: Seen, contents: Sequence[Answer]) -> list[Answer]:
         for place, each in enumerate(contents)
     ]
     records = struggles(seen, asked) if asked else []
-    stale = {"stale": seen.stale}
-    answers = [struggle_answer(record) | {"position": place} | stale for place, record in enumerate(records)]
+    complete = seen.completeness
+    answers = [
+        struggle_answer(record) | {"position": place} | complete for place, record in enumerate(records)
+    ]
     for answer, each in zip(answers, contents, strict=True):
         answer["content_id"] = each.get("content_id")
     return sorted(answers, key=lambda answer: (answer["struggle_probability"], answer["position"]))

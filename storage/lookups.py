@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -63,23 +64,27 @@ def _rows(columns: Sequence[str]) -> str:
 # organization than the one asked for only `foreign` is told.
 _LEARNERS: Final = text(
     f"""
-SELECT s.stamp, l.place, l.user_id, l.mine, l.foreign, CASE WHEN l.mine THEN l.row END AS row,
-    CASE WHEN l.mine THEN l.organization_id END AS organization_id, d.valid_until,
+SELECT s.stamp, s.complete_until AS all_complete_until, l.complete_until,
+    l.place, l.user_id, l.mine, l.foreign, CASE WHEN l.mine THEN l.row END AS row,
+    CASE WHEN l.mine THEN l.organization_id END AS organization_id,
     d.strategy_executed, d.strategy_executed_at, d.user_returned, d.returned_at,
     EXISTS (SELECT 1 FROM struggle_predictions q WHERE q.user_id = l.user_id AND q.log_partition IS NULL
         AND q.requested_at BETWEEN l.now - interval '24 hours' AND l.now - interval '1 minute') AS unanswered,
     k.names AS skill_names, k.rows AS skill_rows, p.episodes AS plateaus, g.episodes AS regressions
 FROM (
-    SELECT string_agg(concat_ws(' ', topic, next_offset, epoch), ' ' ORDER BY topic) AS stamp
+    SELECT string_agg(concat_ws(' ', topic, next_offset, epoch), ' ' ORDER BY topic) AS stamp,
+        (SELECT min(complete_until) FROM watermarks) AS complete_until
     FROM sink_offsets WHERE topic = ANY(:topics)
 ) s
 LEFT JOIN (
     SELECT a.place - 1 AS place, a.now, a.with_skills, r.user_id, r.organization_id, r.row,
+        w.complete_until,
         a.organization IS NULL OR r.organization_id IS NOT DISTINCT FROM a.organization AS mine,
         coalesce(r.organization_id <> a.organization, false) AS foreign
     FROM unnest(:users, :organizations, :moments, :skills)
         WITH ORDINALITY AS a (user_id, organization, now, with_skills, place)
     JOIN learner_rows r ON r.user_id = a.user_id
+    LEFT JOIN watermarks w ON w.partition = r.log_partition
 ) l ON true
 LEFT JOIN dropout_risk_scores d ON d.user_id = l.user_id AND l.mine
 LEFT JOIN LATERAL (
@@ -126,10 +131,22 @@ class Wanted(NamedTuple):
     skills: bool = False
 
 
-async def learners(
-    db: AsyncSession, wanted: Sequence[Wanted], topics: Sequence[str]
-) -> tuple[str, list[Row]]:
-    """Learners' rows and what came of their dropout risks; and the stamp of the catalogue's topics.
+class Found(NamedTuple):
+    """What was looked up.
+
+    Attributes:
+        stamp: of the catalogue's topics.
+        complete_until: everything published up to then is in the tables; None: that is not known.
+        rows: of the learners.
+    """
+
+    stamp: str
+    complete_until: datetime | None
+    rows: list[Row]
+
+
+async def learners(db: AsyncSession, wanted: Sequence[Wanted], topics: Sequence[str]) -> Found:
+    """Learners' rows, what came of their dropout risks, and up to when those rows are complete.
 
     `place` says which of those wanted a row is about; one who is not known has none. A learner of another
     organization than the one given has `foreign` true, and `mine` false like one of no organization; nothing
@@ -151,7 +168,9 @@ async def learners(
     for row in rows:
         for name, columns in (("plateaus", _PLATEAU), ("regressions", _REGRESSION)):
             row[name] = [dict(zip(columns, episode, strict=True)) for episode in row[name] or ()]
-    return rows[0]["stamp"] or "", [row for row in rows if row["user_id"] is not None]
+    of_all = rows[0]
+    known = [row for row in rows if row["user_id"] is not None]
+    return Found(of_all["stamp"] or "", of_all["all_complete_until"], known)
 
 
 async def catalogue(

@@ -377,6 +377,15 @@ sink_offsets: Final = Table(
     CheckConstraint("next_offset >= 0", name="ck_sink_offsets_next_offset"),
 )
 
+watermarks: Final = Table(
+    "watermarks",
+    metadata,
+    Column("partition", Integer, nullable=False, autoincrement=False),
+    # Everything published up to then is in the tables.
+    _needed("complete_until", Instant),
+    PrimaryKeyConstraint("partition", name="pk_watermarks"),
+)
+
 outbox: Final = Table(
     "outbox",
     metadata,
@@ -457,5 +466,6 @@ REBUILT_TABLES: Final = (
     preferences,
     outcome_facts,
     sink_offsets,
+    watermarks,
 )
 """What the sink fills from the topics, and nothing else: emptied together, they are rebuilt from the log."""

@@ -66,7 +66,7 @@ class World:
         await self._take(self.stream.take(columns(said)))
         await self._write(
             [
-                self._record(NAMES.topic(event.kind), self._home(user), b"%d" % user, value)
+                self._record(NAMES.topic(event.kind), self.home(user), b"%d" % user, value)
                 for event in said
                 if event.kind in (Kind.OUTCOME, Kind.PREFERENCES)
                 for user, value in [(event.body["user_id"], json.dumps(event.body).encode())]
@@ -116,11 +116,11 @@ class World:
         for topic, pairs in made.items():
             for key, value in pairs:
                 user = key.partition(b"|")[0]
-                home = self._home(int(user)) if user.isdigit() else 0
+                home = self.home(int(user)) if user.isdigit() else 0
                 records.append(self._record(topic, home, key, value))
         await self._write(records)
 
-    def _home(self, user: int) -> int:
+    def home(self, user: int) -> int:
         return partition(user, PARTITIONS)
 
     def _record(self, topic: str, home: int, key: bytes, value: bytes | None) -> Rec:

@@ -12,7 +12,8 @@ from models.events import EventError, Kind
 from models.layout import LAYOUT, LayoutError
 from models.zones import DAY, HOUR
 from predictive import answers, reading
-from predictive.reading import Asked, Seen
+from predictive.reading import LAG_MS, Asked, Seen
+from storage.times import instant
 from tests.integration.sink_running import until
 from tests.integration.stored_learners import World, world_in
 from tests.unit.building import (
@@ -288,18 +289,25 @@ async def test_a_learner_who_named_no_organization_belongs_to_no_tenant(world: W
 # -- what is behind, what cannot be read -------------------------------------------------------------------
 
 
-async def test_an_active_learner_whom_the_stream_has_not_been_over_for_a_day_is_stale(world: World) -> None:
+async def test_an_answer_says_whether_the_rows_lag_behind_the_moment_asked_about(world: World) -> None:
     await world.feed([session(1, START + day * DAY) for day in range(20)])
-    last = START + 19 * DAY
+    until = START + 20 * DAY
 
-    async def stale(now: int) -> bool:
-        return (await asked(world, answers.dropout_risk, at=START + 90 * DAY, now=now))["stale"]
+    async def told(at: int, now: int, user: int = 1) -> tuple[bool | None, str]:
+        risk = await asked(world, answers.dropout_risk, user, at=at, now=now)
+        return risk["stale"], risk["as_of"]
 
-    assert [await stale(last + hours * HOUR) for hours in (1, 24, 26, 24 * 60)] == [False, False, True, True]
-    await world.sweep(last + 2 * DAY)
-    assert not await stale(last + 2 * DAY)
-    await world.sweep(last + 60 * DAY)
-    assert not await stale(last + 61 * DAY), "nothing is due of a learner long silent"
+    assert await told(until, until) == (None, iso(until)), "no sink has said"
+    statement = "INSERT INTO watermarks VALUES ($1, $2)"
+    await world.connection.execute(statement, world.home(1), instant(until))
+    await world.connection.execute(statement, world.home(1) + 1, instant(until - DAY))
+    soon, late = until + LAG_MS, until + LAG_MS + 1
+    assert await told(soon, soon) == (False, iso(soon))
+    assert await told(late, late) == (True, iso(until))
+    assert await told(until, late) == (False, iso(until)), "a moment that the rows know all about"
+    assert await told(until + 9 * DAY, soon) == (False, iso(until + 9 * DAY)), "the future, from fresh rows"
+    assert await told(until + 9 * DAY, late) == (True, iso(until)), "and from old ones"
+    assert await told(soon, soon, user=99) == (True, iso(until - DAY)), "unknown: any number may hold them"
 
 
 async def test_a_row_of_a_newer_layout_is_a_clear_error(world: World) -> None:

@@ -210,11 +210,11 @@ def differences(url: str) -> list[Any]:
 def test_up_down_and_up_again(database_url: str) -> None:
     upgrade(database_url)
     assert tables(database_url) == {*metadata.tables, "alembic_version"}
-    assert fetch(database_url, "SELECT version_num FROM alembic_version") == [("phase2_004",)]
+    assert fetch(database_url, "SELECT version_num FROM alembic_version") == [("phase2_005",)]
     downgrade(database_url)
     assert tables(database_url) == {"alembic_version"}
     upgrade(database_url, "phase2_001")
-    later = {"interventions", "erasure_fences", *(table.name for table in STREAM_TABLES)}
+    later = {"interventions", "erasure_fences", "watermarks", *(table.name for table in STREAM_TABLES)}
     assert tables(database_url) == {*metadata.tables, "alembic_version"} - later
     upgrade(database_url)
     downgrade(database_url, "phase2_001")
@@ -270,7 +270,7 @@ def test_the_five_tables_have_the_specified_indexes_once(database_url: str) -> N
 
 def test_every_table_knows_the_tenant_and_the_place_in_the_log(database_url: str) -> None:
     upgrade(database_url)
-    own = {"sink_offsets", "stream_epoch", "alembic_version"}
+    own = {"sink_offsets", "watermarks", "stream_epoch", "alembic_version"}
     for table in tables(database_url) - own:
         names = {row[0] for row in fetch(database_url, COLUMNS_SQL, table)}
         assert "organization_id" in names, table
