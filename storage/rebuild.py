@@ -8,7 +8,7 @@ import asyncpg
 
 from storage.database import plain_url, shown_url
 from storage.faults import Fault, SinkError, judge, lasting, one_line
-from storage.tables import REBUILT_TABLES, removed_rows
+from storage.tables import REBUILT_TABLES, removed_rows, watermarks
 
 _NEW_EPOCH_SQL: Final = (
     "INSERT INTO stream_epoch (one) VALUES (true) "
@@ -24,7 +24,7 @@ async def empty(database_url: str) -> None:
     Raises:
         SinkError: Postgres cannot be reached, or refuses.
     """
-    names = ", ".join(table.name for table in (*REBUILT_TABLES, removed_rows))
+    names = ", ".join(table.name for table in (*REBUILT_TABLES, removed_rows, watermarks))
     try:
         connection = await asyncpg.connect(plain_url(database_url), timeout=10)
         try:

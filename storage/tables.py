@@ -466,6 +466,5 @@ REBUILT_TABLES: Final = (
     preferences,
     outcome_facts,
     sink_offsets,
-    watermarks,
 )
 """What the sink fills from the topics, and nothing else: emptied together, they are rebuilt from the log."""

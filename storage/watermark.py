@@ -26,6 +26,7 @@ from streams.log import logger
 from streams.settings import Settings
 
 EVERY_SECONDS: Final = 2.0
+_GROUP_SECONDS: Final = 10.0
 _PEEK_MS: Final = 200
 _PEEK_BYTES: Final = 4_096
 
@@ -75,12 +76,14 @@ class Watermark:
         self._session = Session(settings.database_url, "lyo watermark")
         self._clients: _Clients | None = None
         self._failing = False
+        self._looking: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
-        """End after the look that is under way, or within seconds without it."""
+        """End at once: a look that is given up has written all of its watermarks, or none."""
         self._stop.set()
-        self._session.drop_soon()
+        if self._looking is not None:
+            self._looking.cancel()
 
     async def run(self) -> None:
         """Look until `stop` is called; Kafka or Postgres away means that the watermarks stand.
@@ -90,9 +93,13 @@ class Watermark:
         """
         try:
             while not self._stop.is_set():
+                self._looking = asyncio.create_task(self._look(), name="watermark")
                 try:
-                    await self._look()
+                    await self._looking
                     self._failing = False
+                except asyncio.CancelledError:
+                    if not self._stop.is_set():
+                        raise
                 except (KafkaError, OSError, TimeoutError) as error:
                     await self._failed(error)
                 except Exception as error:
@@ -200,7 +207,9 @@ class _Clients:
         """Those of which a group has not processed some record below these offsets."""
         if not ends:
             return set()
-        committed = await kafka.committed(self._admin, group, list(ends))
+        # A cluster's first group waits until Kafka has made the topic of its offsets.
+        asked = list(ends)
+        committed = await kafka.persist(lambda: kafka.committed(self._admin, group, asked), _GROUP_SECONDS)
         behind = {tp: max(committed[tp].offset, 0) for tp, end in ends.items() if committed[tp].offset < end}
         return await self._with_records(behind, ends) if behind else set()
 

@@ -10,7 +10,15 @@ from models.layout import encode_learners
 from models.learner import LEARNER
 from storage.merges import INTERVENTIONS, PLANS, Plan, delete_sql, merge_sql
 from storage.rows import tenant_of
-from storage.tables import PREDICTION_TABLES, REBUILT_TABLES, STREAM_TABLES, erasure_fences, metadata, outbox
+from storage.tables import (
+    PREDICTION_TABLES,
+    REBUILT_TABLES,
+    STREAM_TABLES,
+    erasure_fences,
+    metadata,
+    outbox,
+    watermarks,
+)
 from streams.topics import PREDICTION_KINDS
 
 
@@ -38,7 +46,12 @@ def test_outcome_columns_are_never_written_from_a_record(plan: Plan) -> None:
 
 
 def test_what_is_rebuilt_is_everything_but_the_outbox_and_what_subscribers_need() -> None:
-    assert set(metadata.tables.values()) - set(REBUILT_TABLES) == {outbox, erasure_fences, *STREAM_TABLES}
+    assert set(metadata.tables.values()) - set(REBUILT_TABLES) == {
+        outbox,
+        erasure_fences,
+        watermarks,
+        *STREAM_TABLES,
+    }
 
 
 def test_the_organization_is_read_from_a_learners_row() -> None:
