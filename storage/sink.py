@@ -30,6 +30,7 @@ from storage.writer import Batch, Writer
 from streams import kafka, metrics, topics
 from streams.catalogue import CatalogueFollower
 from streams.clock import Clock
+from streams.erasing import forgets
 from streams.letters import UNSTORED, dead_letter
 from streams.log import logger
 from streams.metrics import Sample
@@ -263,7 +264,8 @@ class Sink:
 
     async def _store(self, records: Sequence[Record], target: Mapping[Place, int], generation: int) -> None:
         """Store records in one transaction, or, where one of them is refused, in several."""
-        await self._erase(generation)
+        if not await self._erase(generation):
+            return
         batch = self.writer.prepare(records)
         if batch.refused:
             await self._dead_letter(batch.refused)
@@ -343,12 +345,15 @@ class Sink:
         settings = self.settings.model_copy(update={"partitions": self._partitions})
         return CatalogueFollower(settings, self.names, None, self._fences)
 
-    async def _erase(self, generation: int) -> None:
-        """Before anything is stored: read every erasure that was acknowledged, and carry it out."""
+    async def _erase(self, generation: int) -> bool:
+        """Before anything is stored: read every erasure that was acknowledged, and carry it out.
+
+        Gives whether that is done; if not, the partitions are given away, or we are to stop.
+        """
         for pause in self._pauses():
             async with self._lock:
                 if generation != self._generation or self._stop.is_set():
-                    return
+                    return False
                 try:
                     await self._follower.catch_up()
                     await self._carry_out()
@@ -359,8 +364,9 @@ class Sink:
                 except Exception as error:  # noqa: BLE001 - judged
                     self._passing(error)
                 else:
-                    return
+                    return True
             await self._pause(pause)
+        return False
 
     async def _carry_out(self) -> None:
         """Delete the rows of learners whose fences are new; at the start, of all who stay forgotten."""
@@ -381,7 +387,10 @@ class Sink:
     # ------------------------------------------------------------ dead letters
 
     async def _dead_letter(self, refusals: Sequence[Refusal]) -> None:
-        """Put aside records that cannot be stored, before their offsets are passed."""
+        """Put aside records that cannot be stored, before their offsets are passed; not of the erased."""
+        refusals = [one for one in refusals if not forgets(self._fences, self.names, one.record)]
+        if not refusals:
+            return
         try:
             producer = await self._letters()
             answers = [await self._send_letter(producer, refusal) for refusal in refusals]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from aiokafka import ConsumerRecord, TopicPartition
 
-from models.erasing import Fence, Mark, encode_mark, mark_key, record_of
+from models.erasing import Fence, Fences, Mark, encode_mark, mark_key, record_of
 from models.events import Kind, partition
 from streams import kafka, letters
 from streams.log import logger
@@ -116,6 +116,14 @@ def marks(pending: dict[int, Fence], found: Held, now: int) -> list[tuple[bytes,
     ]
 
 
+def forgets(fences: Fences, names: Names, record: letters.Refused) -> bool:
+    """Whether a record is about a learner who is to stay forgotten: then no letter is kept of it."""
+    if not len(fences) or record.topic in names.catalogue:
+        return False
+    found = [fences.get(user) for user in letters.learners(record.key, record.value)]
+    return any(fence is not None and not fence.is_open for fence in found)
+
+
 class Eraser:
     """Carries out the fences of one partition number's learners, in its task's transactions."""
 
@@ -131,12 +139,8 @@ class Eraser:
         return len(fences) > 0 and self._seen != fences.revision
 
     def forgets(self, record: ConsumerRecord) -> bool:
-        """Whether a record is about a learner who is to stay forgotten: then no letter is kept of it."""
-        fences = self._shared.fences
-        if not len(fences):
-            return False
-        found = [fences.get(user) for user in letters.learners(record.key, record.value)]
-        return any(fence is not None and not fence.is_open for fence in found)
+        """Whether no letter is kept of a record."""
+        return forgets(self._shared.fences, self._shared.names, record)
 
     async def carry_out(self, engine: Engine, outbound: Outbound) -> Changes:
         """Forget learners, and delete all that the topics hold of them, in one transaction.

@@ -23,22 +23,22 @@ UNSTORED: Final = "cannot be stored in Postgres: "
 """How the reason begins of a record that was used by the workers, and only refused by Postgres."""
 
 
-class _Record(Protocol):
+class Refused(Protocol):
     """A Kafka record, as aiokafka delivers it."""
 
     @property
-    def topic(self) -> str: ...
+    def topic(self) -> str: ...  # noqa: D102
     @property
-    def partition(self) -> int: ...
+    def partition(self) -> int: ...  # noqa: D102
     @property
-    def offset(self) -> int: ...
+    def offset(self) -> int: ...  # noqa: D102
     @property
-    def key(self) -> bytes | None: ...
+    def key(self) -> bytes | None: ...  # noqa: D102
     @property
-    def value(self) -> bytes | None: ...
+    def value(self) -> bytes | None: ...  # noqa: D102
 
 
-def dead_letter(record: _Record, rejected: Rejected, failed_at: int) -> Pair:
+def dead_letter(record: Refused, rejected: Rejected, failed_at: int) -> Pair:
     """Key and value of the dead letter of an input record; ``failed_at`` in ms."""
     value: bytes | None = record.value
     reason = rejected.reason

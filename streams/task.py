@@ -421,7 +421,11 @@ class Task:
         if not refused or self._outbound is None:
             return
         now = self.shared.clock.now()
-        pairs = [letters.dead_letter(record, rejected, now) for record, rejected in refused]
+        pairs = [
+            letters.dead_letter(record, rejected, now)
+            for record, rejected in refused
+            if not self._eraser.forgets(record)
+        ]
         await self._outbound.transact({self.shared.names.dead_letters: pairs}, {}, position, now)
         self._letters_from = position
         self.shared.counts["dead_letters"] += len(pairs)

@@ -33,6 +33,7 @@ from tests.integration.sink_running import (
     mixture,
     publish,
     running,
+    said,
     sent,
     tables,
     until,
@@ -250,6 +251,19 @@ async def test_what_cannot_be_stored_is_dead_lettered_and_stops_nothing(ready: S
         "JSON is malformed",
     ):
         assert expected in reasons
+
+
+async def test_no_letter_is_written_about_a_learner_who_stays_forgotten(ready: Settings) -> None:
+    erased = {"event_id": "x", "user_id": 7, "requested_at": "2026-03-01T12:00:00Z"}
+    consent = {"event_id": "y", "user_id": 8, "consented_at": "2026-03-01T12:00:00Z"}
+    await publish(ready, [said(ready, Kind.ERASURE, erased), said(ready, Kind.ERASURE, erased | consent)])
+    users = (6, 7, 8)
+    await publish(ready, [sent(ready, "struggle", struggle(u, "long", content_type="x" * 51)) for u in users])
+    await publish(ready, [sent(ready, "timing", timing(u))._replace(key=b"%d" % (u + 10)) for u in users])
+    async with running(ready) as (_, task):
+        await all_stored(ready, task)
+    letters = await dead_letters(ready)
+    assert sorted(letter["key"] for letter in letters) == ["16", "18", "6|long", "8|long"]
 
 
 async def dead_letters(settings: Settings) -> list[dict[str, str]]:

@@ -20,12 +20,15 @@ from models.learner import empty_learners
 from storage.erasures import Gate, is_mark, learner_time, prediction_time, skill_time
 from storage.records import Item
 from streams import letters
+from streams.erasing import forgets
 from streams.restore import OffsetError, Restored, RestoreError, _load, offsets_record, standing
 from streams.settings import Settings
+from streams.topics import Names
 from tests.unit.building import START, by_kind, completion, iso, outcome
 
 SESSIONS = TopicPartition("lyo.sessions", 0)
 ROWS = TopicPartition("lyo.learner-rows", 0)
+CLOSED, OPEN = Fence(START), Fence(START, START + 1_000)
 
 
 def record(key: bytes | None, value: bytes | None, offset: int = 5, topic: str = "lyo.sessions") -> Any:
@@ -54,6 +57,23 @@ def test_whose_a_dead_letter_is(key: bytes | None, value: bytes | None, whose: s
 def test_what_is_no_letter_is_nobodys() -> None:
     for value in (b"", b"{", b"[]", b'{"key": 1}', b'{"value": "%%%"}'):
         assert letters.learners_of(value) == set()
+
+
+@pytest.mark.parametrize(
+    ("key", "topic", "forgotten"),
+    [
+        (b"7", "lyo.erasures", True),
+        (b"7|s", "lyo.skill-rows", True),
+        (b"8", "lyo.sessions", False),  # consented
+        (b"9", "lyo.sessions", False),
+        (b"7", "lyo.content", False),  # no learner's key
+    ],
+)
+def test_of_whom_no_letter_is_kept(key: bytes, topic: str, *, forgotten: bool) -> None:
+    fences = Fences()
+    fences.add(7, CLOSED)
+    fences.add(8, OPEN)
+    assert forgets(fences, Names(), record(key, b"{", topic=topic)) is forgotten
 
 
 # -- offsets -----------------------------------------------------------------------------------------------
@@ -141,8 +161,6 @@ def test_a_record_that_cannot_be_restored_is_named(key: bytes, value: bytes | No
 
 
 # -- Postgres ----------------------------------------------------------------------------------------------
-
-CLOSED, OPEN = Fence(START), Fence(START, START + 1_000)
 
 
 def test_the_gate_lets_tombstones_and_what_came_after_the_consent_through() -> None:

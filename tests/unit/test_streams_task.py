@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 from aiokafka import TopicPartition
 
+from models.erasing import Fence
 from models.events import Kind, Rejected
 from streams import letters
 from streams.inbox import Inbox
@@ -224,6 +225,31 @@ async def test_a_number_that_is_given_up_while_it_waits_is_not_restored(
     await asyncio.gather(*opening)
     assert restores.begun == [task.number]
     assert not late.is_open
+
+
+async def test_a_catalogues_bad_record_about_the_erased_is_passed_without_a_letter(task: Task) -> None:
+    erasures, content = (TopicPartition(f"lyo.{name}", 0) for name in ("erasures", "content"))
+    bad = [
+        SimpleNamespace(topic=tp.topic, partition=0, offset=3, key=b"7", value=b"{")
+        for tp in (erasures, content)
+    ]
+    refused = [(one, Rejected(0, "bad", None)) for one in bad]
+    first = Task(0, task.shared)
+    task.shared.fences.add(7, Fence(CLOCK))
+    position = {erasures: 4, content: 4}
+    catalogue = SimpleNamespace(position=position, rejected_from=lambda done: [] if done else refused)
+    task.shared.catalogue = cast("Any", catalogue)
+    sent: list[Any] = []
+
+    async def transact(outputs: Any, _rows: Any, offsets: Any, _now: int) -> None:
+        sent.append((outputs, offsets))
+
+    first._outbound = cast("Any", SimpleNamespace(transact=transact))
+    await first._catalogue_letters()
+    await first._catalogue_letters()
+    [(outputs, offsets)] = sent
+    assert [key for key, _ in outputs["lyo.dead-letters"]] == [b"lyo.content/0/3"]
+    assert offsets == position
 
 
 async def test_a_task_that_is_not_open_takes_nothing_and_holds_the_partition(
