@@ -40,7 +40,7 @@ class Status(StrEnum):
     COUNTED = "counted"
     """It was used already."""
     SUPERSEDED = "superseded"
-    """A newer content or organization of the same key has come."""
+    """A newer content or organization of the same key has come, which can be used."""
     REFUSED = "refused"
     """It would be refused again."""
     DERIVED = "derived"
@@ -144,7 +144,7 @@ class Retrier:
             await kafka.stop(reader)
         fresh = []
         for event in events:
-            known = self._known(event, standing)
+            known = self._known(event, standing, places)
             if known is None:
                 fresh.append(event)
             else:
@@ -251,7 +251,10 @@ class Retrier:
     ) -> None:
         place = f"{record.topic}/{record.partition}/{record.offset}"
         if kind in CATALOGUE:
-            if record.key is not None and (identity := (kind, record.key, "")) in wanted:
+            if record.key is None or (identity := (kind, record.key, "")) not in wanted:
+                return
+            # One that changed nothing, and would not now, supersedes nothing; a removal does.
+            if record.value is None or self._fault(kind, record.key, record.value) is None:
                 found[identity] = place
             return
         if record.value is None or place in refused:
@@ -265,7 +268,7 @@ class Retrier:
         if not decode(kind, [record.key], [record.value], [record.timestamp])[1]:
             found[named] = place
 
-    def _known(self, event: _Event, standing: dict[Identity, str]) -> Tried | None:
+    def _known(self, event: _Event, standing: dict[Identity, str], refused: set[str]) -> Tried | None:
         """What is to be said of an event that need not be sent."""
         place = standing.get(event.identity)
         if place is None:
@@ -275,7 +278,8 @@ class Retrier:
         assert event.letter.offset is not None
         if int(place.rpartition("/")[2]) <= event.letter.offset:
             return None
-        return Tried(event.letter, Status.SUPERSEDED, f"by {place}")
+        waits = ", which is a dead letter itself" if place in refused else ""
+        return Tried(event.letter, Status.SUPERSEDED, f"by {place}{waits}")
 
     # ------------------------------------------------------------ sending
 

@@ -279,6 +279,29 @@ async def test_a_content_does_not_come_back_over_a_newer_one(bench: Bench) -> No
     assert [content["content_id"] for content in await bench.standing(Kind.CONTENT)] == ["c", "d", "c", "d"]
 
 
+async def test_a_content_is_not_superseded_by_one_that_is_refused(bench: Bench) -> None:
+    async def letter(name: str, **more: Any) -> str:
+        content = {"content_id": name, "skills": []} | more
+        return await bench.refused(content, kind=Kind.CONTENT, key=name.encode())
+
+    good = [await letter(name) for name in ("c", "d", "e")]
+    bad, cured = await letter("c", skills="algebra"), await letter("d", skills=["algebra"])
+    topic = bench.names.topic(Kind.CONTENT)
+    removal = await bench.producer.send_and_wait(topic, None, b"e", partition=0)
+    tried = await bench.run("retry", "--all", code=1)
+    assert statuses(tried) == {
+        good[0]: "retried",
+        bad: "refused",
+        good[1]: "superseded",
+        cured: "retried",
+        good[2]: "superseded",
+    }
+    details = {one["id"]: one["detail"] for one in tried}
+    assert details[good[1]] == f"by {cured}, which is a dead letter itself"
+    sent = [json.loads(one.value) for one in await read(bench.settings, topic) if one.offset > removal.offset]
+    assert sorted((content["content_id"], len(content["skills"])) for content in sent) == [("c", 0), ("d", 1)]
+
+
 async def test_retries_at_once_are_counted_once(bench: Bench) -> None:
     """Neither sees what the other is sending; a learner's row knows events so near to each other."""
     await bench.refused(sentiment("once"))
