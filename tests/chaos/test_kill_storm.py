@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(0)]
 
 LEARNERS, DAYS = 2_200, 60  # some 560,000 events of all types
 LEAST_EVENTS, LEAST_KILLS = 500_000, 40
+MOVE_SECONDS = 15.0
 # What drains, folds and compares needs of the time allowed.
 AFTERWARDS = 0.45
 
@@ -53,11 +55,13 @@ async def test_a_storm_of_kills_loses_nothing_and_repeats_nothing(
             fleet, seed, (0.5 * pause, 1.5 * pause), {"kill": kill_one(fleet, "worker", "worker", "sink")}
         )
         moves: list[str] = []
-        moving = asyncio.create_task(come_and_go(fleet, "worker-4", 15.0, moves))
-        publishing = asyncio.create_task(paced.run())
+        moving = asyncio.create_task(come_and_go(fleet, "worker-4", MOVE_SECONDS, moves))
+        publishing, stormy = asyncio.create_task(paced.run()), time.monotonic()
         await storm.run(lambda: publishing.done() and storm.counts["kill"] >= LEAST_KILLS)
+        stormy = time.monotonic() - stormy
         moving.cancel()
-        await asyncio.gather(moving, return_exceptions=True)
+        with suppress(asyncio.CancelledError):
+            await moving
         events = await publishing
         drained = await deployment.quiet(minutes * 60)
         report = await deployment.verdict()
@@ -71,5 +75,6 @@ async def test_a_storm_of_kills_loses_nothing_and_repeats_nothing(
         assert report.clean, str(report)
         assert events >= LEAST_EVENTS
         assert storm.counts["kill"] >= LEAST_KILLS
+        assert len(moves) >= stormy / MOVE_SECONDS * 0.75
         ended = [line for line in fleet.revived if "(-9)" not in line]
         assert ended == [], "processes ended that nobody killed"

@@ -22,6 +22,8 @@ from tests.support.processes import ROOT
 LOOK_SECONDS = 0.1
 # SIGTERM ends every process within this time, whatever is away.
 STOP_SECONDS = 30.0
+GIVEN = ("assigned numbers", "claimed ")
+"""What a worker and a sink say whenever they have been given partitions."""
 
 
 class Member:
@@ -37,6 +39,7 @@ class Member:
         self.wanted = True
         self.frozen = False
         self.exits: list[int] = []
+        self._begun = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
 
@@ -67,6 +70,7 @@ class Member:
         self.home.mkdir(exist_ok=True)
         place = {"HOME": str(self.home), "TMPDIR": str(self.home), "PYTHONPATH": str(ROOT)}
         with self.log.open("ab") as out:
+            self._begun = out.tell()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "cli.main", self.command],
                 env=self.environment | place | more,
@@ -125,9 +129,18 @@ class Member:
                 return int(psutil.Process(self._process.pid).memory_info().rss)
         return 0
 
-    def said(self, text: str) -> int:
-        """How often its log says something, of all its processes."""
-        return self.log.read_bytes().count(text.encode()) if self.log.exists() else 0
+    @property
+    def at_work(self) -> bool:
+        """Whether the process that runs now has been given partitions."""
+        return self.alive and any(self.said(text, since=self._begun) for text in GIVEN)
+
+    def given(self) -> int:
+        """How often its log says that it was given partitions, of all its processes."""
+        return sum(self.said(text) for text in GIVEN)
+
+    def said(self, text: str, *, since: int = 0) -> int:
+        """How often its log says something, of all its processes, or from a byte of it on."""
+        return self.log.read_bytes()[since:].count(text.encode()) if self.log.exists() else 0
 
     def tail(self, characters: int = 3000) -> str:
         """The end of its log."""
@@ -184,6 +197,10 @@ class Fleet:
                     self.revived.append(f"{member.name} ({member.code}): {lines[-1] if lines else ''}")
                     member.start()
             await asyncio.sleep(LOOK_SECONDS)
+
+    def unexplained(self) -> list[str]:
+        """What ended by itself without the one line that says why."""
+        return [line for line in self.revived if "(-9): " not in line and "(1): Error: " not in line]
 
     async def stop(self) -> dict[str, float]:
         """End all with SIGTERM; gives how long each took (s)."""

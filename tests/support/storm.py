@@ -7,12 +7,11 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tests.support.fleet import Fleet, Member
+from tests.support.fleet import STOP_SECONDS, Fleet, Member
 
 Fault = Callable[[random.Random], Awaitable[str]]
 FLOOR_SECONDS = 300.0
@@ -51,9 +50,10 @@ def kill_one(fleet: Fleet, *commands: str, spare: Sequence[str] = ()) -> Fault:
         if not members:
             return ""
         member = chance.choice(sorted(members, key=lambda one: one.name))
-        # A process that has only begun to start is no target worth counting.
+        # A process that has only begun to start is killed, too, but is no target worth counting.
+        counts = member.at_work
         member.kill()
-        return member.name
+        return member.name if counts else ""
 
     return fault
 
@@ -93,8 +93,9 @@ async def leave(member: Member) -> None:
     """End a member with SIGTERM, whether or not it has begun to work."""
     member.wanted = False
     member.ask_to_stop()
-    with suppress(AssertionError):
-        await member.ended(30)
+    # Another fault may have killed it meanwhile.
+    if member.alive:
+        await member.ended(STOP_SECONDS)
 
 
 @dataclass(slots=True)

@@ -32,10 +32,10 @@ async def processed(deployment: Deployment) -> None:
 
 async def woken(zombie: Member) -> None:
     """Let a frozen process go on, and wait until it has ended, refused, or is a member again."""
-    before = memberships(zombie)
+    before = zombie.given()
 
     async def ended_or_rejoined() -> bool:
-        return not zombie.alive or memberships(zombie) > before
+        return not zombie.alive or zombie.given() > before
 
     zombie.thaw()
     await wait_for(ended_or_rejoined, f"{zombie.name} has ended or rejoined", 60)
@@ -43,11 +43,6 @@ async def woken(zombie: Member) -> None:
         assert zombie.code == 1, zombie.tail()
         assert any(text in zombie.tail() for text in REFUSED), zombie.tail()
         zombie.start()
-
-
-def memberships(member: Member) -> int:
-    """How often a worker or a sink has said that it was given partitions."""
-    return member.said("assigned numbers") + member.said("claimed ")
 
 
 async def rows(deployment: Deployment) -> dict[bytes, bytes]:
