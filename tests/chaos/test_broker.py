@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 
 from cli.stack import LocalKafka
+from storage.progress import stored_offsets
+from storage.rows import tenant_of
+from storage.writer import Writer
+from streams import kafka, topics
 from streams.settings import Settings
-from tests.integration.worker_running import committed
 from tests.support.deployment import deployed
 from tests.support.outages import outage
 from tests.support.processes import wait_for
@@ -47,22 +52,54 @@ async def test_kafka_going_away_costs_nothing_and_work_resumes_by_itself(
         publishing = asyncio.create_task(paced.run())
         for seconds, violently in OUTAGES:
             await asyncio.sleep(8)
-            before = await committed(settings)
             await outage(own_kafka, seconds, violently=violently)
             back = time.monotonic()
-
-            async def resumed(before: int = before) -> bool:
-                return await committed(settings) > before
-
-            await wait_for(resumed, "more events are committed", RESUMES_SECONDS)
+            ends = await kafka.persist(lambda: held(settings), RESUMES_SECONDS)
+            workers, sink = await asyncio.gather(
+                resumed(lambda: committed(settings), ends, back),
+                resumed(lambda: stored_offsets(database_url), ends, back),
+            )
             assert not publishing.done(), "nothing came in any more: the pause says nothing"
             print(
-                f"\nKafka {'killed' if violently else 'stopped'} for {seconds:g} s: "
-                f"work resumed {time.monotonic() - back:.1f} s after its return",
+                f"\nKafka {'killed' if violently else 'stopped'} for {seconds:g} s: every partition number's "
+                f"work resumed {workers:.1f} s after its return, its sink's {sink:.1f} s",
                 end="",
             )
         events = await publishing
         report = await deployment.verdict()
         print(f"\n{events:,} events, started anew: {fleet.revived}\n{report}")
         assert report.clean, str(report)
+        assert fleet.unexplained() == []
         await fleet.stop()
+
+
+async def held(settings: Settings) -> dict[TopicPartition, int]:
+    """Where the topics end that workers and sink read: nobody can have read further before."""
+    wanted = {*topics.names(settings).inputs, *Writer(topics.names(settings), tenant_of).topics}
+    return await kafka.written(settings, await kafka.partitions_of(settings, *wanted))
+
+
+async def committed(settings: Settings) -> dict[TopicPartition, int]:
+    """Where the workers' group stands in the inputs."""
+    wanted = [
+        TopicPartition(topic, number)
+        for topic in topics.names(settings).inputs
+        for number in range(settings.partitions)
+    ]
+    async with kafka.admin(settings) as client:
+        found = await kafka.committed(client, settings.app_id, wanted)
+    return {tp: entry.offset for tp, entry in found.items()}
+
+
+async def resumed(
+    standing: Callable[[], Awaitable[Mapping[Any, int]]], ends: Mapping[TopicPartition, int], since: float
+) -> float:
+    """Wait until of every partition number something is done that came after these ends; gives seconds."""
+
+    async def every_number() -> bool:
+        done = await kafka.persist(standing, RESUMES_SECONDS)
+        beyond = {place[1] for place, offset in done.items() if offset > ends[place]}
+        return beyond == {tp.partition for tp in ends}
+
+    await wait_for(every_number, "work goes on in every partition number", RESUMES_SECONDS)
+    return time.monotonic() - since
