@@ -32,6 +32,8 @@ MEMBERS = (*KEPT, "worker-2", "sink-2")
 WARM_UP = 1 / 3
 SAMPLE_SECONDS = 5.0
 LONG_ENOUGH = 1_200.0
+JUDGED_FROM = 40 * 60.0
+LEAST_FAULTS = 0.8  # a minute
 # A straight line through a sawtooth of a few MB is never quite level; twenty minutes of growth would show.
 MOST_MB_AN_HOUR = 40.0
 
@@ -106,9 +108,13 @@ async def test_an_hour_with_a_fault_every_minute(
                 print(memory.said(name))
             print("\n".join(["ended by themselves:", *fleet.revived, f"{report}"]))
             assert report.clean, str(report)
+            assert storm.counts.total() >= seconds / 60 * LEAST_FAULTS
+            assert fleet.unexplained() == []
             for name in KEPT:
                 # Of a short run the slope says how a process fills its buffers, not whether it leaks.
                 if memory.seconds(name) >= LONG_ENOUGH:
                     assert memory.slope(name) < MOST_MB_AN_HOUR
                 else:
-                    print(f"{name}: its growth is not judged, its samples span less than {LONG_ENOUGH:.0f} s")
+                    said = f"{name}: its growth is not judged, its samples span less than {LONG_ENOUGH:.0f} s"
+                    assert seconds < JUDGED_FROM, said
+                    print(said)
