@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from streams.settings import Settings
+from tests.integration.sink_running import tables
 from tests.support.deployment import QUICK, deployed
 from tests.support.published import parts, simulated
 from tests.support.zombies import frozen, processed, rows, woken
@@ -60,7 +61,9 @@ async def test_a_sink_frozen_in_its_transaction_writes_nothing_when_it_wakes(
         # The successor gets on although the frozen one held locks.
         await deployment.quiet()
         assert zombie.stopped
+        before = await tables(settings.database_url)
         await woken(zombie)
+        assert await tables(settings.database_url) == before, "the zombie has written"
         await deployment.give(files[2])
         report = await deployment.verdict()
         assert report.clean, str(report)
