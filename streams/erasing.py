@@ -74,11 +74,10 @@ async def held(
         await reader.seek_to_beginning(*partitions)
         async for tp, records in kafka.read_up_to(reader, ends, max_records=RECORDS_AT_ONCE):
             keys = found.keys.setdefault(tp, {})
-            whose = _letter_owner if tp.topic == names.dead_letters else _key_owner
             for record in records:
                 if record.value is None:
                     keys.pop(record.key, None)
-                elif (user := whose(record.key, record.value, users)) is not None:
+                elif (user := _owner(names, record, users)) is not None:
                     keys[record.key] = user
                     found.records[user, tp.topic] += 1
     finally:
@@ -86,14 +85,14 @@ async def held(
     return found
 
 
-def _key_owner(key: bytes | None, _value: bytes, users: Collection[int]) -> int | None:
-    name = (key or b"").partition(b"|")[0]
+def _owner(names: Names, record: letters.Refused, users: Collection[int]) -> int | None:
+    """Which of these learners a record with a value is about."""
+    if record.topic == names.dead_letters:
+        found = letters.learners_of(record.value or b"", names.catalogue)
+        return next((user for user in found if user in users), None)
+    name = (record.key or b"").partition(b"|")[0]
     user = int(name) if name.isdigit() else None
     return user if user in users else None
-
-
-def _letter_owner(_key: bytes | None, value: bytes, users: Collection[int]) -> int | None:
-    return next((user for user in letters.learners_of(value) if user in users), None)
 
 
 def marks(pending: dict[int, Fence], found: Held, now: int) -> list[tuple[bytes, bytes]]:

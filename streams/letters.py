@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+from collections.abc import Container
 from typing import Final, Protocol
 
 import msgspec
@@ -94,6 +95,7 @@ def letter(
 
 
 class _Body(msgspec.Struct, gc=False):
+    topic: str = ""
     key: str | None = None
     value: str | None = None
 
@@ -116,10 +118,12 @@ def learners(key: bytes | None, value: bytes | None) -> set[int]:
     return found - {0}
 
 
-def learners_of(letter: bytes) -> set[int]:
-    """The learners that a dead letter is about."""
+def learners_of(letter: bytes, catalogue: Container[str] = ()) -> set[int]:
+    """The learners that a dead letter is about; the keys of ``catalogue`` topics are no learners'."""
     try:
         body = _body(letter)
+        if body.topic in catalogue:
+            return set()
         value = None if body.value is None else base64.b64decode(body.value)
     except (*UNREADABLE, binascii.Error):
         return set()

@@ -20,7 +20,7 @@ from models.learner import empty_learners
 from storage.erasures import Gate, is_mark, learner_time, prediction_time, skill_time
 from storage.records import Item
 from streams import letters
-from streams.erasing import forgets
+from streams.erasing import _owner, forgets
 from streams.restore import OffsetError, Restored, RestoreError, _load, offsets_record, standing
 from streams.settings import Settings
 from streams.topics import Names
@@ -51,7 +51,15 @@ def test_whose_a_dead_letter_is(key: bytes | None, value: bytes | None, whose: s
     assert letters.learners(key, value) == whose
     _, letter = letters.dead_letter(record(key, value), Rejected(0, "bad", None), START)
     assert letter is not None
-    assert letters.learners_of(letter) == whose
+    assert letters.learners_of(letter) == letters.learners_of(letter, ["lyo.content"]) == whose
+
+
+@pytest.mark.parametrize(
+    ("topic", "owner"), [("lyo.sessions", 7), ("lyo.erasures", 7), ("lyo.content", None)]
+)
+def test_a_letter_about_a_content_is_no_learners(topic: str, owner: int | None) -> None:
+    _, letter = letters.dead_letter(record(b"7", b"{", topic=topic), Rejected(0, "bad", None), START)
+    assert _owner(Names(), record(b"x", letter, topic="lyo.dead-letters"), {7}) == owner
 
 
 def test_what_is_no_letter_is_nobodys() -> None:
