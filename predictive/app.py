@@ -21,11 +21,12 @@ from predictive.auth import Verifier
 from predictive.caller import Caller
 from predictive.documented import with_shared_problem
 from predictive.guard import Guard
+from predictive.handling import HEADERS_KEY
 from predictive.keys import from_settings
 from predictive.limits import RateLimit
 from predictive.measuring import Measured, Running
 from predictive.pages.routes import token_of
-from predictive.problems import HEADERS_KEY, Problem, of, response
+from predictive.problems import Problem, of, response
 from predictive.service import Service, configure
 from storage import database
 from streams.clock import Clock

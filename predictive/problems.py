@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
 
 from models.events import EventError
@@ -20,8 +18,6 @@ from streams import log
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_SECONDS: Final = 2
-HEADERS_KEY: Final = "lyo.headers"
-"""Where a request's scope keeps headers for its answer, whatever that is."""
 _TYPE: Final = "urn:lyo:problem:"
 _KINDS: Final = {
     400: "malformed-request",
@@ -136,41 +132,3 @@ def field_name(location: tuple[int | str, ...]) -> str:
     for part in location[1:]:
         name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else str(part)
     return name or str(location[0])
-
-
-class ProblemRoute(APIRoute):
-    """A route whose errors are problem details in whatever app it is included."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's handler, with our own answers to errors."""
-        handle = super().get_route_handler()
-        takes_body = self.body_field is not None
-
-        async def answer(request: Request) -> Response:
-            try:
-                if takes_body:
-                    _check_media_type(request)
-                given = await handle(request)
-            except Exception as error:
-                problem = of(error)
-                if problem is None:
-                    raise
-                given = response(problem)
-            for name, value in request.scope.get(HEADERS_KEY, {}).items():
-                given.headers.setdefault(name, value)
-            return given
-
-        return answer
-
-
-def _check_media_type(request: Request) -> None:
-    given = request.headers.get("content-type")
-    if given is None:
-        has_body = request.headers.get("content-length", "0") != "0"
-        if not has_body and "transfer-encoding" not in request.headers:
-            return
-    else:
-        kind = given.partition(";")[0].strip().lower()
-        if kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
-            return
-    raise Problem(415, "The body must be application/json.", headers={"Accept": "application/json"})

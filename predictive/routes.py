@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from predictive import answers, telling
 from predictive import schemas as s
 from predictive.documented import errors
-from predictive.problems import ProblemRoute
+from predictive.handling import ProblemRoute
 from predictive.reading import Part, Seen
 from predictive.service import AboutAMoment, AboutLearner, AboutNow, Question
 

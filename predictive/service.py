@@ -29,6 +29,7 @@ from streams.topics import Names
 Sessions: TypeAlias = Callable[[], AsyncSession]
 SignIn: TypeAlias = Callable[[Request], Awaitable[Caller]]
 
+_CALLER_KEY: Final = "lyo.caller"
 _log = log.logger("api")
 
 
@@ -68,12 +69,24 @@ def _service(request: Request) -> Service:
     return found
 
 
+async def sign_in(request: Request) -> Caller:
+    """Who sent the request; the service is asked once, however often this is.
+
+    Raises:
+        Problem: the service refuses the caller.
+    """
+    found: Caller | None = request.scope.get(_CALLER_KEY)
+    if found is None:
+        found = request.scope[_CALLER_KEY] = await _service(request).sign_in(request)
+    return found
+
+
 class _SignedIn(HTTPBearer):
     """A dependency that is the caller; in OpenAPI, a bearer token."""
 
     async def __call__(self, request: Request) -> Caller:  # type: ignore[override]
         """Who sent the request."""
-        return await _service(request).sign_in(request)
+        return await sign_in(request)
 
 
 caller: Final = _SignedIn(

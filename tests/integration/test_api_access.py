@@ -185,6 +185,20 @@ async def test_a_caller_who_asks_too_often_is_told_when_to_come_again(api: Setti
         assert by_service.headers["ratelimit-policy"] == '"caller";q=60000;w=60'
 
 
+@pytest.mark.parametrize(
+    ("content", "kind", "status"), [(b"{", "application/json", 400), (b"a=b", "text/plain", 415)]
+)
+async def test_a_body_that_cannot_be_used_is_signed_in_and_counted_before_it_is_looked_at(
+    api: Settings, content: bytes, kind: str, status: int
+) -> None:
+    nobody = {"Content-Type": kind}
+    somebody = nobody | ISSUER.learner(LEARNER)
+    async with serving(api.model_copy(update={"api_rate_limit": "2/hour"})) as client:
+        for headers, expected in [(nobody, 401), (somebody, status), (somebody, status), (somebody, 429)]:
+            response = await client.post(f"{BASE}/struggle/predict", content=content, headers=headers)
+            problem(response, expected)
+
+
 @pytest.mark.parametrize("chunked", [True, False])
 async def test_a_body_that_is_too_large_is_not_read(api: Settings, chunked: bool) -> None:
     body = b'{"content_metadata": {"content_id": "' + b"x" * 70_000 + b'"}}'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 
 from predictive.caller import Caller
@@ -56,9 +56,10 @@ async def test_a_host_that_configures_the_router_gives_the_same_answers(
 
 
 async def test_a_host_that_configures_the_router_takes_what_is_recorded(engine: AsyncEngine) -> None:
-    app = host()
+    app, asked = host(), []
 
-    async def signed_in(_: object) -> Caller:
+    async def signed_in(request: Request) -> Caller:
+        asked.append((request.method, request.url.path))
         return Caller("anybody", LEARNER, TENANT)
 
     configure(app, Service(async_sessionmaker(engine), signed_in))
@@ -66,6 +67,8 @@ async def test_a_host_that_configures_the_router_takes_what_is_recorded(engine: 
         for method, path in OPERATIONS:
             answer = await ask(client, method, path)
             assert answer.status_code in {200, 202}, answer.text
+            assert asked == [(method, answer.url.path)], "each request is signed in once"
+            asked.clear()
         problem(await ask(client, "GET", "/insights", user=OTHER_LEARNER), 403)
 
 
@@ -81,7 +84,7 @@ async def test_errors_of_the_router_are_problems_in_a_host_too(engine: AsyncEngi
         assert problem(response, 401)["detail"] == "Sign in first."
         assert response.headers["www-authenticate"] == "Session"
         response = await client.post(f"{BASE}/struggle/predict", content=b"x")
-        problem(response, 415)
+        assert problem(response, 401)["detail"] == "Sign in first."
     schema = app.openapi()["paths"][f"{BASE}/insights"]["get"]["responses"]
     assert "properties" in schema["422"]["content"]["application/problem+json"]["schema"]
 
