@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from predictive import schemas as s
 from predictive.documented import Responses
 from predictive.keys import Keys, NoKeysError
-from predictive.outage import why_away
+from predictive.outage import TAKES_NO_WRITES, why_away
 from predictive.problems import RETRY_SECONDS
-from storage.revision import newest_revision, revision_of
+from storage.revision import newest_revision, revision_of, takes_writes
 
 router = APIRouter(tags=["Health"], generate_unique_id_function=lambda route: f"health_{route.name}")
 
@@ -46,12 +46,14 @@ class Readiness:
         began = time.perf_counter()
         try:
             async with asyncio.timeout(CHECK_SECONDS), self._engine.connect() as connection:
+                writes = await takes_writes(connection)
                 found = await revision_of(connection)
         except (OSError, SQLAlchemyError) as error:
             why = why_away(error) or "The database cannot be used."
             return [s.Check(name="postgres", ok=False, why=why)]
         taken = (time.perf_counter() - began) * 1000
-        return [s.Check(name="postgres", ok=True, why=f"answered in {taken:.0f} ms"), self._schema(found)]
+        why = f"answered in {taken:.0f} ms" if writes else TAKES_NO_WRITES
+        return [s.Check(name="postgres", ok=writes, why=why), self._schema(found)]
 
     def _schema(self, found: str | None) -> s.Check:
         self._newest = self._newest or newest_revision()
@@ -83,7 +85,7 @@ async def alive() -> Response:
 
 @router.get("/readyz", summary="Can requests be answered?", response_model=s.Health, responses=_NOT_READY)
 async def ready(request: Request) -> Response:
-    """Whether Postgres answers, its schema is the newest and tokens can be checked; else send none here."""
+    """Whether Postgres takes writes, its schema is the newest, tokens can be checked; else send none here."""
     readiness: Readiness = request.app.state.readiness
     checks = await readiness.checks()
     failed = [check for check in checks if not check.ok]

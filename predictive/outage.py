@@ -7,9 +7,15 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+TAKES_NO_WRITES: Final = "The database takes no writes now."
 # SQLSTATE classes and codes, as Postgres' documentation lists them.
+_SAID: Final = {
+    ("42P01", "42703", "3F000"): "The database's schema is not the newest.",
+    ("57014",): "The database took too long to answer.",
+    ("25006",): TAKES_NO_WRITES,
+    ("42501",): "The role that the database is used with lacks a privilege.",
+}
 _PASSING: Final = ("08", "40", "53", "55", "57", "58")
-_SCHEMA: Final = ("42P01", "42703", "3F000")
 _DATABASE: Final = ("3D000", "28")
 
 
@@ -26,10 +32,9 @@ def why_away(error: BaseException) -> str | None:
 
 def _of_database(error: DBAPIError) -> str | None:
     state = str(getattr(error.orig, "sqlstate", None) or "")
-    if state.startswith(_SCHEMA):
-        return "The database's schema is not the newest."
-    if state.startswith("57014"):
-        return "The database took too long to answer."
+    for states, said in _SAID.items():
+        if state.startswith(states):
+            return said
     if error.connection_invalidated or isinstance(error, InterfaceError):
         return "The connection to the database was lost."
     if state.startswith(_PASSING):

@@ -1,6 +1,8 @@
-"""Which revision the database's schema is at, and which it should be at."""
+"""Which revision the database's schema is at, which it should be at, and whether writes are taken."""
 
 from __future__ import annotations
+
+from typing import Final
 
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
@@ -8,6 +10,8 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.migrate import configuration
+
+_NO_SUCH_TABLE: Final = "42P01"
 
 
 def newest_revision() -> str:
@@ -23,6 +27,18 @@ async def revision_of(connection: AsyncConnection) -> str | None:
     """
     try:
         found = await connection.execute(text("SELECT version_num FROM alembic_version"))
-    except ProgrammingError:
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) != _NO_SUCH_TABLE:
+            raise
         return None
     return found.scalar_one_or_none()
+
+
+async def takes_writes(connection: AsyncConnection) -> bool:
+    """Whether Postgres would take what is written now: a standby does not, nor one that is set to read only.
+
+    Raises:
+        OSError, sqlalchemy.exc.SQLAlchemyError: Postgres cannot be reached, or refuses.
+    """
+    found = await connection.execute(text("SHOW transaction_read_only"))
+    return bool(found.scalar_one() == "off")

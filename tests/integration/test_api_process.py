@@ -17,8 +17,10 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from sqlalchemy import make_url
 
 from cli.stack import LocalPostgres
+from storage.database import plain_url
 from storage.migrate import downgrade, upgrade
 from streams.settings import Settings
 from tests.integration.test_api_access import OPERATIONS, ask, problem
@@ -32,6 +34,7 @@ pytestmark = pytest.mark.integration
 Environment = Callable[[Settings], dict[str, str]]
 HEADERS = ISSUER.learner(LEARNER, TENANT)
 CHECKS = ("postgres", "schema", "keys")
+WRITING = ("/struggle/predict", "/struggle/record-outcome", "/learners/{user_id}")
 
 
 def run(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -52,6 +55,14 @@ async def health(client: httpx.AsyncClient, address: str, status: int) -> dict[s
     found: dict[str, Any] = response.json()
     assert found["why"]
     return found
+
+
+async def execute(database_url: str, sql: str) -> None:
+    connection = await asyncpg.connect(plain_url(database_url))
+    try:
+        await connection.execute(sql)
+    finally:
+        await connection.close()
 
 
 # -- starting ----------------------------------------------------------------------------------------------
@@ -182,6 +193,40 @@ async def test_readiness_says_why(api: Settings, database_url: str, tmp_path: Pa
         await health(client, "/readyz", 200)
         await asyncio.to_thread(downgrade, database_url)
         await health(client, "/readyz", 503)
+
+
+async def test_where_postgres_takes_no_writes_only_they_are_refused_and_it_is_not_ready(
+    database_url: str, unique: str, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(upgrade, database_url)
+    await execute(database_url, f"ALTER DATABASE {unique} SET default_transaction_read_only = on")
+    async with serving(api_settings(database_url, tmp_path / "jwks.json")) as client:
+        for method, path in OPERATIONS:
+            response = await ask(client, method, path, HEADERS)
+            if path in WRITING and method != "GET":
+                assert problem(response, 503)["detail"] == "The database takes no writes now."
+                assert int(response.headers["retry-after"]) > 0
+            else:
+                assert response.status_code == 200, response.text
+        found = await health(client, "/readyz", 503)
+        assert found["why"] == "postgres: The database takes no writes now."
+
+
+async def test_a_role_without_privileges_is_told_of_and_it_is_not_ready(
+    database_url: str, unique: str, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(upgrade, database_url)
+    await execute(database_url, f"CREATE ROLE {unique}")
+    try:
+        as_role = make_url(database_url).update_query_dict({"role": unique})
+        url = as_role.render_as_string(hide_password=False)
+        async with serving(api_settings(url, tmp_path / "jwks.json")) as client:
+            for method, path in OPERATIONS:
+                response = await ask(client, method, path, HEADERS)
+                assert "lacks a privilege" in problem(response, 503)["detail"]
+            assert "lacks a privilege" in (await health(client, "/readyz", 503))["why"]
+    finally:
+        await execute(database_url, f"DROP ROLE {unique}")
 
 
 async def test_without_keys_it_is_alive_and_not_ready(api: Settings, tmp_path: Path) -> None:
