@@ -1,0 +1,134 @@
+"""What the API takes for a request and what it does not: bodies, fields, parameters, addresses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from streams.settings import Settings
+from tests.integration.test_api_access import CONTENT, OUTCOME, problem
+from tests.support.api import BASE, ISSUER, serving
+from tests.support.stored import LEARNER
+
+pytestmark = pytest.mark.integration
+
+METADATA = "content_metadata"
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_a_body_that_is_too_large_is_not_read(api: Settings, chunked: bool) -> None:
+    body = b'{"content_metadata": {"content_id": "' + b"x" * 70_000 + b'"}}'
+
+    async def pieces() -> Any:
+        for start in range(0, len(body), 1_000):
+            yield body[start : start + 1_000]
+
+    headers = ISSUER.learner(LEARNER) | {"Content-Type": "application/json"}
+    async with serving(api) as client:
+        response = await client.post(
+            f"{BASE}/struggle/predict", content=pieces() if chunked else body, headers=headers
+        )
+    assert "65536" in problem(response, 413)["detail"]
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"difficulty_rating": 1.1}, "difficulty_rating"),
+        ({"difficulty_rating": "0.5"}, "difficulty_rating"),
+        ({"prerequisites": ["a", ""]}, "prerequisites[1]"),
+        ({"similar_topics": ["x"] * 51}, "similar_topics"),
+        ({"content_id": "a\x00b"}, "content_id"),
+        ({"content_id": "x" * 101}, "content_id"),
+        ({"content_id": None}, "content_id"),
+        ({"type": "x" * 51}, "type"),
+    ],
+)
+async def test_a_bad_field_of_the_content_is_named(api: Settings, more: dict[str, Any], field: str) -> None:
+    headers = ISSUER.learner(LEARNER)
+    async with serving(api) as client:
+        body: Any = {METADATA: CONTENT | more}
+        response = await client.post(f"{BASE}/struggle/predict", json=body, headers=headers)
+        assert f"{METADATA}.{field}" in [error["field"] for error in problem(response, 422)["errors"]]
+        body = {"contents": [CONTENT, CONTENT | more]}
+        response = await client.post(f"{BASE}/struggle/rank", json=body, headers=headers)
+        assert f"contents[1].{field}" in [error["field"] for error in problem(response, 422)["errors"]]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/struggle/predict", {}, METADATA),
+        ("/struggle/predict", {METADATA: {}}, "content_metadata.content_id"),
+        ("/struggle/predict", [], "body"),
+        ("/struggle/rank", {"contents": []}, "contents"),
+        ("/struggle/rank", {"contents": [CONTENT] * 51}, "contents"),
+        ("/struggle/record-outcome", {"content_id": "x"}, "struggled"),
+        ("/struggle/record-outcome", OUTCOME | {"struggled": "yes"}, "struggled"),
+        ("/struggle/record-outcome", OUTCOME | {"completion_time_seconds": -1}, "completion_time_seconds"),
+        ("/timing/check", {"current_time": "2026-01-01T12:00:00"}, "current_time"),
+        ("/timing/check", {"current_time": 1_700_000_000}, "current_time"),
+        ("/timing/check", {"current_time": "2026-02-30T12:00:00Z"}, "current_time"),
+    ],
+)
+async def test_a_bad_field_is_named(api: Settings, path: str, body: Any, field: str) -> None:
+    async with serving(api) as client:
+        response = await client.post(BASE + path, json=body, headers=ISSUER.learner(LEARNER))
+    assert field in [error["field"] for error in problem(response, 422)["errors"]]
+
+
+@pytest.mark.parametrize(
+    ("params", "field"),
+    [
+        ({"at": "2026-05-01T12:00:00"}, "at"),
+        ({"at": "tomorrow"}, "at"),
+        ({"at": "1700000000"}, "at"),
+        ({"at": "2200-01-01T00:00:00Z"}, "at"),
+        ({"user_id": "0"}, "user_id"),
+        ({"user_id": str(2**63)}, "user_id"),
+        ({"user_id": "x"}, "user_id"),
+    ],
+)
+async def test_a_bad_parameter_is_named(api: Settings, params: dict[str, str], field: str) -> None:
+    async with serving(api) as client:
+        for path in ("/dropout/risk", "/timing/profile", "/plateaus", "/regressions", "/insights"):
+            response = await client.get(BASE + path, params=params, headers=ISSUER.learner(LEARNER))
+            assert [error["field"] for error in problem(response, 422)["errors"]] == [field]
+    assert "offset" in response.text or params["at" if field == "at" else "user_id"] != "2026-05-01T12:00:00"
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status"),
+    [
+        (b"{", "application/json", 400),
+        (b"\xff\xfe", "application/json", 400),
+        (b"[" * 10_000, "application/json", 400),
+        (b"a=b", "application/x-www-form-urlencoded", 415),
+        (b"{}", "text/plain", 415),
+        (b"{}", None, 415),
+        (b"", "application/json", 422),
+        (b"", None, 422),
+    ],
+)
+async def test_a_body_that_is_not_json(api: Settings, content: bytes, kind: str | None, status: int) -> None:
+    headers = ISSUER.learner(LEARNER) | ({} if kind is None else {"Content-Type": kind})
+    async with serving(api) as client:
+        response = await client.post(f"{BASE}/struggle/predict", content=content, headers=headers)
+    problem(response, status)
+
+
+async def test_unknown_fields_are_ignored(api: Settings) -> None:
+    async with serving(api) as client:
+        response = await client.post(
+            f"{BASE}/timing/check", json={"later": 1}, headers=ISSUER.learner(LEARNER)
+        )
+    assert response.status_code == 200
+
+
+async def test_an_unknown_address_or_method_is_a_problem_too(api: Settings) -> None:
+    async with serving(api) as client:
+        problem(await client.get(f"{BASE}/nothing"), 404)
+        response = await client.delete(f"{BASE}/insights")
+        problem(response, 405)
+        assert response.headers["allow"] == "GET"
