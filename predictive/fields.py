@@ -42,6 +42,18 @@ INSTANT: Final = {
 Instant: TypeAlias = Annotated[int, BeforeValidator(instant), WithJsonSchema(dict(INSTANT))]
 """A moment, RFC 3339 with an offset; milliseconds since the epoch in Python."""
 
+
+def switch(value: Any) -> bool:
+    """What an address says for true or false, in any case; raises ValueError."""
+    said = value.lower() if isinstance(value, str) else value
+    if said not in ("true", "false"):
+        raise ValueError("is neither true nor false")
+    return bool(said == "true")
+
+
+Switch: TypeAlias = Annotated[bool, BeforeValidator(switch), WithJsonSchema({"type": "boolean"})]
+"""A boolean in an address, where HTTP libraries write ``True`` as well as ``true``."""
+
 Id: TypeAlias = Annotated[str, Field(min_length=1, max_length=100, pattern=NO_NUL)]
 Reference: TypeAlias = Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)]
 References: TypeAlias = Annotated[list[Reference], Field(max_length=MOST_ENTRIES)]

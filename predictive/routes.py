@@ -6,7 +6,7 @@ hold them to the models that are documented here.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import orjson
 from fastapi import APIRouter, Query
@@ -15,6 +15,7 @@ from fastapi.responses import Response
 from predictive import answers, telling
 from predictive import schemas as s
 from predictive.documented import errors
+from predictive.fields import Switch
 from predictive.handling import ProblemRoute
 from predictive.reading import Part, Seen
 from predictive.service import AboutAMoment, AboutLearner, AboutNow, Question
@@ -30,9 +31,7 @@ _NO_STORE: Final = {"Cache-Control": "no-store"}
 _READING: Final = errors()
 _POSTING: Final = errors(body=True)
 
-_ActiveOnly: TypeAlias = Annotated[
-    Literal["true", "false"], Query(description="Leave out what has ended.", examples=["true"])
-]
+_ActiveOnly: TypeAlias = Annotated[Switch, Query(description="Leave out what has ended.")]
 
 
 def _json(found: Any, status: int = 200) -> Response:
@@ -142,10 +141,10 @@ async def timing_check(asked: AboutNow, body: s.TimingRequest | None = None) -> 
     response_model=list[s.Plateau],
     responses=_READING,
 )
-async def plateaus(asked: AboutAMoment, active_only: _ActiveOnly = "true") -> Response:
+async def plateaus(asked: AboutAMoment, active_only: _ActiveOnly = True) -> Response:
     """The longest first; with `active_only=false` those that have ended, too."""
     seen = await asked.seen(Part.PLATEAUS)
-    return _json(telling.plateaus(seen, active_only=active_only == "true"))
+    return _json(telling.plateaus(seen, active_only=active_only))
 
 
 @router.get(
@@ -154,10 +153,10 @@ async def plateaus(asked: AboutAMoment, active_only: _ActiveOnly = "true") -> Re
     response_model=list[s.Regression],
     responses=_READING,
 )
-async def regressions(asked: AboutAMoment, active_only: _ActiveOnly = "true") -> Response:
+async def regressions(asked: AboutAMoment, active_only: _ActiveOnly = True) -> Response:
     """The most urgent first; with `active_only=false` those that have ended, too."""
     seen = await asked.seen(Part.REGRESSIONS)
-    return _json(telling.regressions(seen, active_only=active_only == "true"))
+    return _json(telling.regressions(seen, active_only=active_only))
 
 
 @router.get(

@@ -9,7 +9,7 @@ import pytest
 from streams.settings import Settings
 from tests.integration.test_api_access import CONTENT, OUTCOME, problem
 from tests.support.api import BASE, ISSUER, serving
-from tests.support.stored import LEARNER
+from tests.support.stored import LEARNER, TENANT
 
 pytestmark = pytest.mark.integration
 
@@ -96,6 +96,31 @@ async def test_a_bad_parameter_is_named(api: Settings, params: dict[str, str], f
             response = await client.get(BASE + path, params=params, headers=ISSUER.learner(LEARNER))
             assert [error["field"] for error in problem(response, 422)["errors"]] == [field]
     assert "offset" in response.text or params["at" if field == "at" else "user_id"] != "2026-05-01T12:00:00"
+
+
+@pytest.mark.parametrize("path", ["/plateaus", "/regressions"])
+async def test_what_has_ended_is_told_to_who_asks_for_it_in_whatever_case(api: Settings, path: str) -> None:
+    async with serving(api) as client:
+
+        async def told(**params: str) -> list[bool]:
+            answer = await client.get(BASE + path, params=params, headers=ISSUER.learner(1, TENANT))
+            assert answer.status_code == 200, answer.text
+            return [one["is_active"] for one in answer.json()]
+
+        active = await told()
+        assert active
+        assert all(active)
+        for said in ("true", "True", "TRUE"):
+            assert await told(active_only=said) == active
+        for said in ("false", "False", "FALSE"):
+            everything = await told(active_only=said)
+            assert everything[: len(active)] == active
+            assert False in everything
+        for said in ("1", "0", "yes", "on", "off", "t", ""):
+            refused = await client.get(
+                BASE + path, params={"active_only": said}, headers=ISSUER.learner(1, TENANT)
+            )
+            assert [error["field"] for error in problem(refused, 422)["errors"]] == ["active_only"]
 
 
 @pytest.mark.parametrize(
