@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from predictive.app import openapi
+from predictive.pages.routes import COOKIE
 from streams.settings import Settings
 from tests.support.api import BASE, ISSUER, serving
 from tests.support.stored import LEARNER, OTHER_LEARNER, OTHER_TENANT, STRANGER, TENANT
@@ -96,6 +97,16 @@ async def test_no_operation_answers_without_a_good_token(
         assert line.startswith("401: ")
         for token in BAD_TOKENS.values():
             assert not any(len(part) > 8 and part in line for part in token.split("."))
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+async def test_a_cookie_opens_the_page_and_no_operation(api: Settings, method: str, path: str) -> None:
+    token = ISSUER.token(sub=str(LEARNER), org=TENANT)
+    cookie = {"Cookie": f"{COOKIE}={token}"}
+    async with serving(api) as client:
+        assert (await client.get(f"/insights/{LEARNER}", headers=cookie)).status_code == 200
+        problem(await ask(client, method, path, cookie), 401)
+        problem(await ask(client, method, path, cookie, LEARNER), 401)
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
