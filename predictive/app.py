@@ -72,6 +72,7 @@ def bare_app(lifespan: Callable[[FastAPI], Any] | None = None) -> FastAPI:
         description="Predictions about learners, computed from their activity for the moment of the request.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     app.include_router(routes.router, prefix=PREFIX)

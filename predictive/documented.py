@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from predictive.problems import MEDIA_TYPE
@@ -12,7 +13,7 @@ Responses = dict[int | str, dict[str, Any]]
 _RETRY: Final = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
 _CHALLENGE: Final = {"WWW-Authenticate": {"description": "RFC 6750.", "schema": {"type": "string"}}}
 _MEANINGS: Final[dict[int, tuple[str, dict[str, Any]]]] = {
-    400: ("The body is not JSON.", {}),
+    400: ("The body is not JSON, or its length is no number.", {}),
     401: ("No token, or one that cannot be used.", _CHALLENGE),
     403: ("Another learner than the caller.", {}),
     404: ("No such learner for this caller.", {}),
@@ -34,16 +35,26 @@ def _schema() -> dict[str, Any]:
 
 
 _CONTENT: Final = {MEDIA_TYPE: {"schema": _schema()}}
-_OF_BODIES: Final = (400, 413, 415)
+_OF_BODIES: Final = 415
+_OF_EVERYTHING: Final = (400, 413)
 _NAME: Final = ProblemDetails.__name__
 
 
 def errors(*, body: bool = False) -> Responses:
-    """The documented errors of an operation, with those that a body may cause."""
+    """The documented errors of an operation, with that which only one that takes a body has."""
+    return _documented(status for status in _MEANINGS if body or status != _OF_BODIES)
+
+
+def of_everything() -> Responses:
+    """The documented errors of whatever is asked for, before anybody looks at what that is."""
+    return _documented(_OF_EVERYTHING)
+
+
+def _documented(statuses: Iterable[int]) -> Responses:
     return {
         status: {"description": meaning, "content": _CONTENT} | ({"headers": headers} if headers else {})
-        for status, (meaning, headers) in _MEANINGS.items()
-        if body or status not in _OF_BODIES
+        for status in statuses
+        for meaning, headers in [_MEANINGS[status]]
     }
 
 

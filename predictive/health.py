@@ -13,13 +13,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from predictive import schemas as s
-from predictive.documented import Responses
+from predictive.documented import Responses, of_everything
 from predictive.keys import Keys, NoKeysError
 from predictive.outage import TAKES_NO_WRITES, why_away
 from predictive.problems import RETRY_SECONDS
 from storage.revision import newest_revision, revision_of, takes_writes
 
-router = APIRouter(tags=["Health"], generate_unique_id_function=lambda route: f"health_{route.name}")
+router = APIRouter(
+    tags=["Health"],
+    responses=of_everything(),
+    generate_unique_id_function=lambda route: f"health_{route.name}",
+)
 
 CHECK_SECONDS: Final = 3.0
 _NOT_READY: Final[Responses] = {

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from predictive.app import openapi
 from streams.settings import Settings
 from tests.integration.test_api_access import CONTENT, OUTCOME, problem
 from tests.support.api import BASE, ISSUER, serving
@@ -30,6 +31,16 @@ async def test_a_body_that_is_too_large_is_not_read(api: Settings, chunked: bool
             f"{BASE}/struggle/predict", content=pieces() if chunked else body, headers=headers
         )
     assert "65536" in problem(response, 413)["detail"]
+
+
+async def test_a_wrong_length_is_refused_whatever_is_asked_for_and_that_is_documented(api: Settings) -> None:
+    async with serving(api) as client:
+        for path, operations in openapi()["paths"].items():
+            for method, operation in operations.items():
+                for length, status in (("many", 400), ("70000", 413)):
+                    response = await client.request(method, path, headers={"Content-Length": length})
+                    problem(response, status)
+                    assert str(status) in operation["responses"], f"{method} {path}"
 
 
 @pytest.mark.parametrize(
@@ -153,7 +164,8 @@ async def test_unknown_fields_are_ignored(api: Settings) -> None:
 
 async def test_an_unknown_address_or_method_is_a_problem_too(api: Settings) -> None:
     async with serving(api) as client:
-        problem(await client.get(f"{BASE}/nothing"), 404)
+        for address in (f"{BASE}/nothing", f"{BASE}/insights/", f"/insights/{LEARNER}/", "/livez/"):
+            problem(await client.get(address), 404)
         response = await client.delete(f"{BASE}/insights")
         problem(response, 405)
         assert response.headers["allow"] == "GET"
