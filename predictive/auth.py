@@ -19,6 +19,7 @@ from jwt.exceptions import (
     InvalidAudienceError,
     InvalidIssuerError,
     InvalidSignatureError,
+    InvalidSubjectError,
     MissingRequiredClaimError,
     PyJWTError,
 )
@@ -40,6 +41,7 @@ _REASONS: Final[dict[type[PyJWTError], str]] = {
     InvalidIssuerError: "the token is from another issuer",
     InvalidSignatureError: "the signature is wrong",
     InvalidAlgorithmError: "the algorithm is not allowed",
+    InvalidSubjectError: "the claim sub is not text",
 }
 _log = log.logger("auth")
 
@@ -119,13 +121,14 @@ class Verifier:
                 leeway=self._settings.jwt_leeway_seconds,
                 options={"require": ["exp"]},
             )
+            until = float(claims["exp"]) + self._settings.jwt_leeway_seconds
         except MissingRequiredClaimError as error:
             raise Refused(f"the token has no claim {error.claim}") from None
         except PyJWTError as error:
             raise Refused(_REASONS.get(type(error), "the token is malformed")) from None
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, TypeError, OverflowError, RecursionError):
             raise Refused("the token is malformed") from None
-        return _Seen(header, key, claims, float(claims["exp"]) + self._settings.jwt_leeway_seconds)
+        return _Seen(header, key, claims, until)
 
     async def _key(self, header: dict[str, Any]) -> tuple[Any, str]:
         """The key and the only algorithm allowed with it: a public key is never taken for a secret."""
@@ -170,7 +173,7 @@ def _bearer(authorization: str | None) -> str:
 
 
 def _number(claims: dict[str, Any], claim: str) -> int | None:
-    """An id, as a number or in decimal; None where there is none."""
+    """An id, as a number or in decimal (`sub` in decimal alone, RFC 7519); None where there is none."""
     value = claims.get(claim)
     if value is None:
         return None

@@ -79,11 +79,13 @@ async def test_a_secret_is_accepted_only_where_one_is_set() -> None:
     [
         ({"exp": NOW - 31}, "The token has expired."),
         ({"exp": None}, "The token has no claim exp."),
+        ({"exp": 10**400}, "The token is malformed."),
         ({"nbf": NOW + 3_600}, "The token is not valid yet."),
         ({"iat": NOW + 3_600}, "The token is not valid yet."),
         ({"aud": "someone-else"}, "The token is for another audience."),
         ({"aud": None}, "The token has no claim aud."),
         ({"sub": None}, "The token has no claim sub."),
+        ({"sub": 5}, "The claim sub is not text."),
         ({"sub": "0"}, "The claim sub is not an id."),
         ({"sub": "05"}, "The claim sub is not an id."),
         ({"sub": "-5"}, "The claim sub is not an id."),
