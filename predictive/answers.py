@@ -190,8 +190,8 @@ async def predict_struggle(
     """The specification's struggle prediction; `prediction_id` is the integer id of its stored row.
 
     Also: content_id, request_id, content_type, reason, factors, actions, model, as_of, valid_until, stale.
-    The same `request_id` again is answered as the first time and asks nothing anew. `seen`: the learner, if
-    read already for the same moments, with `Part.SKILLS`.
+    The same `request_id` again is answered as the first time and asks nothing anew, as long as no other has
+    asked about the content. `seen`: the learner, if read already for the same moments, with `Part.SKILLS`.
     """
     at, now = reading.moments(at, now)
     seen = seen or await _seen(db, user_id, organization, at, now, names, Part.SKILLS)

@@ -52,7 +52,10 @@ class StruggleRequest(BaseModel):
     model_config = _shown(examples.STRUGGLE_REQUEST)
 
     content_metadata: ContentMetadata
-    request_id: Id | None = Field(None, description="The same id again is answered as the first time.")
+    request_id: Id | None = Field(
+        None,
+        description="The same id again is answered as the first time, until another asks about the content.",
+    )
 
 
 class RankRequest(BaseModel):

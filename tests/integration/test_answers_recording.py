@@ -132,6 +132,12 @@ async def test_the_same_request_again_is_answered_as_the_first_time(world: World
     assert len(await outbox(world)) == 1
 
 
+async def test_after_another_question_about_the_content_the_first_request_is_a_new_one(world: World) -> None:
+    for hours, name in enumerate(("r1", "r2", "r1")):
+        await predict(world, request_id=name, at=AT + hours * HOUR)
+    assert [body["request_id"] for _, body in await outbox(world)] == ["r1", "r2", "r1"]
+
+
 async def test_a_new_question_about_the_content_keeps_the_row_and_asks_anew(world: World) -> None:
     await world.feed(HISTORY)
     first = await predict(world, request_id="r1")
