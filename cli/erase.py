@@ -67,7 +67,7 @@ def erase(
     settings = load_settings()
     try:
         if only_check:
-            receipt = asyncio.run(check(settings, user, organization))
+            receipt = asyncio.run(check(settings, user))
         else:
             receipt = asyncio.run(erase_learner(settings, user, organization, consent_from, seconds))
     except (DeliveryError, TopicError, Unreachable) as error:

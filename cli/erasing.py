@@ -103,7 +103,7 @@ async def erase_learner(
         )
     until = time.monotonic() + seconds
     while True:
-        progress = await _progress(settings, user, organization)
+        progress = await _progress(settings, user)
         if progress["status"] == "not_requested":
             progress = {**progress, "status": "sent", "requested_at": asked.isoformat()}
         if _covers(progress, asked, consent) or time.monotonic() > until:
@@ -122,17 +122,17 @@ def _covers(progress: Mapping[str, Any], asked: datetime, consent: datetime | No
     )
 
 
-async def check(settings: Settings, user: int, organization: int | None) -> Receipt:
+async def check(settings: Settings, user: int) -> Receipt:
     """What is there now; asks for nothing."""
-    return await _looked(settings, user, await _progress(settings, user, organization))
+    return await _looked(settings, user, await _progress(settings, user))
 
 
-async def _progress(settings: Settings, user: int, organization: int | None) -> Mapping[str, Any]:
+async def _progress(settings: Settings, user: int) -> Mapping[str, Any]:
     database = engine(settings.database_url)
     try:
         async with AsyncSession(database) as session:
             return await erasure_progress(
-                session, user_id=user, organization=organization, names=topics.names(settings)
+                session, user_id=user, organization=None, names=topics.names(settings)
             )
     finally:
         await database.dispose()

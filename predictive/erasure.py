@@ -27,32 +27,46 @@ async def request_erasure(
 ) -> Answer:
     """Ask that a learner be forgotten; the answer is that of `erasure_progress`.
 
-    A request that is still waiting to be sent is not written twice. `seen`: the learner, if read already.
+    A request that is still waiting to be sent is not written twice, and a tenant's about a learner whose
+    stored row does not name the tenant not at all. `seen`: the learner, if read already.
     """
     at, now = reading.moments(at, now)
-    waiting = await erasure_progress(db, user_id=user_id, organization=organization, names=names)
-    if waiting["status"] != "requested":
-        known = names or reading.default_names()
-        seen = seen or await reading.one(db, Asked(user_id, organization, at, now), known)
+    known = names or reading.default_names()
+    seen = seen or await reading.one(db, Asked(user_id, organization, at, now), known)
+
+    async def progress() -> Answer:
+        return await erasure_progress(db, user_id=user_id, organization=organization, names=known, seen=seen)
+
+    waiting = await progress()
+    if seen.owned and waiting["status"] != "requested":
         await recording.record(db, Kind.ERASURE, seen, {}, names=known, commit=commit)
-        waiting = await erasure_progress(db, user_id=user_id, organization=organization, names=names)
+        waiting = await progress()
     return waiting
 
 
 async def erasure_progress(
-    db: AsyncSession, *, user_id: int, organization: int | None, names: Names | None = None
+    db: AsyncSession,
+    *,
+    user_id: int,
+    organization: int | None,
+    names: Names | None = None,
+    seen: Seen | None = None,
 ) -> Answer:
-    """How far an erasure has come.
+    """How far an erasure has come; to a tenant, of what names it and of a learner whose row does.
 
     user_id, status (not_requested, requested, sent, done), requested_at, sent_at, event_id, remaining
     {table: rows}, message; removed {table: rows}, removed_at, topics_removed {topic: keys},
     topics_removed_at, compacted_by, tombstones_until, fence_at, consented_at, kept. All but user_id, status,
-    message and what is counted may be null.
+    message and what is counted may be null. `seen`: the learner, if read already.
     """
-    topic = (names or reading.default_names()).topic(Kind.ERASURE)
+    known = names or reading.default_names()
+    topic = known.topic(Kind.ERASURE)
+    if seen is None and organization is not None:
+        seen = await reading.one(db, Asked(user_id, organization, 0, 0), known)
     event = await outbox.newest(db, topic, user_id, organization)
-    if await reading.is_foreign(db, user_id=user_id, organization=organization):
+    if seen is not None and seen.foreign:
         return recording.progress(user_id, event, {})
-    remaining = await lookups.remaining(db, user_id, organization, aside=topic)
+    owned = seen is None or seen.owned
+    remaining = await lookups.remaining(db, user_id, aside=topic) if owned else {}
     fence = await lookups.fence(db, user_id, organization)
     return recording.progress(user_id, event, remaining, fence)

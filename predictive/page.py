@@ -26,8 +26,10 @@ async def _viewer(user_id: UserId, who: Annotated[Caller, Depends(service.caller
 
 async def _read(viewer: Annotated[Viewer, Depends(_viewer)], asked: service.AboutLearner) -> PageData:
     said = telling.insights(await asked.seen(~Part.NOTHING))
+    # A learner of another tenant than the token's is refused by now.
+    organization = None if viewer.own else viewer.organization
     async with asked.session() as db:
-        return await read_page(db, asked.user_id, viewer.organization, asked.now, said)
+        return await read_page(db, asked.user_id, organization, asked.now, said)
 
 
 def router() -> APIRouter:

@@ -34,7 +34,6 @@ __all__ = [
     "Rhythm",
     "Seen",
     "default_names",
-    "is_foreign",
     "many",
     "moments",
     "one",
@@ -81,13 +80,17 @@ _ROW_ALONE: Final = Part.RISK | Part.TIMING
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question about a learner: for which tenant (None: for any), as of when, asked when (both in ms)."""
+    """A question about a learner: for which tenant (None: for any), as of when, asked when (both in ms).
+
+    own: the learner asks; a learner of no organization is then not hidden from a tenant's token.
+    """
 
     user_id: int
     organization: int | None
     at: int
     now: int
     parts: Part = Part.NOTHING
+    own: bool = False
 
 
 @dataclass(slots=True)
@@ -135,6 +138,15 @@ class Seen:
         """The organization that what is recorded of the learner names: the learner's, else the caller's."""
         return self.organization or self.asked.organization
 
+    @property
+    def owned(self) -> bool:
+        """Whether whoever asks may decide about the learner: who may see all, the learner, the row's tenant.
+
+        A tenant may not of a learner of whom nothing is known, or who has no organization.
+        """
+        asked = self.asked
+        return not self.foreign and (asked.organization is None or asked.own or bool(self.row))
+
 
 @dataclass(slots=True)
 class Rhythm:
@@ -176,7 +188,7 @@ async def many(db: AsyncSession, asked: Sequence[Asked], names: Names | None) ->
     """
     known = names or default_names()
     wanted = [
-        lookups.Wanted(each.user_id, each.organization, each.now, bool(each.parts & _SKILLS))
+        lookups.Wanted(each.user_id, each.organization, each.now, bool(each.parts & _SKILLS), each.own)
         for each in asked
     ]
     found = await lookups.learners(db, wanted, list(known.catalogue))
@@ -230,13 +242,6 @@ def _compute_from_rows(seen: Sequence[Seen], learners: Group) -> None:
         records, profile = stored.timing_profiles(learners)
         for number, (each, record) in enumerate(zip(seen, records, strict=True)):
             each.rhythm = Rhythm(record, number, learners, profile)
-
-
-async def is_foreign(db: AsyncSession, *, user_id: int, organization: int | None) -> bool:
-    """Whether this learner is known and belongs to another organization: a caller to refuse."""
-    now = 0  # asked of who the learner is, not of what is stored when
-    found = await lookups.learners(db, [lookups.Wanted(user_id, organization, now)], ())
-    return any(row["foreign"] for row in found.rows)
 
 
 def struggles(seen: Seen, requests: list[Request]) -> list[Record]:

@@ -18,7 +18,7 @@ from predictive.documented import errors
 from predictive.fields import Switch
 from predictive.handling import ProblemRoute
 from predictive.reading import Part, Seen
-from predictive.service import AboutAMoment, AboutLearner, AboutNow, Question
+from predictive.service import AboutAMoment, AboutLearner, AboutNow, Question, not_owned
 
 router = APIRouter(
     prefix="/predictive",
@@ -180,6 +180,8 @@ async def insights(asked: AboutAMoment) -> Response:
 async def request_erasure(asked: AboutLearner) -> Response:
     """The request goes out to the stream; asking again while it is under way changes nothing."""
     seen = await asked.seen()
+    if not seen.owned:
+        raise not_owned()
     async with asked.session() as db:
         found = await answers.request_erasure(db, **_about(asked, seen))
     return _json(found, 202)
@@ -193,10 +195,11 @@ async def request_erasure(asked: AboutLearner) -> Response:
 )
 async def erasure_progress(asked: AboutLearner) -> Response:
     """What is still stored, by table."""
-    await asked.seen()
-    names = asked.service.names
+    seen, names = await asked.seen(), asked.service.names
     async with asked.session() as db:
         found = await answers.erasure_progress(
-            db, user_id=asked.user_id, organization=asked.organization, names=names
+            db, user_id=asked.user_id, organization=asked.organization, names=names, seen=seen
         )
+    if not seen.owned and found["fence_at"] is None:  # a fence that names the tenant is of its own erasure
+        raise not_owned()
     return _json(found)

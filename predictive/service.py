@@ -99,13 +99,17 @@ caller: Final = _SignedIn(
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Everything that an answer depends on besides what is asked: whose, for which tenant, when."""
+    """Everything that an answer depends on besides what is asked: whose, for which tenant, when.
+
+    own: the learner asks.
+    """
 
     service: Service
     user_id: int
     organization: int | None
     now: int
     at: int | None = None
+    own: bool = False
 
     async def seen(self, parts: Part = Part.NOTHING, at: int | None = None) -> Seen:
         """The learner asked about, at the moment of the question, or at this one (ms).
@@ -115,7 +119,8 @@ class Question:
         """
         moment = self.at if at is None else at
         moment = self.now if moment is None else moment
-        seen = await self.service.reads.read(Asked(self.user_id, self.organization, moment, self.now, parts))
+        asked = Asked(self.user_id, self.organization, moment, self.now, parts, self.own)
+        seen = await self.service.reads.read(asked)
         if seen.foreign:
             _log.warning("404: a learner of another tenant was asked for")
             raise Problem(404, "Your organization has no such learner.")
@@ -124,6 +129,17 @@ class Question:
     def session(self) -> AbstractAsyncContextManager[AsyncSession]:
         """A session for what is written; whatever belongs together goes into one statement."""
         return autocommitting(self.service.sessions)
+
+
+def not_owned() -> Problem:
+    """404 for a tenant who asks about the erasure of a learner whom nothing stored names as the tenant's."""
+    _log.warning("404: a learner whom nothing names as the tenant's was to be erased")
+    return Problem(
+        404,
+        "Nothing stored names this learner as your organization's: nothing is known of them, or their events "
+        "name no organization. Publish an event of theirs with organization_id first, have the learner ask "
+        "with their own token, or have an operator run lyo erase.",
+    )
 
 
 # An address cannot say null, so the schema of a parameter that may be left out has none.
@@ -160,7 +176,8 @@ async def _about_learner(request: Request, who: _Caller, user_id: _PathUserId) -
 
 def _question(request: Request, who: Caller, asked: int | None, at: int | None = None) -> Question:
     service = _service(request)
-    return Question(service, subject(who, asked), who.organization, service.clock(), at)
+    user = subject(who, asked)
+    return Question(service, user, who.organization, service.clock(), at, own=not who.service)
 
 
 AboutNow: TypeAlias = Annotated[Question, Depends(_about_now)]

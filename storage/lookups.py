@@ -14,7 +14,6 @@ from sqlalchemy import (
     bindparam,
     func,
     literal,
-    or_,
     select,
     text,
     union_all,
@@ -79,10 +78,11 @@ FROM (
 LEFT JOIN (
     SELECT a.place - 1 AS place, a.now, a.with_skills, r.user_id, r.organization_id, r.row,
         w.complete_until,
-        a.organization IS NULL OR r.organization_id IS NOT DISTINCT FROM a.organization AS mine,
+        a.organization IS NULL OR r.organization_id IS NOT DISTINCT FROM a.organization
+            OR a.own AND r.organization_id IS NULL AS mine,
         coalesce(r.organization_id <> a.organization, false) AS foreign
-    FROM unnest(:users, :organizations, :moments, :skills)
-        WITH ORDINALITY AS a (user_id, organization, now, with_skills, place)
+    FROM unnest(:users, :organizations, :moments, :skills, :own)
+        WITH ORDINALITY AS a (user_id, organization, now, with_skills, own, place)
     JOIN learner_rows r ON r.user_id = a.user_id
     LEFT JOIN watermarks w ON w.partition = r.log_partition
 ) l ON true
@@ -106,6 +106,7 @@ LEFT JOIN LATERAL (
     bindparam("organizations", type_=ARRAY(BigInteger)),
     bindparam("moments", type_=ARRAY(TIMESTAMP(timezone=True))),
     bindparam("skills", type_=ARRAY(Boolean)),
+    bindparam("own", type_=ARRAY(Boolean)),
 )
 
 _CATALOGUE: Final = text(
@@ -123,12 +124,16 @@ SELECT '', 'counts',
 
 
 class Wanted(NamedTuple):
-    """A learner to look up: for which tenant (None: any), at what moment (ms), with skills or not."""
+    """A learner to look up: for which tenant (None: any), at what moment (ms), with skills or not.
+
+    own: for the learner, whose a row of no organization is; it is no tenant's.
+    """
 
     user_id: int
     organization: int | None
     now: int
     skills: bool = False
+    own: bool = False
 
 
 class Found(NamedTuple):
@@ -162,6 +167,7 @@ async def learners(db: AsyncSession, wanted: Sequence[Wanted], topics: Sequence[
             "organizations": [each.organization for each in wanted],
             "moments": [instant(each.now) for each in wanted],
             "skills": [each.skills for each in wanted],
+            "own": [each.own for each in wanted],
         },
     )
     rows = [dict(row) for row in found.mappings()]
@@ -202,7 +208,7 @@ async def fence(db: AsyncSession, user_id: int, organization: int | None) -> Row
     return None if row is None else dict(row)
 
 
-async def remaining(db: AsyncSession, user_id: int, organization: int | None, aside: str) -> dict[str, int]:
+async def remaining(db: AsyncSession, user_id: int, aside: str) -> dict[str, int]:
     """How many rows each table still holds of a learner; the outbox's of topic `aside` are not counted.
 
     Nor are the keys by which subscribers learn what to delete, and the fence.
@@ -219,9 +225,6 @@ async def remaining(db: AsyncSession, user_id: int, organization: int | None, as
             wanted = wanted.where(table.c.key == str(user_id), table.c.topic != aside)
         else:
             continue
-        if organization is not None and "organization_id" in table.c:
-            whose = table.c.organization_id
-            wanted = wanted.where(or_(whose.is_(None), whose.in_([0, organization])))
         queries.append(wanted)
     found: dict[str, Any] = {name: count for name, count in await db.execute(union_all(*queries)) if count}
     return found

@@ -269,9 +269,10 @@ async def test_another_tenants_learner_is_as_unknown(world: World) -> None:
         assert own
         assert await asked(world, many, 2, organization=7, at=at, active_only=False) == []
     async with world.session() as db:
-        foreign = [await reading.is_foreign(db, user_id=2, organization=o) for o in (7, 8, None)]
-        assert foreign == [True, False, False]
-        assert not await reading.is_foreign(db, user_id=99, organization=7)
+        wanted = [Asked(user, whose, at, at) for user, whose in ((2, 7), (2, 8), (2, None), (99, 7))]
+        seen = await reading.many(db, wanted, None)
+    assert [each.foreign for each in seen] == [True, False, False, False]
+    assert [each.owned for each in seen] == [False, True, True, False]
 
 
 def _renamed(answer: Any) -> Any:
