@@ -155,14 +155,16 @@ class Engine:
     def _admit(
         self, rows: NDArray[np.void], who: Ints, batch: Columns, changes: Changes
     ) -> NDArray[np.bool_]:
-        """Refuse events of another organization than the learner's; the first one named is the learner's."""
+        """Refuse events of another organization than the learner's, which is the first that settles it."""
         named = np.flatnonzero(batch.org > 0)
         if not len(named):
             return np.ones(len(who), bool)
-        first, where = np.unique(who[named], return_index=True)
-        unset = rows["organization"][first] == 0
-        rows["organization"][first[unset]] = batch.org[named[where[unset]]]
-        admitted = (batch.org == 0) | (batch.org == rows["organization"][who])
+        if batch.kind in _SETTLING:
+            first, where = np.unique(who[named], return_index=True)
+            unset = rows["organization"][first] == 0
+            rows["organization"][first[unset]] = batch.org[named[where[unset]]]
+        theirs = rows["organization"][who]
+        admitted = (batch.org == 0) | (theirs == 0) | (batch.org == theirs)
         for one in np.flatnonzero(~admitted).tolist():
             reason = "organization_id: the learner belongs to another organization"
             changes.rejected.append((batch.kind, Rejected(int(batch.index[one]), reason, "organization_id")))
@@ -301,6 +303,8 @@ class Engine:
         changes.counts["interventions"] += len(changes.interventions)
 
 
+# Kinds that settle a learner's organization: not those that whoever may ask the API about anyone records.
+_SETTLING = frozenset({*RING_KINDS, Kind.PREFERENCES})
 _FOLDS = {
     Kind.LESSON_COMPLETION: learner.fold_completions,
     Kind.SESSION: learner.fold_sessions,

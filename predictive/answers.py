@@ -204,7 +204,10 @@ async def predict_struggle(
     written = await questions.write(db, msgspec.json.encode(record), question)
     answered: Mapping[str, Any] = record
     if written.again:
-        answered = await questions.stored(db, written.id)
+        row = await questions.stored(db, written.id)
+        # Of a learner of no organization it may be the stream's, who knows what the tenant may not.
+        if seen.owned or row["organization_id"] == organization:
+            answered = row
     number = await questions.spare_id(db) if written.foreign else written.id
     if commit:
         await db.commit()

@@ -35,12 +35,18 @@ _KNOWN: Final = (
     f"NOT EXISTS (SELECT 1 FROM erasure_fences f WHERE f.user_id = n.user_id AND {erasures.CLOSED})"
 )
 
+# Of a learner whose organization is known a row of another's is left from before.
+_THEIRS: Final = (
+    "EXISTS (SELECT 1 FROM learner_rows l "
+    "WHERE l.user_id = n.user_id AND l.organization_id = n.organization_id)"
+)
+
 _WRITE: Final = text(
     f"""
 WITH n AS (SELECT * FROM json_to_recordset(CAST(:records AS json)) AS n({fields_of(_PLAN)})),
 known AS (
     SELECT t.id, coalesce(t.request_id = n.request_id, false) AS again,
-        coalesce(t.organization_id <> n.organization_id, false) AS foreign,
+        coalesce(t.organization_id <> n.organization_id, false) AND NOT {_THEIRS} AS foreign,
         coalesce(t.requested_at > n.requested_at, false) AS newer
     FROM struggle_predictions t JOIN n ON t.user_id = n.user_id AND t.content_id = n.content_id
     FOR UPDATE OF t
@@ -83,7 +89,8 @@ class Written:
     Attributes:
         id: of the row of this learner and content.
         again: the row answers this very request already: nothing is written.
-        foreign: the row belongs to another organization: nothing is written.
+        foreign: the row belongs to another organization, and the learner is not known to be of this one:
+            nothing is written.
     """
 
     id: int

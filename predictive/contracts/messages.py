@@ -19,7 +19,7 @@ VERSION: Final = 1
 USER_KEY: Final = r"^[1-9][0-9]{0,18}$"
 """A user id in decimal digits."""
 _KEY_IS_USER: Final = "The record's key is user_id in decimal digits."
-_TENANT: Final = "organization_id, once said, must be the learner's."
+_TENANT: Final = "organization_id must be the learner's: the first named by what is no outcome or request."
 _ONCE: Final = "Of a learner's last 64 events on the topic, one with a known id is not counted again."
 _ZONE: Final = "timezone must be a name of the IANA time zone database."
 _CURRENT: Final = (

@@ -199,7 +199,7 @@ async def test_a_question_about_an_unknown_learner_is_stored_with_its_tenant(wor
     assert answer["reason"] == "not enough data: nothing is known of this content"
     assert await world.rows("SELECT user_id, organization_id FROM struggle_predictions") == [(50, 7)]
     await world.relay()
-    assert await world.rows("SELECT user_id, organization_id FROM learner_rows") == [(50, 7)]
+    assert await world.rows("SELECT user_id, organization_id FROM learner_rows") == [(50, None)]
 
 
 async def test_of_another_tenants_learner_nothing_is_written(world: World) -> None:

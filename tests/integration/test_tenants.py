@@ -1,4 +1,4 @@
-"""What a tenant may have erased of learners who are not known to be the tenant's."""
+"""What a tenant may know, record and have erased of learners who are not known to be the tenant's."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from models.zones import DAY, HOUR
 from predictive import answers
 from storage.times import instant
 from tests.integration.stored_learners import World, world_in
-from tests.integration.test_api_access import OPERATIONS, ask, problem
-from tests.support.api import ISSUER, api_settings, serving
+from tests.integration.test_api_access import BODIES, OPERATIONS, READING, ask, problem
+from tests.support.api import BASE, ISSUER, api_settings, serving
 from tests.support.stored import NOW
 from tests.support.tokens import bearer
 from tests.unit.building import completion, session
@@ -110,3 +110,78 @@ async def test_nor_does_a_tenant_by_the_functions(world: World) -> None:
             told = await answers.request_erasure(db, user_id=user, organization=7, now=NOW)
             assert (told["status"], told["remaining"]) == ("not_requested", {})
     assert await asked_to_erase(world) == []
+
+
+# -- what is recorded --------------------------------------------------------------------------------------
+
+
+async def test_what_a_tenant_records_of_an_unknown_learner_does_not_make_the_learner_its_own(
+    world: World, api: Any
+) -> None:
+    async with api() as client:
+        for path in BODIES:
+            answer = await ask(client, "POST", path, ISSUER.service(7), NOBODY)
+            assert answer.is_success, answer.text
+        assert len(await world.relay()) == 2
+        whose = "SELECT organization_id FROM learner_rows WHERE user_id = 9"
+        assert await world.rows(whose) == [(None,)]
+        await world.feed([session(NOBODY, NOW - DAY, organization_id=8)])
+        assert await world.rows(whose) == [(8,)]
+        assert not any(changes.rejected for changes in world.stream.changes)
+        own = await ask(client, "GET", "/insights", ISSUER.learner(NOBODY, 8))
+        assert own.status_code == 200
+        assert own.json()["dropout_risk"]["organization_id"] == 8
+        problem(await ask(client, "GET", "/insights", ISSUER.service(7), NOBODY), 404)
+
+
+async def test_a_question_does_not_open_the_history_of_a_learner_without_organization(
+    world: World, api: Any
+) -> None:
+    body = {"content_metadata": {"content_id": "c", "prerequisites": ["calc"]}, "request_id": "r1"}
+
+    async def predicted(user: int, headers: dict[str, str]) -> Any:
+        url = f"{BASE}/struggle/predict"
+        answer = await client.post(url, params={"user_id": user}, json=body, headers=headers)
+        return answer.json() | {"prediction_id": None}
+
+    async with api() as client:
+        unknown = await predicted(NOBODY, ISSUER.service(7))
+        assert await predicted(FREE, ISSUER.service(7)) == unknown
+        await world.relay()
+        assert world.stream.one("struggle", f"{FREE}|c")["features"] != unknown["features"]
+        assert await predicted(FREE, ISSUER.service(7)) == unknown
+        for method, path in READING:
+            if "{user_id}" not in path:
+                theirs = await ask(client, method, path, ISSUER.service(7), FREE)
+                nobodys = await ask(client, method, path, ISSUER.service(7), NOBODY)
+                assert theirs.text.replace(f'"user_id":{FREE}', f'"user_id":{NOBODY}') == nobodys.text
+        assert (await predicted(FREE, ISSUER.learner(FREE, 7)))["features"] != unknown["features"]
+
+
+async def test_a_learner_without_organization_is_hidden_from_tenants_and_not_from_the_learner(
+    world: World, api: Any
+) -> None:
+    async with api() as client:
+        for method, path in READING:
+            with_tenant = await ask(client, method, path, ISSUER.learner(FREE, 7), FREE)
+            without = await ask(client, method, path, ISSUER.learner(FREE), FREE)
+            assert with_tenant.json() == without.json()
+        risk = (await ask(client, "GET", "/dropout/risk", ISSUER.learner(FREE, 7))).json()
+        assert risk["confidence"] > 0
+        page = await client.get(f"/insights/{FREE}", headers=ISSUER.learner(FREE, 7))
+        assert page.text == (await client.get(f"/insights/{FREE}", headers=ISSUER.learner(FREE))).text
+        assert "calc" in page.text
+
+
+async def test_a_strangers_prediction_gives_way_once_the_learners_organization_is_known(
+    world: World, api: Any
+) -> None:
+    async with api() as client:
+        path = "/struggle/predict"
+        theirs = (await ask(client, "POST", path, ISSUER.service(7), NOBODY)).json()
+        await world.feed([session(NOBODY, NOW - DAY, organization_id=8)])
+        own = (await ask(client, "POST", path, ISSUER.learner(NOBODY, 8))).json()
+    assert own["prediction_id"] == theirs["prediction_id"]
+    assert await world.rows("SELECT organization_id, request_id FROM struggle_predictions") == [
+        (8, own["request_id"])
+    ]

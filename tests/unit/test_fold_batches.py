@@ -20,6 +20,8 @@ from tests.unit.building import (
     disturbed,
     learner_row,
     lives,
+    outcome,
+    request,
     run,
     sample_catalogue,
     sentiment,
@@ -190,6 +192,19 @@ def test_events_of_another_organization_change_nothing(seed: int, many: int) -> 
     rejected = [one for changes in disturbed_one.changes for _, one in changes.rejected]
     assert len(rejected) == 10
     assert {one.field for one in rejected} == {"organization_id"}
+
+
+def test_only_what_a_learner_does_settles_the_organization() -> None:
+    stream = Stream(sample_catalogue())
+    recorded = [outcome(1, START, "returned", organization_id=8), request(1, START, organization_id=8)]
+    activity = session(1, START, organization_id=7)
+    stream.feed([*recorded, activity])
+    stream.feed(recorded)
+    assert stream.sent["dropout-risk", b"1"]["organization_id"] == 7
+    assert [len(changes.rejected) for changes in stream.changes] == [0, 2]
+    alone = run(recorded)
+    assert alone.changes[0].counts["applied"] == 2
+    assert learner_row(alone, 1)["organization"] == 0
 
 
 def id_field(event: Sent) -> str:
