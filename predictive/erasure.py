@@ -27,8 +27,8 @@ async def request_erasure(
 ) -> Answer:
     """Ask that a learner be forgotten; the answer is that of `erasure_progress`.
 
-    A request that is still waiting to be sent is not written twice, and a tenant's about a learner whose
-    stored row does not name the tenant not at all. `seen`: the learner, if read already.
+    A request that is under way is not written twice, and a tenant's about a learner whose stored row does
+    not name the tenant not at all. `seen`: the learner, if read already.
     """
     at, now = reading.moments(at, now)
     known = names or reading.default_names()
@@ -38,7 +38,7 @@ async def request_erasure(
         return await erasure_progress(db, user_id=user_id, organization=organization, names=known, seen=seen)
 
     waiting = await progress()
-    if seen.owned and waiting["status"] != "requested":
+    if seen.owned and waiting["status"] not in ("requested", "sent"):
         await recording.record(db, Kind.ERASURE, seen, {}, names=known, commit=commit)
         waiting = await progress()
     return waiting

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -146,8 +146,10 @@ def progress(
         status = "not_requested"
     elif asked is not None and asked["sent_at"] is None:
         status = "requested"
+    elif known["topics_at"] is None or (remaining and not _is_open(known)) or _is_newer(said, known):
+        status = "sent"
     else:
-        status = "sent" if known["topics_at"] is None or (remaining and not _is_open(known)) else "done"
+        status = "done"
     return {
         "user_id": user_id,
         "status": status,
@@ -158,6 +160,12 @@ def progress(
         "message": _MESSAGES[status],
         **_removal(known),
     }
+
+
+def _is_newer(said: Mapping[str, Any], fence: Mapping[str, Any]) -> bool:
+    """Whether an erasure was asked for after the one that the fence is of."""
+    at = said.get(time_field(Kind.ERASURE))
+    return at is not None and "consented_at" not in said and datetime.fromisoformat(at) > fence["erased_at"]
 
 
 def _is_open(fence: Mapping[str, Any]) -> bool:

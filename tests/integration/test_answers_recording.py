@@ -14,10 +14,9 @@ from models.events import EventError, Kind
 from models.zones import DAY, HOUR
 from predictive import answers
 from storage.outbox import CHANNEL
-from storage.times import instant
 from tests.integration.sink_records import NAMES, prediction, struggle
 from tests.integration.stored_learners import World, world_in
-from tests.unit.building import CONTENTS, START, completion, iso, ms, session
+from tests.unit.building import CONTENTS, START, completion, iso, session
 
 pytestmark = pytest.mark.integration
 
@@ -325,70 +324,7 @@ async def test_an_outcome_that_the_stream_would_refuse_is_refused_at_once(world:
     assert await outbox(world) == []
 
 
-# -- erasure -----------------------------------------------------------------------------------------------
-
-
-async def test_an_erasure_is_asked_for_once_and_tells_what_is_left(world: World) -> None:
-    await world.feed([*HISTORY, session(2, START)])
-    before = await asked(world, answers.erasure_progress)
-    assert (before["status"], before["requested_at"], before["sent_at"]) == ("not_requested", None, None)
-    told = await asked(world, answers.request_erasure, at=AT)
-    assert (told["status"], told["requested_at"]) == ("requested", iso(AT))
-    assert told["remaining"]["skill_rows"] == 3
-    assert told["remaining"]["learner_rows"] == told["remaining"]["dropout_risk_scores"] == 1
-    assert (await asked(world, answers.request_erasure, at=AT + HOUR))["event_id"] == told["event_id"]
-    ((topic, body),) = await world.relay()
-    assert topic == NAMES.topic(Kind.ERASURE)
-    assert body == {
-        "event_id": told["event_id"],
-        "user_id": 1,
-        "organization_id": None,
-        "requested_at": iso(AT),
-    }
-    sent = await asked(world, answers.erasure_progress)
-    assert sent["status"] == "sent"
-    assert ms(sent["sent_at"]) > 0
-    for table in sent["remaining"]:
-        await world.connection.execute(f"DELETE FROM {table} WHERE user_id = 1")
-    assert (await asked(world, answers.erasure_progress))["status"] == "sent"
-    await carried_out(world, 1, AT)
-    done = await asked(world, answers.erasure_progress)
-    assert (done["status"], done["removed"], done["topics_removed"]) == ("done", {"a": 2}, {"lyo.b": 3})
-    assert done["topics_removed_at"] == iso(AT + HOUR)
-    assert done["compacted_by"] == iso(AT + 7 * HOUR)
-    assert done["tombstones_until"] == iso(AT + 7 * HOUR + 7 * DAY)
-    assert len(done["kept"]) == 3
-
-
-async def carried_out(world: World, user: int, at: int, organization: int | None = None) -> None:
-    """What the sink notes when it and the worker have erased a learner."""
-    await world.connection.execute(
-        "INSERT INTO erasure_fences "
-        "(user_id, organization_id, erased_at, stored_at, removed, topics_at, topics) "
-        """VALUES ($1, $2, $3, $4, '{"a": 2}', $4, '{"lyo.b": 3}')""",
-        user,
-        organization,
-        instant(at),
-        instant(at + HOUR),
-    )
-
-
-async def test_of_an_erased_learner_the_api_stores_nothing(world: World) -> None:
-    await carried_out(world, 1, AT)
-    await predict(world)
-    await asked(world, answers.record_outcome, content_id="calc-5", struggled=True, at=AT)
-    assert await outbox(world) == []
-    assert await world.connection.fetchval("SELECT count(*) FROM struggle_predictions") == 0
-
-
-async def test_the_erasure_of_an_unknown_learner_is_fine(world: World) -> None:
-    told = await asked(world, answers.request_erasure, 99, at=AT)
-    assert (told["status"], told["remaining"]) == ("requested", {})
-    await world.relay()
-    await carried_out(world, 99, AT, 7)
-    assert (await asked(world, answers.erasure_progress, 99))["status"] == "done"
-    assert (await asked(world, answers.erasure_progress, 99, organization=7))["status"] == "done"
-    assert (await asked(world, answers.erasure_progress, 99, organization=8))["status"] == "not_requested"
+# -- the outbox ----------------------------------------------------------------------------------------------
 
 
 async def test_who_relays_the_outbox_is_woken_by_the_commit(world: World) -> None:
