@@ -63,7 +63,7 @@ async def running(settings: Settings, group: str) -> bool:
 
 
 async def rebuild(settings: Settings, say: Callable[[str], None]) -> None:
-    """Drop rows and predictions, and set the workers' offsets to the beginning of the inputs.
+    """Drop rows and predictions, and set the workers' offsets to the beginning of what they read.
 
     Raises:
         RebuildError: a worker or a sink is running, or Kafka keeps a topic that was deleted.
@@ -107,8 +107,9 @@ async def _until(condition: Callable[[], Awaitable[bool]], failure: str) -> None
 
 
 async def _to_the_beginning(settings: Settings) -> int:
-    """Commit the first offset of every input partition; the group has no members."""
-    partitions = await kafka.partitions_of(settings, *topics.names(settings).inputs)
+    """Commit the first offset of every partition that is published to; the group has no members."""
+    # Of content, organizations and erasures the group's offsets say up to where there are letters.
+    partitions = await kafka.partitions_of(settings, *topics.names(settings).published)
     reader = kafka.consumer(settings, group_id=settings.app_id)
     await reader.start()
     try:

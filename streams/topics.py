@@ -100,6 +100,17 @@ class Names:
         """The interventions' topic."""
         return self.prefix + "interventions"
 
+    @property
+    def published(self) -> list[str]:
+        """The topics that others publish to, and that rows and predictions follow from."""
+        return [*self.inputs, *self.catalogue, self.topic(Kind.ERASURE)]
+
+    @property
+    def lasting(self) -> list[str]:
+        """The topics that rows and predictions follow from or are kept in: all but the dead letters."""
+        made = (*self.predictions.values(), self.interventions, self.learner_rows, self.skill_rows)
+        return [*self.published, *made]
+
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:

@@ -12,6 +12,7 @@ from cli.deployment.cluster import Cluster
 from cli.deployment.findings import Finding, error, ok, unknown, warning
 from streams import topics, wire
 from streams.clock import Clock
+from streams.restore import REBUILD
 from streams.settings import Settings
 
 OLDEST_LEVEL: Final = 21
@@ -232,8 +233,7 @@ def _offsets(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
             "kafka.offsets",
             topic,
             f"{about} stands where there is no record: {found}",
-            "the topic was created anew or has lost records: stop the workers and rebuild under a new "
-            "LYO_APP_ID, from the log",
+            f"the topic was created anew or has lost records: {REBUILD}",
         )
     if not outside:
         inputs = topics.names(settings).inputs
