@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -25,7 +26,9 @@ FIRST_GROUP_SECONDS = 15.0
 
 REBUILD = "stop every worker and sink, run `lyo rebuild`, and start them again (docs/rebuild.md)"
 OFFSETS_KEY = b"#offsets"
-"""Key of the changelog's record that says up to where the inputs are in the rows."""
+"""Key of the changelog's record that says up to where the inputs are in the rows, and of which topics."""
+# No topic's name has this in it: an earlier version takes `TOPIC#ID` for one more offset, and hands it on.
+_ID = "#"
 UNREADABLE = (LayoutError, ValueError, KeyError, msgspec.MsgspecError, RecursionError)
 
 
@@ -48,16 +51,25 @@ class Restored(NamedTuple):
         rows: the number of records read.
         offsets: up to where the rows say that the inputs are in them; empty if they do not say.
         blank: the changelog of the learners has never held anything.
+        topics: the ids that the topics had when the rows were written; of those that the rows say.
     """
 
     rows: int
     offsets: dict[TopicPartition, int]
     blank: bool
+    topics: Mapping[str, str] = MappingProxyType({})
 
 
-def offsets_record(offsets: Mapping[TopicPartition, int]) -> tuple[bytes, bytes]:
-    """The changelog's record of the inputs' offsets, written in the transaction that commits them."""
-    return OFFSETS_KEY, orjson.dumps({tp.topic: offset for tp, offset in sorted(offsets.items())})
+def offsets_record(
+    offsets: Mapping[TopicPartition, int], topics: Mapping[str, str] | None = None
+) -> tuple[bytes, bytes]:
+    """The changelog's record of the inputs' offsets, written in the transaction that commits them.
+
+    It also says the ids of the topics, which are others where one was made anew.
+    """
+    said = {tp.topic: offset for tp, offset in sorted(offsets.items())}
+    said |= {f"{topic}{_ID}{given}": 0 for topic, given in sorted((topics or {}).items())}
+    return OFFSETS_KEY, orjson.dumps(said)
 
 
 async def restore(settings: Settings, names: Names, number: int, engine: Engine) -> Restored:
@@ -76,6 +88,7 @@ async def restore(settings: Settings, names: Names, number: int, engine: Engine)
     reader = kafka.consumer(settings, fetch_max_wait_ms=100)
     count = 0
     offsets: dict[TopicPartition, int] = {}
+    known: dict[str, str] = {}
     await reader.start()
     try:
         await _look_for(reader, sources)
@@ -85,7 +98,7 @@ async def restore(settings: Settings, names: Names, number: int, engine: Engine)
         async for tp, records in reading:
             for record in records:
                 if tp == learner and record.key == OFFSETS_KEY and record.value is not None:
-                    offsets = _offsets(record, number)
+                    offsets, known = _offsets(record, number)
             _load(engine, sources, tp, [record for record in records if record.key != OFFSETS_KEY])
             count += len(records)
         blank = (await reader.end_offsets([learner]))[learner] == 0
@@ -94,7 +107,7 @@ async def restore(settings: Settings, names: Names, number: int, engine: Engine)
     finally:
         await kafka.stop(reader)
     engine.loaded()
-    return Restored(count, offsets, blank)
+    return Restored(count, offsets, blank, known)
 
 
 async def _look_for(reader: AIOKafkaConsumer, sources: Iterable[TopicPartition]) -> None:
@@ -139,13 +152,36 @@ def _unreadable(record: ConsumerRecord, error: Exception) -> RestoreError:
     return RestoreError(f"{where} cannot be read back ({said}): {remedy}to go on without it, {REBUILD}")
 
 
-def _offsets(record: ConsumerRecord, number: int) -> dict[TopicPartition, int]:
+def _offsets(record: ConsumerRecord, number: int) -> tuple[dict[TopicPartition, int], dict[str, str]]:
+    """Offsets and topic ids of an `offsets_record`."""
+    offsets, ids = {}, {}
     try:
-        return {
-            TopicPartition(str(topic), number): int(at) for topic, at in orjson.loads(record.value).items()
-        }
+        for name, at in orjson.loads(record.value).items():
+            topic, is_id, given = str(name).partition(_ID)
+            if is_id:
+                ids[topic] = given
+            else:
+                offsets[TopicPartition(topic, number)] = int(at)
     except (ValueError, TypeError, AttributeError) as error:
         raise _unreadable(record, error) from None
+    return offsets, ids
+
+
+async def same_topics(admin: AIOKafkaAdminClient, names: Names, restored: Restored) -> dict[str, str]:
+    """The ids of the topics that the rows follow from or lie in; to be asked for after the restore.
+
+    Raises:
+        OffsetError: a topic is not the one that the rows were written with.
+    """
+    found = await kafka.topic_ids(admin, names.lasting)
+    for topic, given in found.items():
+        known = restored.topics.get(topic, given)
+        if known != given:
+            raise OffsetError(
+                f"topic {topic} was created anew since the rows were written, and with it went what was in "
+                f"it (its id is {given}, it was {known}): {REBUILD}"
+            )
+    return {**restored.topics, **found}
 
 
 async def tally_of(

@@ -20,7 +20,16 @@ from streams.log import Complaint, logger
 from streams.outbound import Outbound, Pair
 from streams.pace import Pace
 from streams.ports import Changes, Engine
-from streams.restore import OffsetError, OffsetsBehind, Restored, offsets_record, restore, standing, tally_of
+from streams.restore import (
+    OffsetError,
+    OffsetsBehind,
+    Restored,
+    offsets_record,
+    restore,
+    same_topics,
+    standing,
+    tally_of,
+)
 from streams.shared import Shared
 from streams.tally import Tally
 from streams.transport import Poll
@@ -61,6 +70,7 @@ class Task:
         self._last_seen: dict[TopicPartition, int] = {}
         self._letters_from: dict[TopicPartition, int] = {}
         self._recorded: dict[TopicPartition, int] = {}
+        self._topics: dict[str, str] = {}
         self._eraser = Eraser(number, shared)
         self._held: set[TopicPartition] = set()
         self._sought: dict[TopicPartition, float] = {}
@@ -174,12 +184,13 @@ class Task:
         """Where the inputs stand.
 
         Raises:
-            OffsetError: they and the rows do not fit together.
+            OffsetError: they, the topics and the rows do not fit together.
             ProducerFenced: another worker has opened this number since the rows were read, and moved them.
         """
         shared, waited = self.shared, 0.0
         while True:
             try:
+                self._topics = await same_topics(shared.admin, shared.names, restored)
                 return await standing(shared.admin, shared.offsets, shared.settings, self.kinds, restored)
             except OffsetError as error:
                 await outbound.prove(self.kinds)
@@ -331,7 +342,7 @@ class Task:
         rows = {names.learner_rows: list(changes.learner_rows), names.skill_rows: changes.skill_rows}
         recorded = self._recorded | dict(offsets)
         if offsets:
-            rows[names.learner_rows].append(offsets_record(recorded))
+            rows[names.learner_rows].append(offsets_record(recorded, self._topics))
         tally = self._tally.plus(changes.counts)
         said = tally.text()
         await outbound.transact(outputs, rows, {tp: (offset, said) for tp, offset in offsets.items()}, now)

@@ -1,14 +1,17 @@
-"""Requests of Kafka's protocol that aiokafka does not make: who may do what, and how new the cluster is.
+"""Requests of Kafka's protocol that aiokafka does not make: who may do what, which topic is which, how new.
 
-Layouts: Kafka's protocol guide, messages Metadata 8, DescribeGroups 3 and ApiVersions 3.
+Layouts: Kafka's protocol guide, messages Metadata 8 and 10, DescribeGroups 3 and ApiVersions 3.
 """
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable
 from enum import IntEnum
 from io import BytesIO
 from typing import Any, Final
 
+from aiokafka.protocol.abstract import AbstractType
 from aiokafka.protocol.admin import DescribeGroupsResponse_v3
 from aiokafka.protocol.api import Request, RequestStruct, Response, ResponseHeader_v0
 from aiokafka.protocol.types import (
@@ -27,6 +30,7 @@ from aiokafka.protocol.types import (
 _TEXT: Final = String("utf-8")
 _FINALIZED_FEATURES: Final = 2
 _METADATA_VERSION: Final = "metadata.version"
+_NO_ID: Final = bytes(16)
 
 
 class Operation(IntEnum):
@@ -96,6 +100,105 @@ class ClusterRequest(Request[_ClusterQuestion]):
     def build(self, request_struct_class: Any) -> Any:
         """The request as it is sent."""
         return request_struct_class(None, False, True, True)  # noqa: FBT003 - in the order of the layout
+
+
+class _Id(AbstractType[bytes]):
+    """A UUID as its 16 bytes."""
+
+    @classmethod
+    def encode(cls, value: bytes) -> bytes:
+        return value
+
+    @classmethod
+    def decode(cls, data: BytesIO) -> bytes:
+        return data.read(16)
+
+
+_COMPACT_TEXT: Final = CompactString("utf-8")
+
+
+class _IdsAnswer(Response):
+    API_KEY = 3
+    API_VERSION = 10
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "brokers",
+            CompactArray(
+                ("node_id", Int32),
+                ("host", _COMPACT_TEXT),
+                ("port", Int32),
+                ("rack", _COMPACT_TEXT),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("cluster_id", _COMPACT_TEXT),
+        ("controller_id", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("error_code", Int16),
+                ("topic", _COMPACT_TEXT),
+                ("topic_id", _Id),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", CompactArray(Int32)),
+                        ("isr", CompactArray(Int32)),
+                        ("offline_replicas", CompactArray(Int32)),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("operations", Int32),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("operations", Int32),
+        ("tags", TaggedFields),
+    )
+
+
+class _IdsQuestion(RequestStruct):
+    API_KEY = 3
+    API_VERSION = 10
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _IdsAnswer
+    SCHEMA = Schema(
+        ("topics", CompactArray(("topic_id", _Id), ("topic", _COMPACT_TEXT), ("tags", TaggedFields))),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_authorized_operations", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class TopicIdsRequest(Request[_IdsQuestion]):
+    """Topics by name, with their ids; creates no topic."""
+
+    API_KEY = 3
+
+    def __init__(self, topics: Iterable[str]) -> None:
+        self.topics = list(topics)
+
+    def build(self, request_struct_class: Any) -> Any:
+        """The request as it is sent."""
+        named: list[tuple[bytes, str, dict[int, bytes]]] = [(_NO_ID, name, {}) for name in self.topics]
+        return request_struct_class(named, False, False, False, {})  # noqa: FBT003
+
+
+def topic_ids(answer: Any) -> dict[str, str]:
+    """The ids of the topics that exist, in the letters that Kafka's own tools show."""
+    found = {one["topic"]: one["topic_id"] for one in answer.to_object()["topics"] if not one["error_code"]}
+    return {
+        name: urlsafe_b64encode(given).decode().rstrip("=")
+        for name, given in found.items()
+        if given != _NO_ID
+    }
 
 
 class _GroupsQuestion(RequestStruct):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -10,9 +12,11 @@ from aiokafka import TopicPartition
 from aiokafka.errors import GroupLoadInProgressError
 from aiokafka.structs import OffsetAndMetadata
 
-from streams import kafka, restore
-from streams.restore import standing
+from models.events import Kind
+from streams import kafka, restore, wire
+from streams.restore import OffsetError, Restored, offsets_record, same_topics, standing
 from streams.settings import Settings
+from streams.topics import Names
 
 ONE, OTHER = TopicPartition("sessions", 1), TopicPartition("sentiment", 1)
 SAID = {ONE: OffsetAndMetadata(7, ""), OTHER: OffsetAndMetadata(-1, "")}
@@ -91,3 +95,80 @@ async def test_counts_are_asked_for_again_too_and_never_begin_anew_meanwhile() -
     said = {ONE: OffsetAndMetadata(7, "late=2 duplicates=5"), OTHER: OffsetAndMetadata(-1, "")}
     found = await restore.tally_of(cast("Any", Admin({}, {}, said)), Settings(), [ONE, OTHER])
     assert (found.late, found.duplicates) == (2, 5)
+
+
+class Cluster:
+    """Says the ids of topics as aiokafka's inner client does; has none of those that it is not given."""
+
+    def __init__(self, ids: dict[str, bytes]) -> None:
+        self._client, self._ids = self, ids
+
+    def get_random_node(self) -> int:
+        return 0
+
+    async def send(self, _: int, asked: wire.TopicIdsRequest) -> Any:
+        topics = [
+            {"topic": name, "topic_id": self._ids.get(name, bytes(16)), "error_code": int(name in MISSING)}
+            for name in asked.topics
+        ]
+        return SimpleNamespace(to_object=lambda: {"topics": topics})
+
+
+class Old:
+    """A broker that speaks no version of the request with ids."""
+
+    def __init__(self) -> None:
+        self._client = self
+
+    def get_random_node(self) -> int:
+        return 0
+
+    async def send(self, _: int, asked: wire.TopicIdsRequest) -> Any:
+        return asked.prepare({3: (0, 9)})
+
+
+NAMES = Names()
+MISSING = {NAMES.interventions}
+ROWS, CONTENT = NAMES.skill_rows, NAMES.topic(Kind.CONTENT)
+A, B = bytes(range(16)), bytes(range(1, 17))
+A_SAID = "AAECAwQFBgcICQoLDA0ODw"
+
+
+def read(value: bytes) -> Restored:
+    said = SimpleNamespace(topic=NAMES.learner_rows, partition=1, offset=3, value=value)
+    offsets, known = restore._offsets(cast("Any", said), 1)
+    return Restored(1, offsets, blank=False, topics=known)
+
+
+def test_ids_of_topics_stand_beside_the_offsets_and_an_earlier_version_takes_them_for_more() -> None:
+    _, value = offsets_record({ONE: 7, OTHER: 9}, {ROWS: A_SAID})
+    assert read(value).offsets == {ONE: 7, OTHER: 9}
+    assert read(value).topics == {ROWS: A_SAID}
+    # As they read and write it who know of no ids.
+    taken = {TopicPartition(str(name), 1): int(at) for name, at in json.loads(value).items()}
+    _, handed_on = offsets_record(taken | {ONE: 8})
+    assert read(handed_on).offsets == {ONE: 8, OTHER: 9}
+    assert read(handed_on).topics == {ROWS: A_SAID}
+
+
+async def test_rows_of_an_earlier_version_are_taken_with_the_topics_there_are() -> None:
+    restored = read(b'{"sentiment":9,"sessions":7}')
+    assert restored.offsets == {ONE: 7, OTHER: 9}
+    admin = cast("Any", Cluster({ROWS: A, NAMES.interventions: B}))
+    assert await same_topics(admin, NAMES, restored) == {ROWS: A_SAID}
+    assert await same_topics(cast("Any", Old()), NAMES, restored) == {}
+
+
+@pytest.mark.parametrize("topic", [ROWS, CONTENT])
+async def test_a_topic_with_another_id_is_refused_by_name(topic: str) -> None:
+    restored = Restored(1, {}, blank=False, topics={topic: A_SAID})
+    with pytest.raises(
+        OffsetError, match=rf"topic {topic} was created anew .*, it was {A_SAID}.*lyo rebuild"
+    ):
+        await same_topics(cast("Any", Cluster({topic: B})), NAMES, restored)
+    assert (await same_topics(cast("Any", Cluster({topic: A})), NAMES, restored))[topic] == A_SAID
+
+
+async def test_an_id_that_kafka_does_not_say_just_now_is_kept() -> None:
+    restored = Restored(1, {}, blank=False, topics={NAMES.interventions: A_SAID})
+    assert await same_topics(cast("Any", Cluster({})), NAMES, restored) == restored.topics

@@ -159,6 +159,10 @@ async def test_a_group_behind_its_rows_is_looked_at_again_for_a_while(
     async def prove(_: object) -> None:
         proven.append(1)
 
+    async def same(*_: object) -> dict[str, str]:
+        return {}
+
+    monkeypatch.setattr("streams.task.same_topics", same)
     monkeypatch.setattr("streams.task.standing", standing)
     monkeypatch.setattr("streams.task.LOOK_AGAIN_SECONDS", 0.001)
     task.shared.settings = task.shared.settings.model_copy(update={"stalled_seconds": 0.006})
@@ -195,6 +199,7 @@ def restores(monkeypatch: pytest.MonkeyPatch) -> Restores:
     outbound = SimpleNamespace(start=nothing, stop=nothing)
     monkeypatch.setattr("streams.task.Outbound", lambda *_: outbound)
     monkeypatch.setattr("streams.task.restore", made.restore)
+    monkeypatch.setattr("streams.task.same_topics", nothing)
     monkeypatch.setattr("streams.task.standing", nothing)
     monkeypatch.setattr("streams.task.tally_of", nothing)
     return made

@@ -14,6 +14,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
@@ -112,6 +113,7 @@ class Broker(Server):
             for name, count in partitions.items()
             for number in range(count)
         }
+        self.ids = {name: self._id(name, 0) for name in partitions}
         self.compacted: dict[str, int] = {}
         self.owners: dict[str, Owner] = {}
         self.groups: dict[str, dict[TopicPartition, Committed]] = {}
@@ -166,6 +168,19 @@ class Broker(Server):
         for watcher in watchers:
             if not watcher.done():
                 watcher.set_result(None)
+
+    def make_anew(self, topic: str) -> None:
+        """Delete a topic and create it again: it has another id, and nobody has offsets of it."""
+        self.ids[topic] = self._id(topic, int.from_bytes(self.ids[topic], "big"))
+        for tp in self.logs:
+            if tp.topic == topic:
+                self.logs[tp] = Log()
+                for group in self.groups.values():
+                    group.pop(tp, None)
+
+    @staticmethod
+    def _id(topic: str, before: int) -> bytes:
+        return blake2b(f"{topic} {before}".encode(), digest_size=16).digest()
 
     # ------------------------------------------------------------ transactions
 
@@ -237,8 +252,9 @@ class Broker(Server):
 
         def mark(tp: TopicPartition) -> None:
             log = self.logs[tp]
-            log.pending.remove(transaction)
-            log.entries.append((None, None))
+            if transaction in log.pending:  # else the topic was made anew
+                log.pending.remove(transaction)
+                log.entries.append((None, None))
             self._changed()
             over()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -19,6 +20,7 @@ from aiokafka.errors import (
     UnknownMemberIdError,
 )
 
+from streams.wire import TopicIdsRequest
 from tests.unit.simulation.broker import Broker, Committed, Pair, Stored
 from tests.unit.simulation.group import Group
 from tests.unit.simulation.loop import Process, current
@@ -59,6 +61,26 @@ class Client:
         self.broker = cluster.broker
         self.process: Process = current()
         self.link = cluster.network.link(self.process, self.broker, KafkaConnectionError)
+
+    @property
+    def _client(self) -> Client:
+        return self
+
+    def get_random_node(self) -> int:
+        """The only one."""
+        return 0
+
+    async def send(self, _node: int, request: TopicIdsRequest) -> Any:
+        """Say the ids of topics, as aiokafka's inner client does."""
+
+        def known() -> dict[str, Any]:
+            ids = self.broker.ids
+            return {
+                "topics": [{"topic": name, "topic_id": ids[name], "error_code": 0} for name in request.topics]
+            }
+
+        said = await self.link.call(known)
+        return SimpleNamespace(to_object=lambda: said)
 
 
 class Batch:
