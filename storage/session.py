@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import asyncpg
@@ -44,6 +45,8 @@ class Session:
         self._url = database_url
         self._settings = _SETTINGS | {"application_name": name} | settings
         self._connection: Any = None
+        self.working = False
+        self.drops = 0
 
     async def connection(self) -> Any:
         """The open connection.
@@ -59,6 +62,19 @@ class Session:
                 server_settings=self._settings,
             )
         return self._connection
+
+    @contextlib.asynccontextmanager
+    async def at_work(self) -> AsyncIterator[Any]:
+        """The open connection, and that Postgres is what we wait for.
+
+        Raises:
+            OSError, TimeoutError, asyncpg.PostgresError: Postgres cannot be reached, or refuses.
+        """
+        self.working = True
+        try:
+            yield await self.connection()
+        finally:
+            self.working = False
 
     async def first(self, within: float, stop: asyncio.Event | None = None) -> None:
         """Connect for the first time, trying for `within` seconds or until `stop` is set.
@@ -85,6 +101,7 @@ class Session:
 
     def drop(self) -> None:
         """Forget the connection: what it was doing is rolled back, and the next use opens another."""
+        self.drops += 1
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
@@ -37,6 +37,7 @@ from streams.metrics import Sample
 from streams.naming import client_id, sink_group
 from streams.settings import Settings
 from streams.steps import Steps
+from streams.watchdog import Job, Jobs, ends_of, records_job, stalled, unless
 
 BATCH_RECORDS: Final = 5_000
 POLL_MS: Final = 300
@@ -99,6 +100,8 @@ class Sink:
         self._generation = 0
         self._tell_at = 0.0
         self._given = False
+        self._full = False
+        self._looked = 0
         self._stop = asyncio.Event()
         self.started = asyncio.Event()
 
@@ -126,10 +129,39 @@ class Sink:
             stack.push_async_callback(self._follower.stop)
             await kafka.reach(self.settings, lambda: self._follower.start(self._consumer))
             self.started.set()
-            while not self._stop.is_set():
-                await self._claim_new()
-                await self._step()
+            reason = await unless(stalled(self.settings.stalled_seconds, self._jobs), self._store_all())
+            if reason is not None:
+                raise SinkError(reason)
+
+    async def _store_all(self) -> None:
+        while not self._stop.is_set():
+            await self._claim_new()
+            await self._step()
+            if self._mirror is not None:
                 self._mirror.follow(self.positions)
+
+    async def _jobs(self) -> Jobs:
+        """What there is to store, by topic-partition; nothing while Postgres is what is waited for."""
+        if self._session.working:
+            return {}
+        drops = self._session.drops
+        if not self._given:
+            return {"group": Job((self._generation, drops), "a rebalance under way")}
+        at = {TopicPartition(*place): position.next_offset for place, position in self.positions.items()}
+        unclaimed = self._consumer.assignment() - set(at)
+        wanted = [*at, *self._follower.partitions]
+        ends = await ends_of(self._consumer, wanted, self.settings.request_timeout_ms / 1000)
+        stored, before = sum(at.values()), self._looked
+        self._looked = stored
+        # What has been fetched of other partitions comes first.
+        turn = not self._full or stored == before
+        jobs: dict[Hashable, Job] = {}
+        for tp, offset in at.items():
+            job = records_job((offset, drops), {tp: offset}, ends, f"records of {tp.topic}-{tp.partition}")
+            jobs[tp] = job._replace(turn=turn)
+        jobs["claims"] = Job((len(at), drops), "partitions to be claimed" if unclaimed else "")
+        jobs["erasures"] = self._follower.job(ends)
+        return jobs
 
     def samples(self) -> Iterator[Sample]:
         """What Prometheus is shown: only of the partitions claimed now; from any thread."""
@@ -215,8 +247,7 @@ class Sink:
 
     async def _claim(self, new: Sequence[TopicPartition]) -> None:
         first = await self._consumer.beginning_offsets(new)
-        connection = await self._session.connection()
-        async with connection.transaction():
+        async with self._session.at_work() as connection, connection.transaction():
             claimed = await claim(connection, {Place(*tp): first[tp] for tp in new})
         # Only now does nobody else store any more: an end read before may be overtaken.
         end = await self._consumer.end_offsets(new)
@@ -233,6 +264,7 @@ class Sink:
         """One poll, stored."""
         generation = self._generation
         polled = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=self._batch_records)
+        self._full = sum(map(len, polled.values())) >= self._batch_records
         if generation != self._generation:
             return
         records = [
@@ -305,10 +337,11 @@ class Sink:
         return None
 
     async def _attempt(self, batch: Batch, target: Mapping[Place, int]) -> None:
-        connection = await self._session.connection()
         ahead = {p: offset for p, offset in target.items() if offset > self.positions[p].next_offset}
-        began = time.monotonic()
-        if await self.writer.store(connection, batch, self.positions, ahead, self._fences):
+        async with self._session.at_work() as connection:
+            began = time.monotonic()
+            stored = await self.writer.store(connection, batch, self.positions, ahead, self._fences)
+        if stored:
             self.stored += batch.stored
             metrics.STORE_SECONDS.observe(time.monotonic() - began)
             metrics.STORE_RECORDS.observe(batch.stored)
@@ -374,14 +407,14 @@ class Sink:
         if self._fences_seen == fences.revision:
             return
         seen, known = fences.revision, dict(fences.items())
-        connection = await self._session.connection()
-        wanted = await erasures.changed(connection, known)
-        if first:
-            # Postgres may be an older copy of itself, which knows the fence and still has the rows.
-            wanted |= {user: fence for user, fence in known.items() if not fence.is_open}
-        if wanted:
-            count = await self.writer.erase(connection, wanted, self._partitions)
-            log.info("erased learners=%d rows=%d", len(wanted), count)
+        async with self._session.at_work() as connection:
+            wanted = await erasures.changed(connection, known)
+            if first:
+                # Postgres may be an older copy of itself, which knows the fence and still has the rows.
+                wanted |= {user: fence for user, fence in known.items() if not fence.is_open}
+            if wanted:
+                count = await self.writer.erase(connection, wanted, self._partitions)
+                log.info("erased learners=%d rows=%d", len(wanted), count)
         self._fences_seen = seen
 
     # ------------------------------------------------------------ dead letters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -13,6 +13,7 @@ from models.events import Kind, Rejected
 from streams import kafka
 from streams.settings import Settings
 from streams.topics import Names
+from streams.watchdog import Job, records_job
 
 
 class Catalogue(Protocol):
@@ -53,6 +54,12 @@ class CatalogueFollower:
     def position(self) -> dict[TopicPartition, int]:
         """The next offset to be read of each partition."""
         return dict(self._position)
+
+    def job(self, ends: Mapping[TopicPartition, int] | None) -> Job:
+        """What there is to read up to the end offsets given; None: Kafka does not say."""
+        at = {tp: self._position.get(tp, 0) for tp in self._kinds}
+        topics = ", ".join(sorted({tp.topic for tp in at}))
+        return records_job(tuple(at.values()), at, ends, f"records of {topics}")
 
     @property
     def task(self) -> asyncio.Task[None]:

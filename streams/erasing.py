@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from aiokafka import ConsumerRecord, TopicPartition
@@ -58,9 +58,13 @@ def places(names: Names, number: int, count: int) -> list[TopicPartition]:
 
 
 async def held(
-    settings: Settings, names: Names, wanted: Iterable[TopicPartition], users: Collection[int]
+    settings: Settings,
+    names: Names,
+    wanted: Iterable[TopicPartition],
+    users: Collection[int],
+    read: Callable[[int], None] | None = None,
 ) -> Held:
-    """Read topic-partitions whole for what they hold of these learners.
+    """Read topic-partitions whole for what they hold of these learners; ``read`` is told of records as read.
 
     What was written is waited for until it is decided: Kafka answers a commit before the partitions know of
     it, so the end of what is committed may lie before a transaction that is over, even one of our own.
@@ -74,6 +78,8 @@ async def held(
         await reader.seek_to_beginning(*partitions)
         async for tp, records in kafka.read_up_to(reader, ends, max_records=RECORDS_AT_ONCE):
             keys = found.keys.setdefault(tp, {})
+            if read is not None:
+                read(len(records))
             for record in records:
                 if record.value is None:
                     keys.pop(record.key, None)
@@ -126,9 +132,10 @@ def forgets(fences: Fences, names: Names, record: letters.Refused) -> bool:
 class Eraser:
     """Carries out the fences of one partition number's learners, in its task's transactions."""
 
-    def __init__(self, number: int, shared: Shared) -> None:
+    def __init__(self, number: int, shared: Shared, read: Callable[[int], None]) -> None:
         self._number = number
         self._shared = shared
+        self._read = read
         self._seen = -1
 
     @property
@@ -153,7 +160,7 @@ class Eraser:
         found = Held()
         if changes.erased:
             where = places(shared.names, self._number, shared.settings.partitions)
-            found = await held(shared.settings, shared.names, where, set(changes.erased))
+            found = await held(shared.settings, shared.names, where, set(changes.erased), self._read)
         anew = [record_of(user, fence) for user, fence in self._overtaken()]
         if pending or anew:
             rows = {shared.names.learner_rows: marks(pending, found, now)} if pending else {}

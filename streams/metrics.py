@@ -204,7 +204,7 @@ PARTITION_WAITING: Final = Live(
     "lyo_partition_waiting_events", "Events read and not yet taken into a transaction.", ("partition",)
 )
 PARTITION_DONE: Final = Live(
-    "lyo_partition_steps", "Transactions and openings of a partition number held.", ("partition",), "counter"
+    "lyo_partition_steps", "Transactions of a partition number held.", ("partition",), "counter"
 )
 WORKER_LIVE: Final = (
     *(counted.live for counted in COUNTED),

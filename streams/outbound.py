@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalOperation, KafkaError
@@ -26,12 +26,20 @@ class RecordTooLarge(RuntimeError):
 class Outbound:
     """The producer of one partition number; starting it fences any earlier owner of that number."""
 
-    def __init__(self, settings: Settings, number: int, dead_letters: str, steps: Steps) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        number: int,
+        dead_letters: str,
+        steps: Steps,
+        committed: Callable[[], None] | None = None,
+    ) -> None:
         self._settings = settings
         self._number = number
         self._dead_letters = dead_letters
         self._limit = settings.output_batch_bytes - OVERHEAD
         self._steps = steps
+        self._committed = committed
         self._futures: list[asyncio.Future[object]] = []
         self._producer: AIOKafkaProducer | None = None
 
@@ -86,6 +94,8 @@ class Outbound:
             await self._within(producer, outputs, rows, offsets, now, elsewhere or {})
         except IllegalOperation as error:
             raise _ended_by(producer, error) from error
+        if self._committed is not None:
+            self._committed()
         self._steps("committed")
 
     async def _within(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -72,8 +72,10 @@ def offsets_record(
     return OFFSETS_KEY, orjson.dumps(said)
 
 
-async def restore(settings: Settings, names: Names, number: int, engine: Engine) -> Restored:
-    """Fill the engine from the partition number's changelogs.
+async def restore(
+    settings: Settings, names: Names, number: int, engine: Engine, read: Callable[[int], None] | None = None
+) -> Restored:
+    """Fill the engine from the partition number's changelogs; ``read`` is told of records as they are read.
 
     Called after the producer was started, so that nothing of an earlier owner's can still be added.
 
@@ -101,6 +103,8 @@ async def restore(settings: Settings, names: Names, number: int, engine: Engine)
                     offsets, known = _offsets(record, number)
             _load(engine, sources, tp, [record for record in records if record.key != OFFSETS_KEY])
             count += len(records)
+            if read is not None:
+                read(len(records))
         blank = (await reader.end_offsets([learner]))[learner] == 0
     except kafka.Stalled as error:
         raise RestoreError(f"{error}: is the broker that leads it up? Start it, or {REBUILD}") from None

@@ -118,7 +118,7 @@ class Settings(BaseSettings):
         60.0,
         ge=5,
         le=86_400,
-        description="A worker that gets nothing done for this long, with lag, ends (s).",
+        description="A worker or sink that gets nothing done for this long of a partition with lag ends (s).",
     )
     dead_letter_days: int = Field(
         30, ge=1, le=3_650, description="How long dead letters are kept (days); read at topic creation."

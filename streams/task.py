@@ -33,6 +33,7 @@ from streams.restore import (
 from streams.shared import Shared
 from streams.tally import Tally
 from streams.transport import Poll
+from streams.watchdog import Job, records_job
 
 FENCED = (ProducerFenced, InvalidProducerEpoch)
 RETRIED = (KafkaError, OSError, TimeoutError)
@@ -43,6 +44,11 @@ SWEEP_SHARE = 0.05
 # Fewer are worth waiting for more; of so many, an event's share of a transaction is small.
 FEW_RECORDS = 500
 GAP_SECONDS = 5.0
+# After a failure; it doubles with each further one until something is committed.
+REST_SECONDS = 0.1
+LONGEST_REST_SECONDS = 5.0
+# After so many openings without a transaction another one is no progress any more.
+OPENINGS_IN_VAIN = 3
 LOOK_AGAIN_SECONDS = 1.0
 COMPLAINT_SECONDS = 60.0
 FAR_BEHIND = "late, or published again and counted twice (docs/rebuild.md)"
@@ -62,7 +68,7 @@ class Task:
         self.kinds = {TopicPartition(name, number): kind for name, kind in shared.names.inputs.items()}
         self.inbox = Inbox(shared.settings.batch_records)
         self.is_open = False
-        self.progress = 0
+        self.transactions = 0
         self.expected: dict[TopicPartition, int] = {}
         self._engine: Engine | None = None
         self._outbound: Outbound | None = None
@@ -71,7 +77,11 @@ class Task:
         self._letters_from: dict[TopicPartition, int] = {}
         self._recorded: dict[TopicPartition, int] = {}
         self._topics: dict[str, str] = {}
-        self._eraser = Eraser(number, shared)
+        self._eraser = Eraser(number, shared, self._has_read)
+        self._rest = REST_SECONDS
+        self._openings = 0
+        self._read = 0
+        self._queues = False
         self._held: set[TopicPartition] = set()
         self._sought: dict[TopicPartition, float] = {}
         self._astray: dict[TopicPartition, int] = {}
@@ -98,9 +108,13 @@ class Task:
         if self.inbox.full:
             self._hold([poll.tp])
 
-    def lag(self, ends: Mapping[TopicPartition, int]) -> int:
-        """Records (or markers) up to the end offsets given that are not processed yet."""
-        return sum(max(ends[tp] - self.expected.get(tp, 0), 0) for tp in self.kinds)
+    def job(self, ends: Mapping[TopicPartition, int] | None) -> Job:
+        """What there is to do up to the end offsets given; None: Kafka does not say."""
+        done = self.transactions, self._read
+        if not self.is_open:
+            return Job(done, f"partition {self.number} to be opened", turn=not self._queues)
+        at = {tp: self.expected.get(tp, 0) for tp in self.kinds}
+        return records_job(done, at, ends, f"events of partition {self.number}")
 
     async def pause(self, seconds: float) -> None:
         """Begin nothing new, and wait for what is under way, at most so long."""
@@ -128,50 +142,63 @@ class Task:
             ProducerFenced: another worker has opened this number; the task is given up.
             Exception: an error that opening anew would not mend.
         """
-        failures = 0
         while not self._closing:
             try:
                 await self._open()
-                failures = 0
                 await self._work()
             except FENCED as error:
                 raise ProducerFenced(
                     f"partition number {self.number} was opened by another worker"
                 ) from error
             except RETRIED as error:
-                failures += 1
                 metrics.PARTITION_FAILURES.labels("retried").inc()
                 log.warning("task=%d failed and is opened anew: %s", self.number, explain(error))
-                await asyncio.sleep(min(0.1 * 2**failures, 5.0))
             finally:
                 await self._discard()
+            # Nothing is put into the inbox while the task is not open: only `close` ends this.
+            self._rest = min(self._rest * 2, LONGEST_REST_SECONDS)
+            await self.inbox.wait(self._rest)
+
+    def _has_committed(self) -> None:
+        self.transactions += 1
+        self._rest, self._openings = REST_SECONDS, 0
+
+    def _has_read(self, records: int) -> None:
+        """Count what is read back: progress, unless that has led to no transaction again and again."""
+        if self._openings <= OPENINGS_IN_VAIN:
+            self._read += records
 
     # ------------------------------------------------------------ opening
 
     async def _open(self) -> None:
         shared, began = self.shared, time.monotonic()
         engine = shared.engine()
-        outbound = Outbound(shared.settings, self.number, shared.names.dead_letters, shared.steps)
+        outbound = Outbound(
+            shared.settings, self.number, shared.names.dead_letters, shared.steps, self._has_committed
+        )
         self._outbound = outbound
         await outbound.start()
         shared.steps("fenced")
+        self._queues = True
         async with shared.restoring:
+            self._queues = False
             if self._closing:
                 return
-            restored = await restore(shared.settings, shared.names, self.number, engine)
+            self._openings += 1
+            restored = await restore(shared.settings, shared.names, self.number, engine, self._has_read)
         shared.steps("restored")
         # Only now can nobody else move them.
         self.expected = await self._standing(outbound, restored)
         self._tally = await tally_of(shared.admin, shared.settings, self.kinds)
         self._recorded = dict(restored.offsets)
-        self._eraser = Eraser(self.number, shared)
+        self._eraser = Eraser(self.number, shared, self._has_read)
         if self.number == 0:
             followed = shared.catalogue.partitions
             self._letters_from = await standing(shared.admin, shared.offsets, shared.settings, followed)
         shared.steps("offsets_read")
         self._engine = engine
         self.is_open = True
-        self.progress += 1
+        self._has_read(1)
         await shared.reader.seek_to(self.expected)
         # All of them: a task of this number that was given up may have left some held back.
         self._held.update(self.kinds)
@@ -347,7 +374,6 @@ class Task:
         said = tally.text()
         await outbound.transact(outputs, rows, {tp: (offset, said) for tp, offset in offsets.items()}, now)
         self._recorded, self._tally = recorded, tally
-        self.progress += 1
 
     def _outputs(self, changes: Changes) -> dict[str, list[Pair]]:
         names = self.shared.names
@@ -380,7 +406,6 @@ class Task:
         """Carry out every fence that is known, before anything else is folded or said."""
         while self._eraser.due and self._outbound is not None:
             changes = await self._eraser.carry_out(self._open_engine(), self._outbound)
-            self.progress += 1
             self._count(changes, {}, 0)
 
     # ------------------------------------------------------------ between batches

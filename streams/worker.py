@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import ProducerFenced
 
 from models.erasing import Fences
 from streams import kafka, memory, metrics, topics
@@ -26,6 +25,7 @@ from streams.shared import Shared
 from streams.task import Task
 from streams.topics import Names
 from streams.transport import BatchApp, Poll, PollConsumer
+from streams.watchdog import Job, Jobs, ends_of, stalled
 
 Deliver = Callable[[Poll], None]
 Register = Callable[[BatchApp, Deliver], None]
@@ -294,7 +294,7 @@ class Worker:
             label = (str(number),)
             yield Sample(metrics.PARTITION_OPEN.name, float(task.is_open), label)
             yield Sample(metrics.PARTITION_WAITING.name, task.inbox.records, label)
-            yield Sample(metrics.PARTITION_DONE.name, task.progress, label)
+            yield Sample(metrics.PARTITION_DONE.name, task.transactions, label)
         counts = {} if self.shared is None else dict(list(self.shared.counts.items()))
         for counted in metrics.COUNTED:
             yield from counted.samples(counts)
@@ -319,29 +319,15 @@ class Worker:
             self.end(f"following content, organizations and erasures failed: {why}")
 
     async def _watch_progress(self) -> None:
-        """End the worker when it gets nothing done with events waiting, or with Kafka out of reach."""
-        limit = self.settings.stalled_seconds
-        done, since = -1, time.monotonic()
-        while True:
-            await asyncio.sleep(min(limit / 5, 5.0))
-            progress = sum(task.progress for task in self.tasks.values())
-            busy, lag = await self._unfinished()
-            if progress != done or not busy:
-                done, since = progress, time.monotonic()
-            elif time.monotonic() - since > limit:
-                self.end(f"nothing was done for {limit:g} s with {lag} waiting: ending to be started anew")
+        """End the worker when something of it gets nothing done with events waiting, or with Kafka away."""
+        self.end(await stalled(self.settings.stalled_seconds, self._jobs))
 
-    async def _unfinished(self) -> tuple[bool, str]:
-        """Whether there is something to do, and how much in words."""
+    async def _jobs(self) -> Jobs:
         if self.shared is None or not self.tasks:
-            return self._app is not None and self._app.rebalancing, "a rebalance"
-        tasks = list(self.tasks.values())
-        if not all(task.is_open for task in tasks):
-            return True, "partitions to be opened"
-        try:
-            async with asyncio.timeout(self.settings.request_timeout_ms / 1000):
-                ends = await self.shared.offsets.end_offsets([tp for task in tasks for tp in task.kinds])
-        except (KafkaError, OSError, TimeoutError):
-            return True, "Kafka out of reach and an unknown number of events"
-        lag = sum(task.lag(ends) for task in tasks)
-        return lag > 0, f"{lag} events"
+            rebalancing = self._app is not None and self._app.rebalancing
+            return {"group": Job(self._assignments, "a rebalance under way" if rebalancing else "")}
+        tasks = dict(self.tasks)
+        wanted = [tp for task in tasks.values() for tp in task.kinds] + self.follower.partitions
+        ends = await ends_of(self.shared.offsets, wanted, self.settings.request_timeout_ms / 1000)
+        jobs: dict[Hashable, Job] = {number: task.job(ends) for number, task in tasks.items()}
+        return jobs | {"catalogue": self.follower.job(ends)}

@@ -184,7 +184,7 @@ class Restores:
         self.begun: list[int] = []
         self.go_on = asyncio.Semaphore(0)
 
-    async def restore(self, _: object, __: object, number: int, ___: object) -> Restored:
+    async def restore(self, _: object, __: object, number: int, *_ignored: object) -> Restored:
         self.begun.append(number)
         await self.go_on.acquire()
         return Restored(0, {}, blank=True)

@@ -1,0 +1,99 @@
+"""Ends a process that has something to do and gets nothing done: what watches over it starts it anew."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Mapping
+from typing import Any, Final, NamedTuple, TypeVar
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from streams import kafka
+
+T = TypeVar("T")
+
+LOOK_SECONDS: Final = 5.0
+OUT_OF_REACH: Final = "Kafka out of reach"
+
+
+class Job(NamedTuple):
+    """One of the things that a process gets done side by side.
+
+    Attributes:
+        done: changes whenever some of it is done.
+        waiting: what of it waits, in words; empty if there is nothing to do.
+        turn: False while it waits for others of the process; its time stands still.
+    """
+
+    done: Hashable
+    waiting: str
+    turn: bool = True
+
+
+Jobs = Mapping[Hashable, Job]
+
+
+async def stalled(limit: float, jobs: Callable[[], Awaitable[Jobs]]) -> str:
+    """Return once nothing of a job was done for ``limit`` seconds with something of it waiting.
+
+    Gives the line that says so. A job that is not named any more is forgotten.
+    """
+    clock = asyncio.get_running_loop().time
+    still: dict[Hashable, tuple[Hashable, float]] = {}
+    looked = clock()
+    while True:
+        await asyncio.sleep(min(limit / 5, LOOK_SECONDS))
+        found = await jobs()
+        # A process that was frozen has not waited for anyone: it gets time to go on.
+        passed, looked = min(clock() - looked, limit / 2), clock()
+        still = {key: (job.done, _still(job, still.get(key), passed)) for key, job in found.items()}
+        for key, (_, seconds) in still.items():
+            if seconds > limit:
+                waiting = found[key].waiting
+                return f"nothing was done for {limit:g} s with {waiting}: ending to be started anew"
+
+
+async def unless(ended: Coroutine[Any, Any, T], work: Coroutine[Any, Any, None]) -> T | None:
+    """Do the work, or give it up once ``ended`` returns, and give what that said; None: the work is done."""
+    doing, ending = asyncio.create_task(work), asyncio.create_task(ended)
+    kafka.take_error(doing)
+    try:
+        await asyncio.wait({doing, ending}, return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            return ending.result()
+        doing.result()
+    finally:
+        doing.cancel()
+        ending.cancel()
+        await asyncio.wait({doing, ending}, timeout=kafka.STOP_SECONDS)
+    return None
+
+
+def _still(job: Job, before: tuple[Hashable, float] | None, passed: float) -> float:
+    """For how long (s) a job has stood still."""
+    if before is None or before[0] != job.done or not job.waiting:
+        return 0.0
+    return before[1] + (passed if job.turn else 0.0)
+
+
+async def ends_of(
+    reader: AIOKafkaConsumer, partitions: Iterable[TopicPartition], seconds: float
+) -> dict[TopicPartition, int] | None:
+    """Where the partitions end; None if Kafka does not say within so many seconds."""
+    try:
+        async with asyncio.timeout(seconds):
+            ends: dict[TopicPartition, int] = await reader.end_offsets(list(partitions))
+    except (KafkaError, OSError, TimeoutError):
+        return None
+    return ends
+
+
+def records_job(
+    done: Hashable, at: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int] | None, what: str
+) -> Job:
+    """The job of reading partitions from where one stands up to their ends; ``what`` names it in words."""
+    if ends is None:
+        return Job(done, OUT_OF_REACH)
+    lag = sum(max(ends[tp] - offset, 0) for tp, offset in at.items())
+    return Job(done, f"{lag} {what} waiting" if lag else "")
