@@ -46,6 +46,8 @@ GATHER_MS: Final = 100
 GATHER_BYTES: Final = 65_536
 # A sink that waits for Postgres must stay in its group.
 POLL_INTERVAL_MS: Final = 24 * 3_600_000
+# After SIGTERM, for the running transaction: a slow Postgres is let go of before (`Session.drop_soon`).
+LATE_SECONDS: Final = 12.0
 TELL_SECONDS: Final = 10.0
 LONGEST_REASON: Final = 500
 PAUSES: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -120,18 +122,29 @@ class Sink:
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._session.close)
             await self._session.first(self.settings.connect_seconds, self._stop)
-            self._consumer = await self._subscribe()
-            stack.push_async_callback(self._consumer.stop)
-            stack.push_async_callback(self._close_producer)
-            self._mirror = Mirror(self._consumer)
-            stack.push_async_callback(self._say_last)
-            self._follower = self._create_follower()
-            stack.push_async_callback(self._follower.stop)
-            await kafka.reach(self.settings, lambda: self._follower.start(self._consumer))
+            await unless(self._stopped_for(0), self._connect(stack))
+            if self._stop.is_set():
+                return
             self.started.set()
-            reason = await unless(stalled(self.settings.stalled_seconds, self._jobs), self._store_all())
+            storing = unless(self._stopped_for(LATE_SECONDS), self._store_all())
+            reason = await unless(stalled(self.settings.stalled_seconds, self._jobs), storing)
             if reason is not None:
                 raise SinkError(reason)
+
+    async def _connect(self, stack: contextlib.AsyncExitStack) -> None:
+        """Start everything; ``stack`` learns how to stop it."""
+        self._consumer = await self._subscribe()
+        stack.push_async_callback(kafka.stop, self._consumer)
+        stack.push_async_callback(self._close_producer)
+        self._mirror = Mirror(self._consumer)
+        stack.push_async_callback(self._say_last)
+        self._follower = self._create_follower()
+        stack.push_async_callback(self._follower.stop)
+        await kafka.reach(self.settings, lambda: self._follower.start(self._consumer))
+
+    async def _stopped_for(self, seconds: float) -> None:
+        await self._stop.wait()
+        await asyncio.sleep(seconds)
 
     async def _store_all(self) -> None:
         while not self._stop.is_set():
@@ -197,7 +210,7 @@ class Sink:
         try:
             await kafka.reach(self.settings, consumer.start)
         except BaseException:
-            await consumer.stop()
+            await kafka.stop(consumer)
             raise
         return consumer
 
@@ -461,4 +474,4 @@ class Sink:
 
     async def _close_producer(self) -> None:
         if self._producer is not None:
-            await self._producer.stop()
+            await kafka.stop(self._producer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -26,17 +26,6 @@ from tests.unit.simulation.loop import SimLoop
 LIMIT = 25.0
 LONG = 20 * LIMIT
 INPUTS = {TopicPartition(topic, number) for topic in Names().inputs for number in (0, 1)}
-
-
-@pytest.fixture
-def loop() -> Iterator[SimLoop]:
-    """A loop whose seconds take no time."""
-    made = SimLoop()
-    yield made
-    for task in asyncio.all_tasks(made):
-        task.cancel()
-    made.run_until_complete(asyncio.sleep(0))
-    made.close()
 
 
 async def ended(watching: Awaitable[str | None], seconds: float = LONG) -> str | None:
