@@ -112,6 +112,10 @@ class CatalogueFollower:
             if record.offset >= offsets.get(TopicPartition(record.topic, record.partition), 0)
         ]
 
+    def forget_told(self, offsets: dict[TopicPartition, int]) -> None:
+        """Let go of the bad records before the offsets given: their letters are written."""
+        self.rejected = self.rejected_from(offsets)
+
     def _reached(self, ends: dict[TopicPartition, int]) -> bool:
         return all(self._position.get(tp, 0) >= end for tp, end in ends.items())
 
@@ -135,7 +139,8 @@ class CatalogueFollower:
                 rejected: Rejected | None = Rejected(0, "key is missing", "key")
             else:
                 rejected = self._take(kind, record)
-            if rejected is not None:
+            # Of erasures alone, as a sink follows them, nobody writes letters.
+            if rejected is not None and self._catalogue is not None:
                 self.rejected.append((record, rejected))
 
     def _take(self, kind: Kind, record: ConsumerRecord) -> Rejected | None:

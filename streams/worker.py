@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import ProducerFenced
+from aiokafka.errors import KafkaError, ProducerFenced
 
 from models.erasing import Fences
 from streams import kafka, memory, metrics, topics
@@ -32,6 +32,7 @@ Register = Callable[[BatchApp, Deliver], None]
 
 PAUSE_SECONDS = 5.0
 STOP_SECONDS = 12.0
+TOLD_SECONDS = 60.0
 
 log = logger("worker")
 
@@ -102,6 +103,7 @@ class Worker:
         self._watch(self._watch_app(app), "app")
         self._watch(self._watch_progress(), "watchdog")
         self._watch(self._watch_catalogue(), "catalogue")
+        self._watch(self._forget_told(), "told")
         self._watch(memory.give_back_each_minute(), "memory")
         log.info("worker started app=%s partitions=%d", self.settings.app_id, self.settings.partitions)
 
@@ -317,6 +319,18 @@ class Worker:
             error = self.follower.task.exception()
             why = explain(error) if error else "it ended"
             self.end(f"following content, organizations and erasures failed: {why}")
+
+    async def _forget_told(self) -> None:
+        """Let go of the catalogue's bad records whose letters are written, whoever has number 0."""
+        while True:
+            await asyncio.sleep(TOLD_SECONDS)
+            if self.shared is None or not self.follower.rejected:
+                continue
+            with contextlib.suppress(KafkaError, OSError, TimeoutError):
+                told = await kafka.committed(
+                    self.shared.admin, self.settings.app_id, self.follower.partitions
+                )
+                self.follower.forget_told({tp: entry.offset for tp, entry in told.items()})
 
     async def _watch_progress(self) -> None:
         """End the worker when something of it gets nothing done with events waiting, or with Kafka away."""
