@@ -19,7 +19,7 @@ from streams.shared import Shared
 from streams.task import Task
 from streams.topics import Names
 from streams.watchdog import Job, Jobs, stalled
-from streams.worker import Worker
+from streams.worker import PAUSE_SECONDS, Worker
 from tests.integration.counting_worker import CountingEngine, EmptyCatalogue
 from tests.unit.simulation.loop import SimLoop
 
@@ -225,6 +225,23 @@ def test_a_task_that_has_committed_something_rests_shortly_again() -> None:
     task._has_read(1)
     assert task.job(None).done == (1, 1)
     assert task._rest == 0.1
+
+
+def test_a_task_in_a_long_transaction_holds_a_rebalance_up_for_some_seconds_and_no_more(
+    loop: SimLoop,
+) -> None:
+    worker = worker_with(Ends(9))
+    busy, free = worker.tasks.values()
+    busy._idle.clear()
+
+    async def story() -> float:
+        began = loop.time()
+        await worker._on_revoked(None)
+        return loop.time() - began
+
+    assert loop.run_until_complete(story()) == PAUSE_SECONDS
+    assert not busy._running.is_set()
+    assert not free._running.is_set()
 
 
 ONE, OTHER = (TopicPartition("lyo.sessions", number) for number in (0, 1))
