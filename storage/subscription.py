@@ -83,6 +83,7 @@ class Subscription:
         self._woken = asyncio.Event()
         self._waiting: deque[Change] = deque()
         self._caught_up = False
+        self._look_at = 0.0
         self._closed = False
         self._failures = 0
 
@@ -140,20 +141,24 @@ class Subscription:
     async def _more(self) -> None:
         """Read a page; wait first, if nothing was left at the last look."""
         if self._caught_up:
+            # A moment, not a duration: who waits again and again for less than a poll must come to one.
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._poll_seconds):
+                async with asyncio.timeout_at(self._look_at):
                     await self._woken.wait()
         self._woken.clear()
         try:
             page = await self._reader.page(await self._connection())
         except asyncio.CancelledError:
             self._session.drop()
+            # What woke us has been taken back, and nobody listens now: the next one looks by itself.
+            self._caught_up = False
             raise
         except Exception as error:  # noqa: BLE001 - judged
             await self._failed(error)
         else:
             self._failures = 0
             self._caught_up = page.complete
+            self._look_at = asyncio.get_running_loop().time() + self._poll_seconds
             self._waiting.extend(page.changes)
 
     async def _connection(self) -> Any:

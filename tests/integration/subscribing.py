@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -10,8 +11,13 @@ import orjson
 
 from storage.changes import Change
 from storage.database import plain_url
+from storage.migrate import upgrade
+from storage.offsets import Place, claim
+from storage.records import Record
 from storage.sources import sources
 from storage.subscription import Subscription
+from storage.writer import Writer
+from tests.integration.sink_records import NAMES, Rec, pair, prediction
 
 Told = dict[str, Any]
 """A change as its JSON object."""
@@ -103,3 +109,45 @@ def in_order(changes: Iterable[Told]) -> bool:
             return False
         last[place] = here
     return True
+
+
+class Store:
+    """Writes as a sink does, always allowed to."""
+
+    def __init__(self, url: str, connection: asyncpg.Connection) -> None:
+        self.url = url
+        self.connection = connection
+        self.writer = Writer(NAMES, lambda _: None)
+        self._next = 0
+
+    async def write(self, *records: Record) -> None:
+        """One batch."""
+        target = {Place(r.topic, r.partition): r.offset + 1 for r in records}
+        async with self.connection.transaction():
+            positions = await claim(self.connection, dict.fromkeys(target, 0))
+        batch = self.writer.prepare(records)
+        assert batch.refused == []
+        assert await self.writer.store(self.connection, batch, positions, target)
+
+    def place(self) -> int:
+        """The next offset, with gaps, as transaction markers leave them."""
+        self._next += 2
+        return self._next
+
+    async def predict(self, kind: str, *records: dict[str, Any], partition: int = 0) -> None:
+        await self.write(*(prediction(kind, record, self.place(), partition) for record in records))
+
+    async def bury(self, kind: str, record: dict[str, Any], partition: int = 0) -> None:
+        key, _ = pair(kind, record)
+        await self.write(Rec(NAMES.prediction(kind), partition, self.place(), key, None))
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Store]:
+    """A store of an empty database."""
+    upgrade(url)
+    connection = await asyncpg.connect(plain_url(url), server_settings={"timezone": "UTC"})
+    try:
+        yield Store(url, connection)
+    finally:
+        await connection.close()

@@ -12,16 +12,11 @@ import pytest
 
 from storage.cursor import CursorError, decode
 from storage.database import plain_url
-from storage.migrate import upgrade
 from storage.offsets import Place, claim
-from storage.records import Record
 from storage.subscription import Subscription, SubscriptionError
-from storage.writer import Writer
 from tests.integration.sink_records import (
     NAMES,
-    Rec,
     dropout,
-    pair,
     plateau,
     prediction,
     regression,
@@ -29,50 +24,27 @@ from tests.integration.sink_records import (
     timing,
 )
 from tests.integration.sink_running import until
-from tests.integration.subscribing import Told, all_stored, in_order, in_tables, take, told, view
+from tests.integration.subscribing import (
+    Store,
+    Told,
+    all_stored,
+    in_order,
+    in_tables,
+    opened,
+    take,
+    told,
+    view,
+)
 
 pytestmark = pytest.mark.integration
 
 NEVER = 100_000.0
 
 
-class Store:
-    """Writes as a sink does, always allowed to."""
-
-    def __init__(self, url: str, connection: asyncpg.Connection) -> None:
-        self.url = url
-        self.connection = connection
-        self.writer = Writer(NAMES, lambda _: None)
-        self._next = 0
-
-    async def write(self, *records: Record) -> None:
-        """One batch."""
-        target = {Place(r.topic, r.partition): r.offset + 1 for r in records}
-        async with self.connection.transaction():
-            positions = await claim(self.connection, dict.fromkeys(target, 0))
-        batch = self.writer.prepare(records)
-        assert batch.refused == []
-        assert await self.writer.store(self.connection, batch, positions, target)
-
-    def place(self) -> int:
-        """The next offset, with gaps, as transaction markers leave them."""
-        self._next += 2
-        return self._next
-
-    async def predict(self, kind: str, *records: dict[str, Any], partition: int = 0) -> None:
-        await self.write(*(prediction(kind, record, self.place(), partition) for record in records))
-
-    async def bury(self, kind: str, record: dict[str, Any], partition: int = 0) -> None:
-        key, _ = pair(kind, record)
-        await self.write(Rec(NAMES.prediction(kind), partition, self.place(), key, None))
-
-
 @pytest.fixture
 async def store(database_url: str) -> AsyncIterator[Store]:
-    upgrade(database_url)
-    connection = await asyncpg.connect(plain_url(database_url), server_settings={"timezone": "UTC"})
-    yield Store(database_url, connection)
-    await connection.close()
+    async with opened(database_url) as store:
+        yield store
 
 
 async def some_of_everything(store: Store) -> None:
