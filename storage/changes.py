@@ -18,7 +18,7 @@ import orjson
 
 from storage.cursor import Cursor, Key, Position, Stage, below
 from storage.faults import SinkError
-from storage.sources import Source
+from storage.sources import Source, sources
 
 Operation = Literal["changed", "removed", "reset"]
 
@@ -148,7 +148,11 @@ class Reader:
             if reason is not None:
                 return self._reset(state, reason)
             cursor = self._begun(state)
-            behind = [key for key, end in state.offsets.items() if cursor.position(key).offset < end]
+            behind = [
+                key
+                for key, end in state.offsets.items()
+                if key[0] in self._sources and cursor.position(key).offset < end
+            ]
             keys = self._turn(behind)
             rows = await self._rows(connection, state, cursor, keys)
         # The snapshot is over; nothing below fails, so the cursor moves with the whole page or not at all.
@@ -162,10 +166,10 @@ class Reader:
         return _State(row["epoch"], row["forgotten_before"], _ms(row["now"]), offsets, topics)
 
     def _followed(self, stored: Iterable[tuple[str, int, int]]) -> tuple[dict[Key, int], dict[str, str]]:
-        """Of all topic-partitions those followed, with their next offsets, and the topics by kind."""
+        """The next offsets of every kind's topic-partitions, followed or not, and the topics by kind."""
         offsets, topics, prefixes = {}, {}, set()
         for topic, number, end in stored:
-            for source in self._sources.values():
+            for source in sources().values():
                 prefix = topic.removesuffix(source.topic)
                 if prefix == topic or self._prefix not in (None, prefix):
                     continue
@@ -188,6 +192,9 @@ class Reader:
             return "the tables were rebuilt, or this is another database, since the cursor was given"
         if state.forgotten_before is not None and cursor.seen_at < _ms(state.forgotten_before):
             return "the cursor is older than what is remembered of removed rows"
+        # Stored again, the same records give the same rows, but not the same ids.
+        if any(position > below(state.offsets.get(key, 0)) for key, position in cursor.positions.items()):
+            return "the tables are behind the cursor: the database was restored, or a replica took over"
         return None
 
     def _reset(self, state: _State, reason: str) -> Page:

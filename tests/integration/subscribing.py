@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,7 +21,7 @@ from tests.integration.sink_records import NAMES, Rec, pair, prediction
 
 Told = dict[str, Any]
 """A change as its JSON object."""
-View = dict[tuple[str, int], Any]
+View = dict[tuple[Any, ...], Any]
 
 
 def told(change: Change) -> Told:
@@ -40,6 +40,11 @@ async def all_stored(url: str, after: str | None = None, **more: Any) -> list[To
         return [told(change) async for change in changes]
 
 
+def named(kind: str, values: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What names a row for good: the kind and the columns of its table's UNIQUE."""
+    return kind, *(values[name] for name in sources()[kind].key)
+
+
 def view(changes: Iterable[Told]) -> View:
     """The rows that a subscriber holds who does what it is told."""
     rows: View = {}
@@ -48,9 +53,9 @@ def view(changes: Iterable[Told]) -> View:
             case "reset":
                 rows.clear()
             case "removed":
-                rows.pop((change["kind"], change["key"]["id"]), None)
+                rows.pop(named(change["kind"], change["key"]), None)
             case _:
-                rows[change["kind"], change["key"]["id"]] = change["row"]
+                rows[named(change["kind"], change["key"])] = change["row"]
     return rows
 
 
@@ -83,12 +88,13 @@ async def in_tables(url: str) -> View:
     connection = await asyncpg.connect(plain_url(url), server_settings={"timezone": "UTC"})
     try:
         return {
-            (source.kind, row["id"]): orjson.loads(row["body"])
+            named(source.kind, body): body
             for source in sources().values()
             for row in await connection.fetch(
-                f"SELECT id, row_to_json(t)::text AS body FROM {source.table.name} t "
+                f"SELECT row_to_json(t)::text AS body FROM {source.table.name} t "
                 "WHERE log_partition IS NOT NULL"
             )
+            for body in [orjson.loads(row["body"])]
         }
     finally:
         await connection.close()

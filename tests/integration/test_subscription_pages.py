@@ -91,7 +91,7 @@ async def test_rows_of_one_record_and_its_removals_are_cut_anywhere(store: Store
 async def test_what_is_told_of_a_row(store: Store) -> None:
     await store.write(prediction("struggle", struggle(1, "lesson"), 40, partition=3))
     (change,) = await all_stored(store.url)
-    ((key, row),) = (await in_tables(store.url)).items()
+    (row,) = (await in_tables(store.url)).values()
     assert change == {
         "kind": "struggle",
         "operation": "changed",
@@ -99,7 +99,7 @@ async def test_what_is_told_of_a_row(store: Store) -> None:
         "user_id": 1,
         "organization_id": 7,
         "subject": "lesson",
-        "key": {"user_id": 1, "content_id": "lesson", "id": key[1]},
+        "key": {"user_id": 1, "content_id": "lesson", "id": row["id"]},
         "row": row,
         "log_partition": 3,
         "log_offset": 40,
@@ -277,6 +277,40 @@ async def test_topics_of_two_prefixes_must_be_told_apart(store: Store) -> None:
     with pytest.raises(SubscriptionError, match=r"several prefixes \(lyo\., other\.\)"):
         await all_stored(store.url)
     assert len(await all_stored(store.url, topic_prefix="lyo.")) == 1
+
+
+@pytest.mark.parametrize("partition", [0, 1], ids=["that stands at less", "that is not known"])
+async def test_a_restored_database_is_recognised_while_a_partition_is_behind(
+    store: Store, partition: int
+) -> None:
+    topic = NAMES.prediction("plateaus")
+    late = [prediction("plateaus", plateau(user), 10 + user, partition) for user in (2, 3)]
+    await store.write(prediction("plateaus", plateau(1), 10))
+    await store.predict("timing", timing(1))
+    backup = await store.connection.fetch(
+        "SELECT topic, partition, next_offset, epoch FROM sink_offsets WHERE topic = $1", topic
+    )
+    for record in late:
+        await store.write(record)
+    (*_, last) = await all_stored(store.url)
+    await store.connection.execute("DELETE FROM learning_plateaus WHERE user_id > 1")
+    await store.connection.execute("DELETE FROM sink_offsets WHERE topic = $1", topic)
+    await store.connection.executemany(
+        "INSERT INTO sink_offsets (topic, partition, next_offset, epoch) VALUES ($1, $2, $3, $4)", backup
+    )
+    (reset, *rest) = await all_stored(store.url, last["cursor"])
+    assert (reset["operation"], reset["reason"].split(":")[0]) == (
+        "reset",
+        "the tables are behind the cursor",
+    )
+    # The sink catches up, and the same rows get other ids.
+    await store.write(*late)
+    rest += await all_stored(store.url, rest[-1]["cursor"])
+    assert view(rest) == await in_tables(store.url)
+    # Also by a kind that is not followed now: its rows are the same database's.
+    await store.connection.execute("UPDATE sink_offsets SET next_offset = 1 WHERE topic = $1", topic)
+    (reset, *_) = await all_stored(store.url, rest[-1]["cursor"], kinds=["timing"])
+    assert reset["operation"] == "reset"
 
 
 async def test_its_own_place_moves_on_without_changes(store: Store) -> None:
