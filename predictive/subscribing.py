@@ -21,7 +21,6 @@ def subscribe(
     page: int = PAGE,
     poll_seconds: float = POLL_SECONDS,
     connect_seconds: float = CONNECT_SECONDS,
-    topic_prefix: str | None = None,
 ) -> Subscription:
     """Every change of the predictions' and decisions' tables after a cursor; connects when it is first read.
 
@@ -47,5 +46,4 @@ def subscribe(
         page=page,
         poll_seconds=poll_seconds,
         connect_seconds=connect_seconds,
-        topic_prefix=topic_prefix,
     )

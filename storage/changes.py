@@ -18,7 +18,7 @@ import orjson
 
 from storage.cursor import Cursor, Key, Position, Stage, below
 from storage.faults import SinkError
-from storage.sources import Source, sources
+from storage.sources import Source, origin
 
 Operation = Literal["changed", "removed", "reset"]
 
@@ -118,13 +118,11 @@ class Reader:
         *,
         organization: int = 0,
         most: int,
-        prefix: str | None = None,
     ) -> None:
         self._sources = {source.kind: source for source in sources}
         self._cursor = None if after is None else after.widened(self._sources)
         self._organization = organization
         self._most = most
-        self._prefix = prefix
         self._sql = {source.kind: _page_sql(source, organization != 0) for source in sources}
         self._last: Key = ("", -1)
         # Removals of kinds that are not followed now go unseen, so such a cursor's time stands still.
@@ -139,7 +137,7 @@ class Reader:
         """The next changes, at most as many as were asked for.
 
         Raises:
-            storage.faults.SinkError: the tables do not say which database this is, or whose topics.
+            storage.faults.SinkError: the tables do not say which database this is, or of which prefix.
             asyncpg.PostgresError, asyncpg.InterfaceError, OSError: see `storage.faults.judge`.
         """
         async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -162,25 +160,8 @@ class Reader:
         row = await connection.fetchrow(_STATE_SQL)
         if row is None:
             raise SinkError("table stream_epoch is empty: run `lyo migrate`, then `lyo sink --rebuild`")
-        offsets, topics = self._followed(orjson.loads(row["offsets"]))
+        offsets, topics = _stored(orjson.loads(row["offsets"]))
         return _State(row["epoch"], row["forgotten_before"], _ms(row["now"]), offsets, topics)
-
-    def _followed(self, stored: Iterable[tuple[str, int, int]]) -> tuple[dict[Key, int], dict[str, str]]:
-        """The next offsets of every kind's topic-partitions, followed or not, and the topics by kind."""
-        offsets, topics, prefixes = {}, {}, set()
-        for topic, number, end in stored:
-            for source in sources().values():
-                prefix = topic.removesuffix(source.topic)
-                if prefix == topic or self._prefix not in (None, prefix):
-                    continue
-                offsets[source.kind, number] = end
-                topics[source.kind] = topic
-                prefixes.add(prefix)
-        if len(prefixes) > 1:
-            raise SinkError(
-                f"the database holds topics of several prefixes ({', '.join(sorted(prefixes))}): name one"
-            )
-        return dict(sorted(offsets.items())), topics
 
     # ------------------------------------------------------------ where it begins
 
@@ -285,6 +266,27 @@ class Reader:
             log_partition=key[1],
             log_offset=row["log_offset"],
         )
+
+
+def _stored(places: Iterable[tuple[str, int, int]]) -> tuple[dict[Key, int], dict[str, str]]:
+    """The next offsets of every kind's topic-partitions, followed or not, and the topics by kind.
+
+    Raises:
+        storage.faults.SinkError: a kind has topics of several prefixes, whose rows cannot be told apart.
+    """
+    offsets, topics, prefixes = {}, {}, set()
+    for topic, number, end in places:
+        if (found := origin(topic)) is not None:
+            prefix, kind = found
+            offsets[kind, number] = end
+            topics[kind] = topic
+            prefixes.add(prefix)
+    if len(prefixes) > 1:
+        raise SinkError(
+            f"the database holds topics of several prefixes ({', '.join(sorted(prefixes))}), whose rows "
+            "cannot be told apart: run `lyo sink --rebuild` with the one that it is for"
+        )
+    return dict(sorted(offsets.items())), topics
 
 
 def _ms(at: datetime) -> int:

@@ -26,6 +26,7 @@ from storage.offsets import Place, Position, check_range, claim
 from storage.records import Record, Refusal
 from storage.rows import TenantOf, tenant_of
 from storage.session import Session
+from storage.sources import check_prefix
 from storage.writer import Batch, Writer
 from streams import kafka, metrics, topics
 from streams.catalogue import CatalogueFollower
@@ -261,6 +262,7 @@ class Sink:
     async def _claim(self, new: Sequence[TopicPartition]) -> None:
         first = await self._consumer.beginning_offsets(new)
         async with self._session.at_work() as connection, connection.transaction():
+            await check_prefix(connection, self.names.prefix)
             claimed = await claim(connection, {Place(*tp): first[tp] for tp in new})
         # Only now does nobody else store any more: an end read before may be overtaken.
         end = await self._consumer.end_offsets(new)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, Final
 
 from sqlalchemy import Table
 
+from storage.faults import SinkError
 from storage.rows import tenant_of
 from storage.writer import Writer
 from streams.topics import Names
+
+TOPICS_SQL: Final = "SELECT DISTINCT topic FROM sink_offsets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,30 @@ def sources() -> dict[str, Source]:
         for topic, plan in Writer(Names(""), tenant_of).plans.items()
     )
     return {source.kind: source for source in found}
+
+
+def origin(topic: str) -> tuple[str, str] | None:
+    """The prefix and the kind of a topic that is followed; None of any other topic."""
+    for source in sources().values():
+        prefix = topic.removesuffix(source.topic)
+        if prefix != topic:
+            return prefix, source.kind
+    return None
+
+
+async def check_prefix(connection: Any, prefix: str) -> None:
+    """Refuse a database that holds what came from topics of another prefix: rows do not say of which.
+
+    Raises:
+        SinkError: naming both prefixes.
+    """
+    stored = [origin(row["topic"]) for row in await connection.fetch(TOPICS_SQL)]
+    others = sorted({found[0] for found in stored if found is not None} - {prefix})
+    if others:
+        raise SinkError(
+            f"the database holds topics of the prefix {', '.join(others)}, and LYO_TOPIC_PREFIX is {prefix}: "
+            "a prefix needs a database of its own, or one that `lyo sink --rebuild` has emptied"
+        )
 
 
 def chosen(kinds: Iterable[str] | None) -> list[Source]:

@@ -43,7 +43,6 @@ class Subscription:
         page: the most changes held in memory.
         poll_seconds: look for changes at least this often, should a notification not come through.
         connect_seconds: how long to try to reach Postgres the first time.
-        topic_prefix: of which topics, where one database holds those of several prefixes.
 
     Raises:
         CursorError: `after` is no cursor, or one of another organization.
@@ -61,7 +60,6 @@ class Subscription:
         page: int = PAGE,
         poll_seconds: float = POLL_SECONDS,
         connect_seconds: float = CONNECT_SECONDS,
-        topic_prefix: str | None = None,
     ) -> None:
         if page < 1 or poll_seconds <= 0 or not 0 <= (organization_id or 0) < 2**63:
             raise ValueError("page, poll_seconds and organization_id must be positive")
@@ -73,7 +71,7 @@ class Subscription:
             )
         followed = chosen(kinds)
         self._topics = tuple(source.topic for source in followed)
-        self._reader = Reader(followed, start, organization=organization, most=page, prefix=topic_prefix)
+        self._reader = Reader(followed, start, organization=organization, most=page)
         self._given = after
         self._once = once
         self._poll_seconds = poll_seconds

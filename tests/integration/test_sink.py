@@ -305,6 +305,18 @@ async def test_a_topic_made_anew_is_named_with_the_way_out(ready: Settings) -> N
         await asyncio.wait_for(Sink(ready).run(), 30)
 
 
+async def test_a_database_of_another_prefix_is_refused(ready: Settings) -> None:
+    # Also one that ends like ours.
+    place = Place(f"other.{topics.names(ready).prediction('timing')}", 0)
+    connection = await asyncpg.connect(plain_url(ready.database_url))
+    await claim(connection, {place: 0})
+    await connection.close()
+    wanted = rf"of the prefix other\.{ready.topic_prefix}, and LYO_TOPIC_PREFIX is {ready.topic_prefix}: "
+    with pytest.raises(SinkError, match=wanted):
+        await asyncio.wait_for(Sink(ready).run(), 30)
+    assert await fetch(ready.database_url, "SELECT topic FROM sink_offsets") == [(place.topic,)]
+
+
 async def test_rebuild_empties_what_comes_from_the_topics(ready: Settings, environment: Environment) -> None:
     await publish(ready, mixture(ready, COUNT // 4))
     place = Place(topics.names(ready).prediction("timing"), 2)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from storage import erasures, merges, offsets, outcomes, preferences, rows, writer
+from storage import erasures, merges, offsets, outcomes, preferences, rows, sources, writer
 from storage.merges import Plan, delete_sql, merge_sql
 from tests.unit.simulation.database import Handler, Row, Session
 
@@ -78,6 +78,10 @@ async def _advance(
 async def _read(tx: Session, topics: list[str], partitions: list[int]) -> list[Row]:
     found = (tx.get("sink_offsets", key) for key in zip(topics, partitions, strict=True))
     return [row for row in found if row is not None]
+
+
+async def _topics(tx: Session) -> list[Row]:
+    return [{"topic": topic} for topic in sorted({topic for topic, _ in tx.rows("sink_offsets")})]
 
 
 # ------------------------------------------------------------ predictions and interventions
@@ -290,6 +294,7 @@ def statements() -> dict[str, Handler]:
         offsets._ADVANCE_SQL: _advance,
         offsets._READ_SQL: _read,
         offsets._LOCK_SQL: _lock,
+        sources.TOPICS_SQL: _topics,
         writer._NOTIFY_SQL: _notify,
         rows.LEARNERS_SQL: _upsert(
             "learner_rows", ("user_id", "organization_id", "row", *_LOG), ("user_id",)
