@@ -12,11 +12,13 @@ import pytest
 
 from models import layout
 from models.catalogue import Catalogue
+from models.decisions import held_of
 from models.engine import Engine
 from models.events import Kind
 from models.layout import LAYOUT, SWEEP_KEY, LayoutError, decode_learners, decode_skills, decode_swept
+from models.records import text
 from predictive.contracts.messages import INPUTS, OUTPUTS, VERSION
-from storage.records import BY_CONTENT, BY_SKILL, BY_USER, screen_predictions, screen_rows
+from storage.records import BY_CONTENT, BY_INTERVENTION, BY_SKILL, BY_USER, screen_predictions, screen_rows
 from storage.rows import tenant_of
 from tests.contract.golden_making import GOLDEN, reads
 from tests.contract.holding import BY_NAME, faults
@@ -28,6 +30,7 @@ SUBJECTS = {
     "predictions.plateaus": BY_SKILL,
     "predictions.regressions": BY_SKILL,
     "predictions.struggle": BY_CONTENT,
+    "interventions": BY_INTERVENTION,
 }
 each_version = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 Line = dict[str, Any]
@@ -59,6 +62,12 @@ def stored(folder: Path, topic: str) -> list[tuple[bytes, bytes]]:
         for line in lines(folder, "rows")
         if line["topic"] == topic
     ]
+
+
+def published(folder: Path, name: str) -> list[tuple[bytes, bytes | None]]:
+    """Records of an output's topic as keys and values."""
+    records = [as_record(line) for line in lines(folder, "outputs") if line["message"] == name]
+    return [(record.key, record.value) for record in records]
 
 
 # -- a new version has a new folder ------------------------------------------------------------------------
@@ -104,7 +113,7 @@ def test_inputs_are_what_the_present_schemas_say(folder: Path) -> None:
 
 
 @each_version
-def test_the_sink_takes_every_prediction_and_tombstone(folder: Path) -> None:
+def test_the_sink_takes_every_prediction_intervention_and_tombstone(folder: Path) -> None:
     for line in lines(folder, "outputs"):
         if line["message"] in SUBJECTS:
             screened = screen_predictions([as_record(line)], SUBJECTS[line["message"]])
@@ -149,15 +158,16 @@ def test_the_sink_takes_every_row(folder: Path) -> None:
 
 @each_version
 def test_a_worker_restores_from_them_and_goes_on(folder: Path) -> None:
-    struggle = [
-        (line["key"].encode(), None if line["value"] is None else line["value"].encode())
-        for line in lines(folder, "outputs")
-        if line["message"] == "predictions.struggle"
+    struggle = published(folder, "predictions.struggle")
+    users = {line["says"]["user"] for line in lines(folder, "rows") if "user" in line["says"]}
+    # Decisions about a learner of whom no row is left would be forgotten at once.
+    owner = min(users)
+    decided = [
+        (b"%d|" % owner + key.partition(b"|")[2], value) for key, value in published(folder, "interventions")
     ]
     engine = Engine(Catalogue())
-    engine.load([*stored(folder, "learner-rows")], [*stored(folder, "skill-rows")], [*struggle])
+    engine.load([*stored(folder, "learner-rows")], [*stored(folder, "skill-rows")], struggle, decided)
     engine.loaded()
-    users = {line["says"]["user"] for line in lines(folder, "rows") if "user" in line["says"]}
     current = list(engine.current())
     assert {kind for kind, _, _ in current} >= {"dropout-risk", "timing", "regressions"}
     assert {int(key.partition(b"|")[0]) for _, key, _ in current} == users
@@ -169,8 +179,22 @@ def test_a_worker_restores_from_them_and_goes_on(folder: Path) -> None:
     }
     assert asked
     assert open_ >= asked
+    learners = engine.state.learners
+    assert learners.rows["user"][learners.column("open") != 0].tolist() == [owner], "its decision is open"
     assert engine.due(1 << 62)
     engine.commit(engine.sweep(int(engine.state.learners.rows["newest"].max()) + 5 * 86_400_000))
+
+
+@each_version
+def test_interventions_are_remembered_as_they_were_decided(folder: Path) -> None:
+    for key, value in published(folder, "interventions"):
+        assert value is not None
+        held, says = held_of(value), json.loads(value)
+        assert (held.id, held.status, held.raw) == (says["intervention_id"], says["status"], value)
+        assert key == f"{says['user_id']}|{held.id}".encode()
+        assert held.reason[:2] == (says["audience"], says["type"])
+        times = held.not_before, held.expires, held.reason.start
+        assert [text(at) for at in times] == [says[n] for n in ("not_before", "expires_at", "episode_start")]
 
 
 def test_a_layout_that_nobody_knows_is_refused_with_what_to_do() -> None:
