@@ -14,13 +14,16 @@ from models.events import milliseconds
 from models.layout import skill_key
 from models.reasons import OF_DROPOUT, Reason, View, Wish
 from models.records import text
-from models.slots import Refused, runs
+from models.slots import Limit, Refused, runs
 from models.triggers import InterventionType
 from models.wording import wording
 from models.zones import HOUR, Zones
 
 __all__ = [
     "ACTIVE",
+    "FORBIDDEN",
+    "GONE",
+    "REPLACED",
     "RETRACTED",
     "SUPERSEDED",
     "Held",
@@ -36,14 +39,18 @@ ACTIVE: Final = "active"
 SUPERSEDED: Final = "superseded"
 RETRACTED: Final = "retracted"
 
-_GONE: Final = {
+GONE: Final = {
     InterventionType.EMOTIONAL_SUPPORT: "the dropout risk has fallen",
     InterventionType.GENTLE_NUDGE: "the dropout risk has fallen",
     InterventionType.ALTERNATIVE_APPROACH: "the plateau is over",
     InterventionType.SKILL_REFRESH: "the skill no longer regresses",
     InterventionType.OPTIMAL_TIMING_NUDGE: "the learner has studied today",
 }
-_REPLACED: Final = "a graver one has taken its place"
+FORBIDDEN: Final = {
+    Limit.QUIET_HOURS: "its time now lies within quiet hours",
+    Limit.DAILY_CAP: "no interventions are wanted any more",
+}
+REPLACED: Final = "a graver one has taken its place"
 
 
 class RefusedTimes(msgspec.Struct, kw_only=True):
@@ -97,6 +104,7 @@ class Held:
     expires: int
     after: int = 0
     raw: bytes | None = None
+    why: str | None = None  # it is not active
 
     def is_open(self, boundary: int) -> bool:
         """Whether the status may change, as seen from the learner's last boundary (ms)."""
@@ -119,19 +127,21 @@ def held_of(value: bytes) -> Held:
     level = told.level or "" if told.type in OF_DROPOUT else ""
     reason = Reason(told.audience, told.type, level, told.skill_id or "", _ms(told.episode_start))
     after = 0 if told.changed_after is None else _ms(told.changed_after)
-    return Held(
-        reason, told.intervention_id, told.status, _ms(told.not_before), _ms(told.expires_at), after, value
-    )
+    not_before, expires = _ms(told.not_before), _ms(told.expires_at)
+    return Held(reason, told.intervention_id, told.status, not_before, expires, after, value, told.reason)
 
 
-def changed(user: int, held: Held, status: str, boundary: int) -> tuple[bytes, bytes]:
-    """Give a decision another status, and its record; made active again, the record is as it was at first."""
+def changed(user: int, held: Held, status: str, boundary: int, why: str | None) -> tuple[bytes, bytes]:
+    """Give a decision another status, or the same for another reason, and its record.
+
+    Made active again, which has no reason, the record is as it was at first.
+    """
     if held.raw is None:
         raise RuntimeError(f"intervention {held.id} is over: its status cannot change")
     told = _decode(held.raw)
     held.status = told.status = status
     held.after = 0 if status == ACTIVE else boundary
-    told.reason = None if status == ACTIVE else _GONE[told.type] if status == RETRACTED else _REPLACED
+    held.why = told.reason = why
     told.changed_after = None if status == ACTIVE else text(boundary)
     held.raw = _encode(told)
     return f"{user}|{held.id}".encode(), held.raw

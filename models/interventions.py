@@ -25,6 +25,9 @@ from models.cadence import (
 )
 from models.decisions import (
     ACTIVE,
+    FORBIDDEN,
+    GONE,
+    REPLACED,
     RETRACTED,
     SUPERSEDED,
     Held,
@@ -35,7 +38,7 @@ from models.decisions import (
 )
 from models.predicting import Sent
 from models.reasons import EDUCATOR, LEARNER, Look, Reason, Signs, View, Wish, identity, signs_of
-from models.slots import Limits, Refused, next_slots
+from models.slots import Limits, Refused, next_slots, violated
 from models.triggers import InterventionType
 from models.zones import DAY, Zones
 
@@ -144,7 +147,7 @@ class Deciding:
         return np.flatnonzero(chosen).tolist()
 
     def _review(self, view: View, boundary: int, *, ending: bool) -> list[Pair]:
-        """Retract what has lost its reason; until the day ends, take that back if the reason returns.
+        """Retract what has lost its reason, or may not be told any more; until the day ends, take that back.
 
         So between two boundaries the status depends on the row alone, however its events were cut.
         """
@@ -154,10 +157,24 @@ class Deciding:
                 ending and (held.status != ACTIVE or view.as_of >= held.expires)
             ):
                 continue
-            status = ACTIVE if view.holds(held.reason, held.expires) else RETRACTED
-            if status != held.status:
-                out.append(changed(view.user, held, status, boundary))
+            why = self._why_not(view, held)
+            if why != held.why:
+                status = ACTIVE if why is None else RETRACTED
+                out.append(changed(view.user, held, status, boundary, why))
         return out
+
+    def _why_not(self, view: View, held: Held) -> str | None:
+        """Why a decision does not stand any more, None if it does.
+
+        The limits are those of now, and hold for what was to come when the learner's day began: rows do not
+        say whether they were set before or after a time of that day.
+        """
+        if not view.holds(held.reason, held.expires):
+            return GONE[held.reason.type]
+        if held.reason.audience != LEARNER or held.not_before <= self._swept(view.slot):
+            return None
+        limit = violated(held.not_before, self._limits(view))
+        return None if limit is None else FORBIDDEN[limit]
 
     def _forget(self, view: View) -> list[Pair]:
         """Delete what is older than any cool-down, unless its episode still runs."""
@@ -185,7 +202,7 @@ class Deciding:
             if found is None:
                 continue
             slot, refused = found
-            out += [changed(view.user, held, SUPERSEDED, boundary) for held in milder]
+            out += [changed(view.user, held, SUPERSEDED, boundary, REPLACED) for held in milder]
             known[wish.reason] = held = Held(
                 reason=wish.reason,
                 id=identity(view.user, wish.reason),

@@ -17,7 +17,7 @@ from models.cadence import ANY_HOUR
 from models.timing import quiet
 from models.zones import DAY, HOUR, Zones
 
-__all__ = ["Limit", "Limits", "Refused", "Slots", "next_slots", "runs"]
+__all__ = ["Limit", "Limits", "Refused", "Slots", "next_slots", "runs", "violated"]
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -98,6 +98,17 @@ def next_slots(start: int, days: int, limits: Limits, most: int = 1) -> Slots:
         if reason >= 0
     ]
     return Slots(at[free].tolist(), refused, ended)
+
+
+def violated(at: int, limits: Limits) -> Limit | None:
+    """The first limit that an instant (ms) violates, None if it is admissible.
+
+    Raises:
+        ValueError: the zone is unknown.
+    """
+    local = np.array([at]) + Zones([limits.zone]).offsets(np.array([at]))
+    reason = int(_reasons(local, limits)[0])
+    return None if reason < 0 else tuple(Limit)[reason]
 
 
 def runs(refused: list[Refused]) -> list[tuple[int, int, Limit]]:

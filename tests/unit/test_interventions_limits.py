@@ -335,13 +335,14 @@ def test_restarts_anywhere_give_the_same_interventions(seed: int) -> None:
 @few
 @example(150_000)  # a learner moves so that a decision whose time was over is open again
 @given(SEEDS)
-def test_no_id_has_two_contents_of_one_status_and_every_limit_is_kept(seed: int) -> None:
+def test_no_id_has_two_contents_of_one_status_and_reason_and_every_limit_is_kept(seed: int) -> None:
     stream = play(Stream(sample_catalogue()), by_day(story(seed)), random.Random(seed))
     contents = defaultdict(set)
     for one in stream.told:
-        contents[one["intervention_id"], one["status"]].add(json.dumps(one, sort_keys=True))
-    for (name, status), some in contents.items():
-        assert len(some) == 1, (name, status)
+        of = one["intervention_id"], one["status"], one["reason"]
+        contents[of].add(json.dumps(one, sort_keys=True))
+    for of, some in contents.items():
+        assert len(some) == 1, of
     decided = {one["intervention_id"]: one for one in stream.told if one["status"] == "active"}
     assert set(decided) == {one["intervention_id"] for one in stream.told}
     check_limits(stream.engine.state.catalogue, list(decided.values()), stream)

@@ -1,0 +1,133 @@
+"""Interventions: the rules of docs/decisions/043 one by one, which the longer stories do not hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from models.zones import DAY, HOUR
+from tests.unit.building import MINUTE, START, Stream, catalogue, iso, preferences, sentiment, session
+from tests.unit.test_interventions import DAWN, day_by_day, habit, of_dropout
+
+# -- limits set after the decision -------------------------------------------------------------------------
+
+QUIET: dict[str, Any] = {"quiet_hours": {"from": "08:00", "to": "12:00"}}
+NONE: dict[str, Any] = {"max_nudges_per_day": 0}
+
+
+def to_come(**more: Any) -> tuple[Stream, int]:
+    """A learner of whom something was decided whose time has not come, and the midnight before it."""
+    stream = Stream(catalogue(organizations=[{"organization_id": 7}]))
+    stream.feed(habit(1, 6, **more))
+    day = 6
+    while not of_dropout(stream):
+        stream.sweep(START + day * DAY + DAWN)
+        day += 1
+    midnight = START + (day - 1) * DAY
+    (nudge,) = of_dropout(stream)
+    assert (nudge["status"], nudge["not_before"]) == ("active", iso(midnight + 9 * HOUR))
+    return stream, midnight
+
+
+def status(stream: Stream) -> tuple[str, str | None]:
+    (nudge,) = of_dropout(stream, type="gentle_nudge")
+    return nudge["status"], nudge["reason"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [
+        (QUIET, "its time now lies within quiet hours"),
+        (NONE, "no interventions are wanted any more"),
+        (QUIET | NONE, "its time now lies within quiet hours"),
+    ],
+)
+def test_who_opts_out_is_not_reached_any_more(limits: dict[str, Any], why: str) -> None:
+    stream, midnight = to_come()
+    stream.feed([preferences(1, midnight + 3 * HOUR, **limits)])
+    assert status(stream) == ("retracted", why)
+    stream = stream.restored()
+    stream.sweep(midnight + DAY + DAWN)
+    assert status(stream) == ("retracted", why)
+    # One decision per reason: it is not decided again when the limits are lifted.
+    stream.feed([preferences(1, midnight + DAY + 3 * HOUR, quiet_hours=None, max_nudges_per_day=None)])
+    stream.sweep(midnight + 2 * DAY + DAWN)
+    assert status(stream) == ("retracted", why)
+
+
+def test_until_the_day_ends_lifting_the_limits_takes_that_back() -> None:
+    stream, midnight = to_come()
+    stream.feed([preferences(1, midnight + 3 * HOUR, **NONE)])
+    stream = stream.restored()
+    stream.feed([preferences(1, midnight + 4 * HOUR, max_nudges_per_day=1)])
+    assert status(stream) == ("active", None)
+
+
+@pytest.mark.parametrize(
+    "limits", [{"quiet_hours": {"from": "09:01", "to": "12:00"}}, {"max_nudges_per_day": 1}]
+)
+def test_limits_that_its_time_satisfies_leave_it(limits: dict[str, Any]) -> None:
+    stream, midnight = to_come()
+    stream.feed([preferences(1, midnight + 3 * HOUR, **limits)])
+    assert status(stream) == ("active", None)
+
+
+def critical() -> tuple[Stream, int]:
+    """A silent learner on the day on which the risk has become critical, and that day's midnight."""
+    stream = Stream()
+    stream.feed(habit(1, 6))
+    day = 6
+    while not of_dropout(stream, level="critical"):
+        # After the boundary and before its sweep, so that an educator's time is later than the boundary.
+        stream.feed([sentiment(1, START + day * DAY + 100 * MINUTE, 0.0)])
+        day_by_day(stream, day, day)
+        day += 1
+    return stream, START + (day - 1) * DAY
+
+
+def statuses(stream: Stream) -> dict[str, str]:
+    return {one["audience"]: one["status"] for one in of_dropout(stream, level="critical")}
+
+
+def test_an_educator_is_told_whatever_the_learner_sets() -> None:
+    stream, midnight = critical()
+    assert statuses(stream) == {"learner": "active", "educator": "active"}
+    hours = {"from": "00:00", "to": "23:59"}
+    stream.feed([preferences(1, midnight + 3 * HOUR, quiet_hours=hours, max_nudges_per_day=0)])
+    assert statuses(stream) == {"learner": "retracted", "educator": "active"}
+
+
+def test_what_was_told_on_an_earlier_day_is_not_taken_back() -> None:
+    stream, midnight = critical()
+    stream.sweep(midnight + DAY + DAWN)
+    stream.feed([preferences(1, midnight + DAY + 3 * HOUR, **QUIET, **NONE)])
+    assert statuses(stream) == {"learner": "active", "educator": "active"}
+
+
+def test_a_zone_that_moves_its_time_into_quiet_hours_counts() -> None:
+    stream, midnight = to_come(organization_id=7)
+    stream.feed([preferences(1, midnight + 3 * HOUR, quiet_hours={"from": "22:00", "to": "07:00"})])
+    assert status(stream) == ("active", None)
+    stream.feed([preferences(1, midnight + 4 * HOUR, timezone="America/New_York")])
+    assert status(stream) == ("retracted", "its time now lies within quiet hours")
+
+
+def test_both_reasons_in_one_day_read_the_same_however_they_are_cut() -> None:
+    """Who opts out and then studies: what is gone is the reason."""
+    nudged = Stream()
+    nudged.feed(habit(1, 14))
+    day_by_day(nudged, 14, 14)
+    found = []
+    for cut in (1, 2):
+        stream = nudged.restored()
+        events = [
+            preferences(1, START + 14 * DAY + 3 * HOUR, name="out", **NONE),
+            session(1, START + 14 * DAY + 9 * HOUR, name="in"),
+        ]
+        for start in range(0, 2, cut):
+            stream.feed(events[start : start + cut])
+        found.append(stream.interventions)
+        (nudge,) = stream.decided(type="optimal_timing_nudge")
+        assert (nudge["status"], nudge["reason"]) == ("retracted", "the learner has studied today")
+    assert found[0] == found[1]
