@@ -107,7 +107,7 @@ class Deciding:
             look = Look.at(self._state, chosen[start : start + CHUNK])
             signs = signs_of(self._state, self._skills_held(look.slots))
             for one, slot in enumerate(look.slots.tolist()):
-                view = View.of(look, one, signs.get(slot, {}), nudged=False)
+                view = View.of(look, one, signs.get(slot, {}), nudged=-1)
                 out += self._review(view, self._swept(slot), ending=False)
         return out
 
@@ -130,17 +130,17 @@ class Deciding:
             signs = signs_of(self._state, mine)
             nudged = look.nudged()
             for one in self._concerned(look, signs, nudged):
-                view = View.of(look, one, signs.get(int(part[one]), {}), nudged=bool(nudged[one]))
+                view = View.of(look, one, signs.get(int(part[one]), {}), nudged=int(nudged[one]))
                 out += self._review(view, int(before[start + one]), ending=True)
                 out += self._forget(view)
                 out += self._decide(view, made, int(before[start + one]))
                 self._mark(view.slot)
         return out + self._written(made, sent)
 
-    def _concerned(self, look: Look, signs: dict[int, Signs], nudged: NDArray[np.bool_]) -> list[int]:
+    def _concerned(self, look: Look, signs: dict[int, Signs], nudged: Ints) -> list[int]:
         """Who has a reason, an open decision, or one to be forgotten."""
         learners = self._state.learners
-        chosen = nudged | look.at_risk() | (learners.column("open")[look.slots] != 0)
+        chosen = (nudged >= 0) | look.at_risk() | (learners.column("open")[look.slots] != 0)
         chosen |= learners.column("forget")[look.slots] <= look.as_of
         calling = [slot for slot, some in signs.items() if any(sign.priority for sign in some.values())]
         chosen |= np.isin(look.slots, np.array(calling, np.int64))
@@ -273,16 +273,20 @@ class Deciding:
 
     def _search(self, view: View, wish: Wish, limits: Limits) -> tuple[int, list[Refused]] | None:
         """The next slot in the learner's hours; if limits leave none of these, in any that they leave."""
+        start, end = view.as_of, NEVER
         if wish.reason.type is InterventionType.OPTIMAL_TIMING_NUDGE:
             tries, days = [self._peaks(view)], 1
+            midnight = int(Zones([view.zone]).instants(np.array([wish.reason.start]))[0])
+            # What lies past the end of the learner's day is decided then.
+            start, end = max(start, midnight), int(self._state.learners.column("due")[view.slot])
         else:
             hours = self._peaks(view) if view.look.profile.confidence[view.one] >= SURE_FROM else WAKING_HOURS
             first = hours | WAKING_HOURS if wish.priority >= URGENT_FROM else hours
             quiet = [ANY_HOUR] if limits.quiet_from >= 0 else []
             tries, days = [first, WAKING_HOURS, *quiet], PLACED_WITHIN_DAYS
         for hours in tries:
-            slots = next_slots(view.as_of, days, replace(limits, hours=hours))
-            if slots.found:
+            slots = next_slots(start, days, replace(limits, hours=hours))
+            if slots.found and slots.found[0] < end:
                 return slots.found[0], slots.refused
         return None
 

@@ -1,7 +1,8 @@
 """Reasons for interventions: which ones a learner has at a moment, and whether one is still there.
 
 All of it is a pure function of rows, moment and zone. An episode's start names a reason for good: a silence
-begins with the last activity, a plateau or regression when it was detected, a nudge's day is the local day.
+begins with the last activity, a plateau or regression when it was detected, a nudge's day is its slot's local
+day.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from models.triggers import (
     of_plateau,
     of_regression,
 )
-from models.zones import DAY, Zones
+from models.zones import DAY, HOUR, Zones
 
 if TYPE_CHECKING:
     from models.state import State
@@ -136,12 +137,20 @@ class Look:
             profile=timing.predict(past, rows, as_of, zones),
         )
 
-    def nudged(self) -> NDArray[np.bool_]:
-        """Who has a usual hour on a usual day today, ``(n,)``; who studied today may still be among them."""
+    def nudged(self) -> Ints:
+        """Local day of the next usual hour, if it is a usual day, ``(n,)``; else -1.
+
+        A day ends up to an hour after midnight, so who learns at midnight alone is nudged for the next one.
+        Who studied on that day may still be among them.
+        """
         profile, past = self.profile, self.past
-        usual = profile.typical[np.arange(len(self.slots)), weekday(past.today)]
-        idle = (past.last < past.today) & (past.silent <= NUDGED_FOR_DAYS)
-        return usual & idle & (profile.confidence >= SURE_FROM) & profile.peak.any(axis=1)
+        since = (self.as_of + self.zones.offsets(self.as_of)) % DAY
+        ahead = profile.peak & (np.arange(24) * HOUR >= since[:, None])
+        day = past.today + ~ahead.any(axis=1)
+        usual = profile.typical[np.arange(len(self.slots)), weekday(day)]
+        idle = (past.last < day) & (past.silent <= NUDGED_FOR_DAYS)
+        called = usual & idle & (profile.confidence >= SURE_FROM) & profile.peak.any(axis=1)
+        return np.where(called, day, -1)
 
     def at_risk(self) -> NDArray[np.bool_]:
         """Whose dropout risk calls for something, ``(n,)``."""
@@ -211,12 +220,12 @@ class View:
     today: int
     score: int
     last: int
-    nudged: bool
+    nudged: int  # local day of a usual hour to be nudged for, -1 = none
     signs: Signs
     blocked: set[tuple[str, InterventionType]] = field(default_factory=set)
 
     @classmethod
-    def of(cls, look: Look, one: int, signs: Signs, *, nudged: bool) -> View:
+    def of(cls, look: Look, one: int, signs: Signs, *, nudged: int) -> View:
         """Learner ``one`` of a look."""
         return cls(
             look=look,
@@ -255,8 +264,8 @@ class View:
                 yield Wish(reason, sign.priority, sign.level, sign.score, about)
 
     def _of_timing(self) -> Iterator[Wish]:
-        if self.nudged and not self.look.studied(self.one, self.today, self.as_of + 1):
-            reason = Reason(LEARNER, InterventionType.OPTIMAL_TIMING_NUDGE, "", "", self.today * DAY)
+        if self.nudged >= 0 and not self.look.studied(self.one, self.nudged, self.as_of + 1):
+            reason = Reason(LEARNER, InterventionType.OPTIMAL_TIMING_NUDGE, "", "", self.nudged * DAY)
             yield Wish(reason, TIMING_PRIORITY, None, 0, "timing")
 
     def holds(self, reason: Reason, expires: int) -> bool:

@@ -131,3 +131,56 @@ def test_both_reasons_in_one_day_read_the_same_however_they_are_cut() -> None:
         (nudge,) = stream.decided(type="optimal_timing_nudge")
         assert (nudge["status"], nudge["reason"]) == ("retracted", "the learner has studied today")
     assert found[0] == found[1]
+
+
+# -- timing nudges at midnight -----------------------------------------------------------------------------
+
+
+def nudged(stream: Stream) -> list[tuple[str, str, str]]:
+    found = stream.decided(type="optimal_timing_nudge")
+    return [(one["not_before"], one["episode_start"], one["status"]) for one in found]
+
+
+def midnight(day: int, status: str = "active") -> tuple[str, str, str]:
+    return iso(START + day * DAY), iso(START + day * DAY), status
+
+
+def test_who_learns_at_midnight_alone_is_nudged_for_the_next_one() -> None:
+    stream = Stream()
+    stream.feed(habit(1, 14, hour=0))
+    assert stream.one("timing", "1")["peak_hours"] == [0]
+    day_by_day(stream, 13, 15)
+    assert nudged(stream) == [midnight(14), midnight(15), midnight(16)]
+    # Who studied on the slot's day is not nudged for it any more; the day before does not matter.
+    stream.feed([session(1, START + 15 * DAY + 20 * HOUR)])
+    assert nudged(stream)[2] == midnight(16)
+    stream.feed([session(1, START + 16 * DAY + 5 * MINUTE, 20)])
+    assert nudged(stream)[2] == midnight(16, "retracted")
+
+
+def test_it_is_the_slots_day_that_must_be_usual() -> None:
+    """Mondays and Tuesdays only."""
+    stream = Stream()
+    for week in range(6):
+        stream.feed(habit(1, 2, first=7 * week, hour=0))
+    day_by_day(stream, 36, 44)
+    assert nudged(stream) == [midnight(42), midnight(43)]
+
+
+def test_who_learns_until_midnight_is_nudged_when_that_begins() -> None:
+    stream = Stream()
+    stream.feed([session(1, START + day * DAY + 23 * HOUR, 90) for day in range(14)])
+    assert stream.one("timing", "1")["peak_hours"] == [0, 23]
+    day_by_day(stream, 15, 16)
+    evening = [iso(START + day * DAY + 23 * HOUR) for day in (15, 16)]
+    assert [slot for slot, _, _ in nudged(stream)] == evening
+
+
+def test_a_late_sweep_leaves_the_next_day_to_its_own() -> None:
+    stream = Stream()
+    stream.feed(habit(1, 14))
+    stream.feed([sentiment(1, START + 14 * DAY + 19 * HOUR, 0.0)])
+    stream.sweep(START + 14 * DAY + 20 * HOUR)
+    assert nudged(stream) == []
+    day_by_day(stream, 15, 15)
+    assert [slot for slot, _, _ in nudged(stream)] == [iso(START + 15 * DAY + 18 * HOUR)]
