@@ -19,7 +19,7 @@ from starlette.responses import Response
 from predictive import health, page, routes
 from predictive.auth import Verifier
 from predictive.caller import Caller
-from predictive.documented import with_shared_problem
+from predictive.documented import with_shared_problem, with_whole_examples
 from predictive.guard import Guard
 from predictive.handling import HEADERS_KEY
 from predictive.keys import from_settings
@@ -86,7 +86,7 @@ class _Documented(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The document, made once."""
         if not self.openapi_schema:
-            self.openapi_schema = with_shared_problem(super().openapi())
+            self.openapi_schema = with_whole_examples(with_shared_problem(super().openapi()))
         return self.openapi_schema
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+from predictive import schemas
 from predictive.problems import MEDIA_TYPE
 from predictive.schemas import FieldError, ProblemDetails
 
@@ -50,6 +51,11 @@ def of_everything() -> Responses:
     return _documented(_OF_EVERYTHING)
 
 
+def shown(status: int, example: dict[str, Any]) -> Responses:
+    """An answer with the example of this operation, where others answer with the same model."""
+    return {status: {"content": {"application/json": {"example": example}}}}
+
+
 def _documented(statuses: Iterable[int]) -> Responses:
     return {
         status: {"description": meaning, "content": _CONTENT} | ({"headers": headers} if headers else {})
@@ -67,4 +73,12 @@ def with_shared_problem(document: dict[str, Any]) -> dict[str, Any]:
                 if MEDIA_TYPE in answer.get("content", {}):
                     answer["content"] = shared
     document["components"]["schemas"][_NAME] = _schema()
+    return document
+
+
+def with_whole_examples(document: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI document with the nulls of its models' examples, which FastAPI leaves out."""
+    for name, schema in document["components"]["schemas"].items():
+        if "examples" in schema:
+            schema["examples"] = getattr(schemas, name).model_config["json_schema_extra"]["examples"]
     return document

@@ -1,8 +1,10 @@
-"""The specification's examples ("API Endpoints"), shown in OpenAPI and held by the contract tests."""
+"""Examples in OpenAPI: the specification's ("API Endpoints"), held by the contract tests, and our own."""
 
 from __future__ import annotations
 
 from typing import Any, Final
+
+from predictive.recording import KEPT
 
 Example = dict[str, Any]
 
@@ -35,6 +37,11 @@ RANK_REQUEST: Final[Example] = {
         STRUGGLE_REQUEST["content_metadata"],
         {"content_id": "lesson_43", "prerequisites": ["skill_1"]},
     ]
+}
+RANKED_CONTENT: Final[Example] = {
+    **{name: value for name, value in STRUGGLE_RESPONSE.items() if name != "prediction_id"},
+    "content_id": "lesson_42",
+    "position": 0,
 }
 OUTCOME_REQUEST: Final[Example] = {
     "content_id": "lesson_42",
@@ -129,6 +136,55 @@ INSIGHTS: Final[Example] = {
         }
     ],
     "generated_at": "2025-01-01T12:00:00Z",
+}
+ERASURE_REQUESTED: Final[Example] = {
+    "user_id": 123,
+    "status": "requested",
+    "requested_at": "2026-03-04T09:00:00.000Z",
+    "sent_at": None,
+    "event_id": "5f0c6c1d2b0e4c0f9d3a7b8e1c2d3e4f",
+    "remaining": {"learner_rows": 1, "skill_rows": 12, "dropout_risk_scores": 1},
+    "message": "The request is stored and waits to be sent to the log.",
+    "removed": {},
+    "removed_at": None,
+    "topics_removed": {},
+    "topics_removed_at": None,
+    "compacted_by": None,
+    "tombstones_until": None,
+    "fence_at": None,
+    "consented_at": None,
+    "kept": list(KEPT),
+}
+ERASURE_DONE: Final[Example] = ERASURE_REQUESTED | {
+    "status": "done",
+    "sent_at": "2026-03-04T09:00:00.120Z",
+    "remaining": {},
+    "message": "Nothing of this learner is stored or current any more; older bytes go with compaction.",
+    "removed": ERASURE_REQUESTED["remaining"],
+    "removed_at": "2026-03-04T09:00:00.900Z",
+    "topics_removed": {"lyo.learner-rows": 1, "lyo.skill-rows": 12, "lyo.predictions.dropout-risk": 1},
+    "topics_removed_at": "2026-03-04T09:00:01.500Z",
+    "compacted_by": "2026-03-04T15:00:01.500Z",
+    "tombstones_until": "2026-03-11T15:00:01.500Z",
+    "fence_at": "2026-03-04T09:00:00.000Z",
+}
+ALIVE: Final[Example] = {"status": "alive", "why": "the event loop came round in 0.1 ms"}
+READY: Final[Example] = {
+    "status": "ready",
+    "why": "all checks passed",
+    "checks": [
+        {"name": "postgres", "ok": True, "why": "answered in 2 ms"},
+        {"name": "schema", "ok": True, "why": "at revision phase2_004"},
+        {"name": "keys", "ok": True, "why": "2 known"},
+    ],
+}
+NOT_READY: Final[Example] = {
+    "status": "not ready",
+    "why": "postgres: The database cannot be reached.",
+    "checks": [
+        {"name": "postgres", "ok": False, "why": "The database cannot be reached."},
+        {"name": "keys", "ok": True, "why": "2 known"},
+    ],
 }
 PROBLEM: Final[Example] = {
     "type": "urn:lyo:problem:invalid-request",

@@ -12,8 +12,9 @@ from fastapi.responses import Response
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from predictive import examples
 from predictive import schemas as s
-from predictive.documented import Responses, of_everything
+from predictive.documented import Responses, of_everything, shown
 from predictive.keys import Keys, NoKeysError
 from predictive.outage import TAKES_NO_WRITES, why_away
 from predictive.problems import RETRY_SECONDS
@@ -26,9 +27,11 @@ router = APIRouter(
 )
 
 CHECK_SECONDS: Final = 3.0
-_NOT_READY: Final[Responses] = {
+_ALIVE: Final = shown(200, examples.ALIVE)
+_READY: Final[Responses] = shown(200, examples.READY) | {
     503: {
         "model": s.Health,
+        **shown(503, examples.NOT_READY)[503],
         "description": "Not ready; `checks` says why.",
         "headers": {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}},
     }
@@ -78,7 +81,7 @@ class Readiness:
         return [s.Check(name="keys", ok=True, why=f"{self._keys.known} known")]
 
 
-@router.get("/livez", summary="Is the process alive?", response_model=s.Health)
+@router.get("/livez", summary="Is the process alive?", response_model=s.Health, responses=_ALIVE)
 async def alive() -> Response:
     """Whether the event loop runs; restart the process if this does not answer."""
     began = time.perf_counter()
@@ -87,7 +90,7 @@ async def alive() -> Response:
     return _health(s.Health(status="alive", why=f"the event loop came round in {taken:.1f} ms"), 200)
 
 
-@router.get("/readyz", summary="Can requests be answered?", response_model=s.Health, responses=_NOT_READY)
+@router.get("/readyz", summary="Can requests be answered?", response_model=s.Health, responses=_READY)
 async def ready(request: Request) -> Response:
     """Whether Postgres takes writes, its schema is the newest, tokens can be checked; else send none here."""
     readiness: Readiness = request.app.state.readiness

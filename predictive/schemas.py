@@ -159,6 +159,8 @@ class StruggleResponse(StruggleAnswer):
 class RankedContent(StruggleAnswer):
     """A content's struggle prediction and its place in the request's list."""
 
+    model_config = _shown(examples.RANKED_CONTENT)
+
     position: Count
 
 
@@ -332,6 +334,8 @@ class Insights(BaseModel):
 
 class ErasureProgress(BaseModel):
     """How far the erasure of a learner has come."""
+
+    model_config = _shown(examples.ERASURE_REQUESTED, examples.ERASURE_DONE)
 
     user_id: int
     status: Literal["not_requested", "requested", "sent", "done"]

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from models.events import Kind
+from predictive import examples
 from storage.database import plain_url
 from streams.settings import Settings
 from streams.topics import Names
@@ -106,6 +107,8 @@ async def test_an_erasure_is_written(elsewhere: Settings) -> None:
         told = response.json()
         assert (told["status"], told["requested_at"]) == ("requested", moment(NOW))
         assert (await client.get(f"{address}/erasure", headers=HEADERS)).json() == told
+        assert told.keys() == examples.ERASURE_REQUESTED.keys()
+        assert told["message"] == examples.ERASURE_REQUESTED["message"]
     event = {
         "event_id": told["event_id"],
         "user_id": LEARNER,

@@ -12,8 +12,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import validate
 
 from predictive.app import openapi
@@ -96,3 +98,27 @@ def test_openapi_is_valid_and_complete() -> None:
     assert len(names) == 13
     for name, schema in document["components"]["schemas"].items():
         assert schema.get("description"), name
+
+
+def test_every_answer_has_an_example_that_is_one() -> None:
+    document = openapi()
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            for status, answer in operation["responses"].items():
+                ((kind, said),) = answer["content"].items()
+                place = f"{method} {path} {status} {kind}"
+                schema = said["schema"]
+                example = said.get("example") or _example_of(schema, document)
+                assert example is not None, place
+                whole = schema | {"components": document["components"]}
+                found = list(Draft202012Validator(whole, format_checker=FormatChecker()).iter_errors(example))
+                assert found == [], place
+
+
+def _example_of(schema: dict[str, Any], document: dict[str, Any]) -> Any:
+    """The example of the model that a schema names, or a list of it."""
+    if schema.get("type") == "array":
+        item = _example_of(schema["items"], document)
+        return None if item is None else [item]
+    model = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return model["examples"][0] if "examples" in model else None
