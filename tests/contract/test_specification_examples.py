@@ -1,30 +1,18 @@
-"""The specification's own Python runs against the predictors: `predictors.txt` has it word for word.
-
-It is edited only as `EDITS` says, and each edit must be needed (its text must stand there):
-
-- `from lyo_app.predictive import` is `from predictive import`: `lyo_app/...` locations do not bind.
-- Examples that await or return outside a function become the body of one, as `await` there is no Python.
-- `'I'm Ready!'` gets the quotes that Python needs.
-
-Names that it uses and does not define are given to it: `db`, `current_user`, `metadata`, `user_state`,
-`users`, `get_active_users`, `queue_intervention`, `notify_educator`, `send_push_notification`,
-`schedule_for_later`, `create_reengagement_intervention`, `create_plateau_intervention`,
-`create_refresh_intervention`, `create_timing_nudge`, `create_test_user`, `set_mastery_levels`,
-`create_session_history`, `AsyncSessionLocal`, the types in annotations, `datetime` (which stands still), and
-the predictors where a block imports none. The method of "How It Works" is called as the function that it is
-without its class. Decision 041.
-"""
+"""The specification's own Python runs against the predictors and the API; decision 041."""
 
 from __future__ import annotations
 
+import json
 import re
-import textwrap
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, time
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from types import SimpleNamespace
+from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -32,76 +20,24 @@ from sqlalchemy.ext.asyncio import AsyncSession
 import predictive
 from models.zones import DAY, HOUR
 from predictive import predictors
+from tests.contract.specification_python import (
+    BLOCKS,
+    EDITS,
+    IN_A_FUNCTION,
+    NOW,
+    Called,
+    StandingStill,
+    User,
+    defined,
+)
 from tests.integration.stored_learners import World, world_in
+from tests.support.api import ISSUER, api_settings, serving
 from tests.unit.building import START, completion, iso, session
 
 pytestmark = pytest.mark.integration
 
-NOW = START + 60 * DAY + 19 * HOUR  # a Friday
-LOST, STEADY, STUCK, FADING, NOBODY = 1, 2, 3, 4, 99
-
-BLOCKS: Final = dict(
-    re.findall(
-        r"^## ([^\n]+)\n\n```python\n(.*?)^```$",
-        (Path(__file__).parent / "predictors.txt").read_text(encoding="utf-8"),
-        re.MULTILINE | re.DOTALL,
-    )
-)
-IMPORT: Final = ("from lyo_app.predictive import", "from predictive import")
-EDITS: Final[dict[str, list[tuple[str, str]]]] = {
-    "Example 1: Before Starting a Lesson": [IMPORT, ("'I'm Ready!'", '"I\'m Ready!"')],
-    "Example 2: Daily Dropout Risk Check": [IMPORT],
-    "Example 3: Optimal Timing for Push Notifications": [IMPORT],
-    "Unit Tests": [IMPORT],
-}
-IN_A_FUNCTION: Final = {
-    "Struggle Predictor: Key Methods",
-    "Dropout Prevention: Key Methods",
-    "Optimal Timing: Key Methods",
-    "Example 1: Before Starting a Lesson",
-    "Query Optimization",
-}
-
-
-def defined(name: str, **given: Any) -> dict[str, Any]:
-    """What a block defines, with its edits and with the names given."""
-    code: str = BLOCKS[name]
-    for before, after in EDITS.get(name, []):
-        assert before in code, f"{name}: {before!r} needs no edit"
-        code = code.replace(before, after)
-    if name in IN_A_FUNCTION:
-        with pytest.raises(SyntaxError):
-            compile(code, name, "exec")
-        code = f"async def example():\n{textwrap.indent(code, '    ')}\n    return locals()\n"
-    known = {each: getattr(predictive, each) for each in predictive.__all__}
-    space: dict[str, Any] = {"datetime": StandingStill, "AsyncSession": AsyncSession, **known, **given}
-    exec(compile(code, name, "exec"), space)
-    return space
-
-
-class StandingStill:
-    """`datetime` whose now is the tests'."""
-
-    @classmethod
-    def utcnow(cls) -> datetime:
-        return datetime.fromtimestamp(NOW / 1000, UTC).replace(tzinfo=None)
-
-
-@dataclass
-class User:
-    """A user of the host app."""
-
-    id: int
-
-
-@dataclass
-class Called:
-    """Remembers what a helper that the specification names was called with."""
-
-    calls: list[tuple[Any, ...]] = field(default_factory=list)
-
-    async def __call__(self, *arguments: Any) -> None:
-        self.calls.append(arguments)
+LOST, STEADY, STUCK, FADING, RUSTY, NOBODY = 1, 2, 3, 4, 5, 99
+SHOWING = ("show_alert", "show_plateau_card", "show_review_reminder", "show_timing_suggestions")
 
 
 @pytest.fixture
@@ -141,9 +77,9 @@ async def db(world: World) -> AsyncIterator[AsyncSession]:
         yield made
 
 
-def test_every_block_of_the_specification_is_run() -> None:
+def test_every_block_that_was_copied_is_run() -> None:
     source = Path(__file__).read_text(encoding="utf-8")
-    assert len(BLOCKS) == 10
+    assert len(BLOCKS) == 11
     run = re.findall(r'defined\(\s*"([^"]+)"', source)
     assert sorted(run) == sorted(BLOCKS)
     assert EDITS.keys() | IN_A_FUNCTION <= BLOCKS.keys()
@@ -329,6 +265,46 @@ class InTheMorning(StandingStill):
     @classmethod
     def utcnow(cls) -> datetime:
         return datetime.fromtimestamp((NOW - 10 * HOUR) / 1000, UTC).replace(tzinfo=None)
+
+
+@dataclass
+class ApiClient:
+    """The example's client: signed in as one learner, with the answer's fields as attributes."""
+
+    client: httpx.AsyncClient
+    user: int
+
+    async def get(self, address: str) -> Any:
+        response = await self.client.get(address, headers=ISSUER.learner(self.user))
+        assert response.status_code == 200, response.text
+        return json.loads(response.text, object_hook=lambda fields: SimpleNamespace(**fields))
+
+
+async def test_example_4_shows_what_the_endpoint_says(
+    world: World, database_url: str, tmp_path: Path
+) -> None:
+    await world.feed(completion(RUSTY, START + day * DAY, "algebra", score=0.95) for day in range(25, 31))
+    shown: list[tuple[Any, ...]] = []
+    helpers = {name: partial(lambda *said: shown.append(said), name) for name in SHOWING}
+
+    async def dashboard(user: int) -> dict[str, tuple[Any, ...]]:
+        shown.clear()
+        given = {"api_client": ApiClient(client, user)} | helpers
+        await defined("Example 4: Comprehensive Dashboard", **given)["get_student_dashboard"](user)
+        return {name: tuple(said) for name, *said in shown}
+
+    async with serving(api_settings(database_url, tmp_path / "jwks.json", clock=iso(NOW))) as client:
+        text, strategy = (await dashboard(LOST))["show_alert"]
+        assert (text, strategy.urgency) == ("At risk of dropping out", "critical")
+        assert strategy.interventions[0].title == "We miss you!"
+        topic, suggested = (await dashboard(STUCK))["show_plateau_card"]
+        assert topic == "Calculus"
+        assert suggested
+        assert (await dashboard(RUSTY))["show_review_reminder"] == ("algebra", 30)
+        hours, days = (await dashboard(STEADY))["show_timing_suggestions"]
+        assert hours == [19]
+        assert len(days) == 3
+        assert await dashboard(STEADY) == {"show_timing_suggestions": (hours, days)}
 
 
 # -- "Unit Tests", "Background Jobs", "Query Optimization" ---------------------------------------------------
