@@ -24,6 +24,8 @@ LOOK_SECONDS = 0.1
 STOP_SECONDS = 30.0
 GIVEN = ("assigned numbers", "claimed ")
 """What a worker and a sink say whenever they have been given partitions."""
+WHY = ("(-9): ", "(1): Error: ", "(1): lyo worker: ")
+"""How a process has ended that was killed, or has said in one line why."""
 
 
 class Member:
@@ -200,7 +202,7 @@ class Fleet:
 
     def unexplained(self) -> list[str]:
         """What ended by itself without the one line that says why."""
-        return [line for line in self.revived if "(-9): " not in line and "(1): Error: " not in line]
+        return [line for line in self.revived if not any(why in line for why in WHY)]
 
     async def stop(self) -> dict[str, float]:
         """End all with SIGTERM; gives how long each took (s)."""

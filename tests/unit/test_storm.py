@@ -33,7 +33,8 @@ async def test_a_kill_counts_if_the_process_had_begun_to_work(
 
 def test_an_end_of_its_own_has_one_line_that_says_why(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, {})
-    why = ["worker-1 (-9): went on", "sink-1 (1): Error: another sink has taken over (Stolen)"]
+    why = ["worker-1 (-9): went on", "worker-1 (1): lyo worker: nothing was done for 60 s"]
+    why += ["sink-1 (1): Error: another sink has taken over"]
     bad = ["worker-1 (-11): went on", "sink-1 (1): KeyError: 7", "sink-1 (0): stopped"]
     fleet.revived = [*why, *bad]
     assert fleet.unexplained() == bad
