@@ -191,7 +191,8 @@ async def predict_struggle(
 
     Also: content_id, request_id, content_type, reason, factors, actions, model, as_of, valid_until, stale.
     The same `request_id` again is answered as the first time and asks nothing anew, as long as no other has
-    asked about the content. `seen`: the learner, if read already for the same moments, with `Part.SKILLS`.
+    asked about the content. Of an erased learner no row is stored, and `reason` says so. `seen`: the learner,
+    if read already for the same moments, with `Part.SKILLS`.
     """
     at, now = reading.moments(at, now)
     seen = seen or await _seen(db, user_id, organization, at, now, names, Part.SKILLS)
@@ -211,7 +212,8 @@ async def predict_struggle(
     number = await questions.spare_id(db) if written.foreign else written.id
     if commit:
         await db.commit()
-    return struggle_answer(answered) | {"prediction_id": number, **about}
+    erased = {"reason": recording.ERASED} if written.erased else {}
+    return struggle_answer(answered) | {"prediction_id": number, **about, **erased}
 
 
 async def rank_struggle(
@@ -250,7 +252,7 @@ async def record_outcome(
 ) -> Answer:
     """{"success": true, "message": ..., "event_id": ...}; the same `event_id` again counts once.
 
-    `seen`: the learner, if read already.
+    Of an erased learner nothing is recorded: `success` is false. `seen`: the learner, if read already.
     """
     at, now = reading.moments(at, now)
     seen = seen or await _seen(db, user_id, organization, at, now, names, Part.NOTHING)
@@ -261,10 +263,11 @@ async def record_outcome(
         "gave_up": gave_up,
     }
     known = names or reading.default_names()
-    event = await recording.record(
+    number, erased = await recording.record(
         db, Kind.OUTCOME, seen, fields, event_id=event_id, names=known, commit=commit
     )
-    return {"success": True, "message": "Outcome recorded successfully", "event_id": event.id}
+    message = recording.ERASED if erased else "Outcome recorded successfully"
+    return {"success": not erased, "message": message, "event_id": number}
 
 
 async def _seen(

@@ -23,6 +23,7 @@ from streams.topics import COMPACTION_LAG_MS, DELETE_RETENTION_MS, Names
 __all__ = ["Event", "event", "new_id", "progress", "question", "record"]
 
 _ID_FIELD: Final = {Kind.STRUGGLE_REQUEST: "request_id"}
+ERASED: Final = "Nothing is recorded: the learner is erased and has not consented since."
 KEPT: Final = (
     "the fence: the user id and the times of the erasure and of a consent",
     "the learner's events in the input topics, as long as those keep records; they are never folded again",
@@ -116,21 +117,23 @@ async def record(
     names: Names,
     commit: bool,
     event_id: str | None = None,
-) -> Event:
-    """An event of a learner, at the moment asked about, written into the outbox.
+) -> tuple[str, bool]:
+    """Write an event of a learner, at the moment asked about, into the outbox.
 
-    Nothing is written of a learner of another organization.
+    Gives its id, and whether the learner is erased: then nothing is written. Nor is anything of a learner of
+    another organization.
 
     Raises:
         EventError: the contract refuses it; `field` is to blame.
     """
     asked = seen.asked
     made = event(kind, asked.user_id, seen.owner, event_id or new_id(), asked.at, fields, asked.now)
-    if not seen.foreign:
-        await outbox.add(db, [made.outgoing(names)])
-        if commit:
-            await db.commit()
-    return made
+    if seen.foreign:
+        return made.id, False
+    written = await outbox.add(db, [made.outgoing(names)])
+    if commit:
+        await db.commit()
+    return made.id, not written
 
 
 def progress(

@@ -109,7 +109,7 @@ class Computed(BaseModel):
         None, description="The stored rows lag behind, so newer events may be missing; null: not known."
     )
     model: str | None = None
-    reason: str | None = Field(None, description="Why the answer is neutral, where too little is known.")
+    reason: str | None = Field(None, description="Why the answer is neutral, or not stored.")
     factors: list[Factor] | None = None
 
 
@@ -169,7 +169,7 @@ class OutcomeResponse(BaseModel):
 
     model_config = _shown(examples.OUTCOME_RESPONSE)
 
-    success: bool
+    success: bool = Field(description="False: the learner is erased, and nothing is recorded.")
     message: str
     event_id: str | None = None
 

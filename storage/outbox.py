@@ -46,6 +46,7 @@ FROM unnest(:organizations, :topics, :users, :events)
 WHERE n.topic LIKE '%erasures' OR NOT EXISTS (
     SELECT 1 FROM erasure_fences f WHERE f.user_id = n.user_id AND {CLOSED})
 ORDER BY place
+RETURNING id
 """
 ).bindparams(
     bindparam("organizations", type_=ARRAY(BigInteger)),
@@ -64,16 +65,17 @@ ORDER BY id DESC LIMIT 1
 )
 
 
-async def add(db: AsyncConnection | AsyncSession, rows: Sequence[Outgoing]) -> None:
-    """Write events, in their order, in the caller's transaction."""
-    if rows:
-        values: Mapping[str, Any] = {
-            "organizations": [row.organization_id for row in rows],
-            "topics": [row.topic for row in rows],
-            "users": [row.user_id for row in rows],
-            "events": [row.value for row in rows],
-        }
-        await db.execute(_ADD, values)
+async def add(db: AsyncConnection | AsyncSession, rows: Sequence[Outgoing]) -> int:
+    """Write events, in their order, in the caller's transaction; how many, without those of the erased."""
+    if not rows:
+        return 0
+    values: Mapping[str, Any] = {
+        "organizations": [row.organization_id for row in rows],
+        "topics": [row.topic for row in rows],
+        "users": [row.user_id for row in rows],
+        "events": [row.value for row in rows],
+    }
+    return len((await db.execute(_ADD, values)).all())
 
 
 async def newest(

@@ -84,18 +84,20 @@ _ATTEMPTS: Final = 3
 class Written:
     """What became of a prediction.
 
-    Nothing is written of a learner who is erased, or over the answer to a newer request.
+    Nothing is written over the answer to a newer request.
 
     Attributes:
-        id: of the row of this learner and content.
+        id: of the row of this learner and content; a spare number where the learner is erased.
         again: the row answers this very request already: nothing is written.
         foreign: the row belongs to another organization, and the learner is not known to be of this one:
             nothing is written.
+        erased: the learner is: nothing is written.
     """
 
     id: int
-    again: bool
-    foreign: bool
+    again: bool = False
+    foreign: bool = False
+    erased: bool = False
 
 
 async def write(db: AsyncSession, record: bytes, question: Outgoing) -> Written:
@@ -112,7 +114,7 @@ async def write(db: AsyncSession, record: bytes, question: Outgoing) -> Written:
     for _ in range(_ATTEMPTS):
         row = (await db.execute(_WRITE, values)).mappings().one()
         if row["erased"]:
-            return Written(await spare_id(db), again=False, foreign=False)
+            return Written(await spare_id(db), erased=True)
         if row["id"] is not None:
             return Written(row["id"], row["again"], row["foreign"])
         # Someone else has just made the row: the next look sees it.

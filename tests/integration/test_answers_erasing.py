@@ -79,8 +79,10 @@ async def carried_out(world: World, user: int, at: int, organization: int | None
 
 async def test_of_an_erased_learner_the_api_stores_nothing(world: World) -> None:
     await carried_out(world, 1, AT)
-    await predict(world)
-    await asked(world, answers.record_outcome, content_id="calc-5", struggled=True, at=AT)
+    told = await predict(world)
+    assert "erased" in told["reason"]
+    done = await asked(world, answers.record_outcome, content_id="calc-5", struggled=True, at=AT)
+    assert (done["success"], done["message"]) == (False, told["reason"])
     assert await outbox(world) == []
     assert await world.connection.fetchval("SELECT count(*) FROM struggle_predictions") == 0
 
