@@ -374,6 +374,32 @@ async def test_a_poll_behind_a_gap_says_nothing_about_what_was_read_last(
     assert task._last_seen == {SESSIONS: CLOCK - 9_000}
 
 
+async def test_content_and_erasures_are_caught_up_with_before_events_are_folded(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    def note(what: str) -> Any:
+        async def noted(*_: object) -> None:
+            order.append(what)
+
+        return noted
+
+    class Noting(CountingEngine):
+        def apply(self, batches: Any) -> Any:
+            order.append("fold")
+            return super().apply(batches)
+
+    monkeypatch.setattr(task, "_transact", note("transact"))
+    monkeypatch.setattr(task, "_erase", note("erase"))
+    monkeypatch.setattr(task.shared, "catalogue", SimpleNamespace(catch_up=note("catch up")))
+    task._engine = Noting()
+    one = poll(0, 1)
+    one.records[0].topic, one.records[0].partition = SESSIONS
+    await task._batch([one])
+    assert order == ["catch up", "erase", "fold", "transact"]
+
+
 async def test_a_reader_that_went_astray_is_brought_back_at_the_second_look(
     task: Task, reader: FakeReader
 ) -> None:

@@ -194,9 +194,12 @@ def offsets_outside_the_transaction() -> Iterator[None]:
     """Offsets are committed by themselves, after the transaction."""
     transact = Outbound.transact
 
-    async def apart(self: Outbound, outputs: Any, rows: Any, offsets: Any, now: int) -> None:
-        await transact(self, outputs, rows, {}, now)
-        await transact(self, {}, {}, offsets, now)
+    async def apart(
+        self: Outbound, outputs: Any, rows: Any, offsets: Any, now: int, elsewhere: Any = None
+    ) -> None:
+        await transact(self, outputs, rows, {}, now, elsewhere)
+        if offsets:
+            await transact(self, {}, {}, offsets, now)
 
     with mock.patch.object(Outbound, "transact", apart):
         yield
@@ -207,9 +210,11 @@ def state_kept_after_a_failure() -> Iterator[None]:
     """A task goes on after a failed transaction with what it has in memory."""
     transact = Outbound.transact
 
-    async def careless(self: Outbound, outputs: Any, rows: Any, offsets: Any, now: int) -> None:
+    async def careless(
+        self: Outbound, outputs: Any, rows: Any, offsets: Any, now: int, elsewhere: Any = None
+    ) -> None:
         with contextlib.suppress(*task.RETRIED):
-            await transact(self, outputs, rows, offsets, now)
+            await transact(self, outputs, rows, offsets, now, elsewhere)
 
     with mock.patch.object(Outbound, "transact", careless):
         yield

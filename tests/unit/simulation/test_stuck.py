@@ -41,7 +41,7 @@ def test_a_worker_whose_every_transaction_is_refused_ends(monkeypatch: pytest.Mo
     monkeypatch.setattr(Task, "_open", counted)
     monkeypatch.setattr(Outbound, "transact", refused)
     world = quiet_world(4)
-    with pytest.raises(Failed, match="does not come to rest"):
+    with pytest.raises(Failed, match="nothing was done for 25 s"):
         world.run()
     assert set(ended_by_themselves(world)) == {"worker-1", "worker-2"}
     assert max(opened.values()) < 20, "it rests between its attempts"

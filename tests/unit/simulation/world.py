@@ -318,7 +318,7 @@ class World:
     async def _rest(self) -> None:
         until = self.loop.time() + REST
         calm = 0
-        while calm < 3:
+        while calm < 3 and not self.unexpected:
             await asyncio.sleep(1.0)
             reason = self.unrest()
             calm = 0 if reason else calm + 1
