@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -76,7 +78,7 @@ async def test_the_three_ways_in(settings: Settings, environment: Environment, t
     risks = dict(await fetch(settings.database_url, "SELECT user_id, risk_level FROM dropout_risk_scores"))
     assert len(risks) > LEARNERS // 2
     await follow_the_topics(variables, risks)
-    await follow_postgres(variables, risks, tmp_path / "cursor.txt")
+    await follow_postgres(variables, risks, tmp_path / "known.db")
     if find_spec("predictive.predictors") is not None:
         await ask_the_predictors(variables, sorted(risks)[:5])
 
@@ -93,11 +95,15 @@ async def follow_the_topics(variables: dict[str, str], risks: dict[int, str]) ->
     assert again == "", "its group has read everything"
 
 
-async def follow_postgres(variables: dict[str, str], risks: dict[int, str], place: Path) -> None:
-    said = await run("subscription.py", variables, str(place), "--once")
+async def follow_postgres(variables: dict[str, str], risks: dict[int, str], known: Path) -> None:
+    said = await run("subscription.py", variables, str(known), "--once")
     for user, level in risks.items():
         assert f"dropout-risk of learner {user}: {level}\n" in said
-    assert await run("subscription.py", variables, str(place), "--once") == "", "nothing comes twice"
+    assert await run("subscription.py", variables, str(known), "--once") == "", "nothing comes twice"
+    with closing(sqlite3.connect(known)) as own:
+        rows = [json.loads(row) for (row,) in own.execute("SELECT row FROM known")]
+    kept = {row["user_id"]: row["risk_level"] for row in rows if "risk_level" in row}
+    assert kept == risks, "after a restart it knows what it was told before"
 
 
 async def ask_the_predictors(variables: dict[str, str], users: list[int]) -> None:
