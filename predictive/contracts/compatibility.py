@@ -61,7 +61,7 @@ class _Pair:
 
 def breaks(old: Schema, new: Schema, *, inbound: bool) -> list[str]:
     """What of the released schema ``old`` the present ``new`` does not keep, one sentence each."""
-    return list(_compare(_Pair(old, new, old, new, inbound, ""), ()))
+    return list(dict.fromkeys(_compare(_Pair(old, new, old, new, inbound, ""), ())))
 
 
 def _compare(pair: _Pair, seen: tuple[tuple[Any, Any], ...]) -> Iterator[str]:
@@ -74,6 +74,7 @@ def _compare(pair: _Pair, seen: tuple[tuple[Any, Any], ...]) -> Iterator[str]:
         yield from _choices(pair, seen)
         return
     yield from _types(pair)
+    yield from _defaults(pair)
     yield from _values(pair)
     yield from _limits(pair)
     yield from _fields(pair, seen)
@@ -103,6 +104,13 @@ def _type_names(schema: Schema) -> frozenset[str]:
         return frozenset({"null", "boolean", "integer", "number", "string", "array", "object"})
     names = {said} if isinstance(said, str) else set(said)
     return frozenset(names | ({"integer"} if "number" in names else set()))
+
+
+def _defaults(pair: _Pair) -> Iterator[str]:
+    """What a field that is left out of an input means; words in an output."""
+    old, new = pair.old.get("default", ...), pair.new.get("default", ...)
+    if pair.inbound and old is not ... and old != new:
+        yield pair.says(f"default was {old}, is {'none' if new is ... else new}")
 
 
 def _values(pair: _Pair) -> Iterator[str]:
@@ -180,11 +188,14 @@ def _is_choice(schema: Schema) -> bool:
 
 def _branches(schema: Schema, root: Schema) -> dict[str, Schema]:
     found: dict[str, Schema] = {}
-    for branch in [*schema.get("anyOf", ()), *schema.get("oneOf", ())] if _is_choice(schema) else [schema]:
+    if not _is_choice(schema):
+        return {_name_of(schema, root): schema}
+    beside = {name: value for name, value in schema.items() if name not in ("anyOf", "oneOf")}
+    for branch in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
         name = _name_of(branch, root)
         while name in found:
             name += "'"
-        found[name] = branch
+        found[name] = _both(branch, beside)
     return found
 
 
@@ -196,13 +207,37 @@ def _name_of(branch: Schema, root: Schema) -> str:
 
 
 def _resolve(schema: Schema, root: Schema) -> Schema:
-    """The schema that a chain of local references ends at; what stands beside a reference stays."""
+    """The schema that a chain of local references ends at; what stands beside a reference holds as well."""
     while (reference := schema.get("$ref")) is not None:
         found: Any = root
         for step in reference.removeprefix("#/").split("/"):
             found = found[step.replace("~1", "/").replace("~0", "~")]
-        schema = {**found, **{name: value for name, value in schema.items() if name != "$ref"}}
+        schema = _both(found, {name: value for name, value in schema.items() if name != "$ref"})
     return schema
+
+
+def _both(one: Schema, other: Schema) -> Schema:
+    """One schema that says what two say together; words are the other's."""
+    said: dict[str, Any] = {**one, **other}
+    apart = []
+    for keyword in sorted((one.keys() & other.keys()) - _WORDS):
+        a, b = one[keyword], other[keyword]
+        if keyword in _LOWER | _UPPER:
+            said[keyword] = max(a, b) if keyword in _LOWER else min(a, b)
+        elif keyword == "required":
+            said[keyword] = sorted({*a, *b})
+        elif keyword == "properties":
+            said[keyword] = a | b | {name: _both(_object(a[name]), _object(b[name])) for name in a.keys() & b}
+        elif keyword in _INSIDE:
+            said[keyword] = _both(_object(a), _object(b))
+        elif keyword == "type":
+            said[keyword] = sorted(_type_names(one) & _type_names(other))
+        elif keyword == "enum":
+            said[keyword] = [value for value in a if value in b]
+        elif a != b:
+            apart.append({keyword: a})
+    # Not one keyword: compared as a whole.
+    return said | {"allOf": [*said.get("allOf", ()), *apart]} if apart else said
 
 
 def _object(schema: Any) -> Schema:

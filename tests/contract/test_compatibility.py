@@ -87,6 +87,31 @@ WORSE_INPUTS: dict[str, tuple[str, Callable[[Schema], object], str]] = {
         lambda s: s["properties"]["topic"]["anyOf"][0].update(maxLength=100),
         ".topic: maxLength was 200, is 100",
     ),
+    "a shorter text beside a choice": (
+        "lesson-completions",
+        lambda s: s["properties"]["topic"].update(maxLength=100),
+        ".topic: maxLength was 200, is 100",
+    ),
+    "a list of values beside a choice": (
+        "lesson-completions",
+        lambda s: s["properties"]["topic"].update(enum=["algebra", None]),
+        ".topic: was anything, is one of ",
+    ),
+    "newly required beside a choice": (
+        "content",
+        lambda s: s["properties"]["skill_names"].update(required=["algebra"]),
+        ".skill_names: the field algebra is now required",
+    ),
+    "a keyword that nobody knows beside a choice": (
+        "lesson-completions",
+        lambda s: s["properties"]["topic"].update({"not": {"const": "algebra"}}),
+        ".topic: not was none",
+    ),
+    "another default": (
+        "sessions",
+        lambda s: s["properties"]["ended_at"].update(default="2026-01-01T00:00:00Z"),
+        ".ended_at: default was None, is 2026-01-01T00:00:00Z",
+    ),
     "a longer least length": (
         "sentiment",
         lambda s: s["properties"]["event_id"].update(minLength=8),
@@ -199,6 +224,44 @@ def test_an_input_that_narrows_is_found(case: str) -> None:
 @pytest.mark.parametrize("case", WIDER_INPUTS)
 def test_an_input_may_widen(case: str) -> None:
     assert change(*WIDER_INPUTS[case]) == []
+
+
+# -- what two places say together --------------------------------------------------------------------------
+
+EITHER = {
+    "properties": {"a": {"type": "string"}, "b": {"type": "string"}},
+    "anyOf": [{"required": ["a"]}, {"required": ["b"]}],
+}
+
+
+def under_a_reference(limits: Schema, **beside: Any) -> Schema:
+    """A field whose type is a definition with limits, and others beside the reference."""
+    name = {"$ref": "#/$defs/Name"} | beside
+    return {"$defs": {"Name": {"type": "string"} | limits}, "properties": {"name": name}}
+
+
+def test_a_field_beside_a_choice_that_is_gone_is_found() -> None:
+    new = EITHER | {"properties": {"a": {"type": "string"}}}
+    assert breaks(EITHER, new, inbound=True) == ["(whole): the field b is gone"]
+    assert breaks(EITHER, new, inbound=False) == ["(whole): the field b is gone"]
+    assert breaks(EITHER, EITHER, inbound=True) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ({"maxLength": 100}, {"maxLength": 50}, ".name: maxLength was 100, is 50"),
+        ({"minLength": 1}, {"minLength": 2}, ".name: minLength was 1, is 2"),
+        ({"enum": ["a", "b"]}, {"enum": ["a"]}, ".name: the value 'b' is gone"),
+        ({"pattern": "^a"}, {"pattern": "^ab"}, ".name: allOf was none, is [{'pattern': '^ab'}]"),
+    ],
+)
+def test_a_definition_that_narrows_is_found_also_where_the_old_limit_stands_beside_its_reference(
+    old: Schema, new: Schema, expected: str
+) -> None:
+    before, after = under_a_reference(old, **old), under_a_reference(new, **old)
+    assert breaks(before, after, inbound=True) == [expected]
+    assert breaks(after, after, inbound=True) == []
 
 
 # -- outputs: only more fields -----------------------------------------------------------------------------
