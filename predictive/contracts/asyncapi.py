@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from predictive.contracts.examples import EXAMPLES
@@ -10,7 +11,7 @@ from predictive.contracts.schemas import schema_of
 from streams.settings import Settings
 from streams.topics import LEARNER_ROWS, SKILL_ROWS, specs
 
-__all__ = ["asyncapi_document"]
+__all__ = ["asyncapi_document", "channel_breaks"]
 
 Node = dict[str, Any]
 
@@ -57,6 +58,41 @@ def asyncapi_document() -> Node:
             | {topic.removeprefix("lyo."): _rows_message(topic) for topic in _ROWS},
             "schemas": {message.name: _embedded(message) for message in MESSAGES},
         },
+    }
+
+
+def channel_breaks(old: Node, new: Node) -> list[str]:
+    """What of a released document's channels the present one does not keep, one sentence each.
+
+    The messages' schemas are compared by themselves, and the internal channels, which no operation names,
+    follow the layout of the rows.
+    """
+    return [line for operation in old["operations"].values() for line in _channel_breaks(operation, old, new)]
+
+
+def _channel_breaks(operation: Node, old: Node, new: Node) -> Iterator[str]:
+    name = operation["channel"]["$ref"].rpartition("/")[2]
+    if name not in new["channels"]:
+        yield f"{name}: the channel is gone"
+        return
+    now = _told(name, new)
+    for what, was in _told(name, old).items():
+        # Readers are owed the newest record of a key: what they read may be compacted as well.
+        compacted = (
+            what == "cleanup policy" and operation["action"] == "send" and now[what] == f"compact,{was}"
+        )
+        if now[what] != was and not compacted:
+            yield f"{name}: the {what} was {was}, is {now[what]}"
+
+
+def _told(name: str, document: Node) -> dict[str, str]:
+    """What whoever uses a channel relies on beside the message's schema."""
+    channel, message = document["channels"][name], document["components"]["messages"][name]
+    return {
+        "address": channel["address"],
+        "cleanup policy": ",".join(channel["bindings"]["kafka"]["topicConfiguration"]["cleanup.policy"]),
+        "key's pattern": message["bindings"]["kafka"]["key"]["pattern"],
+        "content type": message["contentType"],
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from predictive.contracts.asyncapi import asyncapi_document
+from predictive.contracts.asyncapi import asyncapi_document, channel_breaks
 from predictive.contracts.compatibility import breaks
 from predictive.contracts.messages import MESSAGES, VERSION
 from predictive.contracts.openapi import openapi_document, operation_breaks
@@ -16,6 +16,7 @@ from predictive.contracts.schemas import FILE_LINE, all_schemas
 __all__ = ["DEFAULT_FOLDER", "ReleaseError", "broken", "drifted", "freeze", "released", "render", "write"]
 
 DEFAULT_FOLDER: Final = Path("docs/contracts")
+_ASYNCAPI: Final = "asyncapi.json"
 _OPENAPI: Final = "openapi.json"
 _WHERE: Final = "predictive/contracts/messages.py"
 _INBOUND: Final = {message.name: message.inbound for message in MESSAGES} | {FILE_LINE: True}
@@ -28,7 +29,7 @@ class ReleaseError(RuntimeError):
 def render() -> dict[str, str]:
     """Every file's text by its path under the folder; OpenAPI only where the API is part of this version."""
     files = {f"schemas/{name}.json": _text(schema) for name, schema in all_schemas().items()}
-    files["asyncapi.json"] = _text(asyncapi_document())
+    files[_ASYNCAPI] = _text(asyncapi_document())
     described = openapi_document()
     return files if described is None else files | {_OPENAPI: _text(described)}
 
@@ -87,6 +88,9 @@ def _broken(version: Path) -> Iterator[str]:
             continue
         for line in breaks(old, present[name], inbound=_INBOUND[name]):
             yield f"{version.name} {name}{line}" if line.startswith(".") else f"{version.name} {name} {line}"
+    released_channels = json.loads((version / _ASYNCAPI).read_text(encoding="utf-8"))
+    for line in channel_breaks(released_channels, asyncapi_document()):
+        yield f"{version.name} {line}"
     path, described = version / _OPENAPI, openapi_document()
     if path.is_file() and described is not None:
         for line in operation_breaks(json.loads(path.read_text(encoding="utf-8")), described):

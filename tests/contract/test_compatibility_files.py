@@ -13,7 +13,7 @@ from openapi_spec_validator import validate
 
 from cli.contracts import contracts
 from predictive.contracts import document, openapi
-from predictive.contracts.asyncapi import asyncapi_document
+from predictive.contracts.asyncapi import asyncapi_document, channel_breaks
 from predictive.contracts.messages import VERSION
 from streams.settings import Settings
 from streams.topics import specs
@@ -160,6 +160,52 @@ def test_every_topic_is_a_channel_with_one_message_and_its_key() -> None:
     for message in whole["components"]["messages"].values():
         assert message["bindings"]["kafka"]["key"]["pattern"]
     assert {operation["action"] for operation in whole["operations"].values()} == {"receive", "send"}
+
+
+def test_a_channel_that_is_used_otherwise_fails_the_check(folder: Path) -> None:
+    path = folder / f"v{VERSION}" / "asyncapi.json"
+    released = json.loads(path.read_text())
+    sentiment = released["channels"]["sentiment"]
+    sentiment["address"] = "lyo.feelings"
+    sentiment["bindings"]["kafka"]["topicConfiguration"]["cleanup.policy"] = ["compact"]
+    message = released["components"]["messages"]["sentiment"]
+    message["bindings"]["kafka"]["key"]["pattern"] = "^org|user$"
+    message["contentType"] = "text/plain"
+    # Internal: another layout of the rows may have another key.
+    released["components"]["messages"]["skill-rows"]["bindings"]["kafka"]["key"]["pattern"] = "^x$"
+    released["channels"]["applause"] = sentiment
+    released["operations"]["read-applause"] = released["operations"]["read-sentiment"] | {
+        "channel": {"$ref": "#/channels/applause"}
+    }
+    path.write_text(json.dumps(released))
+    code, said = run("--out", str(folder), "--check", "--json")
+    assert code == 1
+    assert json.loads(said)["broken"] == [
+        f"v{VERSION} sentiment: the address was lyo.feelings, is lyo.sentiment",
+        f"v{VERSION} sentiment: the cleanup policy was compact, is delete",
+        f"v{VERSION} sentiment: the key's pattern was ^org|user$, is ^[1-9][0-9]{{0,18}}$",
+        f"v{VERSION} sentiment: the content type was text/plain, is application/json",
+        f"v{VERSION} applause: the channel is gone",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "was", "now", "breaking"),
+    [
+        ("dead-letters", ["delete"], ["compact", "delete"], False),
+        ("dead-letters", ["compact", "delete"], ["delete"], True),
+        ("dead-letters", ["delete"], ["compact"], True),
+        ("sentiment", ["delete"], ["compact", "delete"], True),
+    ],
+)
+def test_only_what_is_read_may_be_compacted_as_well(
+    name: str, was: list[str], now: list[str], breaking: bool
+) -> None:
+    old, new = asyncapi_document(), asyncapi_document()
+    for whole, policy in ((old, was), (new, now)):
+        whole["channels"][name]["bindings"]["kafka"]["topicConfiguration"]["cleanup.policy"] = policy
+    expected = f"{name}: the cleanup policy was {','.join(was)}, is {','.join(now)}"
+    assert channel_breaks(old, new) == ([expected] if breaking else [])
 
 
 # -- OpenAPI -----------------------------------------------------------------------------------------------
