@@ -45,7 +45,7 @@ def subscribe(
 
     Without a cursor it begins with every row there is. Each line has a cursor; after a crash, go on with the
     last one that was dealt with (`--after`): nothing is missed and nothing from before it comes again. A line
-    with the operation "reset" says that the tables were rebuilt: every row follows anew.
+    with the operation "reset" says that the tables were rebuilt or restored: every row follows anew.
     """
     settings = load_settings()
     configure(settings.log_level, settings.log_format)

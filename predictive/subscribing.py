@@ -25,8 +25,8 @@ def subscribe(
     """Every change of the predictions' and decisions' tables after a cursor; connects when it is first read.
 
     Save `change.cursor` when a change has been dealt with, and pass it as `after` next time: nothing is
-    missed, and nothing from before it is given again. A cursor of tables that were rebuilt since is answered
-    by a change whose `operation` is `reset`, and then by every row anew.
+    missed, and nothing from before it is given again. A cursor of tables that were rebuilt since, or that
+    are behind it, is answered by a change whose `operation` is `reset`, and then by every row anew.
 
     ```python
     async with subscribe(dsn, after=saved) as changes:

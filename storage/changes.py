@@ -41,7 +41,7 @@ class Change:
         cursor: pass it as `after` to go on behind this change.
         user_id, organization_id: whose row it is.
         subject: the skill, content or intervention it is about, where the kind has one.
-        key: the columns that name the row.
+        key: the columns that name the row for good, and its `id`, which a rebuild or a restore changes.
         row: all its columns as JSON types; None unless changed.
         log_partition, log_offset: where in the kind's topic the record stands that changed or removed it.
         reason: why a reset was necessary.
