@@ -34,6 +34,7 @@ __all__ = [
     "limits_by",
     "name_weak",
     "plateaus",
+    "quiet_hours_of",
     "regressions",
     "reportable",
     "skill_keys",
@@ -58,6 +59,7 @@ class Group:
     as_of: Ints  # ms
     zones: Zones
     past: History
+    quiet_hours: timing.QuietHours
     revision: int  # of the catalogue
 
 
@@ -76,17 +78,28 @@ def zones_of(rows: NDArray[np.void], catalogue: Catalogue) -> Zones:
 
 def limits_by(row: np.void, catalogue: Catalogue) -> Defaults:
     """Quiet hours and daily cap of one LEARNER row: the learner's own, else the organization's."""
-    quiet_from, quiet_to, most = int(row["quiet_from"]), int(row["quiet_to"]), int(row["nudges"])
-    given = catalogue.limits(int(row["organization"]))
-    if quiet_from < 0:
-        quiet_from, quiet_to = given.quiet_from, given.quiet_to
-    return Defaults(quiet_from, quiet_to, given.most_per_day if most < 0 else most)
+    start, end = quiet_hours_of(row.reshape(1), catalogue)
+    most = int(row["nudges"])
+    if most < 0:
+        most = catalogue.limits(int(row["organization"])).most_per_day
+    return Defaults(int(start[0]), int(end[0]), most)
+
+
+def quiet_hours_of(rows: NDArray[np.void], catalogue: Catalogue) -> timing.QuietHours:
+    """Quiet hours of LEARNER rows ``(n,)``: the learner's own, else the organization's."""
+    start, end = rows["quiet_from"].astype(np.int64), rows["quiet_to"].astype(np.int64)
+    unset = start < 0
+    organizations, which = np.unique(rows["organization"][unset], return_inverse=True)
+    given = [catalogue.limits(organization)[:2] for organization in organizations.tolist()]
+    start[unset], end[unset] = np.array(given, np.int64).reshape(-1, 2)[which].T
+    return start, end
 
 
 def group(rows: NDArray[np.void], as_of: Ints, catalogue: Catalogue) -> Group:
     """LEARNER rows ``(n,)`` as of instants ``(n,)`` in ms, none before the row's newest event."""
     zones = zones_of(rows, catalogue)
-    return Group(rows, as_of, zones, history(rows, as_of, zones), catalogue.revision)
+    past, quiet_hours = history(rows, as_of, zones), quiet_hours_of(rows, catalogue)
+    return Group(rows, as_of, zones, past, quiet_hours, catalogue.revision)
 
 
 def user_keys(rows: NDArray[np.void]) -> list[bytes]:
@@ -112,7 +125,9 @@ def dropout_risks(learners: Group) -> tuple[Head, list[bytes]]:
 def timing_profiles(learners: Group) -> tuple[Head, list[bytes], timing.TimingProfile]:
     """Timing profiles ``(n,)``, as contents and as arrays."""
     head = _head("timing", timing.MODEL, learners.revision, learners.as_of, learners.rows)
-    profile = timing.predict(learners.past, learners.rows, learners.as_of, learners.zones)
+    profile = timing.predict(
+        learners.past, learners.rows, learners.as_of, learners.zones, learners.quiet_hours
+    )
     return head, timing_contents(learners.rows, profile, learners.zones.names), profile
 
 

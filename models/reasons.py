@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import dropout, plateau, regression, timing
+from models.answering import quiet_hours_of
 from models.cadence import HYSTERESIS, NUDGED_FOR_DAYS, SURE_FROM
 from models.history import HALF_HOUR, History, history
 from models.timing import TimingProfile, weekday
@@ -134,7 +135,7 @@ class Look:
             past=past,
             score=np.where(risk.enough, risk.score, -1),
             last=np.maximum(rows["last_session"], rows["last_completion"]),
-            profile=timing.predict(past, rows, as_of, zones),
+            profile=timing.predict(past, rows, as_of, zones, quiet_hours_of(rows, state.catalogue)),
         )
 
     def nudged(self) -> Ints:

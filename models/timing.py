@@ -8,6 +8,7 @@ since performance by hour rarely holds up.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from models.history import History, active_half_hours
 from models.learner import DAYS, Rows
 from models.zones import DAY, HOUR, Zones
 
-__all__ = ["MODEL", "WEEKDAYS", "TimingProfile", "confidence_of", "predict", "quiet", "weekday"]
+__all__ = ["MODEL", "WEEKDAYS", "QuietHours", "TimingProfile", "confidence_of", "predict", "quiet", "weekday"]
 
 MODEL = "timing-1"
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -31,6 +32,8 @@ PRIOR_SCORES = 20.0
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+QuietHours: TypeAlias = tuple[Ints, Ints]
+"""Of ``n`` learners, the minutes of the local day ``(n,)`` at which quiet hours begin and end; -1 = none."""
 
 _RECENCY: Floats = np.cumprod(np.r_[1.0, np.full(DAYS, 0.985)]).astype(np.float64)
 
@@ -75,7 +78,7 @@ def quiet(minute: Ints, start: Ints, end: Ints) -> Bools:
     return (start >= 0) & (end >= 0) & inside
 
 
-def predict(past: History, rows: Rows, as_of: Ints, zones: Zones) -> TimingProfile:
+def predict(past: History, rows: Rows, as_of: Ints, zones: Zones, quiet_hours: QuietHours) -> TimingProfile:
     """Timing profiles of LEARNER rows ``(n,)``, of which ``past`` is the history, as of instants ``(n,)``."""
     entry, local = active_half_hours(past, zones)
     hour = local // HOUR % 24
@@ -103,7 +106,7 @@ def predict(past: History, rows: Rows, as_of: Ints, zones: Zones) -> TimingProfi
         preferred_minutes=_preferred_minutes(rows["recent_sessions"]),
         sessions=sessions,
         confidence=confidence_of(sessions),
-        recommended=_recommended(rows, optimal, best, as_of, zones),
+        recommended=_recommended(quiet_hours, optimal, best, as_of, zones),
     )
 
 
@@ -166,17 +169,17 @@ def _preferred_minutes(recent: NDArray[np.uint64]) -> Ints:
     return np.where(count > 0, np.maximum((middle + 2) // 5 * 5, 5), -1)
 
 
-def _recommended(rows: Rows, optimal: Ints, best: Bools, as_of: Ints, zones: Zones) -> Ints:
+def _recommended(quiet_hours: QuietHours, optimal: Ints, best: Bools, as_of: Ints, zones: Zones) -> Ints:
     """Next optimal hour after ``as_of`` on a best day, moved out of quiet hours; -1 = unknown."""
-    start, end = rows["quiet_from"].astype(np.int64), rows["quiet_to"].astype(np.int64)
+    start, end = quiet_hours
     minute = np.maximum(optimal, 0) * 60
     minute = np.where(quiet(minute, start, end), end, minute)
     local_now = as_of + zones.offsets(as_of)
     today = local_now // DAY
     days = best | ~best.any(axis=1, keepdims=True)
-    found = np.full(len(rows), -1)
+    found = np.full(len(as_of), -1)
     for ahead in range(7, -1, -1):
         local = (today + ahead) * DAY + minute * 60_000
-        fits = days[np.arange(len(rows)), weekday(today + ahead)] & (local > local_now)
+        fits = days[np.arange(len(as_of)), weekday(today + ahead)] & (local > local_now)
         found = np.where(fits, local, found)
     return np.where((optimal >= 0) & (found >= 0), zones.instants(found), -1)

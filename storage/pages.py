@@ -1,11 +1,11 @@
-"""What the learner's page reads besides the answer of ``/insights``: one learner's rows, zone and names."""
+"""What the learner's page reads besides ``/insights``: a learner's rows, organization and names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sqlalchemy import ARRAY, BigInteger, String, bindparam, select, text
+from sqlalchemy import ARRAY, BigInteger, String, Text, bindparam, cast, select, text
 
 from storage.tables import contents, learner_rows, organizations, skill_rows
 
@@ -22,7 +22,7 @@ _MINE: Final = text(
 ).bindparams(bindparam("organization", type_=BigInteger))
 
 _LEARNER: Final = (
-    select(_l.row, _l.organization_id, _o.document["timezone"].astext)
+    select(_l.row, _l.organization_id, cast(_o.document, Text))
     .select_from(learner_rows.outerjoin(organizations, _o.organization_id == _l.organization_id))
     .where(_l.user_id == bindparam("user_id"), _MINE)
 )
@@ -48,11 +48,11 @@ WHERE name <> '' AND (organization_id IS NULL OR organization_id = :organization
 
 
 class StoredLearner(NamedTuple):
-    """A LEARNER row as stored, and the learner's organization with its time zone, if it has one."""
+    """A LEARNER row as stored, and the learner's organization with its record as JSON, if it has one."""
 
     row: bytes
     organization: int | None
-    organization_zone: str | None
+    organization_record: str | None
 
 
 async def learner(db: AsyncSession, user_id: int, organization: int | None) -> StoredLearner | None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.catalogue import UTC
+from models.answering import quiet_hours_of
+from models.catalogue import UTC, Catalogue
+from models.events import Kind
 from models.layout import decode_learners
 from models.zones import known
 from predictive.pages.view import PageData, ZoneSource
@@ -37,14 +41,27 @@ async def read_page(
         return PageData(user_id, at, said)
     skills = await pages.skills(db, user_id, organization)
     names = await pages.skill_names(db, [skill for skill, _ in skills], learner.organization)
-    name, source = _zone(learner)
-    return PageData(user_id, at, said, learner.row, skills, names, name, source)
+    row, catalogue = decode_learners([learner.row]), _catalogue(learner)
+    name, source = _zone(row, catalogue)
+    [start], [end] = (minutes.tolist() for minutes in quiet_hours_of(row, catalogue))
+    return PageData(user_id, at, said, learner.row, skills, names, name, source, (start, end))
 
 
-def _zone(learner: pages.StoredLearner) -> tuple[str, ZoneSource]:
+def _catalogue(learner: pages.StoredLearner) -> Catalogue:
+    """What predictions about the learner are made with of the organization."""
+    catalogue = Catalogue()
+    if learner.organization_record is not None:
+        key, record = str(learner.organization).encode(), learner.organization_record.encode()
+        catalogue.put(Kind.ORGANIZATION, key, record)
+    return catalogue
+
+
+def _zone(row: NDArray[np.void], catalogue: Catalogue) -> tuple[str, ZoneSource]:
     """The learner's own zone, else the organization's, else UTC, as predictions are made with."""
-    own = bytes(decode_learners([learner.row])["zone"][0]).decode()
-    for name, source in ((own, "learner"), (learner.organization_zone, "organization")):
-        if name and known(name):
-            return name, source
-    return UTC, "default"
+    own = bytes(row["zone"][0]).decode()
+    if own and known(own):
+        return own, "learner"
+    organization = catalogue.organizations.get(int(row["organization"][0]))
+    if organization is None or organization.timezone is None:
+        return UTC, "default"
+    return organization.timezone, "organization"

@@ -55,13 +55,15 @@ class Rhythm:
     facts: tuple[tuple[str, str], ...]
 
 
-def rhythm(row: NDArray[np.void], said: Insights, clock: Clock, at: int) -> Rhythm:
-    """The section of one LEARNER row ``(1,)`` as of an instant in ms."""
+def rhythm(
+    row: NDArray[np.void], said: Insights, clock: Clock, at: int, quiet_hours: tuple[int, int]
+) -> Rhythm:
+    """The section of one LEARNER row ``(1,)`` as of an instant in ms, with quiet hours as in `PageData`."""
     zones = Zones([clock.zone])
     counts = week(history(row, np.array([at], np.int64), zones), zones)[0]
     profile = said.timing_profile or TimingProfile(reason="not enough data")
     known = profile.confidence > 0
-    slots = _slots(profile, row) if known else np.zeros((7, 24), bool)
+    slots = _slots(profile, quiet_hours) if known else np.zeros((7, 24), bool)
     recommended = profile.recommended_time
     return Rhythm(
         missing=None if known else profile.reason or "not enough data",
@@ -76,12 +78,12 @@ def rhythm(row: NDArray[np.void], said: Insights, clock: Clock, at: int) -> Rhyt
     )
 
 
-def _slots(profile: TimingProfile, row: NDArray[np.void]) -> NDArray[np.bool_]:
+def _slots(profile: TimingProfile, quiet_hours: tuple[int, int]) -> NDArray[np.bool_]:
     """Recommended hours ``(7, 24)``: peak hours on the best days, outside quiet hours."""
     hours, days = np.zeros(24, bool), np.zeros(7, bool)
     hours[[hour for hour in profile.peak_hours if 0 <= hour < 24]] = True
     days[[DAY_NAMES.index(day) for day in profile.best_days if day in DAY_NAMES]] = True
-    start, end = (row[name].astype(np.int64) for name in ("quiet_from", "quiet_to"))
+    start, end = (np.array([minute]) for minute in quiet_hours)
     return days[:, None] & (hours & ~quiet(np.arange(24) * 60, start, end))[None, :]
 
 

@@ -41,6 +41,8 @@ class PageData:
         names: what people call skills and their topics, by skill id, where the catalogue knows it.
         zone: IANA name.
         zone_source: whose zone it is.
+        quiet_hours: the learner's, else the organization's: the minutes of the local day at which they begin
+            and end, -1 = none.
     """
 
     user_id: int
@@ -51,6 +53,7 @@ class PageData:
     names: Mapping[str, str] = field(default_factory=dict)
     zone: str = "UTC"
     zone_source: ZoneSource = "default"
+    quiet_hours: tuple[int, int] = (-1, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,5 +108,5 @@ def build(data: PageData, *, own: bool) -> View:
         actions=actions(said, practice),
         skills=skills(practice, said, clock, data.at),
         plateaus=plateaus(practice, said, clock, data.at),
-        rhythm=rhythm(row, said, clock, data.at),
+        rhythm=rhythm(row, said, clock, data.at, data.quiet_hours),
     )

@@ -220,9 +220,7 @@ def local_half_hours(data: PageData) -> Counter[tuple[int, int]]:
 
 
 def in_quiet_hours(data: PageData, hour: int) -> bool:
-    assert data.learner_row is not None
-    row = decode_learners([data.learner_row])[0]
-    start, end, minute = int(row["quiet_from"]), int(row["quiet_to"]), hour * 60
+    (start, end), minute = data.quiet_hours, hour * 60
     if start < 0:
         return False
     return start <= minute < end if start <= end else minute >= start or minute < end

@@ -32,6 +32,7 @@ CONTENTS: tuple[dict[str, Any], ...] = (
     {"content_id": "D", "skills": ["case"], "skill_names": {"case": "Capital"}},
     {"content_id": "d", "skills": ["case"], "skill_names": {"case": "Small"}},
 )
+MORNING, EVENING = {"from": "06:00", "to": "09:00"}, {"from": "20:30", "to": "07:00"}
 
 
 def practised(user: int, organization: int | None, *skills: str) -> Sent:
@@ -40,11 +41,11 @@ def practised(user: int, organization: int | None, *skills: str) -> Sent:
 
 @pytest.fixture
 async def db(database_url: str) -> AsyncIterator[AsyncSession]:
-    """Learner 1 of tenant 7 with a zone of their own, 2 of tenant 8, 3 of tenant 7, 4 of none."""
+    """Learner 1 of tenant 7 with zone and quiet hours of their own, 2 of tenant 8, 3 of 7, 4 of none."""
     upgrade(database_url)
     made = run(
         [
-            preferences(1, START, timezone="Asia/Tokyo", organization_id=7),
+            preferences(1, START, timezone="Asia/Tokyo", quiet_hours=MORNING, organization_id=7),
             practised(1, 7, "algebra", "secret"),
             practised(2, 8, "algebra", "secret"),
             practised(3, 7, "algebra"),
@@ -56,7 +57,7 @@ async def db(database_url: str) -> AsyncIterator[AsyncSession]:
     pairs += [(NAMES.skill_rows, key, value) for key, value in skills.items()]
     for one in CONTENTS:
         pairs.append((NAMES.topic(Kind.CONTENT), one["content_id"].encode(), json.dumps(one).encode()))
-    seven = {"organization_id": 7, "timezone": "Europe/Berlin"}
+    seven = {"organization_id": 7, "timezone": "Europe/Berlin", "quiet_hours": EVENING}
     pairs.append((NAMES.topic(Kind.ORGANIZATION), b"7", json.dumps(seven).encode()))
     records = [Rec(topic, 0, offset, key, value) for offset, (topic, key, value) in enumerate(pairs)]
     connection = await asyncpg.connect(plain_url(database_url))
@@ -94,7 +95,9 @@ async def test_a_tenant_sees_its_own_learners_alone(
         assert (page.names, page.zone) == ({}, "UTC")
 
 
-async def test_the_zone_is_the_learners_the_organizations_or_utc(db: AsyncSession) -> None:
+async def test_the_zone_and_the_quiet_hours_are_the_learners_else_the_organizations(
+    db: AsyncSession,
+) -> None:
     found = [await read_page(db, user, None, START, {}) for user in (1, 3, 2, 99)]
     assert [(page.zone, page.zone_source) for page in found] == [
         ("Asia/Tokyo", "learner"),
@@ -102,6 +105,8 @@ async def test_the_zone_is_the_learners_the_organizations_or_utc(db: AsyncSessio
         ("UTC", "default"),
         ("UTC", "default"),
     ]
+    evening, morning = (20 * 60 + 30, 7 * 60), (6 * 60, 9 * 60)
+    assert [page.quiet_hours for page in found] == [morning, evening, (-1, -1), (-1, -1)]
 
 
 async def test_names_are_those_of_the_catalogue_and_of_no_other_tenant(db: AsyncSession) -> None:

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from models import dropout, moment, plateau, regression, struggle, timing
+from models.answering import quiet_hours_of
+from models.catalogue import Catalogue
 from models.history import history, recent_sentiment
 from models.learner import empty_learners
 from models.skill import MEMORY
@@ -91,8 +93,9 @@ def call_dropout(inputs: Inputs) -> dropout.DropoutRisk:
 
 def call_timing(inputs: Inputs) -> timing.TimingProfile:
     zones = Zones(inputs["names"])
-    past = history(inputs["rows"], inputs["as_of"], zones)
-    return timing.predict(past, inputs["rows"], inputs["as_of"], zones)
+    rows = inputs["rows"]
+    past = history(rows, inputs["as_of"], zones)
+    return timing.predict(past, rows, inputs["as_of"], zones, quiet_hours_of(rows, Catalogue()))
 
 
 # -- skills ------------------------------------------------------------------------------------------------

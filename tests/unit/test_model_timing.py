@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from models import moment, timing
+from models.answering import quiet_hours_of
+from models.catalogue import Catalogue
 from models.history import history
 from models.zones import DAY, HOUR, Zones, zone
 from tests.unit.building import (
@@ -107,6 +109,29 @@ def test_a_learner_without_a_zone_has_the_organizations() -> None:
     assert stream.one("timing", "1")["timezone"] == "UTC"
 
 
+def test_the_recommended_time_is_outside_the_learners_quiet_hours_else_the_organizations() -> None:
+    hours = {"from": "18:30", "to": "20:30"}
+    known = catalogue(
+        {"content_id": "c", "skills": ["a"]},
+        organizations=[
+            {"organization_id": 7, "quiet_hours": hours},
+            {"organization_id": 8, "timezone": "UTC"},
+            {"organization_id": 9, "quiet_hours": {"from": "22:00", "to": "19:30"}},
+        ],
+    )
+    stream = Stream(known)
+    own = preferences(2, ms("2026-03-01T00:00:00Z"), quiet_hours={"from": "10:00", "to": "11:00"})
+    stream.feed([own, preferences(3, ms("2026-03-01T00:00:00Z"), quiet_hours=hours)])
+    for user, organization in ((1, 7), (2, 7), (3, 8), (4, 8), (5, 9), (6, None)):
+        stream.feed(evenings("UTC", "2026-03-02", 12, user=user))
+        stream.feed([session(user, ms("2026-03-14T19:00:00Z"), 40, organization_id=organization)])
+    current = stream.current()
+    found = {user: current["timing", b"%d" % user]["recommended_time"][11:16] for user in range(1, 7)}
+    assert found == {1: "20:30", 2: "19:00", 3: "20:30", 4: "19:00", 5: "19:30", 6: "19:00"}
+    stream.feed([preferences(1, ms("2026-03-15T00:00:00Z"), quiet_hours={"from": "00:00", "to": "01:00"})])
+    assert stream.sent["timing", b"1"]["recommended_time"][11:16] == "19:00"
+
+
 def test_studying_over_local_midnight_belongs_to_both_hours() -> None:
     events = [session(1, ms(f"2026-03-{day:02d}T22:30:00Z"), 60) for day in range(2, 16)]
     found = profile([preferences(1, ms("2026-03-01T00:00:00Z"), timezone=BERLIN), *events])
@@ -132,7 +157,8 @@ def test_one_good_answer_does_not_make_an_hour() -> None:
 def check(events: list[Sent], at: str, *, studied: bool = False, **limits: int) -> moment.Moment:
     rows = run(events).engine.state.learners.rows
     zones = Zones([str(rows["zone"][0].decode() or "UTC")])
-    found = timing.predict(history(rows, rows["newest"], zones), rows, rows["newest"], zones)
+    past, loud = history(rows, rows["newest"], zones), quiet_hours_of(rows, Catalogue())
+    found = timing.predict(past, rows, rows["newest"], zones, loud)
     return moment.check(found, 0, ms(at), zones, studied, moment.Limits(**limits))
 
 

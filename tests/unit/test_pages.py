@@ -178,6 +178,27 @@ def test_rows_of_an_unknown_layout_are_refused(found: Stream) -> None:
         build(data(found, learner_row=b"\x63" + bytes(10)), own=True)
 
 
+# -- the week ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("quiet_hours", "hours"),
+    [
+        ((-1, -1), [18, 19]),
+        ((18 * 60, 19 * 60), [19]),
+        ((23 * 60, 18 * 60 + 1), [19]),
+        ((19 * 60 + 1, 8 * 60), [18, 19]),
+    ],
+)
+def test_recommended_hours_lie_outside_quiet_hours(
+    quiet_hours: tuple[int, int], hours: list[int], found: Stream
+) -> None:
+    assert found.one("timing", str(USER))["peak_hours"] == [18, 19]
+    week = build(data(found, quiet_hours=quiet_hours), own=True).rhythm.week
+    framed = [[hour for hour, cell in enumerate(day.cells) if cell.slot] for day in week]
+    assert [hours for hours in framed if hours] == [hours] * 3
+
+
 # -- the risk ----------------------------------------------------------------------------------------------
 
 contributions = st.lists(st.integers(-20, 20), min_size=1, max_size=6)
