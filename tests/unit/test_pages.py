@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from models.layout import LayoutError
 from models.zones import DAY
 from predictive.pages import words
+from predictive.pages.actions import Action
 from predictive.pages.charts import Axis, bar, labels_apart, path
 from predictive.pages.insights import DropoutRisk, Factor, decode
 from predictive.pages.rendering import policy, render, render_error
@@ -197,6 +198,25 @@ def test_recommended_hours_lie_outside_quiet_hours(
     week = build(data(found, quiet_hours=quiet_hours), own=True).rhythm.week
     framed = [[hour for hour, cell in enumerate(day.cells) if cell.slot] for day in week]
     assert [hours for hours in framed if hours] == [hours] * 3
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_whether_now_is_a_good_time_is_as_answered_and_no_reason_is_made_up(
+    good: bool, found: Stream
+) -> None:
+    """The answer does not say why not: it may be a usual hour within quiet hours, or the daily cap."""
+    page = render(build(data(found, insights=answer(found, is_good_time_now=good)), own=True))
+    assert ("Now is a good time, too." in page) == good
+    assert ("Now is not one of your good times." in page) == (not good)
+
+
+def test_a_good_time_to_learn_is_an_action_that_says_so(found: Stream) -> None:
+    said = {"type": "optimal_timing", "message": "Now is a good time to study", "action": "Send a nudge"}
+    view = build(data(found, insights=answer(found, priority_actions=[said])), own=True)
+    assert view.actions == (Action("A good time", "", "This is one of your good times to learn.", "rhythm"),)
+    page = render(view)
+    assert "A good time" in page
+    assert "This is one of your good times to learn." in page
 
 
 # -- the risk ----------------------------------------------------------------------------------------------
