@@ -178,14 +178,18 @@ async def same_topics(admin: AIOKafkaAdminClient, names: Names, restored: Restor
         OffsetError: a topic is not the one that the rows were written with.
     """
     found = await kafka.topic_ids(admin, names.lasting)
-    for topic, given in found.items():
-        known = restored.topics.get(topic, given)
-        if known != given:
-            raise OffsetError(
-                f"topic {topic} was created anew since the rows were written, and with it went what was in "
-                f"it (its id is {given}, it was {known}): {REBUILD}"
-            )
-    return {**restored.topics, **found}
+    known = restored.topics
+    changed = [
+        f"{topic} (id {found[topic]}, was {known[topic]})"
+        for topic in names.lasting
+        if topic in found and known.get(topic, found[topic]) != found[topic]
+    ]
+    if changed:
+        raise OffsetError(
+            f"{', '.join(changed)}: created anew since the rows were written, and what was in it is gone; "
+            f"{REBUILD}"
+        )
+    return {**known, **found}
 
 
 async def tally_of(

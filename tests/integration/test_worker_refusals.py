@@ -148,7 +148,9 @@ async def test_what_a_worker_refuses_and_how_it_is_mended(
     await deleted(settings, names.prediction("struggle"))
     await until(lambda: _ensured(settings), 30, "the topics are there again")
     line = await refused(variables)
-    assert f"topic {names.topic(Kind.SENTIMENT)} was created anew since the rows were written" in line
+    assert f"{names.topic(Kind.SENTIMENT)} (id " in line
+    assert f"{names.prediction('struggle')} (id " in line
+    assert "created anew since the rows were written" in line
     assert "lyo rebuild" in line
 
     await deleted(settings, names.learner_rows)
@@ -176,7 +178,8 @@ async def test_a_topic_made_anew_is_refused_by_name_and_a_rebuild_mends_it(
     await deleted(settings, names.skill_rows)
     # The worker itself makes it again, as every start makes topics that are missing.
     line = await refused(variables)
-    assert f"topic {names.skill_rows} was created anew since the rows were written" in line
+    assert f"OffsetError: {names.skill_rows} (id " in line
+    assert "created anew since the rows were written" in line
     assert "lyo rebuild" in line
     await rebuilt(variables)
     assert await run_until_done(settings, variables, tmp_path / "second", said) == rows
@@ -188,7 +191,8 @@ async def test_a_topic_made_anew_is_refused_by_name_and_a_rebuild_mends_it(
     # Kafka forgets the offsets with the topic; a worker that still ran may say them once more.
     await commit(settings, {content: 99})
     line = await refused(variables)
-    assert f"topic {content.topic} was created anew since the rows were written" in line
+    assert f"OffsetError: {content.topic} (id " in line
+    assert "created anew since the rows were written" in line
     await rebuilt(variables)
     assert await run_until_done(settings, variables, tmp_path / "third", said) == rows
 
