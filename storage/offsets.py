@@ -34,13 +34,18 @@ class Stolen(SinkError):
         )
 
 
+CREATED_AGAIN: Final = (
+    "the topic was created again. If a worker that is started refuses it, too, run lyo rebuild; else rebuild "
+    "the tables alone: lyo sink --rebuild (docs/rebuild.md)"
+)
 _CLAIM_SQL: Final = """
-INSERT INTO sink_offsets AS t (topic, partition, next_offset, epoch)
-SELECT topic, partition, first, 1
-FROM unnest($1::text[], $2::int4[], $3::int8[]) AS n(topic, partition, first)
+INSERT INTO sink_offsets AS t (topic, partition, next_offset, epoch, topic_id)
+SELECT topic, partition, first, 1, topic_id
+FROM unnest($1::text[], $2::int4[], $3::int8[], $4::text[]) AS n(topic, partition, first, topic_id)
 ORDER BY topic, partition
-ON CONFLICT (topic, partition) DO UPDATE SET epoch = t.epoch + 1, updated_at = now()
-RETURNING topic, partition, next_offset, epoch
+ON CONFLICT (topic, partition) DO UPDATE
+    SET epoch = t.epoch + 1, topic_id = coalesce(t.topic_id, excluded.topic_id), updated_at = now()
+RETURNING topic, partition, next_offset, epoch, topic_id
 """
 _ADVANCE_SQL: Final = """
 UPDATE sink_offsets t SET next_offset = n.next_offset, updated_at = now()
@@ -64,14 +69,31 @@ async def lock(connection: Any, partitions: Iterable[int]) -> None:
     await connection.execute(_LOCK_SQL, _LOCKS, sorted(set(partitions)))
 
 
-async def claim(connection: Any, first: Mapping[Place, int]) -> dict[Place, Position]:
+async def claim(
+    connection: Any, first: Mapping[Place, int], ids: Mapping[str, str] | None = None
+) -> dict[Place, Position]:
     """Take over topic-partitions; one seen for the first time begins at the offset given.
 
-    Whoever had them before is refused from now on.
+    Whoever had them before is refused from now on. ``ids`` are the topics' own, as far as Kafka says them.
+
+    Raises:
+        SinkError: the offset that is stored is of another topic of that name.
     """
+    known = ids or {}
     rows = await connection.fetch(
-        _CLAIM_SQL, [p.topic for p in first], [p.partition for p in first], list(first.values())
+        _CLAIM_SQL,
+        [p.topic for p in first],
+        [p.partition for p in first],
+        list(first.values()),
+        [known.get(p.topic) for p in first],
     )
+    for row in rows:
+        given = known.get(row["topic"], row["topic_id"])
+        if given != row["topic_id"]:
+            raise SinkError(
+                f"{row['topic']}-{row['partition']} has the id {given}, but what was stored up to offset "
+                f"{row['next_offset']} is of {row['topic_id']}: {CREATED_AGAIN}"
+            )
     return _positions(rows)
 
 
@@ -120,7 +142,7 @@ def check_range(place: Place, next_offset: int, first: int, end: int) -> None:
     if next_offset > end:
         raise SinkError(
             f"{place.topic}-{place.partition} ends at offset {end}, but {next_offset} was stored: "
-            "the topic was created again. Rebuild the tables from the topics: lyo sink --rebuild"
+            f"{CREATED_AGAIN}"
         )
     if next_offset < first:
         raise SinkError(

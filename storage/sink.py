@@ -260,10 +260,11 @@ class Sink:
             await self._pause(pause)
 
     async def _claim(self, new: Sequence[TopicPartition]) -> None:
+        ids = await kafka.topic_ids(self._consumer, {tp.topic for tp in new})
         first = await self._consumer.beginning_offsets(new)
         async with self._session.at_work() as connection, connection.transaction():
             await check_prefix(connection, self.names.prefix)
-            claimed = await claim(connection, {Place(*tp): first[tp] for tp in new})
+            claimed = await claim(connection, {Place(*tp): first[tp] for tp in new}, ids)
         # Only now does nobody else store any more: an end read before may be overtaken.
         end = await self._consumer.end_offsets(new)
         for tp in new:

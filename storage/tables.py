@@ -373,6 +373,8 @@ sink_offsets: Final = Table(
     _needed("next_offset", BigInteger),
     _needed("epoch", BigInteger),
     _now("updated_at"),
+    # As Kafka's tools show it; null where it was never asked for.
+    Column("topic_id", String(22)),
     PrimaryKeyConstraint("topic", "partition", name="pk_sink_offsets"),
     CheckConstraint("next_offset >= 0", name="ck_sink_offsets_next_offset"),
 )

@@ -20,9 +20,10 @@ from storage.faults import SinkError
 from storage.migrate import upgrade
 from storage.offsets import Place, Stolen, claim
 from storage.progress import behind
+from storage.rebuild import empty
 from storage.rows import TenantOf, tenant_of
 from storage.sink import Sink
-from streams import topics
+from streams import kafka, topics
 from streams.settings import Settings
 from tests.integration.sink_records import dropout, struggle, timing
 from tests.integration.sink_running import (
@@ -315,6 +316,38 @@ async def test_a_database_of_another_prefix_is_refused(ready: Settings) -> None:
     with pytest.raises(SinkError, match=wanted):
         await asyncio.wait_for(Sink(ready).run(), 30)
     assert await fetch(ready.database_url, "SELECT topic FROM sink_offsets") == [(place.topic,)]
+
+
+async def test_a_topic_made_anew_is_named_though_it_has_grown_past_what_was_stored(ready: Settings) -> None:
+    names = topics.names(ready)
+    content = names.topic(Kind.CONTENT)
+
+    def lesson(number: int) -> Sent:
+        return Sent(content, 0, b"c%d" % number, b'{"content_id":"c%d","skills":[]}' % number)
+
+    await publish(ready, [lesson(number) for number in range(20)])
+    async with running(ready) as (_, task):
+        await all_stored(ready, task)
+    async with kafka.admin(ready) as client:
+        await client.delete_topics([content])
+    await until(lambda: _made(ready))
+    await publish(ready, [lesson(number) for number in range(60)])
+    with pytest.raises(
+        SinkError, match=r"content-0 has the id .* up to offset 21 is of .*lyo sink --rebuild"
+    ):
+        await asyncio.wait_for(Sink(ready).run(), 30)
+    await empty(ready.database_url)
+    async with running(ready) as (_, task):
+        await all_stored(ready, task)
+    assert await fetch(ready.database_url, "SELECT count(*) FROM contents") == [(60,)]
+
+
+async def _made(settings: Settings) -> bool:
+    """Whether every topic is there again; Kafka takes a moment to delete one."""
+    try:
+        return bool(await topics.ensure(settings))
+    except topics.TopicError:
+        return False
 
 
 async def test_rebuild_empties_what_comes_from_the_topics(ready: Settings, environment: Environment) -> None:

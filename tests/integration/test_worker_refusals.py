@@ -46,9 +46,9 @@ def lyo(variables: dict[str, str], *arguments: str) -> subprocess.CompletedProce
     )
 
 
-async def refused(variables: dict[str, str]) -> str:
-    """The last line of a worker that ends by itself."""
-    done = await asyncio.to_thread(lyo, variables, "worker")
+async def refused(variables: dict[str, str], command: str = "worker") -> str:
+    """The last line of a worker, or of a sink, that ends by itself."""
+    done = await asyncio.to_thread(lyo, variables, command)
     assert done.returncode == 1, done.stderr[-2000:]
     return done.stderr.strip().splitlines()[-1]
 
@@ -180,6 +180,9 @@ async def test_a_topic_made_anew_is_refused_by_name_and_a_rebuild_mends_it(
     line = await refused(variables)
     assert f"OffsetError: {names.skill_rows} (id " in line
     assert "created anew since the rows were written" in line
+    assert "lyo rebuild" in line
+    line = await refused(variables, "sink")
+    assert f"{names.skill_rows}-0 has the id" in line
     assert "lyo rebuild" in line
     await rebuilt(variables)
     assert await run_until_done(settings, variables, tmp_path / "second", said) == rows

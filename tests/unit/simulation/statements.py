@@ -42,13 +42,16 @@ async def _lock(tx: Session, space: int, numbers: Sequence[int]) -> None:
         await tx.lock(f"advisory-{space}", number)
 
 
-async def _claim(tx: Session, topics: list[str], partitions: list[int], firsts: list[int]) -> list[Row]:
+async def _claim(
+    tx: Session, topics: list[str], partitions: list[int], firsts: list[int], ids: list[str | None]
+) -> list[Row]:
     found = []
-    for topic, partition, first in sorted(zip(topics, partitions, firsts, strict=True)):
+    for topic, partition, first, given in sorted(zip(topics, partitions, firsts, ids, strict=True)):
         key = (topic, partition)
         await tx.lock("sink_offsets", key)
-        old = tx.get("sink_offsets", key) or {"next_offset": first, "epoch": 0}
+        old = tx.get("sink_offsets", key) or {"next_offset": first, "epoch": 0, "topic_id": None}
         row = {**old, "topic": topic, "partition": partition, "epoch": old["epoch"] + 1}
+        row["topic_id"] = old["topic_id"] or given
         await tx.put("sink_offsets", key, row)
         found.append(row)
     return found
