@@ -171,6 +171,7 @@ def restores(monkeypatch: pytest.MonkeyPatch) -> SlowRestores:
     made = SlowRestores(4 * LIMIT)
     monkeypatch.setattr("streams.task.Outbound", lambda *_: SimpleNamespace(start=nothing, stop=nothing))
     monkeypatch.setattr("streams.task.restore", made.restore)
+    monkeypatch.setattr("streams.task.same_topics", nothing)
     monkeypatch.setattr("streams.task.standing", nothing)
     monkeypatch.setattr("streams.task.tally_of", nothing)
     return made
