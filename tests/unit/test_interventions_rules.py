@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from models import interventions, reasons, regression
 from models.zones import DAY, HOUR
-from tests.unit.building import MINUTE, START, Stream, catalogue, iso, preferences, sentiment, session
-from tests.unit.test_interventions import DAWN, day_by_day, habit, of_dropout
+from tests.unit.building import (
+    MINUTE,
+    START,
+    Stream,
+    catalogue,
+    completion,
+    iso,
+    ms,
+    preferences,
+    sentiment,
+    session,
+)
+from tests.unit.test_interventions import DAWN, day_by_day, habit, of_dropout, stuck
 
 # -- limits set after the decision -------------------------------------------------------------------------
 
@@ -184,3 +197,129 @@ def test_a_late_sweep_leaves_the_next_day_to_its_own() -> None:
     assert nudged(stream) == []
     day_by_day(stream, 15, 15)
     assert [slot for slot, _, _ in nudged(stream)] == [iso(START + 15 * DAY + 18 * HOUR)]
+
+
+# -- cool-downs, hysteresis and caps -----------------------------------------------------------------------
+
+Score = Callable[[int], None]
+
+
+@pytest.fixture
+def risk(monkeypatch: pytest.MonkeyPatch) -> Score:
+    """Sets everybody's dropout risk, in hundredths."""
+    true_look, given = reasons.Look.at.__func__, [0]  # type: ignore[attr-defined]
+
+    def at(cls: Any, state: Any, slots: Any) -> Any:
+        look = true_look(cls, state, slots)
+        look.score[:] = given[0]
+        return look
+
+    monkeypatch.setattr(reasons.Look, "at", classmethod(at))
+    return lambda score: given.__setitem__(0, score)
+
+
+def slots(stream: Stream, **wanted: Any) -> list[int]:
+    """The times of what was decided, in hours since the start."""
+    return sorted((ms(one["not_before"]) - START) // HOUR for one in stream.decided(**wanted))
+
+
+def each_day(stream: Stream, days: int, risk: Score, score: int) -> list[int]:
+    """The days of what is decided of somebody whose risk is as high each night, and is gone each evening."""
+    for day in range(days):
+        risk(0)
+        stream.feed([session(1, START + day * DAY + 18 * HOUR)])
+        risk(score)
+        day_by_day(stream, day + 1, day + 1)
+    return sorted({hours // 24 for hours in slots(stream)})
+
+
+def test_an_educator_is_told_of_a_learner_at_most_once_a_week(risk: Score) -> None:
+    stream = Stream()
+    stream.feed([preferences(1, START, max_nudges_per_day=0)])
+    assert each_day(stream, 20, risk, 75) == [1, 8, 15]
+
+
+def test_gentle_nudges_lie_three_days_apart(risk: Score) -> None:
+    assert each_day(Stream(), 9, risk, 35) == [1, 4, 7, 10]
+
+
+def test_other_approaches_lie_seven_days_apart() -> None:
+    stream = Stream()
+    for day in range(20):
+        stream.feed([*stuck(1, 1, "algebra", first=day), *stuck(1, 1, "roots", first=day)])
+        day_by_day(stream, day + 1, day + 1)
+    first, second = (hours // 24 for hours in slots(stream, type="alternative_approach"))
+    assert second - first == 7
+
+
+def test_after_two_weeks_of_silence_a_usual_hour_is_none_any_more() -> None:
+    stream = Stream()
+    stream.feed(habit(1, 28))
+    day_by_day(stream, 28, 60)
+    days = {(ms(one["not_before"]) - START) // DAY for one in stream.told if "timing" in one["type"]}
+    assert days == set(range(28, 42))
+
+
+@pytest.mark.parametrize(("below", "now"), [(0, "active"), (5, "active"), (6, "retracted")])
+def test_a_regressions_urgency_is_left_five_points_below_where_it_is_entered(
+    monkeypatch: pytest.MonkeyPatch, below: int, now: str
+) -> None:
+    stream = Stream()
+    stream.feed([completion(1, START + day * DAY, "s", score=1.0) for day in range(5)])
+    day = 5
+    while not stream.decided(type="skill_refresh"):
+        day_by_day(stream, day, day)
+        day += 1
+    score = regression.LEVEL_BOUNDS[1] - below
+
+    def signs(state: Any, skills: Any) -> dict[int, Any]:
+        found = reasons.signs_of(state, skills)
+        return {
+            slot: {of: sign._replace(score=score) for of, sign in some.items()}
+            for slot, some in found.items()
+        }
+
+    monkeypatch.setattr(interventions, "signs_of", signs)
+    stream.feed([sentiment(1, START + day * DAY, 0.0)])
+    (refresh,) = stream.decided(type="skill_refresh")
+    assert refresh["status"] == now
+
+
+def test_what_is_urgent_takes_waking_hours_where_the_usual_ones_are_later() -> None:
+    stream = Stream()
+    stream.feed(habit(1, 14, hour=22))
+    day_by_day(stream, 14, 40)
+    assert {hours % 24 for hours in slots(stream, type="gentle_nudge")} == {22}
+    assert {hours % 24 for hours in slots(stream, type="emotional_support", audience="learner")} == {9}
+
+
+def late(stream: Stream, day: int, hour: int) -> None:
+    """Sweep a learner's day so late that something has come in it."""
+    at = START + day * DAY + hour * HOUR
+    stream.feed([sentiment(1, at - MINUTE, 0.0)])
+    stream.sweep(at)
+
+
+def test_what_is_superseded_after_its_time_counts_to_the_days_cap(risk: Score) -> None:
+    risk(35)
+    stream = Stream()
+    stream.feed([preferences(1, START, max_nudges_per_day=1), session(1, START)])
+    late(stream, 1, 22)
+    assert slots(stream) == [2 * 24 + 9]
+    risk(55)
+    late(stream, 2, 11)
+    assert [one["status"] for one in stream.decided(type="gentle_nudge")] == ["superseded"]
+    assert slots(stream, type="emotional_support") == [3 * 24 + 9]
+
+
+def test_what_is_retracted_before_its_time_holds_nothing_back(risk: Score) -> None:
+    risk(35)
+    stream = Stream()
+    stream.feed([session(1, START)])
+    late(stream, 1, 22)
+    risk(10)
+    stream.feed([session(1, START + DAY + 23 * HOUR, 10)])
+    assert [one["status"] for one in stream.decided(type="gentle_nudge")] == ["retracted"]
+    risk(35)
+    day_by_day(stream, 2, 2)
+    assert slots(stream, type="gentle_nudge", status="active") == [2 * 24 + 9]
