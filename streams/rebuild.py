@@ -107,14 +107,21 @@ async def _until(condition: Callable[[], Awaitable[bool]], failure: str) -> None
 
 
 async def _to_the_beginning(settings: Settings) -> int:
-    """Commit the first offset of every partition that is published to; the group has no members."""
-    # Of content, organizations and erasures the group's offsets say up to where there are letters.
-    partitions = await kafka.partitions_of(settings, *topics.names(settings).published)
+    """Commit the first offset of every input partition, and of what else the group has offsets of.
+
+    Of content, organizations and erasures they say up to where there are letters; said where no letter was
+    needed, they would look like a lag to other tools. The group has no members.
+    """
+    names = topics.names(settings)
+    partitions = await kafka.partitions_of(settings, *names.published)
     reader = kafka.consumer(settings, group_id=settings.app_id)
     await reader.start()
     try:
         reader.assign(partitions)
         first: dict[TopicPartition, int] = await reader.beginning_offsets(partitions)
+        for tp in partitions:
+            if tp.topic not in names.inputs and await reader.committed(tp) is None:
+                del first[tp]
         await reader.commit(first)
     finally:
         await kafka.stop(reader)
