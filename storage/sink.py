@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from models.erasing import Fences
-from models.events import Kind, Rejected
+from models.events import Kind
 from storage import erasures
 from storage.faults import Fault, SinkError, judge, lasting, one_line
 from storage.mirror import Mirror
@@ -27,12 +27,10 @@ from storage.records import Record, Refusal
 from storage.rows import TenantOf, tenant_of
 from storage.session import Session
 from storage.sources import check_prefix
+from storage.unstored import UnstoredLetters
 from storage.writer import Batch, Writer
 from streams import kafka, metrics, topics
 from streams.catalogue import CatalogueFollower
-from streams.clock import Clock
-from streams.erasing import forgets
-from streams.letters import UNSTORED, dead_letter
 from streams.log import logger
 from streams.metrics import Sample
 from streams.naming import client_id, sink_group
@@ -49,8 +47,6 @@ GATHER_BYTES: Final = 65_536
 POLL_INTERVAL_MS: Final = 24 * 3_600_000
 # After SIGTERM, for the running transaction: a slow Postgres is let go of before (`Session.drop_soon`).
 LATE_SECONDS: Final = 12.0
-TELL_SECONDS: Final = 10.0
-LONGEST_REASON: Final = 500
 PAUSES: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 log = logger("sink")
@@ -87,26 +83,28 @@ class Sink:
         self.writer = Writer(self.names, tenants, steps)
         self._erasures = self.names.topic(Kind.ERASURE)
         self.stored = 0
-        self.refused = 0
         self.positions: dict[Place, Position] = {}
         self._batch_records = batch_records
         self._session = Session(settings.database_url)
-        self._clock = Clock(settings.clock)
         self._consumer: Any = None
         self._mirror: Mirror | None = None
-        self._producer: AIOKafkaProducer | None = None
         self._fences = Fences()
+        self._letters = UnstoredLetters(settings, self.names, self._fences)
         self._fences_seen = -1
         self._follower: Any = None
         self._partitions = settings.partitions
         self._lock = asyncio.Lock()
         self._generation = 0
-        self._tell_at = 0.0
         self._given = False
         self._full = False
         self._looked = 0
         self._stop = asyncio.Event()
         self.started = asyncio.Event()
+
+    @property
+    def refused(self) -> int:
+        """How many records were put aside."""
+        return self._letters.written
 
     def stop(self) -> None:
         """End after the running transaction, or within seconds without it."""
@@ -136,7 +134,7 @@ class Sink:
         """Start everything; ``stack`` learns how to stop it."""
         self._consumer = await self._subscribe()
         stack.push_async_callback(kafka.stop, self._consumer)
-        stack.push_async_callback(self._close_producer)
+        stack.push_async_callback(self._letters.close)
         self._mirror = Mirror(self._consumer)
         stack.push_async_callback(self._say_last)
         self._follower = self._create_follower()
@@ -316,14 +314,14 @@ class Sink:
             return
         batch = self.writer.prepare(records)
         if batch.refused:
-            await self._dead_letter(batch.refused)
+            await self._letters.write(batch.refused)
             refused = {id(refusal.record) for refusal in batch.refused}
             records = [record for record in records if id(record) not in refused]
         error = await self._until_stored(batch, target, generation)
         if error is None:
             return
         if len(records) <= 1:
-            await self._dead_letter([Refusal(record, one_line(error)) for record in records])
+            await self._letters.write([Refusal(record, one_line(error)) for record in records])
             await self._store([], target, generation)
             return
         half = len(records) // 2
@@ -432,49 +430,3 @@ class Sink:
                 count = await self.writer.erase(connection, wanted, self._partitions)
                 log.info("erased learners=%d rows=%d", len(wanted), count)
         self._fences_seen = seen
-
-    # ------------------------------------------------------------ dead letters
-
-    async def _dead_letter(self, refusals: Sequence[Refusal]) -> None:
-        """Put aside records that cannot be stored, before their offsets are passed; not of the erased."""
-        refusals = [one for one in refusals if not forgets(self._fences, self.names, one.record)]
-        if not refusals:
-            return
-        try:
-            producer = await self._letters()
-            answers = [await self._send_letter(producer, refusal) for refusal in refusals]
-            await asyncio.gather(*answers)
-        except KafkaError as error:
-            raise SinkError(f"cannot write a dead letter to Kafka: {one_line(error)}") from None
-        self.refused += len(refusals)
-        self._tell(refusals[-1].record)
-
-    async def _send_letter(self, producer: AIOKafkaProducer, refusal: Refusal) -> asyncio.Future[Any]:
-        record = refusal.record
-        rejected = Rejected(0, f"{UNSTORED}{refusal.reason[:LONGEST_REASON]}", refusal.field)
-        key, value = dead_letter(record, rejected, self._clock.now())
-        answer: asyncio.Future[Any] = await producer.send(
-            self.names.dead_letters, value, key, partition=record.partition
-        )
-        return answer
-
-    def _tell(self, record: Record) -> None:
-        """Say that there are dead letters, now and then: a stream full of them must not fill the log."""
-        if time.monotonic() < self._tell_at:
-            return
-        self._tell_at = time.monotonic() + TELL_SECONDS
-        log.warning(
-            "dead letters=%d so far, the newest about %s/%d/%d: `lyo dlq list` shows them",
-            *(self.refused, record.topic, record.partition, record.offset),
-        )
-
-    async def _letters(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            producer = kafka.producer(self.settings)
-            await producer.start()
-            self._producer = producer
-        return self._producer
-
-    async def _close_producer(self) -> None:
-        if self._producer is not None:
-            await kafka.stop(self._producer)

@@ -43,7 +43,8 @@ def test_a_worker_whose_every_transaction_is_refused_ends(monkeypatch: pytest.Mo
     world = quiet_world(4)
     with pytest.raises(Failed, match="nothing was done for 25 s"):
         world.run()
-    assert set(ended_by_themselves(world)) == {"worker-1", "worker-2"}
+    # The world ends with the first of them.
+    assert ended_by_themselves(world)[0] in {"worker-1", "worker-2"}
     assert max(opened.values()) < 20, "it rests between its attempts"
 
 

@@ -387,6 +387,7 @@ class World:
                 "streams.topics",
                 "storage.session",
                 "storage.sink",
+                "storage.unstored",
                 "storage.mirror",
             ):
                 stack.enter_context(mock.patch(f"{name}.time", clock))
