@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from typing import Any
 
 import pytest
@@ -35,6 +36,28 @@ def who(pages: Site, name: str) -> dict[str, Any]:
     return {"user": HOSTILE, "token": "learner-1"}
 
 
+# An element's colour, and that of the nearest element behind it that has one.
+COLOURS = """(where) => {
+    const element = document.querySelector(where), style = getComputedStyle(element);
+    let under = element;
+    while (getComputedStyle(under).backgroundColor.endsWith(', 0)')) under = under.parentElement;
+    const colour = element instanceof SVGElement ? style.fill : style.color;
+    return [colour, getComputedStyle(under).backgroundColor]; }"""
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of two opaque colours ``rgb(r, g, b)`` (WCAG 2.2)."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)]
+        assert len(parts) == 3, colour
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    darker, lighter = sorted([luminance(one), luminance(other)])
+    return (lighter + 0.05) / (darker + 0.05)
+
+
 def opened(page: Page) -> Page:
     """The page with all its details open."""
     for summary in page.locator("summary").all():
@@ -53,6 +76,15 @@ def test_axe_finds_nothing(name: str, width: int, scheme: str, pages: Site, visi
     ]
     assert said == [], json.dumps(said, indent=1, ensure_ascii=False)
     assert len(found["passes"]) > 10
+    # Of some elements axe cannot tell what lies behind them: their contrast is left to us, and nothing else.
+    undecided = {one["id"]: [node["target"][0] for node in one["nodes"]] for one in found["incomplete"]}
+    assert undecided.keys() <= {"color-contrast"}
+    faint = [
+        where
+        for where in undecided.get("color-contrast", ())
+        if contrast(*page.evaluate(COLOURS, where)) < 4.5
+    ]
+    assert faint == []
 
 
 @pytest.mark.parametrize("name", PEOPLE)
