@@ -62,7 +62,7 @@ async def _run(settings: Settings, batch: int, rebuild: bool) -> None:
     steps = Steps(settings.crash_at)
     running = Sink(settings, batch_records=batch, steps=steps)
     relay = Relay(settings, steps=steps)
-    watermark = Watermark(settings, running.writer.topics, running.positions)
+    watermark = Watermark(settings, running.positions)
 
     def stop() -> None:
         for each in (running, relay, watermark):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -11,7 +10,7 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import for_code
 from aiokafka.structs import OffsetAndMetadata
 
 from ops.reading import Ends, LogReader
@@ -74,9 +73,7 @@ class Broker:
 
     async def stop(self) -> None:
         """Let go of every connection."""
-        with contextlib.suppress(KafkaError, OSError, TimeoutError):
-            async with asyncio.timeout(kafka.STOP_SECONDS):
-                await self._admin.close()
+        await kafka.close(self._admin)
         await self.reader.stop()
 
     async def logs(self, topics: Iterable[str]) -> Logs:

@@ -53,21 +53,18 @@ class Watermark:
 
     Args:
         settings: of the sink.
-        read: the topics that the sink reads.
-        positions: where it stands; it changes while this runs.
+        positions: where the sink stands in all that it has claimed; it changes while this runs.
         every_seconds: how often to look.
     """
 
     def __init__(
         self,
         settings: Settings,
-        read: Iterable[str],
         positions: Mapping[Place, Position],
         *,
         every_seconds: float = EVERY_SECONDS,
     ) -> None:
         self._settings = settings
-        self._read = tuple(read)
         self._names = topics.names(settings)
         self._positions = positions
         self._every_seconds = every_seconds
@@ -137,13 +134,10 @@ class Watermark:
         ends = {tp: end for noted in waiting.values() for tp, end in noted.inputs.items()}
         left = await clients.unprocessed(self._settings.app_id, ends)
         done = [n for n, noted in waiting.items() if not left & noted.inputs.keys()]
-        made = {n: [TopicPartition(topic, n) for topic in self._read if self._reads(topic, n)] for n in done}
-        reached = await clients.ends(tp for some in made.values() for tp in some)
+        made = {n: [place for place in self._positions if place.partition == n] for n in done}
+        reached = await clients.ends(TopicPartition(*place) for some in made.values() for place in some)
         for number, some in made.items():
-            self._noted[number].outputs = {Place(*tp): reached[tp] for tp in some}
-
-    def _reads(self, topic: str, number: int) -> bool:
-        return Place(topic, number) in self._positions
+            self._noted[number].outputs = {place: reached[TopicPartition(*place)] for place in some}
 
     async def _move(self) -> None:
         """Write the moments up to which everything is stored."""
@@ -192,9 +186,7 @@ class _Clients:
         await self._decided.start()
 
     async def stop(self) -> None:
-        with contextlib.suppress(KafkaError, OSError, TimeoutError):
-            async with asyncio.timeout(kafka.STOP_SECONDS):
-                await self._admin.close()
+        await kafka.close(self._admin)
         for consumer in (self._every, self._decided):
             await kafka.stop(consumer)
 

@@ -7,7 +7,7 @@ import functools
 import importlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import chain
 from typing import Any, Final, TypeVar
 
@@ -110,6 +110,13 @@ async def stop(client: AIOKafkaConsumer | AIOKafkaProducer, seconds: float = STO
     elif not stopping.cancelled():
         # Taken, so that it is not reported as never retrieved; there is nothing left to save.
         stopping.exception()
+
+
+async def close(client: AIOKafkaAdminClient, seconds: float = STOP_SECONDS) -> None:
+    """Close an admin client within so many seconds, whatever state its connections are in."""
+    with suppress(KafkaError, OSError, TimeoutError):
+        async with asyncio.timeout(seconds):
+            await client.close()
 
 
 async def abandon(producer: AIOKafkaProducer) -> None:

@@ -74,8 +74,7 @@ async def reached(settings: Settings, numbers: Iterable[int], at: int) -> None:
 
 @asynccontextmanager
 async def watching(settings: Settings, positions: dict[Place, Position]) -> AsyncIterator[None]:
-    names = topics.names(settings)
-    watermark = Watermark(settings, Writer(names, tenant_of).topics, positions, every_seconds=0.05)
+    watermark = Watermark(settings, positions, every_seconds=0.05)
     task = asyncio.create_task(watermark.run())
     try:
         yield
