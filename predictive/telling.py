@@ -43,14 +43,16 @@ def plateaus(seen: Seen, *, active_only: bool) -> list[Answer]:
     """Plateaus, the longest first; of a learner read with `Part.PLATEAUS`."""
     rows = seen.row.get("plateaus", ())
     found = plateau_answers(seen.plateaus, rows, active_only=active_only)
-    return [each | seen.completeness for each in found]
+    complete = seen.completeness
+    return [each | complete for each in found]
 
 
 def regressions(seen: Seen, *, active_only: bool) -> list[Answer]:
     """Regressions, the most urgent first; of a learner read with `Part.REGRESSIONS`."""
     rows = seen.row.get("regressions", ())
     found = regression_answers(seen.regressions, rows, active_only=active_only)
-    return [each | seen.completeness for each in found]
+    complete = seen.completeness
+    return [each | complete for each in found]
 
 
 def insights(seen: Seen) -> Answer:
