@@ -5,20 +5,17 @@ ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
-COPY requirements.in requirements.txt ops/containers/runtime.py ./
+COPY requirements.in requirements.txt ops/deploy/containers/runtime.py ./
 # The locked versions with their hashes, without what only development needs.
 RUN python3 runtime.py requirements.in requirements.txt > runtime.txt \
  && python3 -m venv /opt/lyo \
  && /opt/lyo/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes --no-deps -r runtime.txt
 COPY . /lyo
-# Compiled now, since nothing can be written later.
-RUN /opt/lyo/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation \
-      --config-settings editable_mode=compat --editable /lyo \
- && /opt/lyo/bin/python -m compileall -q /lyo
+# The wheel, compiled now, since nothing can be written later.
+RUN /opt/lyo/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation --compile /lyo
 
 FROM ${PYTHON_IMAGE}
 COPY --from=build /opt/lyo /opt/lyo
-COPY --from=build /lyo /lyo
 RUN echo 'lyo:x:10001:10001:lyo:/tmp:/usr/sbin/nologin' >> /etc/passwd && echo 'lyo:x:10001:' >> /etc/group
 ENV PATH=/opt/lyo/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp LYO_HOME=/tmp/lyo
 WORKDIR /tmp

@@ -8,7 +8,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CODE := $(wildcard models streams agents storage predictive ops cli migrations evaluation bench tests)
+CODE := models streams agents storage predictive ops evaluation tools cli migrations tests
 # tests/chaos and tests/alerts take minutes to an hour: make chaos, make faults, make soak, make alerts.
 TESTS := $(wildcard tests/unit tests/contract tests/integration tests/browser)
 EVENTS ?=
@@ -29,7 +29,7 @@ setup: tools $(STAMP)  ## virtual environment from the lock file; checks Python,
 demo:  ## everything running on this machine with sample events (EVENTS=FILE for a real file); without Java, in containers
 	@if ! $(HAS_JAVA) && docker info >/dev/null 2>&1; then \
 	  if [ -n "$(EVENTS)" ]; then echo "EVENTS needs Java $(JAVA_AT_LEAST) and Maven: in containers the demo simulates learners" >&2; exit 1; fi; \
-	  exec ops/containers/demo.sh $(LYO_DEMO); \
+	  exec ops/deploy/containers/demo.sh $(LYO_DEMO); \
 	fi; \
 	$(MAKE) --no-print-directory setup && exec $(BIN)/lyo demo $(if $(EVENTS),--events "$(EVENTS)") $(LYO_DEMO)
 
@@ -45,7 +45,7 @@ alerts: setup promtool  ## each alert provoked on a running system, read by a re
 lint: $(STAMP)  ## style, format, types, import layers
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
-	$(BIN)/mypy $(CODE)
+	$(BIN)/mypy src tests
 	$(BIN)/lint-imports
 
 format: $(STAMP)  ## let ruff put style and format right where it can
@@ -114,7 +114,7 @@ tools:
 
 $(STAMP): $(VENV)/.locked pyproject.toml
 	@PIP_USER=0 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-	  --config-settings editable_mode=compat --editable .
+	  --editable .
 	@touch $@
 
 $(VENV)/.locked: requirements.txt

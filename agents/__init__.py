@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from agents import completions, outcomes, preferences, sentiment, sessions, struggle_requests
-from streams.app import input_topics
-from streams.topics import names
-from streams.transport import BatchApp
-from streams.worker import Deliver
+from lyo.agents import completions, outcomes, preferences, sentiment, sessions, struggle_requests
+from lyo.streams.runtime.app import input_topics
+from lyo.streams.runtime.transport import BatchApp
+from lyo.streams.runtime.worker import Deliver
+from lyo.streams.topics import names
 
 AGENTS: Final = (completions, sessions, sentiment, outcomes, preferences, struggle_requests)
 

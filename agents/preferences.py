@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Final
 
-from models.events import Kind
-from streams.transport import Poll
-from streams.worker import Deliver
+from lyo.models.events.decode import Kind
+from lyo.streams.runtime.transport import Poll
+from lyo.streams.runtime.worker import Deliver
 
 KIND: Final = Kind.PREFERENCES
 

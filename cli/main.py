@@ -20,27 +20,47 @@ class Entry:
 
 
 COMMANDS = {
-    "up": Entry("cli.up:up", "Start the local Kafka and Postgres, create topics, migrate."),
-    "down": Entry("cli.up:down", "Stop the local Kafka and Postgres; their data stays."),
-    "demo": Entry("cli.demo:demo", "Everything running on this machine, predictions shown."),
-    "worker": Entry("cli.worker:worker", "Fold events and predict (one process; start as many as needed)."),
-    "sink": Entry("cli.sink:sink", "Write predictions and rows into Postgres (one process)."),
-    "subscribe": Entry("cli.subscribe:subscribe", "Print changes from Postgres as they come, as JSON Lines."),
-    "api": Entry("cli.api:api", "Answer over HTTP from Postgres (one process)."),
-    "monitor": Entry("cli.monitor:monitor", "Watch the lag, show the on-call page (one process)."),
-    "lag": Entry("cli.lag:lag", "Print the lag of workers and sinks per topic and partition."),
-    "publish": Entry("cli.publish:publish", "Publish an event file to the topics."),
-    "replay": Entry("cli.replay:replay", "Fold event files without Kafka and print every prediction."),
-    "simulate": Entry("cli.simulate:simulate", "Write a seeded event file of simulated learners."),
-    "dlq": Entry("cli.dlq:dlq", "List, show and retry dead letters: events that could not be used."),
-    "erase": Entry("cli.erase:erase", "Forget a learner everywhere, and print a receipt."),
-    "rebuild": Entry("cli.rebuild:rebuild", "Drop rows and predictions, to make them again from the log."),
-    "contracts": Entry("cli.contracts:contracts", "Write AsyncAPI, OpenAPI and JSON Schemas, or check them."),
-    "topics": Entry("cli.topics:topics", "Create the topics that are missing, check the others."),
-    "migrate": Entry("cli.migrate:migrate", "Bring the Postgres schema to the newest revision."),
-    "doctor": Entry("cli.doctor:doctor", "Check a deployment and say what to do."),
-    "settings": Entry("cli.settings:settings", "Print every setting, its default and what it is for."),
-    "bench": Entry("cli.bench:bench", "Measure speed, latency and memory of the full job."),
+    "up": Entry("lyo.cli.local.up:up", "Start the local Kafka and Postgres, create topics, migrate."),
+    "down": Entry("lyo.cli.local.up:down", "Stop the local Kafka and Postgres; their data stays."),
+    "demo": Entry("lyo.cli.local.demo:demo", "Everything running on this machine, predictions shown."),
+    "worker": Entry(
+        "lyo.cli.processes.worker:worker", "Fold events and predict (one process; start as many as needed)."
+    ),
+    "sink": Entry("lyo.cli.processes.sink:sink", "Write predictions and rows into Postgres (one process)."),
+    "subscribe": Entry(
+        "lyo.cli.files.subscribe:subscribe", "Print changes from Postgres as they come, as JSON Lines."
+    ),
+    "api": Entry("lyo.cli.processes.api:api", "Answer over HTTP from Postgres (one process)."),
+    "monitor": Entry(
+        "lyo.cli.processes.monitor:monitor", "Watch the lag, show the on-call page (one process)."
+    ),
+    "lag": Entry("lyo.cli.operations.lag:lag", "Print the lag of workers and sinks per topic and partition."),
+    "publish": Entry("lyo.cli.files.publish:publish", "Publish an event file to the topics."),
+    "replay": Entry(
+        "lyo.cli.files.replay:replay", "Fold event files without Kafka and print every prediction."
+    ),
+    "simulate": Entry("lyo.cli.files.simulate:simulate", "Write a seeded event file of simulated learners."),
+    "dlq": Entry(
+        "lyo.cli.operations.dlq:dlq", "List, show and retry dead letters: events that could not be used."
+    ),
+    "erase": Entry("lyo.cli.operations.erase:erase", "Forget a learner everywhere, and print a receipt."),
+    "rebuild": Entry(
+        "lyo.cli.operations.rebuild:rebuild", "Drop rows and predictions, to make them again from the log."
+    ),
+    "contracts": Entry(
+        "lyo.cli.files.contracts:contracts", "Write AsyncAPI, OpenAPI and JSON Schemas, or check them."
+    ),
+    "topics": Entry(
+        "lyo.cli.operations.topics:topics", "Create the topics that are missing, check the others."
+    ),
+    "migrate": Entry(
+        "lyo.cli.operations.migrate:migrate", "Bring the Postgres schema to the newest revision."
+    ),
+    "doctor": Entry("lyo.cli.operations.doctor:doctor", "Check a deployment and say what to do."),
+    "settings": Entry(
+        "lyo.cli.operations.settings:settings", "Print every setting, its default and what it is for."
+    ),
+    "bench": Entry("lyo.cli.local.bench:bench", "Measure speed, latency and memory of the full job."),
 }
 
 

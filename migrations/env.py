@@ -9,9 +9,9 @@ from alembic import context
 from sqlalchemy import text
 from sqlalchemy.pool import NullPool
 
-from storage.database import async_url, engine
-from storage.tables import metadata
-from streams.settings import load_settings
+from lyo.storage.database import async_url, engine
+from lyo.storage.schema.tables import metadata
+from lyo.streams.settings import load_settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -21,7 +21,7 @@ LOCK = 7_046_029_254_386_353_131
 
 
 def database_url() -> str:
-    """The URL handed over by `storage.migrate`, else the settings'."""
+    """The URL handed over by `lyo.storage.schema.migrate`, else the settings'."""
     given = context.config.attributes.get("database_url")
     return str(given) if given is not None else load_settings().database_url
 

@@ -14,17 +14,17 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from models import dedup, layout, learner
-from models.catalogue import Catalogue
-from models.erasing import ERASED_KEY, Erasing, Fence, Fences
-from models.events import Columns, Kind, Rejected
-from models.interventions import Deciding
-from models.learner import DAYS, RING_KINDS
-from models.predicting import Asked, Predicting, Sent
-from models.skill import Attempts, fold_attempts
-from models.state import PIECE, Ints, Key, State, pairs
-from models.sweeping import Sweeping
-from models.zones import DAY
+from lyo.models.arrays.zones import DAY
+from lyo.models.erasure import ERASED_KEY, Erasing, Fence, Fences
+from lyo.models.events.decode import Columns, Kind, Rejected
+from lyo.models.interventions.policy import Deciding
+from lyo.models.predictions.emit import Asked, Predicting, Sent
+from lyo.models.state import deduplication, layout, learner
+from lyo.models.state.catalogue import Catalogue
+from lyo.models.state.learner import DAYS, RING_KINDS
+from lyo.models.state.partition import PIECE, Ints, Key, State, pairs
+from lyo.models.state.skill import Attempts, fold_attempts
+from lyo.models.sweep import Sweeping
 
 __all__ = ["Changes", "Engine"]
 
@@ -177,13 +177,13 @@ class Engine:
         counts = changes.counts
         counts["rejected"] += int((~take).sum())
         if batch.kind in RING_KINDS:
-            fresh = dedup.recognise(rows, who, batch.id, batch.kind, take)
+            fresh = deduplication.recognise(rows, who, batch.id, batch.kind, take)
             counts["duplicates"] += int((take & ~fresh).sum())
             newest = rows["newest"][who]
             _FOLDS[batch.kind](rows, who, batch, fresh)
             counts["applied"] += int(fresh.sum())
             counts["late"] += _late(batch.at, newest, rows["newest"][who], who, fresh)
-            counts["far_behind"] += dedup.far_behind(rows, who, batch.at, newest, batch.kind, fresh)
+            counts["far_behind"] += deduplication.far_behind(rows, who, batch.at, newest, batch.kind, fresh)
             return fresh
         part = batch if take.all() else batch.take(np.flatnonzero(take))
         _SETS[batch.kind](rows, who[take], part)

@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.learner import RECENT, Rows
-from models.zones import DAY, HOUR, Zones
+from lyo.models.arrays.zones import DAY, HOUR, Zones
+from lyo.models.state.learner import RECENT, Rows
 
 __all__ = [
     "RESPOND_WITHIN",

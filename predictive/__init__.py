@@ -1,6 +1,6 @@
 """The public face: predictors with the specification's signatures, HTTP API, subscription, client.
 
-    from predictive import dropout_predictor
+    from lyo.predictive import dropout_predictor
 
     score, level, factors, metrics = await dropout_predictor.calculate_dropout_risk(user_id, db)
 
@@ -13,14 +13,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from predictive.predictors import (
+    from lyo.predictive.predictors import (
         dropout_predictor,
         get_active_plateaus,
         get_skill_regressions,
         struggle_predictor,
         timing_optimizer,
     )
-    from predictive.subscribing import subscribe
+    from lyo.predictive.subscription import subscribe
 
 __all__ = [
     "dropout_predictor",
@@ -32,12 +32,12 @@ __all__ = [
 ]
 
 _LATE: Final = {
-    "dropout_predictor": "predictive.predictors",
-    "get_active_plateaus": "predictive.predictors",
-    "get_skill_regressions": "predictive.predictors",
-    "struggle_predictor": "predictive.predictors",
-    "subscribe": "predictive.subscribing",
-    "timing_optimizer": "predictive.predictors",
+    "dropout_predictor": "lyo.predictive.predictors",
+    "get_active_plateaus": "lyo.predictive.predictors",
+    "get_skill_regressions": "lyo.predictive.predictors",
+    "struggle_predictor": "lyo.predictive.predictors",
+    "subscribe": "lyo.predictive.subscription",
+    "timing_optimizer": "lyo.predictive.predictors",
 }
 """Which module each name of the package comes from."""
 

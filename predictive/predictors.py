@@ -1,6 +1,6 @@
-"""The specification's predictors, for a host app: its signatures and shapes over `predictive.answers`.
+"""The specification's predictors, for a host app: its signatures and shapes over `answers`.
 
-Each call takes the host's `AsyncSession`; see `predictive.answers` for what is raised. Learners of every
+Each call takes the host's `AsyncSession`; see `answers` for what is raised. Learners of every
 organization are answered: whom the host app asks about is its own business. The clock is that of the
 settings (`LYO_CLOCK`), and datetimes without an offset are read as UTC.
 """
@@ -17,13 +17,13 @@ import msgspec
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.dropout import FACTORS, LEVELS, level_of
-from models.rounding import hundredths
-from models.strategy import strategy
-from predictive import answers
-from predictive.shapes import Answer
-from streams.clock import Clock
-from streams.settings import Settings
+from lyo.models.arrays.rounding import hundredths
+from lyo.models.formulas.dropout import FACTORS, LEVELS, level_of
+from lyo.models.formulas.strategy import strategy
+from lyo.predictive.answers import answers
+from lyo.predictive.answers.responses import Answer
+from lyo.streams.clock import Clock
+from lyo.streams.settings import Settings
 
 __all__ = [
     "DropoutPredictor",

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import asyncpg
 
-from storage.database import plain_url, shown_url
-from storage.faults import Fault, SinkError, judge, one_line
+from lyo.storage.database import plain_url, shown_url
+from lyo.storage.faults import Fault, SinkError, judge, one_line
 
 ATTEMPT_SECONDS: Final = 10.0
 STATEMENT_SECONDS: Final = 120.0

@@ -8,16 +8,16 @@ from collections.abc import Callable
 
 from aiokafka.errors import KafkaError
 
-from models.catalogue import Catalogue
-from models.engine import Engine
-from models.erasing import Fences
-from streams import log, metrics
-from streams.kafka import Unreachable
-from streams.restore import OffsetError, RestoreError
-from streams.security import SecurityError
-from streams.settings import Settings
-from streams.topics import TopicError
-from streams.worker import Register, Worker, WorkerError
+from lyo.models.engine import Engine
+from lyo.models.erasure import Fences
+from lyo.models.state.catalogue import Catalogue
+from lyo.streams import log, metrics
+from lyo.streams.kafka.clients import Unreachable
+from lyo.streams.kafka.security import SecurityError
+from lyo.streams.runtime.restore import OffsetError, RestoreError
+from lyo.streams.runtime.worker import Register, Worker, WorkerError
+from lyo.streams.settings import Settings
+from lyo.streams.topics import TopicError
 
 GARBAGE_AFTER = 100_000
 

@@ -24,8 +24,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from models.event_types import Kind
-from streams.settings import Settings
+from lyo.models.events.types import Kind
+from lyo.streams.settings import Settings
 
 INPUTS: Final = tuple(kind.value for kind in Kind if kind not in {Kind.CONTENT, Kind.ORGANIZATION})
 PREDICTIONS: Final = ("dropout-risk", "timing", "plateaus", "regressions", "struggle")

@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from streams.clock import Clock, ClockError
+from lyo.streams.clock import Clock, ClockError
 
 PREFIX = "LYO_"
 SECRET_BYTES: Final = 32

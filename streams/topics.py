@@ -12,10 +12,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-from models.events import Kind
-from streams.kafka import admin, partition_counts
-from streams.records import CATALOGUE
-from streams.settings import Settings
+from lyo.models.events.decode import Kind
+from lyo.streams.kafka.clients import admin, partition_counts
+from lyo.streams.kafka.input_records import CATALOGUE
+from lyo.streams.settings import Settings
 
 DEFAULT_PREFIX: Final = "lyo."
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams import kafka
+from lyo.streams.kafka import clients
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ async def stalled(limit: float, jobs: Callable[[], Awaitable[Jobs]]) -> str:
 async def unless(ended: Coroutine[Any, Any, T], work: Coroutine[Any, Any, None]) -> T | None:
     """Do the work, or give it up once ``ended`` returns, and give what that said; None: the work is done."""
     doing, ending = asyncio.create_task(work), asyncio.create_task(ended)
-    kafka.take_error(doing)
+    clients.take_error(doing)
     try:
         await asyncio.wait({doing, ending}, return_when=asyncio.FIRST_COMPLETED)
         if not doing.done():
@@ -66,7 +66,7 @@ async def unless(ended: Coroutine[Any, Any, T], work: Coroutine[Any, Any, None])
     finally:
         doing.cancel()
         ending.cancel()
-        await asyncio.wait({doing, ending}, timeout=kafka.STOP_SECONDS)
+        await asyncio.wait({doing, ending}, timeout=clients.STOP_SECONDS)
     return None
 
 

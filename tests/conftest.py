@@ -14,13 +14,13 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from pydantic import SecretStr
 
-from cli.stack import LocalKafka, LocalPostgres
-from cli.stack.local import default_home
+from lyo.tools.stack import LocalKafka, LocalPostgres
+from lyo.tools.stack.local import default_home
 from tests.support import containers
 from tests.support.servers import KafkaServer, PostgresServer
 
 if TYPE_CHECKING:
-    from streams.settings import Settings
+    from lyo.streams.settings import Settings
 
 # A developer's own settings must not reach the code under test.
 for _name in [name for name in os.environ if name.startswith("LYO_") and not name.startswith("LYO_TEST_")]:
@@ -101,7 +101,7 @@ def database_url(postgres: PostgresServer, unique: str) -> Iterator[str]:
 @pytest.fixture
 def kafka_settings(kafka: KafkaServer, unique: str) -> Iterator[Settings]:
     """Settings with topics and a group of this test's own; its topics are deleted afterwards."""
-    from streams.settings import Settings
+    from lyo.streams.settings import Settings
 
     settings = Settings(
         bootstrap_servers=kafka.bootstrap_servers,
@@ -136,7 +136,7 @@ def environment() -> Callable[[Settings], dict[str, str]]:
 
 
 async def _delete_topics(settings: Settings) -> None:
-    from streams.kafka import admin
+    from lyo.streams.kafka.clients import admin
 
     async with admin(settings) as client:
         ours = [name for name in await client.list_topics() if name.startswith(settings.topic_prefix)]

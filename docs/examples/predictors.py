@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
-from predictive import (
+from lyo.predictive import (
     dropout_predictor,
     get_active_plateaus,
     get_skill_regressions,

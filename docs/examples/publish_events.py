@@ -1,4 +1,4 @@
-"""Publishes one learner's evening with the client of `predictive.events`. See docs/publishing.md.
+"""Publishes one learner's evening with the client of `lyo.predictive.client`. See docs/publishing.md.
 
 LYO_BOOTSTRAP_SERVERS=127.0.0.1:9092 python docs/examples/publish_events.py
 """
@@ -6,7 +6,7 @@ LYO_BOOTSTRAP_SERVERS=127.0.0.1:9092 python docs/examples/publish_events.py
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from predictive.events import InvalidEvent, Publisher, lesson_completion
+from lyo.predictive.client import InvalidEvent, Publisher, lesson_completion
 
 
 async def main() -> None:

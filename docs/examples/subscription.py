@@ -14,7 +14,7 @@ import sqlite3
 import sys
 from contextlib import closing
 
-from predictive.subscribing import Change, subscribe
+from lyo.predictive.subscription import Change, subscribe
 
 DATABASE = os.environ.get("LYO_DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/lyo")
 KINDS = ["dropout-risk", "plateaus"]

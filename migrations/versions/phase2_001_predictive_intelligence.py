@@ -1,7 +1,7 @@
 """The tables of predictive intelligence.
 
 Plain SQL, so that it can be held against the specification line by line; never changed once released
-(`storage/tables.py` is what the newest revision gives, and a test compares the two).
+(`storage/schema/tables.py` is what the newest revision gives, and a test compares the two).
 """
 
 from alembic import op

@@ -1,4 +1,4 @@
-"""Each alert of `ops/alerts.yml` is provoked on a running system, fires in a real Prometheus, and ends."""
+"""Each alert of `ops/deploy/alerts.yml` is provoked, fires in a real Prometheus, and ends."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 
-from cli.stack import LocalKafka, LocalPostgres
-from models.events import Kind, partition
-from streams import kafka, topics
-from streams.settings import Settings
+from lyo.models.events.decode import Kind, partition
+from lyo.streams import topics
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
+from lyo.tools.stack import LocalKafka, LocalPostgres
 from tests.integration.worker_running import Event
 from tests.support import alerting, broker_tool
 from tests.support.fleet import Member
@@ -297,7 +298,7 @@ async def records_are_lost(story: Incidents) -> None:
     place = TopicPartition(
         topics.names(story.settings).topic(Kind.SESSION), partition(LEARNER, story.settings.partitions)
     )
-    async with kafka.admin(story.settings) as client:
+    async with clients.admin(story.settings) as client:
         await client.delete_records({place: RecordsToDelete(before_offset=-1)})
     await story.fires("LyoGroupRewound")
     worker = story.start("worker")

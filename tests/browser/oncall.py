@@ -19,10 +19,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from models.events import Kind, partition
-from storage.migrate import upgrade
-from streams import kafka, topics
-from streams.settings import Settings
+from lyo.models.events.decode import Kind, partition
+from lyo.storage.schema.migrate import upgrade
+from lyo.streams import topics
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
 from tests.integration.worker_running import events, publish, publisher
 from tests.support.processes import ROOT
 
@@ -46,7 +47,7 @@ class Running:
     def start(self) -> None:
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "cli.main", self.name],
+                [sys.executable, "-m", "lyo.cli.main", self.name],
                 env=self.environment,
                 cwd=ROOT,
                 stdout=out,
@@ -175,7 +176,7 @@ async def _topics(settings: Settings) -> None:
 
 
 async def _delete(settings: Settings) -> None:
-    async with kafka.admin(settings) as client:
+    async with clients.admin(settings) as client:
         ours = [name for name in await client.list_topics() if name.startswith(settings.topic_prefix)]
         await client.delete_topics(ours)
 

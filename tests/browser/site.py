@@ -17,20 +17,20 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.pool import NullPool
 
-from cli.replaying import Replay
-from cli.simulate import write
-from cli.simulation import Plan
-from models.events import Kind
-from predictive.answers import insights
-from predictive.pages.reading import read_page
-from predictive.pages.routes import Refusal, Viewer, create_router, token_of
-from predictive.pages.view import PageData
-from storage import database
-from storage.database import plain_url
-from storage.migrate import upgrade
-from storage.offsets import Place, claim
-from storage.rows import tenant_of
-from storage.writer import Writer
+from lyo.cli.files.simulate import write
+from lyo.evaluation.replay import Replay
+from lyo.models.events.decode import Kind
+from lyo.predictive.answers.answers import insights
+from lyo.predictive.page.reading import read_page
+from lyo.predictive.page.routes import Refusal, Viewer, create_router, token_of
+from lyo.predictive.page.view import PageData
+from lyo.storage import database
+from lyo.storage.database import plain_url
+from lyo.storage.schema.migrate import upgrade
+from lyo.storage.sink.offsets import Place, claim
+from lyo.storage.sink.rows import tenant_of
+from lyo.storage.sink.writer import Writer
+from lyo.tools.simulation import Plan
 from tests.integration.sink_records import NAMES, Rec
 from tests.unit.building import MINUTE, Sent, columns, completion, preferences, session, stored
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Locator, Page
 
-from models.layout import decode_learners
-from predictive.pages import words
-from predictive.pages.view import PageData, build
+from lyo.models.state.layout import decode_learners
+from lyo.predictive.page import words
+from lyo.predictive.page.view import PageData, build
 from tests.browser.conftest import Open, screenshot
 from tests.browser.site import ARABIC, BRACES, END, HOSTILE, IMAGE, LONG, NOBODY, SCRIPT, SPARSE, Site
 

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
-from cli.stack import LocalKafka
-from storage.progress import stored_offsets
-from storage.rows import tenant_of
-from storage.writer import Writer
-from streams import kafka, topics
-from streams.settings import Settings
+from lyo.storage.reads.progress import stored_offsets
+from lyo.storage.sink.rows import tenant_of
+from lyo.storage.sink.writer import Writer
+from lyo.streams import topics
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
+from lyo.tools.stack import LocalKafka
 from tests.support.deployment import deployed
 from tests.support.outages import outage
 from tests.support.processes import wait_for
@@ -54,7 +55,7 @@ async def test_kafka_going_away_costs_nothing_and_work_resumes_by_itself(
             await asyncio.sleep(8)
             await outage(own_kafka, seconds, violently=violently)
             back = time.monotonic()
-            ends = await kafka.persist(lambda: held(settings), RESUMES_SECONDS)
+            ends = await clients.persist(lambda: held(settings), RESUMES_SECONDS)
             workers, sink = await asyncio.gather(
                 resumed(lambda: committed(settings), ends, back),
                 resumed(lambda: stored_offsets(database_url), ends, back),
@@ -76,7 +77,7 @@ async def test_kafka_going_away_costs_nothing_and_work_resumes_by_itself(
 async def held(settings: Settings) -> dict[TopicPartition, int]:
     """Where the topics end that workers and sink read: nobody can have read further before."""
     wanted = {*topics.names(settings).inputs, *Writer(topics.names(settings), tenant_of).topics}
-    return await kafka.written(settings, await kafka.partitions_of(settings, *wanted))
+    return await clients.written(settings, await clients.partitions_of(settings, *wanted))
 
 
 async def committed(settings: Settings) -> dict[TopicPartition, int]:
@@ -86,8 +87,8 @@ async def committed(settings: Settings) -> dict[TopicPartition, int]:
         for topic in topics.names(settings).inputs
         for number in range(settings.partitions)
     ]
-    async with kafka.admin(settings) as client:
-        found = await kafka.committed(client, settings.app_id, wanted)
+    async with clients.admin(settings) as client:
+        found = await clients.committed(client, settings.app_id, wanted)
     return {tp: entry.offset for tp, entry in found.items()}
 
 
@@ -97,7 +98,7 @@ async def resumed(
     """Wait until of every partition number something is done that came after these ends; gives seconds."""
 
     async def every_number() -> bool:
-        done = await kafka.persist(standing, RESUMES_SECONDS)
+        done = await clients.persist(standing, RESUMES_SECONDS)
         beyond = {place[1] for place, offset in done.items() if offset > ends[place]}
         return beyond == {tp.partition for tp in ends}
 

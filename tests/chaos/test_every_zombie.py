@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.settings import Settings
+from lyo.streams.settings import Settings
 from tests.integration.sink_running import tables
 from tests.support.deployment import QUICK, deployed
 from tests.support.published import parts, simulated

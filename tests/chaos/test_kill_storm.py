@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.stack import LocalKafka, LocalPostgres
-from streams.settings import Settings
+from lyo.streams.settings import Settings
+from lyo.tools.stack import LocalKafka, LocalPostgres
 from tests.support.deployment import deployed
 from tests.support.published import Paced, simulated
 from tests.support.storm import Storm, come_and_go, kill_one

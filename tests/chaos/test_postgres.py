@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.stack import LocalPostgres
-from cli.stack.processes import LOOPBACK
-from storage.progress import behind
-from streams.settings import Settings
+from lyo.storage.reads.progress import behind
+from lyo.streams.settings import Settings
+from lyo.tools.stack import LocalPostgres
+from lyo.tools.stack.processes import LOOPBACK
 from tests.support.deployment import QUICK, Deployment, deployed
 from tests.support.outages import outage
 from tests.support.processes import lag, wait_for

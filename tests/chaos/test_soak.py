@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.stack import LocalKafka, LocalPostgres
-from cli.stack.processes import LOOPBACK
-from streams.settings import Settings
+from lyo.streams.settings import Settings
+from lyo.tools.stack import LocalKafka, LocalPostgres
+from lyo.tools.stack.processes import LOOPBACK
 from tests.support.deployment import deployed
 from tests.support.outages import away, resetting, slow
 from tests.support.proxy import proxied

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from streams import topics
-from streams.settings import Settings
+from lyo.streams import topics
+from lyo.streams.settings import Settings
 from tests.conftest import JARS
 from tests.integration.worker_running import read
 from tests.support.cluster import addresses, three_brokers

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cli.stack import processes
+from lyo.tools.stack import processes
 
 ROOT = Path(__file__).parents[2]
 SECRET = "a secret of the compose file's test, long enough"

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from cli.stack import processes
+from lyo.tools.stack import processes
 
 START_SECONDS = 60.0
 # Not docker0, which may be another engine's; a network that few others use.

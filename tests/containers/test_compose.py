@@ -22,10 +22,10 @@ import jwt
 import pytest
 from aiokafka.errors import KafkaError
 
-from cli.simulation import Plan, generate
-from models import layout
-from streams import kafka
-from streams.settings import Settings
+from lyo.models.state import layout
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
+from lyo.tools.simulation import Plan, generate
 from tests.containers.composing import PARTITIONS, ROOT, SECRET, Compose, sh
 from tests.containers.engine import engine, why_not
 from tests.support.agreement import replayed
@@ -51,8 +51,8 @@ def compose() -> Iterator[Compose]:
         pytest.fail(reason)
     with engine() as host:
         environment = os.environ | {"DOCKER_HOST": host, "DOCKER_BUILDKIT": "0"}
-        program = sh(["ops/containers/compose.sh"], environment).split()
-        lines = sh(["ops/containers/stand-ins.sh"], environment).splitlines()
+        program = sh(["ops/deploy/containers/compose.sh"], environment).split()
+        lines = sh(["ops/deploy/containers/stand-ins.sh"], environment).splitlines()
         running = Compose(host, program, dict(line.split("=", 1) for line in lines))
         running("build", "topics")
         try:
@@ -81,7 +81,7 @@ def settings(compose: Compose) -> Settings:
 
 
 def publish(compose: Compose, file: Path) -> None:
-    sh([sys.executable, "-m", "cli.main", "publish", str(file)], compose.lyo)
+    sh([sys.executable, "-m", "lyo.cli.main", "publish", str(file)], compose.lyo)
 
 
 async def stored(compose: Compose) -> dict[str, bytes]:
@@ -114,7 +114,7 @@ async def agrees(compose: Compose, files: list[Path], folder: Path) -> None:
 
 
 async def members(compose: Compose) -> int:
-    async with kafka.admin(settings(compose)) as client:
+    async with clients.admin(settings(compose)) as client:
         (answer,) = await client.describe_consumer_groups(["lyo"])
     _, _, state, _, _, found, *_ = answer.groups[0]
     return len(found) if state == "Stable" else 0

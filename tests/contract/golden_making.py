@@ -15,12 +15,12 @@ from typing import Any
 
 import msgspec
 
-from models.events import Kind, Rejected, decode, decode_content, decode_organization
-from models.layout import LAYOUT, SWEEP_KEY, decode_swept
-from models.zones import DAY
-from predictive.contracts.examples import EXAMPLES
-from predictive.contracts.messages import INPUTS, VERSION, Message
-from streams.letters import dead_letter, oversized
+from lyo.models.arrays.zones import DAY
+from lyo.models.events.decode import Kind, Rejected, decode, decode_content, decode_organization
+from lyo.models.state.layout import LAYOUT, SWEEP_KEY, decode_swept
+from lyo.streams.dead_letters.dead_letter import dead_letter, oversized
+from lyo.tools.contracts.examples import EXAMPLES
+from lyo.tools.contracts.messages import INPUTS, VERSION, Message
 from tests.unit.building import START, Stream, lives, sample_catalogue
 
 GOLDEN = Path(__file__).with_name("golden")

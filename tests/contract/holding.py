@@ -7,8 +7,8 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
 
-from predictive.contracts.messages import MESSAGES, Message
-from predictive.contracts.schemas import all_schemas
+from lyo.tools.contracts.messages import MESSAGES, Message
+from lyo.tools.contracts.schemas import all_schemas
 
 BY_NAME: dict[str, Message] = {message.name: message for message in MESSAGES}
 

@@ -2,7 +2,7 @@
 
 It is edited only as `EDITS` says, and each edit must be needed (its text must stand there):
 
-- `from lyo_app.predictive import` is `from predictive import`: `lyo_app/...` locations do not bind.
+- `from lyo_app.predictive import` is `from lyo.predictive import`: `lyo_app/...` locations do not bind.
 - Examples that await or return outside a function become the body of one, as `await` there is no Python.
 - `'I'm Ready!'` gets the quotes that Python needs.
 
@@ -28,8 +28,8 @@ from typing import Any, Final
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
-import predictive
-from models.zones import DAY, HOUR
+from lyo import predictive
+from lyo.models.arrays.zones import DAY, HOUR
 from tests.unit.building import START
 
 NOW = START + 60 * DAY + 19 * HOUR  # a Friday
@@ -40,7 +40,7 @@ BLOCKS: Final = dict(
         re.MULTILINE | re.DOTALL,
     )
 )
-IMPORT: Final = ("from lyo_app.predictive import", "from predictive import")
+IMPORT: Final = ("from lyo_app.predictive import", "from lyo.predictive import")
 EDITS: Final[dict[str, list[tuple[str, str]]]] = {
     "Example 1: Before Starting a Lesson": [IMPORT, ("'I'm Ready!'", '"I\'m Ready!"')],
     "Example 2: Daily Dropout Risk Check": [IMPORT],

@@ -13,9 +13,9 @@ import httpx
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
-from predictive import examples, schemas
-from predictive.app import openapi
-from streams.settings import Settings
+from lyo.predictive.api import examples, schemas
+from lyo.predictive.api.app import openapi
+from lyo.streams.settings import Settings
 from tests.support.api import BASE, ISSUER, rfc, serving
 from tests.support.specification import examples as specified
 from tests.support.stored import DAY, HOUR, LEARNER, NOW, TENANT
@@ -237,7 +237,7 @@ async def test_a_good_moment_is_the_learners_own_evening(api: Settings) -> None:
 
 
 def _ms(text: str) -> int:
-    from streams.clock import parse
+    from lyo.streams.clock import parse
 
     return parse(text)
 

@@ -14,12 +14,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from models import event_types
-from models.events import Kind, decode, decode_content, decode_organization
-from predictive import events
-from predictive.contracts.messages import INPUTS
-from predictive.events import InvalidEvent, Publisher, building, record_of
-from streams.clock import Clock
+from lyo.models.events import types
+from lyo.models.events.decode import Kind, decode, decode_content, decode_organization
+from lyo.predictive import client
+from lyo.predictive.client import InvalidEvent, Publisher, building, record_of
+from lyo.streams.clock import Clock
+from lyo.tools.contracts.messages import INPUTS
 from tests.contract.holding import faults
 
 NOW = Clock(None)
@@ -71,7 +71,7 @@ FULL: dict[str, dict[str, Any]] = {
     },
     "outcome": {
         "user_id": 7,
-        "kind": event_types.OutcomeKind.REVIEWED,
+        "kind": types.OutcomeKind.REVIEWED,
         "prediction_id": "p",
         "content_id": "c",
         "skill_id": "s",
@@ -130,8 +130,8 @@ FULL: dict[str, dict[str, Any]] = {
 }
 
 
-def build(name: str, **given: Any) -> events.AnyEvent:
-    made: events.AnyEvent = getattr(building, name)(**given)
+def build(name: str, **given: Any) -> client.AnyEvent:
+    made: client.AnyEvent = getattr(building, name)(**given)
     return made
 
 
@@ -174,28 +174,28 @@ def test_the_method_of_a_publisher_takes_what_the_function_takes(name: str) -> N
 
 
 def test_ids_are_uuids_of_version_7_and_sort_by_time() -> None:
-    before = uuid.UUID(events.new_event_id())
+    before = uuid.UUID(client.new_event_id())
     assert (before.version, before.variant) == (7, uuid.RFC_4122)
     stamp = NOW.now()
-    after = uuid.UUID(events.new_event_id())
+    after = uuid.UUID(client.new_event_id())
     assert before.int >> 80 <= stamp <= after.int >> 80
-    assert len({events.new_event_id() for _ in range(10_000)}) == 10_000
+    assert len({client.new_event_id() for _ in range(10_000)}) == 10_000
 
 
 def test_times_that_are_left_out_are_now() -> None:
     before = datetime.now(UTC)
-    event = events.sentiment(user_id=7, value=0.0)
+    event = client.sentiment(user_id=7, value=0.0)
     assert before <= event.occurred_at <= datetime.now(UTC)
 
 
 def test_an_event_keeps_its_id_however_often_it_is_sent() -> None:
-    event = events.sentiment(user_id=7, value=0.0)
+    event = client.sentiment(user_id=7, value=0.0)
     assert record_of(event).value == record_of(event).value
-    assert record_of(event).value != record_of(events.sentiment(user_id=7, value=0.0)).value
+    assert record_of(event).value != record_of(client.sentiment(user_id=7, value=0.0)).value
 
 
 def test_preferences_tell_what_is_left_out_from_what_is_cleared() -> None:
-    value = json.loads(record_of(events.preferences(user_id=7, timezone=None)).value)
+    value = json.loads(record_of(client.preferences(user_id=7, timezone=None)).value)
     assert value["timezone"] is None
     assert "quiet_hours" not in value
 
@@ -262,7 +262,7 @@ async def test_a_publisher_that_is_not_open_says_so() -> None:
 
 
 def test_the_client_needs_neither_faust_nor_postgres_nor_the_api() -> None:
-    code = "import sys, predictive.events; print(*{name.partition('.')[0] for name in sys.modules})"
+    code = "import sys, lyo.predictive.client; print(*{name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     loaded = set(done.stdout.split())
     assert loaded & {"faust", "mode", "sqlalchemy", "asyncpg", "fastapi", "storage", "agents"} == set()

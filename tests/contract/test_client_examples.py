@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from aiokafka import ConsumerRecord
 
-from models.events import Kind, decode, partition
-from streams import topics
-from streams.settings import Settings
+from lyo.models.events.decode import Kind, decode, partition
+from lyo.streams import topics
+from lyo.streams.settings import Settings
 from tests.integration.worker_running import read
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -26,7 +26,7 @@ async def run(settings: Settings, environment: Environment, name: str, *argument
         sys.executable,
         str(DOCS / "examples" / name),
         *arguments,
-        env=environment(settings) | {"PYTHONPATH": str(DOCS.parent)},
+        env=environment(settings),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from aiokafka import ConsumerRecord
 
-from cli.stack import LocalKafka
-from models.events import Kind, decode, decode_content, decode_organization, partition
-from models.layout import decode_learners
-from predictive.events import (
+from lyo.models.events.decode import Kind, decode, decode_content, decode_organization, partition
+from lyo.models.state.layout import decode_learners
+from lyo.predictive.client import (
     AnyEvent,
     BufferFull,
     DeliveryError,
@@ -27,9 +26,10 @@ from predictive.events import (
     publish_all,
     sentiment,
 )
-from predictive.events import session as stay
-from streams import topics
-from streams.settings import Settings
+from lyo.predictive.client import session as stay
+from lyo.streams import topics
+from lyo.streams.settings import Settings
+from lyo.tools.stack import LocalKafka
 from tests.contract.test_client_checks import FULL, build
 from tests.integration.worker_running import all_done, read
 from tests.support.processes import process

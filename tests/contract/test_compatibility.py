@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predictive.contracts.compatibility import breaks
-from predictive.contracts.messages import MESSAGES
-from predictive.contracts.schemas import FILE_LINE, all_schemas
+from lyo.tools.contracts.compatibility import breaks
+from lyo.tools.contracts.messages import MESSAGES
+from lyo.tools.contracts.schemas import FILE_LINE, all_schemas
 from tests.contract.holding import BY_NAME
 
 SCHEMAS = all_schemas()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from predictive.contracts.openapi import operation_breaks
+from lyo.tools.contracts.openapi import operation_breaks
 
 
 def operation(**parts: Any) -> dict[str, Any]:

@@ -11,12 +11,12 @@ import pytest
 from click.testing import CliRunner
 from openapi_spec_validator import validate
 
-from cli.contracts import contracts
-from predictive.contracts import document, openapi
-from predictive.contracts.asyncapi import asyncapi_document, channel_breaks
-from predictive.contracts.messages import VERSION
-from streams.settings import Settings
-from streams.topics import specs
+from lyo.cli.files.contracts import contracts
+from lyo.streams.settings import Settings
+from lyo.streams.topics import specs
+from lyo.tools.contracts import document, openapi
+from lyo.tools.contracts.asyncapi import asyncapi_document, channel_breaks
+from lyo.tools.contracts.messages import VERSION
 
 ROOT = Path(__file__).parents[2] / document.DEFAULT_FOLDER
 
@@ -215,7 +215,7 @@ def api_of(monkeypatch: pytest.MonkeyPatch, paths: dict[str, Any] | None) -> Non
     """Let the API be one with these paths; None: let it be no part of this version."""
     module = None
     if paths is not None:
-        module = ModuleType("predictive.app")
+        module = ModuleType("lyo.predictive.api.app")
         module.openapi = lambda: {"openapi": "3.1.0", "paths": paths}  # type: ignore[attr-defined]
     monkeypatch.setattr(openapi, "_module", lambda: module)
 

@@ -10,16 +10,30 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from models import layout
-from models.catalogue import Catalogue
-from models.decisions import held_of
-from models.engine import Engine
-from models.events import Kind
-from models.layout import LAYOUT, SWEEP_KEY, LayoutError, decode_learners, decode_skills, decode_swept
-from models.records import text
-from predictive.contracts.messages import INPUTS, OUTPUTS, VERSION
-from storage.records import BY_CONTENT, BY_INTERVENTION, BY_SKILL, BY_USER, screen_predictions, screen_rows
-from storage.rows import tenant_of
+from lyo.models.engine import Engine
+from lyo.models.events.decode import Kind
+from lyo.models.interventions.decisions import held_of
+from lyo.models.predictions.records import text
+from lyo.models.state import layout
+from lyo.models.state.catalogue import Catalogue
+from lyo.models.state.layout import (
+    LAYOUT,
+    SWEEP_KEY,
+    LayoutError,
+    decode_learners,
+    decode_skills,
+    decode_swept,
+)
+from lyo.storage.sink.records import (
+    BY_CONTENT,
+    BY_INTERVENTION,
+    BY_SKILL,
+    BY_USER,
+    screen_predictions,
+    screen_rows,
+)
+from lyo.storage.sink.rows import tenant_of
+from lyo.tools.contracts.messages import INPUTS, OUTPUTS, VERSION
 from tests.contract.golden_making import GOLDEN, reads
 from tests.contract.holding import BY_NAME, faults
 

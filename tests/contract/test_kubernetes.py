@@ -10,11 +10,11 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from cli.main import COMMANDS
-from predictive.health import router
-from streams.settings import reference
+from lyo.cli.main import COMMANDS
+from lyo.predictive.api.health import router
+from lyo.streams.settings import reference
 
-FOLDER = Path(__file__).parents[2] / "ops" / "kubernetes"
+FOLDER = Path(__file__).parents[2] / "ops" / "deploy" / "kubernetes"
 VERSIONS = ("1.29", "1.33", kubernetes_validate.latest_version())
 PROCESSES = ("worker", "sink", "api", "monitor")
 JOBS = ("topics", "migrate")

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cli.eventfile import Piece, check
-from models.events import EventError, Kind, decode, decode_content, decode_organization
-from predictive.contracts.examples import EXAMPLES
-from predictive.contracts.messages import INPUTS, Message
-from predictive.contracts.schemas import FILE_LINE, all_schemas
+from lyo.models.events.decode import EventError, Kind, decode, decode_content, decode_organization
+from lyo.streams.event_files.reader import Piece, check
+from lyo.tools.contracts.examples import EXAMPLES
+from lyo.tools.contracts.messages import INPUTS, Message
+from lyo.tools.contracts.schemas import FILE_LINE, all_schemas
 from tests.contract.holding import faults
 
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -12,14 +12,15 @@ import msgspec
 import pytest
 from aiokafka import ConsumerRecord
 
-from models import dropout, episodes, regression, struggle, timing
-from models.events import Rejected
-from models.zones import DAY
-from predictive.contracts import outputs
-from predictive.contracts.examples import EXAMPLES
-from predictive.contracts.messages import MESSAGES, OUTPUTS
-from predictive.contracts.outputs import PlateauEpisode, Plateaus, RegressionEpisode, Regressions
-from streams.letters import dead_letter, oversized
+from lyo.models.arrays.zones import DAY
+from lyo.models.events.decode import Rejected
+from lyo.models.formulas import dropout, regression, struggle, timing
+from lyo.models.predictions import episodes
+from lyo.streams.dead_letters.dead_letter import dead_letter, oversized
+from lyo.tools.contracts import outputs
+from lyo.tools.contracts.examples import EXAMPLES
+from lyo.tools.contracts.messages import MESSAGES, OUTPUTS
+from lyo.tools.contracts.outputs import PlateauEpisode, Plateaus, RegressionEpisode, Regressions
 from tests.contract.holding import BY_NAME, faults
 from tests.unit.building import (
     START,

@@ -17,9 +17,9 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 
-import predictive
-from models.zones import DAY, HOUR
-from predictive import predictors
+from lyo import predictive
+from lyo.models.arrays.zones import DAY, HOUR
+from lyo.predictive import predictors
 from tests.contract.specification_python import (
     BLOCKS,
     EDITS,

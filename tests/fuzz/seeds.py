@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from itertools import groupby
 
-from models import layout
+from lyo.models.state import layout
 from tests.fuzz.run import CORPUS
 from tests.fuzz.targets import KINDS
 from tests.unit import building

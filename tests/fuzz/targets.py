@@ -12,16 +12,15 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from cli.eventfile import Piece, check
-from models import layout
-from models.catalogue import Catalogue
-from models.decisions import held_of
-from models.engine import Engine
-from models.events import Columns, Kind, Rejected, decode
-from models.learner import LEARNER
-from models.questions import Requests
-from models.skill import SKILL
-from storage.records import (
+from lyo.models.engine import Engine
+from lyo.models.events.decode import Columns, Kind, Rejected, decode
+from lyo.models.interventions.decisions import held_of
+from lyo.models.state import layout
+from lyo.models.state.catalogue import Catalogue
+from lyo.models.state.learner import LEARNER
+from lyo.models.state.skill import SKILL
+from lyo.models.state.struggle_requests import Requests
+from lyo.storage.sink.records import (
     BY_CONTENT,
     BY_INTERVENTION,
     BY_SKILL,
@@ -30,7 +29,8 @@ from storage.records import (
     screen_predictions,
     screen_rows,
 )
-from storage.rows import screen_contents, screen_organizations, tenant_of
+from lyo.storage.sink.rows import screen_contents, screen_organizations, tenant_of
+from lyo.streams.event_files.reader import Piece, check
 
 Target = Callable[[bytes], None]
 

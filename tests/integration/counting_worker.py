@@ -18,9 +18,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from models.erasing import Fence
-from models.events import Columns, Kind, Rejected
-from streams.worker import Worker
+from lyo.models.erasure import Fence
+from lyo.models.events.decode import Columns, Kind, Rejected
+from lyo.streams.runtime.worker import Worker
 
 Pair = tuple[bytes, bytes | None]
 SILENCE = 60_000
@@ -114,8 +114,8 @@ class EmptyCatalogue:
 
 
 def create() -> Worker:
-    import agents
-    from streams.settings import load_settings
+    from lyo import agents
+    from lyo.streams.settings import load_settings
 
     return Worker(
         load_settings(), catalogue=EmptyCatalogue(), engine=CountingEngine, register=agents.register
@@ -123,8 +123,8 @@ def create() -> Worker:
 
 
 if __name__ == "__main__":
-    from streams.bootstrap import run_worker
-    from streams.settings import load_settings
+    from lyo.streams.bootstrap import run_worker
+    from lyo.streams.settings import load_settings
 
     reason = run_worker(load_settings(), create)
     sys.stderr.write(f"{reason}\n")

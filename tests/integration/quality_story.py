@@ -1,6 +1,7 @@
 """Four weeks of a few learners, written out by hand, as the app and the workers would publish them.
 
-Every figure that `ops.quality` makes of it was worked out on paper; the sums stand in `test_quality.py`.
+Every figure that `ops.monitor.quality` makes of it was worked out on paper; the sums stand in
+`test_quality.py`.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
-from models.events import Kind, partition
-from models.zones import DAY, HOUR
-from streams import topics
-from streams.settings import Settings
+from lyo.models.arrays.zones import DAY, HOUR
+from lyo.models.events.decode import Kind, partition
+from lyo.streams import topics
+from lyo.streams.settings import Settings
 from tests.integration.sink_records import (
     dropout,
     intervention,

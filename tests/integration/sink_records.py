@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from models.events import Kind
-from storage.tables import REBUILT_TABLES
-from streams.topics import Names
+from lyo.models.events.decode import Kind
+from lyo.storage.schema.tables import REBUILT_TABLES
+from lyo.streams.topics import Names
 
 NAMES = Names()
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from models.events import Kind, partition
-from storage.database import plain_url
-from storage.progress import behind
-from storage.sink import Sink
-from streams import kafka, topics
-from streams.settings import Settings
+from lyo.models.events.decode import Kind, partition
+from lyo.storage.database import plain_url
+from lyo.storage.reads.progress import behind
+from lyo.storage.sink.sink import Sink
+from lyo.streams import topics
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
 from tests.integration.sink_records import (
     at,
     contents,
@@ -89,7 +90,7 @@ async def all_stored(settings: Settings, task: asyncio.Task[None] | None = None)
 
 async def publish(settings: Settings, records: Iterable[Sent], at_once: int = 50) -> None:
     """Publish in transactions, as the worker does: each ends with a marker that is no record."""
-    producer = kafka.producer(settings, f"{settings.app_id}-test")
+    producer = clients.producer(settings, f"{settings.app_id}-test")
     await producer.start()
     waiting = list(records)
     try:

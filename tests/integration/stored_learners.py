@@ -11,13 +11,13 @@ from typing import Any
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from models.engine import Changes
-from models.events import Kind, partition
-from storage import database
-from storage.migrate import upgrade
-from storage.offsets import Place, claim
-from storage.rows import tenant_of
-from storage.writer import Writer
+from lyo.models.engine import Changes
+from lyo.models.events.decode import Kind, partition
+from lyo.storage import database
+from lyo.storage.schema.migrate import upgrade
+from lyo.storage.sink.offsets import Place, claim
+from lyo.storage.sink.rows import tenant_of
+from lyo.storage.sink.writer import Writer
 from tests.integration.sink_records import NAMES, Rec
 from tests.unit.building import Sent, Stream, columns, ms
 

@@ -9,14 +9,14 @@ from typing import Any
 import asyncpg
 import orjson
 
-from storage.changes import Change
-from storage.database import plain_url
-from storage.migrate import upgrade
-from storage.offsets import Place, claim
-from storage.records import Record
-from storage.sources import sources
-from storage.subscription import Subscription
-from storage.writer import Writer
+from lyo.storage.database import plain_url
+from lyo.storage.schema.migrate import upgrade
+from lyo.storage.sink.offsets import Place, claim
+from lyo.storage.sink.records import Record
+from lyo.storage.sink.sources import sources
+from lyo.storage.sink.writer import Writer
+from lyo.storage.subscription.changes import Change
+from lyo.storage.subscription.follow import Subscription
 from tests.integration.sink_records import NAMES, Rec, pair, prediction
 
 Told = dict[str, Any]

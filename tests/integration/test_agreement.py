@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cli.publishing import publish_file
-from cli.replaying import Replay
-from cli.simulate import write
-from cli.simulation import Plan
-from models.records import texts
-from storage.migrate import upgrade
-from storage.progress import behind
-from streams import topics
-from streams.settings import Settings
+from lyo.cli.files.simulate import write
+from lyo.evaluation.replay import Replay
+from lyo.models.predictions.records import texts
+from lyo.storage.reads.progress import behind
+from lyo.storage.schema.migrate import upgrade
+from lyo.streams import topics
+from lyo.streams.event_files.publisher import publish_file
+from lyo.streams.settings import Settings
+from lyo.tools.simulation import Plan
 from tests.support import agreement
 from tests.support.processes import ROOT, lag, process, wait_for
 

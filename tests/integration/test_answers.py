@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from models.events import EventError, Kind
-from models.layout import LAYOUT, LayoutError
-from models.zones import DAY, HOUR
-from predictive import answers, reading
-from predictive.reading import LAG_MS, Asked, Seen
-from storage.times import instant
+from lyo.models.arrays.zones import DAY, HOUR
+from lyo.models.events.decode import EventError, Kind
+from lyo.models.state.layout import LAYOUT, LayoutError
+from lyo.predictive.answers import answers, reading
+from lyo.predictive.answers.reading import LAG_MS, Asked, Seen
+from lyo.storage.times import instant
 from tests.integration.sink_running import until
 from tests.integration.stored_learners import World, world_in
 from tests.unit.building import (

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from models.events import Kind
-from models.zones import DAY, HOUR
-from predictive import answers
-from storage.times import instant
+from lyo.models.arrays.zones import DAY, HOUR
+from lyo.models.events.decode import Kind
+from lyo.predictive.answers import answers
+from lyo.storage.times import instant
 from tests.integration.sink_records import NAMES
 from tests.integration.stored_learners import World, world_in
 from tests.integration.test_answers_recording import AT, HISTORY, asked, outbox, predict

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from models.events import EventError, Kind
-from models.zones import DAY, HOUR
-from predictive import answers
-from storage.outbox import CHANNEL
+from lyo.models.arrays.zones import DAY, HOUR
+from lyo.models.events.decode import EventError, Kind
+from lyo.predictive.answers import answers
+from lyo.storage.outbox.queue import CHANNEL
 from tests.integration.sink_records import NAMES, prediction, struggle
 from tests.integration.stored_learners import World, world_in
 from tests.unit.building import CONTENTS, START, completion, iso, session

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from predictive.app import openapi
-from predictive.pages.routes import COOKIE
-from streams.settings import Settings
+from lyo.predictive.api.app import openapi
+from lyo.predictive.page.routes import COOKIE
+from lyo.streams.settings import Settings
 from tests.support.api import BASE, ISSUER, serving
 from tests.support.stored import LEARNER, OTHER_LEARNER, OTHER_TENANT, STRANGER, TENANT
 from tests.support.tokens import SECRET, Issuer, bearer, secret_token
@@ -263,7 +263,7 @@ async def test_what_nobody_foresaw_is_logged_and_says_nothing(
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("the secret is 42")
 
-    monkeypatch.setattr("predictive.telling.insights", broken)
+    monkeypatch.setattr("lyo.predictive.answers.learner_responses.insights", broken)
     async with serving(api) as client:
         response = await client.get(f"{BASE}/insights", headers=ISSUER.learner(LEARNER))
     assert "42" not in str(problem(response, 500))

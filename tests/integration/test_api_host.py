@@ -8,12 +8,12 @@ import pytest
 from fastapi import FastAPI, Request
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 
-from predictive.caller import Caller
-from predictive.problems import Problem
-from predictive.routes import router as predictive_router
-from predictive.service import Service, configure
-from storage import database
-from streams.settings import Settings
+from lyo.predictive.api.access.caller import Caller
+from lyo.predictive.api.problems import Problem
+from lyo.predictive.api.routes import router as predictive_router
+from lyo.predictive.api.service import Service, configure
+from lyo.storage import database
+from lyo.streams.settings import Settings
 from tests.integration.test_api_access import OPERATIONS, ask, problem
 from tests.support.api import BASE, ISSUER, client_of, serving
 from tests.support.stored import LEARNER, NOW, OTHER_LEARNER, TENANT

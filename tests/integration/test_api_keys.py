@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from streams.settings import Settings
+from lyo.streams.settings import Settings
 from tests.integration.test_api_access import problem
 from tests.support.api import BASE, ISSUER, serving
 from tests.support.stored import LEARNER

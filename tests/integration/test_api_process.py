@@ -19,10 +19,10 @@ import httpx
 import pytest
 from sqlalchemy import make_url
 
-from cli.stack import LocalPostgres
-from storage.database import plain_url
-from storage.migrate import downgrade, upgrade
-from streams.settings import Settings
+from lyo.storage.database import plain_url
+from lyo.storage.schema.migrate import downgrade, upgrade
+from lyo.streams.settings import Settings
+from lyo.tools.stack import LocalPostgres
 from tests.integration.test_api_access import OPERATIONS, ask, problem
 from tests.support.api import BASE, ISSUER, api_process, api_settings, serving
 from tests.support.processes import ROOT, wait_for
@@ -39,7 +39,7 @@ WRITING = ("/struggle/predict", "/struggle/record-outcome", "/learners/{user_id}
 
 def run(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "cli.main", "api"],
+        [sys.executable, "-m", "lyo.cli.main", "api"],
         env=environment,
         cwd=ROOT,
         capture_output=True,

@@ -9,11 +9,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from models.events import Kind
-from predictive import examples
-from storage.database import plain_url
-from streams.settings import Settings
-from streams.topics import Names
+from lyo.models.events.decode import Kind
+from lyo.predictive.api import examples
+from lyo.storage.database import plain_url
+from lyo.streams.settings import Settings
+from lyo.streams.topics import Names
 from tests.support.api import BASE, ISSUER, api_settings, rfc, serving
 from tests.support.stored import DAY, LEARNER, NOW, TENANT, fill, known
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from predictive.app import openapi
-from streams.settings import Settings
+from lyo.predictive.api.app import openapi
+from lyo.streams.settings import Settings
 from tests.integration.test_api_access import CONTENT, OUTCOME, problem
 from tests.support.api import BASE, ISSUER, serving
 from tests.support.stored import LEARNER, TENANT

@@ -18,8 +18,8 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import validate
 
-from predictive.app import openapi
-from streams.settings import Settings
+from lyo.predictive.api.app import openapi
+from lyo.streams.settings import Settings
 from tests.support.api import BASE, ISSUER, api_process, api_settings
 from tests.support.stored import LEARNER, TENANT, fill, known
 

@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy.exc import InterfaceError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.layout import LAYOUT, LayoutError
-from models.zones import DAY, HOUR
-from predictive import answers, telling
-from predictive.reading import Asked, Part, Seen
-from predictive.together import MOST, Together
-from streams.topics import Names
+from lyo.models.arrays.zones import DAY, HOUR
+from lyo.models.state.layout import LAYOUT, LayoutError
+from lyo.predictive.answers import answers, learner_responses
+from lyo.predictive.answers.reading import Asked, Part, Seen
+from lyo.predictive.answers.request_batcher import MOST, Together
+from lyo.streams.topics import Names
 from tests.integration.stored_learners import World, world_in
 from tests.unit.building import CONTENTS, ORGANIZATIONS, START, completion, session
 
@@ -24,12 +24,12 @@ pytestmark = pytest.mark.integration
 ALL: dict[str, Any] = {"active_only": False}
 # What tells it of a learner read together with others, of one read alone, and what is to be read.
 WAYS: list[tuple[Any, Any, Part, dict[str, Any]]] = [
-    (telling.dropout_risk, answers.dropout_risk, Part.RISK, {}),
-    (telling.timing_profile, answers.timing_profile, Part.TIMING, {}),
-    (telling.timing_check, answers.timing_check, Part.TIMING, {}),
-    (telling.plateaus, answers.plateaus, Part.PLATEAUS, ALL),
-    (telling.regressions, answers.regressions, Part.REGRESSIONS, ALL),
-    (telling.insights, answers.insights, ~Part.NOTHING, {}),
+    (learner_responses.dropout_risk, answers.dropout_risk, Part.RISK, {}),
+    (learner_responses.timing_profile, answers.timing_profile, Part.TIMING, {}),
+    (learner_responses.timing_check, answers.timing_check, Part.TIMING, {}),
+    (learner_responses.plateaus, answers.plateaus, Part.PLATEAUS, ALL),
+    (learner_responses.regressions, answers.regressions, Part.REGRESSIONS, ALL),
+    (learner_responses.insights, answers.insights, ~Part.NOTHING, {}),
 ]
 NOW = START + 80 * DAY
 

@@ -16,7 +16,7 @@ from tests.support.processes import ROOT
 def test_the_api_is_measured_with_a_worker_and_a_sink_at_work() -> None:
     sizes = ["--stored", "1000", "--rate", "20", "--seconds", "5"]
     done = subprocess.run(
-        [sys.executable, "-m", "cli.main", "bench", "--only", "api", "--json", *sizes],
+        [sys.executable, "-m", "lyo.cli.main", "bench", "--only", "api", "--json", *sizes],
         cwd=ROOT,
         capture_output=True,
         text=True,

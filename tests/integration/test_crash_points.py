@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.settings import Settings
-from streams.steps import RELAY_STEPS, SINK_STEPS, TASK_STEPS
+from lyo.streams.failpoints import RELAY_STEPS, SINK_STEPS, TASK_STEPS
+from lyo.streams.settings import Settings
 from tests.support.deployment import QUICK, deployed
 from tests.support.fleet import Member
 from tests.support.published import outcomes_aside, parts, simulated

@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from models.catalogue import Catalogue
-from models.engine import Engine
-from models.events import Kind, Rejected, decode, partition
-from streams import letters, topics
-from streams.letterbox import Letterbox
-from streams.retrying import HEADER, Retrier, Status
-from streams.settings import Settings
+from lyo.models.engine import Engine
+from lyo.models.events.decode import Kind, Rejected, decode, partition
+from lyo.models.state.catalogue import Catalogue
+from lyo.streams import topics
+from lyo.streams.dead_letters import dead_letter
+from lyo.streams.dead_letters.reader import Letterbox
+from lyo.streams.dead_letters.retry import HEADER, Retrier, Status
+from lyo.streams.settings import Settings
 from tests.integration.worker_running import (
     WorkerProcess,
     all_done,
@@ -69,7 +70,7 @@ class Bench:
         """Write the letter that a worker would write about a record."""
         topic, number, offset = name.split("/")
         record = _Record(topic, int(number), int(offset), key, value)
-        letter = letters.dead_letter(record, Rejected(0, reason, None), 1_772_366_400_000)
+        letter = dead_letter.dead_letter(record, Rejected(0, reason, None), 1_772_366_400_000)
         await self.producer.send_and_wait(
             self.names.dead_letters, letter[1], letter[0], partition=int(number)
         )
@@ -89,7 +90,7 @@ class Bench:
 
     def lyo(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "cli.main", "dlq", *words],
+            [sys.executable, "-m", "lyo.cli.main", "dlq", *words],
             env=self.environment,
             cwd=ROOT,
             capture_output=True,
@@ -235,10 +236,10 @@ async def test_each_letter_that_cannot_be_retried_says_why(bench: Bench) -> None
     still = await bench.refused(sentiment("still bad", sentiment=7))
     key = await bench.refused(sentiment("no key"), key=None)
     prediction = f"{names.prediction('timing')}/0/12"
-    await bench.refuse(prediction, b"{}", b"7", f"{letters.UNSTORED}null value in column")
-    unstored = await bench.refused(sentiment("stored"), reason=f"{letters.UNSTORED}too long")
+    await bench.refuse(prediction, b"{}", b"7", f"{dead_letter.UNSTORED}null value in column")
+    unstored = await bench.refused(sentiment("stored"), reason=f"{dead_letter.UNSTORED}too long")
     gone = f"{names.topic(Kind.SENTIMENT)}/0/123456"
-    await bench.refuse(gone, b"x" * (letters.LONGEST_VALUE + 1))
+    await bench.refuse(gone, b"x" * (dead_letter.LONGEST_VALUE + 1))
     tried = await bench.run("retry", "--all", code=1)
     assert statuses(tried) == {
         still: "refused",
@@ -257,7 +258,7 @@ async def test_each_letter_that_cannot_be_retried_says_why(bench: Bench) -> None
 
 
 async def test_a_long_record_is_taken_from_its_topic(bench: Bench) -> None:
-    event = sentiment("long", unknown="x" * (letters.LONGEST_VALUE + 1))
+    event = sentiment("long", unknown="x" * (dead_letter.LONGEST_VALUE + 1))
     name = await bench.refused(event)
     (found,) = await bench.run("list")
     assert found["value"] is None

@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cli.stack import processes
-from cli.stack.local import default_home
+from lyo.tools.stack import processes
+from lyo.tools.stack.local import default_home
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -27,7 +27,7 @@ RUNNING = "Ctrl-C stops it all"
 
 
 def command(home: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "cli.main", "demo", "--home", str(home), *arguments]
+    return [sys.executable, "-m", "lyo.cli.main", "demo", "--home", str(home), *arguments]
 
 
 def once(home: Path, *arguments: str) -> str:

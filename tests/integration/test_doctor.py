@@ -16,15 +16,16 @@ from aiokafka import TopicPartition
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from pydantic import SecretStr
 
-from cli.deployment.examine import examine, put_right
-from cli.deployment.findings import Finding, Status, well
-from cli.stack import LocalKafka, LocalPostgres
-from cli.stack.local import default_home
-from storage.database import plain_url
-from storage.migrate import downgrade, upgrade
-from storage.revision import newest_revision
-from streams import kafka, topics
-from streams.settings import Settings
+from lyo.ops.doctor.examine import examine, put_right
+from lyo.ops.doctor.findings import Finding, Status, well
+from lyo.storage.database import plain_url
+from lyo.storage.schema.migrate import downgrade, upgrade
+from lyo.storage.schema.revision import newest_revision
+from lyo.streams import topics
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
+from lyo.tools.stack import LocalKafka, LocalPostgres
+from lyo.tools.stack.local import default_home
 from tests.support.guarded_kafka import (
     ALLOW,
     DENY,
@@ -55,7 +56,7 @@ async def sound(settings: Settings) -> Settings:
 
 def lyo(variables: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "cli.main", "doctor", *arguments],
+        [sys.executable, "-m", "lyo.cli.main", "doctor", *arguments],
         env=variables,
         cwd=ROOT,
         capture_output=True,
@@ -71,7 +72,7 @@ def bad(found: list[Finding], status: Status = Status.ERROR) -> dict[tuple[str, 
 
 async def delete_topic(settings: Settings, name: str) -> None:
     """Delete a topic and wait until the broker knows nothing of it any more."""
-    async with kafka.admin(settings) as client:
+    async with clients.admin(settings) as client:
         await client.delete_topics([name])
         until = time.monotonic() + 30
         while name in await client.list_topics():
@@ -82,7 +83,7 @@ async def delete_topic(settings: Settings, name: str) -> None:
 async def configure(settings: Settings, name: str, config: dict[str, str]) -> None:
     """Give a topic these settings and wait until the broker tells them."""
     resource = ConfigResource(ConfigResourceType.TOPIC, name, config)
-    async with kafka.admin(settings) as client:
+    async with clients.admin(settings) as client:
         await client.alter_configs([resource])
         until = time.monotonic() + 30
         while True:
@@ -99,7 +100,7 @@ def spec_of(settings: Settings, name: str) -> topics.TopicSpec:
 
 
 async def committed(settings: Settings, offsets: dict[TopicPartition, int]) -> None:
-    reader = kafka.consumer(settings, group_id=settings.app_id)
+    reader = clients.consumer(settings, group_id=settings.app_id)
     await reader.start()
     try:
         reader.assign(list(offsets))
@@ -182,7 +183,7 @@ async def test_a_missing_topic_is_named_and_only_that_one_is_created(sound: Sett
 async def test_a_changelog_that_is_missing_with_events_counted_is_not_created_empty(sound: Settings) -> None:
     names = topics.names(sound)
     sessions = TopicPartition(next(iter(names.inputs)), 0)
-    async with kafka.producer(sound) as producer:
+    async with clients.producer(sound) as producer:
         for _ in range(5):
             await producer.send_and_wait(sessions.topic, b"{}", partition=0)
     await committed(sound, {sessions: 5})
@@ -295,7 +296,7 @@ async def test_a_clock_behind_postgres_is_an_error_with_its_distance(sound: Sett
 
 async def test_a_record_stamped_in_the_future_is_found(sound: Settings) -> None:
     name = next(iter(topics.names(sound).inputs))
-    async with kafka.producer(sound) as producer:
+    async with clients.producer(sound) as producer:
         stamp = time.time_ns() // 1_000_000 + 900_000
         await producer.send_and_wait(name, b"{}", partition=1, timestamp_ms=stamp)
     found = bad(await examine(sound), Status.WARNING)

@@ -18,13 +18,15 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from models.events import Kind, partition
-from storage.database import plain_url
-from storage.migrate import upgrade
-from storage.progress import behind
-from storage.tables import STREAM_TABLES, erasure_fences, metadata, outbox
-from streams import erasing, kafka, topics
-from streams.settings import Settings
+from lyo.models.events.decode import Kind, partition
+from lyo.storage.database import plain_url
+from lyo.storage.reads.progress import behind
+from lyo.storage.schema.migrate import upgrade
+from lyo.storage.schema.tables import STREAM_TABLES, erasure_fences, metadata, outbox
+from lyo.streams import topics
+from lyo.streams.kafka import clients
+from lyo.streams.runtime import tombstones
+from lyo.streams.settings import Settings
 from tests.integration.worker_running import publisher, read
 from tests.support import agreement
 from tests.support.processes import ROOT, lag, process, wait_for
@@ -106,22 +108,22 @@ async def on_topics(settings: Settings, user: int) -> dict[str, int]:
     places = {
         tp
         for number in range(settings.partitions)
-        for tp in erasing.places(names, number, settings.partitions)
+        for tp in tombstones.places(names, number, settings.partitions)
     }
-    return (await erasing.held(settings, names, places, {user})).removed(user)
+    return (await tombstones.held(settings, names, places, {user})).removed(user)
 
 
 async def test_what_is_written_and_not_decided_yet_is_waited_for(kafka_settings: Settings) -> None:
     await topics.ensure(kafka_settings)
     row = topics.names(kafka_settings).skill_rows
     tp = TopicPartition(row, partition(GONE, kafka_settings.partitions))
-    producer = kafka.producer(kafka_settings, f"{kafka_settings.app_id}-held")
+    producer = clients.producer(kafka_settings, f"{kafka_settings.app_id}-held")
     await producer.start()
     try:
         await producer.begin_transaction()
         await producer.send_and_wait(row, b"row", b"%d|algebra" % GONE, partition=tp.partition)
         looking = asyncio.create_task(
-            erasing.held(kafka_settings, topics.names(kafka_settings), [tp], {GONE})
+            tombstones.held(kafka_settings, topics.names(kafka_settings), [tp], {GONE})
         )
         # Long enough to read an empty partition to its end many times over; it must not be taken for one.
         await asyncio.wait({looking}, timeout=1.5)
@@ -283,7 +285,7 @@ async def test_a_learner_is_erased_everywhere_and_stays_so(
 async def rebuilt(variables: dict[str, str]) -> bool:
     done = await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-m", "cli.main", "rebuild", "--yes"],
+        [sys.executable, "-m", "lyo.cli.main", "rebuild", "--yes"],
         env=variables,
         cwd=ROOT,
         capture_output=True,
@@ -295,7 +297,7 @@ async def rebuilt(variables: dict[str, str]) -> bool:
 
 
 def counted(row: bytes) -> dict[str, int]:
-    from models.layout import decode_learners
+    from lyo.models.state.layout import decode_learners
 
     [decoded] = decode_learners([row])
     return {name: int(decoded[name]) for name in ("sessions", "completions", "applied")}
@@ -324,7 +326,7 @@ async def test_the_compacted_topics_say_how_long_bytes_may_stay(kafka_settings: 
     """What docs/erasure.md states about compaction is how topics are created."""
     await topics.ensure(kafka_settings)
     names = topics.names(kafka_settings)
-    async with kafka.admin(kafka_settings) as client:
+    async with clients.admin(kafka_settings) as client:
         for topic in (names.learner_rows, names.interventions, names.dead_letters):
             config = await topics.configuration(client, topic)
             assert "compact" in config["cleanup.policy"]
@@ -389,7 +391,7 @@ async def bytes_of(settings: Settings, user: int, wanted: list[str]) -> dict[str
 
 
 async def configured(settings: Settings, topic: str, more: dict[str, str]) -> None:
-    async with kafka.admin(settings) as client:
+    async with clients.admin(settings) as client:
         before = await topics.configuration(client, topic)
         wanted = {"cleanup.policy": before["cleanup.policy"]} | more
         await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, wanted)])

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from cli.publishing import publish_file
-from cli.simulate import write
-from cli.simulation import Plan
-from storage.migrate import upgrade
-from storage.progress import behind
-from streams import topics
-from streams.settings import Settings
+from lyo.cli.files.simulate import write
+from lyo.storage.reads.progress import behind
+from lyo.storage.schema.migrate import upgrade
+from lyo.streams import topics
+from lyo.streams.event_files.publisher import publish_file
+from lyo.streams.settings import Settings
+from lyo.tools.simulation import Plan
 from tests.integration.sink_running import fetch
 from tests.support.processes import ROOT, lag, process, wait_for
 
@@ -36,7 +36,7 @@ async def run(name: str, variables: dict[str, str], *arguments: str) -> str:
     """What an example prints; it must end well."""
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", str(EXAMPLES / name), *arguments),
-        env=variables | {"PYTHONPATH": str(ROOT)},
+        env=variables,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -79,7 +79,7 @@ async def test_the_three_ways_in(settings: Settings, environment: Environment, t
     assert len(risks) > LEARNERS // 2
     await follow_the_topics(variables, risks)
     await follow_postgres(variables, risks, tmp_path / "known.db")
-    if find_spec("predictive.predictors") is not None:
+    if find_spec("lyo.predictive.predictors") is not None:
         await ask_the_predictors(variables, sorted(risks)[:5])
 
 

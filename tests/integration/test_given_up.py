@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from cli.stack import LocalKafka
-from streams import topics
-from streams.outbound import Outbound
-from streams.settings import Settings
-from streams.steps import Steps
+from lyo.streams import topics
+from lyo.streams.failpoints import Steps
+from lyo.streams.producers.transactional_producer import Outbound
+from lyo.streams.settings import Settings
+from lyo.tools.stack import LocalKafka
 
 pytestmark = pytest.mark.integration
 

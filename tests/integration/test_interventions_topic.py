@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
-from models.events import Kind, partition
-from storage.migrate import upgrade
-from streams import kafka, topics
-from streams.settings import Settings
+from lyo.models.events.decode import Kind, partition
+from lyo.storage.schema.migrate import upgrade
+from lyo.streams import topics
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
 from tests.integration.sink_running import all_stored, fetch, running
 from tests.support import logs
 from tests.support.clock import set_clock
@@ -47,7 +48,7 @@ def studied(user: int, day: int) -> list[Sent]:
 
 
 async def publish(settings: Settings, events: list[Sent], at: datetime) -> None:
-    producer = kafka.producer(settings)
+    producer = clients.producer(settings)
     await producer.start()
     names = topics.names(settings)
     try:

@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from models.events import Kind
-from ops.snapshot import Status
-from storage.migrate import upgrade
-from streams import kafka, topics
-from streams.settings import Settings
+from lyo.models.events.decode import Kind
+from lyo.ops.monitor.snapshot import Status
+from lyo.storage.schema.migrate import upgrade
+from lyo.streams import topics
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
 from tests.integration.watching import partition, seen, watching, workers
 from tests.integration.worker_running import events, publish, publisher
 from tests.support import broker_tool
@@ -31,7 +32,7 @@ async def ready(settings: Settings) -> Settings:
 @pytest.fixture
 async def member(ready: Settings) -> AsyncIterator[AIOKafkaConsumer]:
     """A member of the workers' group that processes nothing by itself."""
-    reader = kafka.consumer(ready, *topics.names(ready).inputs, group_id=ready.app_id)
+    reader = clients.consumer(ready, *topics.names(ready).inputs, group_id=ready.app_id)
     await reader.start()
     yield reader
     await reader.stop()
@@ -96,7 +97,7 @@ async def test_empty_topics_are_zero_behind_and_missing_ones_unknown(
 async def test_markers_of_transactions_are_no_wait(ready: Settings, member: AIOKafkaConsumer) -> None:
     topic = topics.names(ready).topic(Kind.SESSION)
     place = TopicPartition(topic, 0)
-    producer = kafka.producer(ready, f"{ready.app_id}-outside")
+    producer = clients.producer(ready, f"{ready.app_id}-outside")
     await producer.start()
     try:
         for abort in (True, False, True):
@@ -119,7 +120,7 @@ async def test_a_record_of_an_open_transaction_waits_until_it_is_decided(
     ready: Settings, member: AIOKafkaConsumer
 ) -> None:
     topic = topics.names(ready).topic(Kind.SESSION)
-    producer = kafka.producer(ready, f"{ready.app_id}-outside")
+    producer = clients.producer(ready, f"{ready.app_id}-outside")
     await producer.start()
     try:
         await producer.begin_transaction()
@@ -152,7 +153,7 @@ async def test_records_deleted_from_the_logs_beginning_are_not_waited_for(
     await member.commit({place: 1})
     async with watching(ready) as monitor:
         await monitor.look()
-        async with kafka.admin(ready) as client:
+        async with clients.admin(ready) as client:
             await client.delete_records({place: _up_to(2)})
         snapshot = await seen(
             monitor, lambda shown: partition(workers(shown), topic, 2).first == 2, "records are gone"
@@ -160,7 +161,7 @@ async def test_records_deleted_from_the_logs_beginning_are_not_waited_for(
         found = partition(workers(snapshot), topic, 2)
         assert found.status is Status.REWOUND
         assert found.seconds == (snapshot.at - (now - 300_000)) / 1000
-        async with kafka.admin(ready) as client:
+        async with clients.admin(ready) as client:
             await client.delete_records({place: _up_to(3)})
         await member.commit({place: 3})
         idle = await seen(monitor, lambda shown: workers(shown).status is Status.OK, "an idle partition")
@@ -177,7 +178,7 @@ async def test_a_group_that_is_gone_is_stopped_and_one_never_seen_too(ready: Set
     async with watching(ready) as monitor:
         group = workers(await monitor.look())
         assert (group.status, group.members) == (Status.STOPPED, 0)
-        reader = kafka.consumer(ready, *topics.names(ready).inputs, group_id=ready.app_id)
+        reader = clients.consumer(ready, *topics.names(ready).inputs, group_id=ready.app_id)
         await reader.start()
         try:
             await seen(monitor, lambda shown: workers(shown).status is Status.OK, "a member")

@@ -14,15 +14,15 @@ import asyncpg
 import httpx
 import pytest
 
-from cli.stack import LocalPostgres
-from ops.monitor import Monitor
-from ops.snapshot import Snapshot, Status
-from storage import monitoring
-from storage.database import plain_url
-from storage.migrate import upgrade
-from streams import topics
-from streams.naming import sink_group
-from streams.settings import Settings
+from lyo.ops.monitor.monitor import Monitor
+from lyo.ops.monitor.snapshot import Snapshot, Status
+from lyo.storage.database import plain_url
+from lyo.storage.reads import monitoring
+from lyo.storage.schema.migrate import upgrade
+from lyo.streams import topics
+from lyo.streams.kafka.client_ids import sink_group
+from lyo.streams.settings import Settings
+from lyo.tools.stack import LocalPostgres
 from tests.integration.sink_records import dropout
 from tests.integration.sink_running import all_stored, running, sent
 from tests.integration.sink_running import publish as publish_records
@@ -179,8 +179,8 @@ async def test_learners_overdue_are_the_active_ones_past_their_day(ready: Settin
 async def store_learner(connection: asyncpg.Connection, user: int, valid_until: int, active: int) -> None:
     import numpy as np
 
-    from models.layout import encode_learners
-    from models.learner import LEARNER
+    from lyo.models.state.layout import encode_learners
+    from lyo.models.state.learner import LEARNER
 
     row = np.zeros(1, LEARNER)
     row["user"], row["last_session"], row["last_completion"] = user, active - 5, active
@@ -221,7 +221,7 @@ async def lyo(environment: dict[str, str], *arguments: str) -> tuple[int | None,
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "cli.main",
+        "lyo.cli.main",
         *arguments,
         cwd=ROOT,
         env=environment,
@@ -235,7 +235,7 @@ async def lyo(environment: dict[str, str], *arguments: str) -> tuple[int | None,
 async def test_lyo_lag_watches_until_it_is_stopped(ready: Settings, environment: Environment) -> None:
     quick = environment(ready.model_copy(update={"monitor_interval_seconds": 0.2}))
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli.main", "lag", "--watch", "--json"),
+        *(sys.executable, "-m", "lyo.cli.main", "lag", "--watch", "--json"),
         cwd=ROOT,
         env=quick,
         stdout=asyncio.subprocess.PIPE,

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaError
 
-from models.events import Kind, partition
-from ops.copy_log import CopyError, copy
-from storage.migrate import upgrade
-from streams import topics
-from streams.settings import Settings
+from lyo.models.events.decode import Kind, partition
+from lyo.ops.deploy.copy_log import CopyError, copy
+from lyo.storage.schema.migrate import upgrade
+from lyo.streams import topics
+from lyo.streams.settings import Settings
 from tests.integration.worker_running import events, publish, publisher, read, until
 from tests.support.deployment import QUICK, Deployment, deployed
 from tests.support.published import parts, simulated

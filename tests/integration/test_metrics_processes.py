@@ -11,12 +11,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cli.stack.processes import free_port
-from models.events import Kind
-from storage.migrate import upgrade
-from streams import kafka, topics
-from streams.metrics import PROCESSES
-from streams.settings import Settings
+from lyo.models.events.decode import Kind
+from lyo.storage.schema.migrate import upgrade
+from lyo.streams import topics
+from lyo.streams.kafka import clients
+from lyo.streams.metrics import PROCESSES
+from lyo.streams.settings import Settings
+from lyo.tools.stack.processes import free_port
 from tests.integration.sink_running import all_stored
 from tests.integration.worker_running import all_done, publish, publisher
 from tests.support.api import api_process
@@ -81,7 +82,7 @@ async def test_every_process_shows_what_it_does_and_nothing_of_learners(
     def of(name: str) -> dict[str, str]:
         return variables | {"LYO_METRICS_PORT": str(ports[name])}
 
-    await kafka.reach(ours, lambda: topics.ensure(ours))
+    await clients.reach(ours, lambda: topics.ensure(ours))
     events = [event for user in range(FIRST_USER, FIRST_USER + USERS) for event in life(user)]
     async with AsyncExitStack() as stack:
         start = stack.enter_async_context

@@ -12,9 +12,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
-from storage.database import engine, plain_url
-from storage.migrate import downgrade, upgrade
-from storage.tables import PREDICTION_TABLES, STREAM_TABLES, metadata
+from lyo.storage.database import engine, plain_url
+from lyo.storage.schema.migrate import downgrade, upgrade
+from lyo.storage.schema.tables import PREDICTION_TABLES, STREAM_TABLES, metadata
 
 pytestmark = pytest.mark.integration
 

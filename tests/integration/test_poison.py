@@ -16,17 +16,18 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
-from cli.eventfile import Piece, check, opened
-from cli.replaying import Replay
-from cli.simulate import write
-from cli.simulation import Plan
-from models.events import partition
-from models.records import texts
-from storage.migrate import upgrade
-from storage.progress import behind
-from streams import kafka, topics
-from streams.records import CATALOGUE, Record
-from streams.settings import Settings
+from lyo.cli.files.simulate import write
+from lyo.evaluation.replay import Replay
+from lyo.models.events.decode import partition
+from lyo.models.predictions.records import texts
+from lyo.storage.reads.progress import behind
+from lyo.storage.schema.migrate import upgrade
+from lyo.streams import topics
+from lyo.streams.event_files.reader import Piece, check, opened
+from lyo.streams.kafka import clients
+from lyo.streams.kafka.input_records import CATALOGUE, Record
+from lyo.streams.settings import Settings
+from lyo.tools.simulation import Plan
 from tests.integration.worker_running import read
 from tests.support import agreement
 from tests.support.poison import KINDS_OF_POISON, Bad, bad_catalogue, bad_events, odd_lines
@@ -91,7 +92,7 @@ class Stream:
 
 async def publish(settings: Settings, records: list[Record], drained: Callable[[], Any]) -> dict[Place, Bad]:
     """The good records, and after each hundred a bad one."""
-    producer = kafka.producer(settings, max_request_size=20_000_000)
+    producer = clients.producer(settings, max_request_size=20_000_000)
     await producer.start()
     try:
         out = Stream(settings, producer)

@@ -13,17 +13,17 @@ from pathlib import Path
 import pytest
 from aiokafka import ConsumerRecord
 
-from cli.eventfile import Piece, check
-from cli.publishing import publish_file
-from cli.simulation import Plan, generate
-from cli.stack import LocalKafka
-from models.events import Kind, partition
-from streams import topics
-from streams.kafka import Unreachable, consumer, partitions_of, read_to_end
-from streams.records import Record
-from streams.sending import Sender, acknowledged
-from streams.settings import Settings
-from streams.topics import TopicError
+from lyo.models.events.decode import Kind, partition
+from lyo.streams import topics
+from lyo.streams.event_files.publisher import publish_file
+from lyo.streams.event_files.reader import Piece, check
+from lyo.streams.kafka.clients import Unreachable, consumer, partitions_of, read_to_end
+from lyo.streams.kafka.input_records import Record
+from lyo.streams.producers.producing import Sender, acknowledged
+from lyo.streams.settings import Settings
+from lyo.streams.topics import TopicError
+from lyo.tools.simulation import Plan, generate
+from lyo.tools.stack import LocalKafka
 
 pytestmark = pytest.mark.integration
 
@@ -163,7 +163,7 @@ async def test_the_command_publishes_standard_input_and_tells_what_it_did(
     lines = b"".join(generate(Plan(5, 5, 3, TODAY))) + b"oops\n"
     done = await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-m", "cli.main", "publish", "-", "--json"],
+        [sys.executable, "-m", "lyo.cli.main", "publish", "-", "--json"],
         input=lines,
         env=environment(kafka_settings),
         capture_output=True,
@@ -181,7 +181,7 @@ async def test_the_command_says_in_one_line_that_kafka_is_not_there(unused_port:
     ours = {"LYO_BOOTSTRAP_SERVERS": f"127.0.0.1:{unused_port}", "LYO_CONNECT_SECONDS": "0.2"}
     done = await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-m", "cli.main", "publish", "-"],
+        [sys.executable, "-m", "lyo.cli.main", "publish", "-"],
         input=b"",
         env=os.environ | ours,
         capture_output=True,

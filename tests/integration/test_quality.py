@@ -8,13 +8,14 @@ import asyncpg
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from models.quality import Figure
-from ops.quality import FIGURES, Looking, Quality, Success, read
-from storage.database import plain_url
-from storage.migrate import upgrade
-from storage.rows import tenant_of
-from streams import kafka, topics
-from streams.settings import Settings
+from lyo.models.quality import Figure
+from lyo.ops.monitor.quality import FIGURES, Looking, Quality, Success, read
+from lyo.storage.database import plain_url
+from lyo.storage.schema.migrate import upgrade
+from lyo.storage.sink.rows import tenant_of
+from lyo.streams import topics
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
 from tests.integration.quality_story import NOW, story
 from tests.integration.sink_running import all_stored, publish, running
 from tests.support.scraping import Scraped
@@ -72,7 +73,7 @@ CONFIDENCE = {
 async def told(settings: Settings) -> Settings:
     """The story in Postgres, through the topics and the sink."""
     upgrade(settings.database_url)
-    await kafka.reach(settings, lambda: topics.ensure(settings))
+    await clients.reach(settings, lambda: topics.ensure(settings))
     await publish(settings, story(settings))
     async with running(settings, tenants=tenant_of) as (_, task):
         await all_stored(settings, task)

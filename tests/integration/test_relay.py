@@ -14,15 +14,16 @@ import asyncpg
 import pytest
 from aiokafka.admin import NewTopic
 
-from cli.stack import LocalKafka, LocalPostgres
-from models.events import Kind, partition
-from storage.database import plain_url
-from storage.forgetting import forget
-from storage.migrate import upgrade
-from storage.outbox_sender import OutboxSender, Sent
-from storage.relay import Relay
-from streams import kafka, topics
-from streams.settings import Settings
+from lyo.models.events.decode import Kind, partition
+from lyo.storage.database import plain_url
+from lyo.storage.outbox.relay import Relay
+from lyo.storage.outbox.retention import forget
+from lyo.storage.outbox.sender import OutboxSender, Sent
+from lyo.storage.schema.migrate import upgrade
+from lyo.streams import topics
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
+from lyo.tools.stack import LocalKafka, LocalPostgres
 from tests.integration.sink_records import outcome
 from tests.integration.sink_running import fetch, until
 
@@ -90,12 +91,12 @@ async def arrived(settings: Settings, *wanted: str) -> dict[tuple[str, int], lis
     """Keys and values by topic-partition, in order."""
     names = topics.names(settings)
     wanted = wanted or (names.topic(Kind.ERASURE), names.topic(Kind.OUTCOME))
-    partitions = await kafka.partitions_of(settings, *wanted)
-    reader = kafka.consumer(settings)
+    partitions = await clients.partitions_of(settings, *wanted)
+    reader = clients.consumer(settings)
     await reader.start()
     found: dict[tuple[str, int], list[tuple[str, bytes]]] = {}
     try:
-        async for tp, records in kafka.read_to_end(reader, partitions):
+        async for tp, records in clients.read_to_end(reader, partitions):
             found.setdefault(tuple(tp), []).extend((r.key.decode(), r.value) for r in records)
     finally:
         await reader.stop()
@@ -144,7 +145,7 @@ async def test_an_insert_wakes_it(ready: Settings) -> None:
 
 async def start(settings: Settings, environment: Environment, **more: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli.main", "sink"),
+        *(sys.executable, "-m", "lyo.cli.main", "sink"),
         env=environment(settings) | more,
         stderr=asyncio.subprocess.DEVNULL,
     )
@@ -289,7 +290,7 @@ async def test_postgres_away_is_waited_for(kafka_settings: Settings, own_postgre
 async def test_a_row_that_kafka_refuses_holds_nobody_up(
     ready: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("storage.outbox_sender.MISSING_SECONDS", 0.2)
+    monkeypatch.setattr("lyo.storage.outbox.sender.MISSING_SECONDS", 0.2)
     outcomes = topics.names(ready).topic(Kind.OUTCOME)
     good = rows(ready, 30)
     bad = [
@@ -315,7 +316,7 @@ async def test_a_record_that_only_the_broker_finds_too_large_is_found(
     ready: Settings,
 ) -> None:
     small = f"{ready.topic_prefix}small"
-    async with kafka.admin(ready) as admin:
+    async with clients.admin(ready) as admin:
         limit = {"max.message.bytes": "20000"}
         await admin.create_topics([NewTopic(small, ready.partitions, 1, topic_configs=limit)])
     good = [(small, "1", "1", json.dumps({"n": number}).encode()) for number in range(20)]
@@ -333,7 +334,7 @@ async def test_a_record_that_only_the_broker_finds_too_large_is_found(
 async def test_a_topic_that_is_created_a_moment_later_is_waited_for(
     ready: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.outbox_sender.MISSING_SECONDS", 0.0)  # the next look is the last one
+    monkeypatch.setattr("lyo.storage.outbox.sender.MISSING_SECONDS", 0.0)  # the next look is the last one
     later = ready.model_copy(update={"topic_prefix": f"{ready.topic_prefix}later."})
     sender = OutboxSender(later, asyncio.Event())
     (topic, key, user, value), *_ = rows(later, 1)

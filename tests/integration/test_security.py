@@ -19,18 +19,19 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from cli.stack import LocalKafka
-from models.events import Kind
-from predictive.events import Publisher
-from storage import database
-from storage.faults import SinkError
-from storage.migrate import upgrade
-from storage.outbox import Outgoing, add
-from storage.progress import behind
-from storage.session import Session
-from streams import kafka, topics
-from streams.kafka import Unreachable
-from streams.settings import Settings
+from lyo.models.events.decode import Kind
+from lyo.predictive.client import Publisher
+from lyo.storage import database
+from lyo.storage.faults import SinkError
+from lyo.storage.outbox.queue import Outgoing, add
+from lyo.storage.reads.progress import behind
+from lyo.storage.schema.migrate import upgrade
+from lyo.storage.session import Session
+from lyo.streams import topics
+from lyo.streams.kafka import clients as kafka
+from lyo.streams.kafka.clients import Unreachable
+from lyo.streams.settings import Settings
+from lyo.tools.stack import LocalKafka
 from tests.conftest import JARS
 from tests.support import broker_tool
 from tests.support.api import address_in
@@ -130,7 +131,7 @@ def kafka_way(secure: Secure, way: str) -> dict[str, Any]:
 
 def lyo(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "cli.main", *arguments],
+        [sys.executable, "-m", "lyo.cli.main", *arguments],
         env=environment,
         cwd=ROOT,
         capture_output=True,

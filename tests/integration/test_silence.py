@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from models.dropout import LEVELS
-from models.events import Kind, partition
-from streams import kafka, topics
-from streams.settings import Settings
+from lyo.models.events.decode import Kind, partition
+from lyo.models.formulas.dropout import LEVELS
+from lyo.streams import topics
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
 from tests.support import agreement, logs
 from tests.support.clock import set_clock
 from tests.support.processes import lag, process, wait_for
@@ -48,7 +49,7 @@ def studied(day: int) -> list[tuple[Kind, dict[str, Any]]]:
 
 async def publish(settings: Settings, days: range) -> None:
     """Publish days of study, each record stamped with its own time."""
-    producer = kafka.producer(settings)
+    producer = clients.producer(settings)
     await producer.start()
     names = topics.names(settings)
     try:

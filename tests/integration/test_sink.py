@@ -13,18 +13,19 @@ import asyncpg
 import pytest
 from aiokafka import TopicPartition
 
-from cli.stack import LocalPostgres
-from models.events import Kind
-from storage.database import plain_url
-from storage.faults import SinkError
-from storage.migrate import upgrade
-from storage.offsets import Place, Stolen, claim
-from storage.progress import behind
-from storage.rebuild import empty
-from storage.rows import TenantOf, tenant_of
-from storage.sink import Sink
-from streams import kafka, topics
-from streams.settings import Settings
+from lyo.models.events.decode import Kind
+from lyo.storage.database import plain_url
+from lyo.storage.faults import SinkError
+from lyo.storage.reads.progress import behind
+from lyo.storage.schema.migrate import upgrade
+from lyo.storage.sink.offsets import Place, Stolen, claim
+from lyo.storage.sink.rebuild import empty
+from lyo.storage.sink.rows import TenantOf, tenant_of
+from lyo.storage.sink.sink import Sink
+from lyo.streams import topics
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
+from lyo.tools.stack import LocalPostgres
 from tests.integration.sink_records import dropout, struggle, timing
 from tests.integration.sink_running import (
     Sent,
@@ -148,7 +149,7 @@ async def held(database_url: str, table: str) -> AsyncIterator[Callable[[], Awai
 async def test_a_stop_does_not_wait_for_a_postgres_that_does_not_answer(
     ready: Settings, monkeypatch: pytest.MonkeyPatch, other_database: str
 ) -> None:
-    monkeypatch.setattr("storage.session.STOP_SECONDS", 0.5)
+    monkeypatch.setattr("lyo.storage.session.STOP_SECONDS", 0.5)
     await publish(ready, mixture(ready, COUNT // 4))
     async with held(ready.database_url, "user_timing_profiles") as waiting, running(ready) as (sink, task):
         await until(waiting, task)
@@ -161,7 +162,7 @@ async def test_a_stop_does_not_wait_for_a_postgres_that_does_not_answer(
 
 async def start(settings: Settings, environment: Environment, *arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli.main", "sink", *arguments),
+        *(sys.executable, "-m", "lyo.cli.main", "sink", *arguments),
         env=environment(settings),
         stderr=asyncio.subprocess.PIPE,
     )
@@ -328,7 +329,7 @@ async def test_a_topic_made_anew_is_named_though_it_has_grown_past_what_was_stor
     await publish(ready, [lesson(number) for number in range(20)])
     async with running(ready) as (_, task):
         await all_stored(ready, task)
-    async with kafka.admin(ready) as client:
+    async with clients.admin(ready) as client:
         await client.delete_topics([content])
     await until(lambda: _made(ready))
     await publish(ready, [lesson(number) for number in range(60)])

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from storage import outcomes
-from storage.migrate import upgrade
-from storage.session import Session
+from lyo.storage.schema.migrate import upgrade
+from lyo.storage.session import Session
+from lyo.storage.sink import outcomes
 
 pytestmark = pytest.mark.integration
 

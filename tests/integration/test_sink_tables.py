@@ -11,12 +11,12 @@ from typing import Any
 import asyncpg
 import pytest
 
-from models.events import Kind
-from storage.database import plain_url
-from storage.migrate import upgrade
-from storage.offsets import Place, Position, Stolen, claim
-from storage.records import Record
-from storage.writer import Writer
+from lyo.models.events.decode import Kind
+from lyo.storage.database import plain_url
+from lyo.storage.schema.migrate import upgrade
+from lyo.storage.sink.offsets import Place, Position, Stolen, claim
+from lyo.storage.sink.records import Record
+from lyo.storage.sink.writer import Writer
 from tests.integration.sink_records import (
     NAMES,
     START,

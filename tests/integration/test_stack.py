@@ -16,10 +16,10 @@ import msgspec
 import psutil
 import pytest
 
-from cli.stack import LocalKafka, LocalPostgres, StackError, processes
-from cli.stack.local import Addresses, default_home
-from cli.stack.processes import Identity
-from cli.stack.server import PortTakenError, State
+from lyo.tools.stack import LocalKafka, LocalPostgres, StackError, processes
+from lyo.tools.stack.local import Addresses, default_home
+from lyo.tools.stack.processes import Identity
+from lyo.tools.stack.server import PortTakenError, State
 from tests.support.servers import KafkaServer, PostgresServer
 
 pytestmark = pytest.mark.integration
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.integration
 
 def lyo(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "cli.main", *arguments],
+        [sys.executable, "-m", "lyo.cli.main", *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -173,7 +173,7 @@ def test_kafka_comes_back_on_its_port_after_kill(own_kafka: LocalKafka) -> None:
 
 def test_a_guarded_server_dies_with_its_starter(tmp_path: Path) -> None:
     program = (
-        "import os, signal, sys; from pathlib import Path; from cli.stack import LocalPostgres\n"
+        "import os, signal, sys; from pathlib import Path; from lyo.tools.stack import LocalPostgres\n"
         "LocalPostgres(Path(sys.argv[1]), durable=False, private=True).start()\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )

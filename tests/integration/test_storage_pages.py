@@ -12,14 +12,15 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.pool import NullPool
 
-from models.events import Kind
-from predictive.pages.reading import read_page
-from storage import database, pages
-from storage.database import plain_url
-from storage.migrate import upgrade
-from storage.offsets import Place, claim
-from storage.rows import tenant_of
-from storage.writer import Writer
+from lyo.models.events.decode import Kind
+from lyo.predictive.page.reading import read_page
+from lyo.storage import database
+from lyo.storage.database import plain_url
+from lyo.storage.reads import learner_page
+from lyo.storage.schema.migrate import upgrade
+from lyo.storage.sink.offsets import Place, claim
+from lyo.storage.sink.rows import tenant_of
+from lyo.storage.sink.writer import Writer
 from tests.integration.sink_records import NAMES, Rec
 from tests.unit.building import START, Sent, catalogue, completion, preferences, run, stored
 
@@ -87,8 +88,8 @@ async def db(database_url: str) -> AsyncIterator[AsyncSession]:
 async def test_a_tenant_sees_its_own_learners_alone(
     db: AsyncSession, user: int, organization: int | None, seen: bool
 ) -> None:
-    assert (await pages.learner(db, user, organization) is not None) == seen
-    assert (len(await pages.skills(db, user, organization)) > 0) == seen
+    assert (await learner_page.learner(db, user, organization) is not None) == seen
+    assert (len(await learner_page.skills(db, user, organization)) > 0) == seen
     page = await read_page(db, user, organization, START, {})
     assert (page.learner_row is not None, len(page.skill_rows) > 0) == (seen, seen)
     if not seen:
@@ -111,17 +112,17 @@ async def test_the_zone_and_the_quiet_hours_are_the_learners_else_the_organizati
 
 async def test_names_are_those_of_the_catalogue_and_of_no_other_tenant(db: AsyncSession) -> None:
     asked = ["algebra", "roots", "secret", "unheard", "case"]
-    own = await pages.skill_names(db, asked, 7)
+    own = await learner_page.skill_names(db, asked, 7)
     known = catalogue(*CONTENTS)
     for tenant in (7, 8, None):
         named = {skill: known.skill_name(skill, tenant or 0) for skill in asked}
         wanted = {skill: name for skill, name in named.items() if name != skill}
-        assert await pages.skill_names(db, asked, tenant) == wanted
-    # The smallest content id speaks for a skill; capitals come first, as in `models.catalogue`.
+        assert await learner_page.skill_names(db, asked, tenant) == wanted
+    # The smallest content id speaks for a skill; capitals come first, as in `lyo.models.state.catalogue`.
     assert own == {"algebra": "Algebra", "secret": "Of seven", "case": "Capital"}
-    assert "secret" not in await pages.skill_names(db, asked, 8)
-    assert "secret" not in await pages.skill_names(db, asked, None)
-    assert await pages.skill_names(db, [], 7) == {}
+    assert "secret" not in await learner_page.skill_names(db, asked, 8)
+    assert "secret" not in await learner_page.skill_names(db, asked, None)
+    assert await learner_page.skill_names(db, [], 7) == {}
 
 
 async def test_a_page_takes_three_queries(db: AsyncSession) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from storage import queries
-from storage.database import plain_url
-from storage.migrate import upgrade
-from storage.offsets import Place, claim
-from storage.rows import tenant_of
-from storage.writer import Writer
+from lyo.storage.database import plain_url
+from lyo.storage.reads import queries
+from lyo.storage.schema.migrate import upgrade
+from lyo.storage.sink.offsets import Place, claim
+from lyo.storage.sink.rows import tenant_of
+from lyo.storage.sink.writer import Writer
 from tests.integration.sink_records import (
     NAMES,
     Rec,

@@ -14,14 +14,14 @@ from typing import Any
 import asyncpg
 import pytest
 
-from cli.stack import LocalPostgres
-from storage.database import plain_url
-from storage.migrate import upgrade
-from storage.progress import behind
-from storage.rebuild import empty
-from storage.subscription import Subscription, SubscriptionError
-from streams import topics
-from streams.settings import Settings
+from lyo.storage.database import plain_url
+from lyo.storage.reads.progress import behind
+from lyo.storage.schema.migrate import upgrade
+from lyo.storage.sink.rebuild import empty
+from lyo.storage.subscription.follow import Subscription, SubscriptionError
+from lyo.streams import topics
+from lyo.streams.settings import Settings
+from lyo.tools.stack import LocalPostgres
 from tests.integration.sink_records import dropout, plateau, struggle, timing
 from tests.integration.sink_running import Sent, all_stored, fetch, mixture, publish, running, sent, until
 from tests.integration.subscribing import (
@@ -113,7 +113,7 @@ async def start(
     """`lyo subscribe`, appending to a file."""
     with out.open("ab") as file:
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "cli.main", "subscribe", "--poll", str(NEVER), *arguments),
+            *(sys.executable, "-m", "lyo.cli.main", "subscribe", "--poll", str(NEVER), *arguments),
             env=environment(settings),
             stdout=file,
         )
@@ -174,7 +174,7 @@ async def test_a_sink_killed_in_between_leaves_no_gap(ready: Settings, environme
     )
     for enough in (100, 400):
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "cli.main", "sink", "--batch", "10"),
+            *(sys.executable, "-m", "lyo.cli.main", "sink", "--batch", "10"),
             env=environment(quick),
             stderr=asyncio.subprocess.DEVNULL,
         )
@@ -314,7 +314,7 @@ async def test_a_full_pipe_holds_back_neither_notifications_nor_a_stop(
         await all_stored(ready, task)
         unread, full = os.pipe()
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "cli.main", "subscribe"), env=environment(ready), stdout=full
+            *(sys.executable, "-m", "lyo.cli.main", "subscribe"), env=environment(ready), stdout=full
         )
         os.close(full)
 
@@ -346,7 +346,7 @@ async def test_what_cannot_go_on_says_so_in_one_line(
 ) -> None:
     async def complaint(wanted: Settings, *arguments: str) -> tuple[int | None, str]:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "cli.main", "subscribe", *arguments),
+            *(sys.executable, "-m", "lyo.cli.main", "subscribe", *arguments),
             env=environment(wanted.model_copy(update={"connect_seconds": 0.5})),
             stderr=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,

@@ -10,10 +10,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from storage.cursor import CursorError, decode
-from storage.database import plain_url
-from storage.offsets import Place, claim
-from storage.subscription import Subscription, SubscriptionError
+from lyo.storage.database import plain_url
+from lyo.storage.sink.offsets import Place, claim
+from lyo.storage.subscription.cursor import CursorError, decode
+from lyo.storage.subscription.follow import Subscription, SubscriptionError
 from tests.integration.sink_records import (
     NAMES,
     dropout,

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from storage.subscription import Subscription
+from lyo.storage.subscription.follow import Subscription
 from tests.integration.sink_records import NAMES, timing
 from tests.integration.sink_running import until
 from tests.integration.subscribing import Store, opened, take, told

@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from models.zones import DAY, HOUR
-from predictive import answers
-from storage.times import instant
+from lyo.models.arrays.zones import DAY, HOUR
+from lyo.predictive.answers import answers
+from lyo.storage.times import instant
 from tests.integration.stored_learners import World, world_in
 from tests.integration.test_api_access import BODIES, OPERATIONS, READING, ask, problem
 from tests.support.api import BASE, ISSUER, api_settings, serving

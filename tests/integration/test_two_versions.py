@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.settings import Settings
+from lyo.streams.settings import Settings
 from tests.support.deployment import QUICK, deployed
 from tests.support.processes import ROOT, wait_for
 from tests.support.published import parts, simulated
@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 # Moved on with each release, to the release before it.
 BEFORE = "93eed902230a6fc2f0702e2f856886a978cf3e48"
+OLD = "cli.main"  # where its command is
 
 
 def unpacked(commit: str, folder: Path) -> Path:
@@ -42,7 +43,7 @@ async def test_two_versions_work_side_by_side_and_the_older_takes_over_again(
     files = parts(simulated(tmp_path / "events.jsonl", learners=30, days=30, seed=14), 4)
     async with deployed(settings.model_copy(update=QUICK), environment, tmp_path) as deployment:
         fleet = deployment.fleet
-        old = fleet.add("worker-old", **before), fleet.add("sink-old", **before)
+        old = fleet.add("worker-old", program=OLD, **before), fleet.add("sink-old", program=OLD, **before)
         await deployment.give(files[0])
         await deployment.quiet()
 
@@ -64,7 +65,7 @@ async def test_two_versions_work_side_by_side_and_the_older_takes_over_again(
         report = await deployment.verdict()
         assert report.clean, f"upgraded: {report}"
 
-        old = fleet.add("worker-old", **before), fleet.add("sink-old", **before)
+        old = fleet.add("worker-old", program=OLD, **before), fleet.add("sink-old", program=OLD, **before)
         for member in new:
             await member.stop()
         await deployment.give(files[3])

@@ -12,17 +12,18 @@ import pytest
 from aiokafka import TopicPartition
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
-from models.events import Kind, partition
-from models.zones import HOUR
-from predictive import answers
-from storage import database
-from storage.migrate import upgrade
-from storage.offsets import Place, Position
-from storage.rows import tenant_of
-from storage.watermark import Watermark
-from storage.writer import Writer
-from streams import kafka, topics
-from streams.settings import Settings
+from lyo.models.arrays.zones import HOUR
+from lyo.models.events.decode import Kind, partition
+from lyo.predictive.answers import answers
+from lyo.storage import database
+from lyo.storage.schema.migrate import upgrade
+from lyo.storage.sink.offsets import Place, Position
+from lyo.storage.sink.rows import tenant_of
+from lyo.storage.sink.watermark import Watermark
+from lyo.storage.sink.writer import Writer
+from lyo.streams import topics
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
 from tests.integration.sink_running import Sent, fetch, said
 from tests.integration.sink_running import publish as publish_in_transactions
 from tests.integration.worker_running import until
@@ -86,7 +87,7 @@ async def watching(settings: Settings, positions: dict[Place, Position]) -> Asyn
 
 async def processed(settings: Settings, topic: str, number: int, offset: int) -> None:
     """Let the workers' group stand here."""
-    consumer = kafka.consumer(settings, group_id=settings.app_id)
+    consumer = clients.consumer(settings, group_id=settings.app_id)
     await consumer.start()
     try:
         tp = TopicPartition(topic, number)
@@ -102,7 +103,7 @@ async def test_it_moves_past_what_is_processed_and_stored_and_no_further(
     names = topics.names(ready)
     numbers = set(range(ready.partitions))
     mine = partition(USER, ready.partitions)
-    read = await kafka.partitions_of(ready, *Writer(names, tenant_of).topics)
+    read = await clients.partitions_of(ready, *Writer(names, tenant_of).topics)
     positions = {Place(*tp): Position(0, 1) for tp in read}
     async with watching(ready, positions):
         await reached(ready, numbers, START)

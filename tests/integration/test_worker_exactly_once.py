@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from streams import topics
-from streams.settings import Settings
-from streams.steps import TASK_STEPS
+from lyo.streams import topics
+from lyo.streams.failpoints import TASK_STEPS
+from lyo.streams.settings import Settings
 from tests.integration.worker_running import (
     WorkerProcess,
     all_done,

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from models.events import Kind, partition
-from streams import topics
-from streams.settings import Settings
+from lyo.models.events.decode import Kind, partition
+from lyo.streams import topics
+from lyo.streams.settings import Settings
 from tests.integration.worker_running import (
     WorkerProcess,
     all_done,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.stack import LocalKafka
-from streams import topics
-from streams.settings import Settings
+from lyo.streams import topics
+from lyo.streams.settings import Settings
+from lyo.tools.stack import LocalKafka
 from tests.integration.worker_running import (
     WorkerProcess,
     all_done,

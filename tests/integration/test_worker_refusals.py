@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 from aiokafka import TopicPartition
 
-from models.catalogue import Catalogue
-from models.events import Kind
-from models.records import IDENTITY_FREE
-from storage.migrate import upgrade
-from storage.progress import behind
-from streams import kafka, topics
-from streams.restore import RestoreError, restore
-from streams.settings import Settings
+from lyo.models.events.decode import Kind
+from lyo.models.predictions.records import IDENTITY_FREE
+from lyo.models.state.catalogue import Catalogue
+from lyo.storage.reads.progress import behind
+from lyo.storage.schema.migrate import upgrade
+from lyo.streams import topics
+from lyo.streams.kafka import clients
+from lyo.streams.runtime.restore import RestoreError, restore
+from lyo.streams.settings import Settings
 from tests.integration.counting_worker import CountingEngine
 from tests.integration.test_erasure import quick, send, shifted
 from tests.integration.worker_running import publisher, until
@@ -36,7 +37,7 @@ USERS = (21, 22, 23)
 
 def lyo(variables: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "cli.main", *arguments],
+        [sys.executable, "-m", "lyo.cli.main", *arguments],
         env=variables,
         cwd=ROOT,
         capture_output=True,
@@ -55,7 +56,7 @@ async def refused(variables: dict[str, str], command: str = "worker") -> str:
 
 async def commit(settings: Settings, offsets: dict[TopicPartition, int]) -> None:
     """Set the group's offsets, as an operator may."""
-    client = kafka.consumer(settings, group_id=settings.app_id)
+    client = clients.consumer(settings, group_id=settings.app_id)
     await client.start()
     client.assign(list(offsets))
     await client.commit(offsets)
@@ -68,7 +69,7 @@ async def put(settings: Settings, topic: str, number: int, key: bytes, value: by
 
 
 async def deleted(settings: Settings, topic: str) -> None:
-    async with kafka.admin(settings) as client:
+    async with clients.admin(settings) as client:
         await client.delete_topics([topic])
 
         async def gone() -> bool:
@@ -122,7 +123,7 @@ async def test_what_a_worker_refuses_and_how_it_is_mended(
     assert len(rows) == 3 * len(USERS)
 
     sessions = TopicPartition(names.topic(Kind.SESSION), 0)
-    async with kafka.admin(settings) as client:
+    async with clients.admin(settings) as client:
         stood = (await client.list_consumer_group_offsets(settings.app_id))[sessions].offset
     await commit(settings, {sessions: 3})
     line = await refused(variables)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from streams import kafka, topics
-from streams.settings import Settings
+from lyo.streams import topics
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
 from tests.integration.worker_running import WorkerProcess, events, publish, publisher
 
 pytestmark = pytest.mark.integration
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 def worker(variables: dict[str, str], **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "cli.main", "worker"],
+        [sys.executable, "-m", "lyo.cli.main", "worker"],
         env=variables | {"LYO_CONNECT_SECONDS": "1"} | more,
         cwd=ROOT,
         capture_output=True,
@@ -52,8 +53,8 @@ async def test_topics_are_created_once_with_their_configurations(kafka_settings:
     created = await topics.ensure(kafka_settings)
     assert sorted(created) == sorted(spec.name for spec in topics.specs(kafka_settings))
     assert await topics.ensure(kafka_settings) == []
-    async with kafka.admin(kafka_settings) as client:
-        counts = await kafka.partition_counts(client, created)
+    async with clients.admin(kafka_settings) as client:
+        counts = await clients.partition_counts(client, created)
     assert counts == {spec.name: spec.partitions for spec in topics.specs(kafka_settings)}
 
 
@@ -82,10 +83,10 @@ async def test_an_idle_worker_answers_in_tens_of_milliseconds_and_stops_within_s
 ) -> None:
     """From before the event is published to the moment when a read-committed consumer has the prediction."""
     await topics.ensure(kafka_settings)
-    reader = kafka.consumer(kafka_settings)
+    reader = clients.consumer(kafka_settings)
     await reader.start()
     topic = topics.names(kafka_settings).prediction("dropout-risk")
-    reader.assign(await kafka.partitions_of(kafka_settings, topic))
+    reader.assign(await clients.partitions_of(kafka_settings, topic))
     await reader.seek_to_end()
     took: list[float] = []
     try:

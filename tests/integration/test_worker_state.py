@@ -10,15 +10,16 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import ProducerFenced
 
-from models.events import Kind, Rejected
-from streams import kafka, topics
-from streams.catalogue import CatalogueFollower
-from streams.outbound import Outbound, RecordTooLarge
-from streams.restore import OffsetError, restore, standing
-from streams.settings import Settings
-from streams.shared import Shared
-from streams.steps import Steps
-from streams.task import Task
+from lyo.models.events.decode import Kind, Rejected
+from lyo.streams import topics
+from lyo.streams.failpoints import Steps
+from lyo.streams.kafka import clients
+from lyo.streams.producers.transactional_producer import Outbound, RecordTooLarge
+from lyo.streams.runtime.context import Shared
+from lyo.streams.runtime.global_topics import CatalogueFollower
+from lyo.streams.runtime.restore import OffsetError, restore, standing
+from lyo.streams.runtime.task import Task
+from lyo.streams.settings import Settings
 from tests.integration.counting_worker import CountingEngine
 from tests.integration.worker_running import publisher, read, until
 
@@ -39,7 +40,7 @@ async def test_restore_reads_what_was_committed_and_nothing_that_was_aborted(
     await first.start()
     await first.transact({}, {rows: [(b"1", b"[1,10]"), (b"2", b"[1,20]")]}, {}, 0)
     await first.transact({}, {rows: [(b"1", b"[2,30]")]}, {}, 0)
-    lost = kafka.producer(kafka_settings, f"{kafka_settings.app_id}-other")
+    lost = clients.producer(kafka_settings, f"{kafka_settings.app_id}-other")
     await lost.start()
     await lost.begin_transaction()
     await lost.send_and_wait(rows, b"[99,99]", b"2", partition=1)
@@ -84,7 +85,7 @@ async def test_an_owner_learns_from_the_broker_whether_it_still_is_one(kafka_set
     await second.prove(inputs)
     await first.stop()
     await second.stop()
-    async with kafka.admin(kafka_settings) as admin:
+    async with clients.admin(kafka_settings) as admin:
         found = await admin.list_consumer_group_offsets(kafka_settings.app_id, partitions=inputs)
     assert {tp: entry.offset for tp, entry in found.items()} == dict.fromkeys(inputs, -1) | {inputs[0]: 7}
 
@@ -139,11 +140,11 @@ async def test_offsets_are_read_when_no_earlier_owner_can_move_them_any_more(
             await earlier.transact({}, {names.learner_rows: [(b"1", b"[2,20]")]}, {tp: 2}, 0)
             await super().start()
 
-    monkeypatch.setattr("streams.task.Outbound", Late)
-    offsets = kafka.consumer(kafka_settings)
+    monkeypatch.setattr("lyo.streams.runtime.task.Outbound", Late)
+    offsets = clients.consumer(kafka_settings)
     await offsets.start()
     try:
-        async with publisher(kafka_settings) as producer, kafka.admin(kafka_settings) as client:
+        async with publisher(kafka_settings) as producer, clients.admin(kafka_settings) as client:
             for _ in range(3):
                 await producer.send_and_wait(tp.topic, b"{}", b"1", partition=1)
             shared = Shared(
@@ -192,10 +193,10 @@ async def test_a_committed_offset_beyond_a_topic_created_anew_is_refused(kafka_s
         await producer.send_and_wait(tp.topic, b"{}", b"1", partition=1)
     sender = outbound(kafka_settings)
     await sender.start()
-    reader = kafka.consumer(kafka_settings)
+    reader = clients.consumer(kafka_settings)
     await reader.start()
     try:
-        async with kafka.admin(kafka_settings) as client:
+        async with clients.admin(kafka_settings) as client:
 
             def stands_at(offset: int) -> Callable[[], Awaitable[bool]]:
                 async def there() -> bool:
@@ -233,7 +234,7 @@ async def test_content_acknowledged_before_a_batch_is_seen_by_it(kafka_settings:
     names = topics.names(kafka_settings)
     contents = Contents()
     follower = CatalogueFollower(kafka_settings, names, contents)
-    ends = kafka.consumer(kafka_settings)
+    ends = clients.consumer(kafka_settings)
     await ends.start()
     try:
         async with publisher(kafka_settings) as producer:

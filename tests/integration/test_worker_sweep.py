@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from streams import topics
-from streams.letters import timestamp
-from streams.settings import Settings
+from lyo.streams import topics
+from lyo.streams.dead_letters.dead_letter import timestamp
+from lyo.streams.settings import Settings
 from tests.integration.worker_running import (
     WorkerProcess,
     all_done,

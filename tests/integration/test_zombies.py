@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from predictive.app import open_engine
-from storage.database import plain_url
-from streams.settings import Settings
+from lyo.predictive.api.app import open_engine
+from lyo.storage.database import plain_url
+from lyo.streams.settings import Settings
 from tests.support.deployment import QUICK, deployed
 from tests.support.processes import wait_for
 from tests.support.published import parts, simulated

@@ -7,9 +7,9 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from ops.monitor import SINK, WORKERS, Monitor
-from ops.snapshot import GroupLag, PartitionLag, Snapshot
-from streams.settings import Settings
+from lyo.ops.monitor.monitor import SINK, WORKERS, Monitor
+from lyo.ops.monitor.snapshot import GroupLag, PartitionLag, Snapshot
+from lyo.streams.settings import Settings
 
 
 @asynccontextmanager

@@ -15,9 +15,10 @@ from typing import Self
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 
-from models.events import Kind, partition
-from streams import kafka, topics
-from streams.settings import Settings
+from lyo.models.events.decode import Kind, partition
+from lyo.streams import topics
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
 from tests.support import logs
 
 COUNTING = Path(__file__).with_name("counting_worker.py")
@@ -105,7 +106,7 @@ def events(count: int, users: int, first: int = 0, at: str | None = None) -> lis
 
 @contextlib.asynccontextmanager
 async def publisher(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
-    producer = kafka.producer(settings)
+    producer = clients.producer(settings)
     await producer.start()
     try:
         yield producer
@@ -150,8 +151,8 @@ def expected(made: Iterable[Event]) -> dict[int, int]:
 
 async def committed(settings: Settings) -> int:
     """How many input records the group's committed offsets say are done."""
-    async with kafka.admin(settings) as client:
-        offsets = await kafka.persist(lambda: client.list_consumer_group_offsets(settings.app_id), 30)
+    async with clients.admin(settings) as client:
+        offsets = await clients.persist(lambda: client.list_consumer_group_offsets(settings.app_id), 30)
     inputs = topics.names(settings).inputs
     return sum(max(entry.offset, 0) for tp, entry in offsets.items() if tp.topic in inputs)
 

@@ -11,14 +11,14 @@ from typing import Any
 import asyncpg
 import numpy as np
 
-from cli.eventfile import opened
-from cli.replaying import Replay
-from models import layout
-from models.engine import Engine
-from models.records import IDENTITY_FREE
-from storage.database import plain_url
-from streams import topics
-from streams.settings import Settings
+from lyo.evaluation.replay import Replay
+from lyo.models.engine import Engine
+from lyo.models.predictions.records import IDENTITY_FREE
+from lyo.models.state import layout
+from lyo.storage.database import plain_url
+from lyo.streams import topics
+from lyo.streams.event_files.reader import opened
+from lyo.streams.settings import Settings
 from tests.support import logs
 
 Fields = dict[str, Any]

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import httpx
 import yaml
 
-from cli.stack import processes
+from lyo.tools.stack import processes
 from tests.support.processes import ROOT
 
 RULES = ROOT / "ops" / "alerts.yml"

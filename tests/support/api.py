@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from predictive.app import create_app
-from streams.settings import Settings
+from lyo.predictive.api.app import create_app
+from lyo.streams.settings import Settings
 from tests.support.processes import process, wait_for
 from tests.support.stored import NOW
 from tests.support.tokens import Issuer

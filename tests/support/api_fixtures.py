@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.settings import Settings
+from lyo.streams.settings import Settings
 from tests.support.api import api_settings
 from tests.support.servers import PostgresServer
 from tests.support.stored import fill, known

@@ -6,8 +6,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.stack import jars
-from cli.stack.local import default_home
+from lyo.tools.stack import jars
+from lyo.tools.stack.local import default_home
 
 POM = Path(__file__).with_name("group_tool") / "pom.xml"
 GROUPS = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"

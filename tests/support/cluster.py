@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from cli.stack import LocalKafka, processes
+from lyo.tools.stack import LocalKafka, processes
 
 NODES = 3
 Ports = tuple[int, int]

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from cli.stack import processes
+from lyo.tools.stack import processes
 from tests.support.servers import KafkaServer, PostgresServer
 
 KAFKA_IMAGE = os.environ.get("LYO_TEST_KAFKA_IMAGE", "apache/kafka:4.4.0")
@@ -107,7 +107,7 @@ def kafka() -> Iterator[KafkaServer]:
 
 def _broker_settings(port: int) -> dict[str, str]:
     """The local stack's settings in the image's way; inside, the broker listens on every address."""
-    template = resources.files("cli.stack").joinpath("kafka/server.properties").read_text()
+    template = resources.files("lyo.tools.stack").joinpath("kafka/server.properties").read_text()
     text = template.replace("{port}", str(port)).replace("{controller}", str(CONTROLLER))
     pairs = [line.split("=", 1) for line in text.splitlines() if line and not line.startswith("#")]
     settings = dict(pairs) | {"log.dirs": "/tmp/kafka-data"}

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import asyncpg
 
-from models.events import Kind
-from storage.database import plain_url
-from storage.migrate import upgrade
-from storage.progress import behind
-from streams import kafka, topics
-from streams.settings import Settings
+from lyo.models.events.decode import Kind
+from lyo.storage.database import plain_url
+from lyo.storage.reads.progress import behind
+from lyo.storage.schema.migrate import upgrade
+from lyo.streams import topics
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
 from tests.support.clock import set_clock
 from tests.support.fleet import Fleet, fleet
 from tests.support.oracle import Report, expect, settled
@@ -118,7 +119,7 @@ async def deployed(
     set_clock(clock, "2026-01-01T00:00:00Z")
     settings = settings.model_copy(update={"clock": f"@{clock}"})
     # A broker that was started a moment ago on a busy machine may not take a connection at once.
-    await kafka.reach(settings, lambda: topics.ensure(settings))
+    await clients.reach(settings, lambda: topics.ensure(settings))
     upgrade(settings.database_url)
     variables = environment(settings) | (through or {})
     async with fleet(folder / "fleet", variables, supervised=supervised) as running:

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from models.events import Columns, Kind, Rejected, decode
+from lyo.models.events.decode import Columns, Kind, Rejected, decode
 
 NOON = "2026-03-01T12:00:00Z"
 NOON_MS = 1_772_366_400_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from ops import exported, quality
-from streams.metrics import PROCESSES
+from lyo.ops.monitor import exported, quality
+from lyo.streams.metrics import PROCESSES
 
 _ENDINGS = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
 _NAME = re.compile(r"\b(lyo_[a-z0-9_]+|process_[a-z_]+|python_[a-z_]+|up)\b(?!\s*=)")

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from cli.stack import processes
-from tests.support.processes import ROOT
+from lyo.tools.stack import processes
 
 LOOK_SECONDS = 0.1
 # SIGTERM ends every process within this time, whatever is away.
@@ -37,6 +36,7 @@ class Member:
         self.home = folder / name
         self.log = folder / f"{name}.log"
         self.environment = dict(environment)
+        self.program = "lyo.cli.main"
         self.starts = 0
         self.wanted = True
         self.frozen = False
@@ -70,11 +70,11 @@ class Member:
         if fresh:
             shutil.rmtree(self.home, ignore_errors=True)
         self.home.mkdir(exist_ok=True)
-        place = {"HOME": str(self.home), "TMPDIR": str(self.home), "PYTHONPATH": str(ROOT)}
+        place = {"HOME": str(self.home), "TMPDIR": str(self.home)}
         with self.log.open("ab") as out:
             self._begun = out.tell()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "cli.main", self.command],
+                [sys.executable, "-m", self.program, self.command],
                 env=self.environment | place | more,
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
@@ -176,13 +176,14 @@ class Fleet:
         self.members: dict[str, Member] = {}
         self.revived: list[str] = []
 
-    def add(self, name: str, **more: str) -> Member:
+    def add(self, name: str, *, program: str = "lyo.cli.main", **more: str) -> Member:
         """Start a member; its command is its name up to the dash; ``more`` are variables of this start."""
         member = self.members.get(name)
         if member is None:
             command = name.partition("-")[0]
             member = self.members[name] = Member(name, command, self.folder, self.environment)
         member.wanted = True
+        member.program = program
         member.start(fresh=False, **more)
         return member
 

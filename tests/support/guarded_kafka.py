@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from aiokafka.protocol.admin import CreateAclsRequest
 
-from cli.stack import LocalKafka, processes
-from streams import kafka
-from streams.settings import Settings
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
+from lyo.tools.stack import LocalKafka, processes
 
 USER, PASSWORD = "clerk", "clerks-password"
 TOPIC, GROUP, TRANSACTIONAL_ID = 2, 3, 5
@@ -67,6 +67,6 @@ async def rule(settings: Settings, *of: Any) -> None:
     """Add one: resource type, name, pattern, operation, allow or deny. The settings are a superuser's."""
     resource, name, pattern, operation, permission = of
     request = CreateAclsRequest(resource, name, pattern, f"User:{USER}", "*", operation, permission)
-    async with kafka.admin(settings) as client:
+    async with clients.admin(settings) as client:
         answer = await client._send_to_controller(request)
     assert [code for code, _ in answer.creation_responses] == [0]

@@ -17,13 +17,14 @@ import asyncpg
 import httpx
 from aiokafka.errors import KafkaError
 
-from cli.stack import LocalKafka, processes
-from models.events import Kind
-from storage.database import plain_url
-from storage.migrate import upgrade
-from storage.progress import behind
-from streams import kafka, topics
-from streams.settings import Settings
+from lyo.models.events.decode import Kind
+from lyo.storage.database import plain_url
+from lyo.storage.reads.progress import behind
+from lyo.storage.schema.migrate import upgrade
+from lyo.streams import topics
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
+from lyo.tools.stack import LocalKafka, processes
 from tests.integration.worker_running import Event, publish, publisher
 from tests.support.alerting import RULES, Alert, Prometheus, prometheus, shortened
 from tests.support.deployment import INSERT, UNSENT
@@ -92,7 +93,7 @@ class Incidents:
     async def lyo(self, *arguments: str) -> str:
         """Run a command to its end; gives what it printed."""
         child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "cli.main", *arguments),
+            *(sys.executable, "-m", "lyo.cli.main", *arguments),
             cwd=ROOT,
             env=self.fleet.environment,
             stdin=asyncio.subprocess.DEVNULL,
@@ -262,7 +263,7 @@ class Incidents:
 async def incidents(settings: Settings, environment: Environment, folder: Path) -> AsyncIterator[Incidents]:
     """Worker, sink, API and monitor, each with a port, and Prometheus with the shortened rules."""
     settings = settings.model_copy(update={"jwt_secret": SECRET, "metrics_port": 0})
-    await kafka.reach(settings, lambda: topics.ensure(settings))
+    await clients.reach(settings, lambda: topics.ensure(settings))
     await asyncio.to_thread(upgrade, settings.database_url)
     ports = {name: processes.free_port() for name in ("worker", "sink", "api", "monitor", "api-requests")}
     jobs = {f"lyo-{name}": port for name, port in ports.items() if name != "api-requests"}

@@ -19,16 +19,16 @@ from typing import Final
 import asyncpg
 import numpy as np
 
-from cli.eventfile import check, opened
-from cli.replaying import FOREVER, Replay
-from models import layout
-from models.identity import event_id_hash
-from models.learner import LEARNER, RING_KINDS
-from models.records import IDENTITY_FREE
-from models.skill import SKILL
-from storage.database import plain_url
-from streams import topics
-from streams.settings import Settings
+from lyo.evaluation.replay import FOREVER, Replay
+from lyo.models.events.identity import event_id_hash
+from lyo.models.predictions.records import IDENTITY_FREE
+from lyo.models.state import layout
+from lyo.models.state.learner import LEARNER, RING_KINDS
+from lyo.models.state.skill import SKILL
+from lyo.storage.database import plain_url
+from lyo.streams import topics
+from lyo.streams.event_files.reader import check, opened
+from lyo.streams.settings import Settings
 from tests.support import agreement, logs
 from tests.support.agreement import Fields, Predictions
 

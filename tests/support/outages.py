@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from cli.stack import LocalKafka, LocalPostgres
+from lyo.tools.stack import LocalKafka, LocalPostgres
 from tests.support.proxy import Proxy
 from tests.support.storm import Fault
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Any, Final
 
-from models.events import Kind
+from lyo.models.events.decode import Kind
 from tests.support.event_records import NOON, VALID
 
 __all__ = ["Bad", "bad_catalogue", "bad_events", "odd_lines"]

@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from streams import kafka, topics
-from streams.settings import Settings
+from lyo.streams import topics
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 LONGEST = 240.0
@@ -24,7 +25,7 @@ async def process(
     """A `lyo` process, ended with the block."""
     with log.open("wb") as out:
         child = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", name],
+            [sys.executable, "-m", "lyo.cli.main", name],
             env=environment,
             cwd=ROOT,
             stdout=out,
@@ -52,13 +53,13 @@ async def wait_for(condition: Callable[[], Awaitable[bool]], what: str, seconds:
 
 async def lag(settings: Settings) -> int:
     """Input records that the workers' group has not committed yet."""
-    async with kafka.admin(settings) as client:
+    async with clients.admin(settings) as client:
         # A cluster's first group waits until Kafka has made the topic of its offsets.
-        done = await kafka.persist(lambda: client.list_consumer_group_offsets(settings.app_id), LONGEST)
-    reader = kafka.consumer(settings)
+        done = await clients.persist(lambda: client.list_consumer_group_offsets(settings.app_id), LONGEST)
+    reader = clients.consumer(settings)
     await reader.start()
     try:
-        partitions = await kafka.partitions_of(settings, *topics.names(settings).inputs)
+        partitions = await clients.partitions_of(settings, *topics.names(settings).inputs)
         ends = await reader.end_offsets(partitions)
     finally:
         await reader.stop()

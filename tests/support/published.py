@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from cli.eventfile import Piece, check, opened
-from cli.publishing import publish_file
-from cli.replaying import FOREVER, Replay
-from cli.simulate import write
-from cli.simulation import Plan
-from models.records import texts
-from streams.records import Record
-from streams.sending import Sender, Sent, acknowledged
-from streams.settings import Settings
+from lyo.cli.files.simulate import write
+from lyo.evaluation.replay import FOREVER, Replay
+from lyo.models.predictions.records import texts
+from lyo.streams.event_files.publisher import publish_file
+from lyo.streams.event_files.reader import Piece, check, opened
+from lyo.streams.kafka.input_records import Record
+from lyo.streams.producers.producing import Sender, Sent, acknowledged
+from lyo.streams.settings import Settings
+from lyo.tools.simulation import Plan
 
 APRIL = 1_776_643_200_000  # 2026-04-20T00:00:00Z
 AT_ONCE = 500

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from cli.stack import Listener, LocalKafka, LocalPostgres
+from lyo.tools.stack import Listener, LocalKafka, LocalPostgres
 from tests.support.certificates import Authority, Pair
 
 USER = "app"

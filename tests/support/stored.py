@@ -8,13 +8,13 @@ from typing import Any
 
 import asyncpg
 
-from models.events import Kind, partition
-from storage.database import plain_url
-from storage.migrate import upgrade
-from storage.offsets import Place, claim
-from storage.rows import tenant_of
-from storage.writer import Writer
-from streams.topics import Names
+from lyo.models.events.decode import Kind, partition
+from lyo.storage.database import plain_url
+from lyo.storage.schema.migrate import upgrade
+from lyo.storage.sink.offsets import Place, claim
+from lyo.storage.sink.rows import tenant_of
+from lyo.storage.sink.writer import Writer
+from lyo.streams.topics import Names
 from tests.integration.sink_records import Rec
 from tests.unit.building import (
     CONTENTS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams import topics
+from lyo.streams import topics
 from tests.support import agreement
 from tests.support.deployment import Deployment
 from tests.support.fleet import Member

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cli.simulation import Plan, generate
-from models import layout
-from models.catalogue import Catalogue
-from models.engine import Changes, Engine
-from models.events import Columns, Kind, decode
-from models.zones import DAY, HOUR
+from lyo.models.arrays.zones import DAY, HOUR
+from lyo.models.engine import Changes, Engine
+from lyo.models.events.decode import Columns, Kind, decode
+from lyo.models.state import layout
+from lyo.models.state.catalogue import Catalogue
+from lyo.tools.simulation import Plan, generate
 
 MINUTE = 60_000
 START = 1_772_409_600_000  # 2026-03-02, a Monday, 00:00 UTC

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ops.snapshot import (
+from lyo.ops.monitor.snapshot import (
     GroupLag,
     KindAge,
     Letter,

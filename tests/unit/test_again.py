@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from models.catalogue import Catalogue
-from models.zones import HOUR
+from lyo.models.arrays.zones import HOUR
+from lyo.models.state.catalogue import Catalogue
 from tests.unit.building import START, Sent, Stream, completion
 
 HISTORY = [completion(7, START + number * 8 * HOUR, "s", name=f"e{number}") for number in range(200)]

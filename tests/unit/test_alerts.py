@@ -14,8 +14,8 @@ import yaml
 
 from tests.support.exported import known_names, names_in
 
-OPS = Path(__file__).parents[2] / "ops"
-RUNBOOK = OPS.parent / "docs" / "runbook.md"
+OPS = Path(__file__).parents[2] / "ops" / "deploy"
+RUNBOOK = OPS.parents[1] / "docs" / "runbook.md"
 SEVERITIES = {"page", "ticket"}
 
 

@@ -15,11 +15,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import ValidationError
 
-from predictive.auth import KeyMissingError, Verifier
-from predictive.caller import Caller
-from predictive.keys import Keys, NoKeysError, usable
-from predictive.problems import Problem
-from streams.settings import Settings, describe
+from lyo.predictive.api.access.auth import KeyMissingError, Verifier
+from lyo.predictive.api.access.caller import Caller
+from lyo.predictive.api.access.keys import Keys, NoKeysError, usable
+from lyo.predictive.api.problems import Problem
+from lyo.streams.settings import Settings, describe
 from tests.support.tokens import SECRET, Issuer, secret_token
 
 ISSUER = Issuer()
@@ -326,7 +326,7 @@ async def test_a_token_seen_before_is_refused_once_it_has_expired(monkeypatch: p
     using, token = verifier(jwt_leeway_seconds=30), ISSUER.token(sub="5", exp=NOW + 600)
     assert (await using.caller(f"Bearer {token}")).user_id == 5
     clock = Ticks()
-    monkeypatch.setattr("predictive.auth.time.time", clock)
+    monkeypatch.setattr("lyo.predictive.api.access.auth.time.time", clock)
     clock.now = NOW + 629.0
     assert (await using.caller(f"Bearer {token}")).user_id == 5, "without another look at the signature"
     clock.now = NOW + 630.0
@@ -367,7 +367,7 @@ async def test_a_key_of_the_same_name_is_checked_again_for_a_token_seen_before()
 
 
 async def test_not_more_than_so_many_tokens_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("predictive.auth.MOST_SEEN", 3)
+    monkeypatch.setattr("lyo.predictive.api.access.auth.MOST_SEEN", 3)
     using = verifier()
     for user in range(1, 8):
         await using.caller(f"Bearer {ISSUER.token(sub=str(user))}")

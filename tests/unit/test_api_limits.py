@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from predictive.limits import SWEEP_EVERY, RateLimit, Windows
-from predictive.problems import Problem, field_name
+from lyo.predictive.api.access.limits import SWEEP_EVERY, RateLimit, Windows
+from lyo.predictive.api.problems import Problem, field_name
 
 
 class Ticks:

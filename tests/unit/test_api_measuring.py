@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from prometheus_client import generate_latest
 
-from predictive.app import create_app
-from streams.metrics import API, API_LIVE, Reading
-from streams.settings import Settings
+from lyo.predictive.api.app import create_app
+from lyo.streams.metrics import API, API_LIVE, Reading
+from lyo.streams.settings import Settings
 from tests.support.api import client_of
 from tests.support.scraping import Scraped
 from tests.support.tokens import SECRET

@@ -11,9 +11,9 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import OffsetAndMetadata
 
-from storage.sink import Sink
-from streams.settings import Settings
-from streams.worker import TOLD_SECONDS, Worker
+from lyo.storage.sink.sink import Sink
+from lyo.streams.runtime.worker import TOLD_SECONDS, Worker
+from lyo.streams.settings import Settings
 from tests.integration.counting_worker import CountingEngine, EmptyCatalogue
 from tests.unit.simulation.loop import SimLoop
 

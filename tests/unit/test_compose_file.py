@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from cli.main import COMMANDS
-from streams.settings import reference
+from lyo.cli.main import COMMANDS
+from lyo.streams.settings import reference
 
 TEXT = (Path(__file__).parents[2] / "docker-compose.yml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]

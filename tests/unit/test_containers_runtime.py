@@ -6,7 +6,7 @@ import re
 from importlib import metadata
 from pathlib import Path
 
-from ops.containers.runtime import blocks, needed, wanted
+from lyo.ops.deploy.containers.runtime import blocks, needed, wanted
 
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = (ROOT / "requirements.in").read_text()

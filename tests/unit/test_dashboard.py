@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import yaml
 
-from ops import quality
+from lyo.ops.monitor import quality
 from tests.support.exported import known_names, labels_of, names_in
 
-DASHBOARD = Path(__file__).parents[2] / "ops" / "dashboard.json"
+DASHBOARD = Path(__file__).parents[2] / "ops" / "deploy" / "dashboard.json"
 
 
 def panels() -> list[dict[str, Any]]:

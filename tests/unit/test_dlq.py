@@ -9,10 +9,10 @@ import unicodedata
 import pytest
 from click.testing import CliRunner
 
-from cli.deadletters import showing
-from cli.main import lyo
-from streams.letterbox import Choice, Letter
-from streams.letters import UNSTORED
+from lyo.cli.main import lyo
+from lyo.cli.operations import dlq_text
+from lyo.streams.dead_letters.dead_letter import UNSTORED
+from lyo.streams.dead_letters.reader import Choice, Letter
 
 NASTY = "\x1b[2J\x1b]0;owned\x07\r\n\x00\x7f\x9b31m\u202egnp.exe\u2028\u200b\ufeff\t\b"
 
@@ -48,27 +48,27 @@ def letter(value: bytes | None = b"{}", **more: object) -> Letter:
 )
 def test_nothing_in_a_letter_commands_the_terminal(value: bytes | None) -> None:
     one = letter(value, topic=NASTY, key=NASTY, reason=NASTY, field=NASTY, failed_at="2026-03-01T12:00:00Z")
-    for text in (showing.line(one), showing.page(one), json.dumps(showing.fields(one))):
+    for text in (dlq_text.line(one), dlq_text.page(one), json.dumps(dlq_text.fields(one))):
         bad = {char for char in text if unicodedata.category(char)[0] == "C" or char in "\u2028\u2029"}
         assert bad <= {"\n"}
-    assert "\n" not in showing.line(one)
-    assert len(showing.page(one)) < 60_000
+    assert "\n" not in dlq_text.line(one)
+    assert len(dlq_text.page(one)) < 60_000
 
 
 def test_a_payload_is_shown_as_what_it_is() -> None:
-    assert '\n    "user_id": 7\n' in showing.payload(b'{"user_id":7}')
-    assert "5 bytes of text\n  hello" in showing.payload(b"hello")
-    assert "000000  ff 41 " in showing.payload(b"\xffA")
-    assert showing.payload(b"\xffA").endswith(" .A")
-    assert "none, or too long" in showing.payload(None)
-    assert "caf\u00e9 \u65e5\u672c" in showing.payload('{"title":"caf\u00e9 \u65e5\u672c"}'.encode())
-    assert showing.safe("a\x1bb\u202ec") == "a\\x1bb\\u202ec"
+    assert '\n    "user_id": 7\n' in dlq_text.payload(b'{"user_id":7}')
+    assert "5 bytes of text\n  hello" in dlq_text.payload(b"hello")
+    assert "000000  ff 41 " in dlq_text.payload(b"\xffA")
+    assert dlq_text.payload(b"\xffA").endswith(" .A")
+    assert "none, or too long" in dlq_text.payload(None)
+    assert "caf\u00e9 \u65e5\u672c" in dlq_text.payload('{"title":"caf\u00e9 \u65e5\u672c"}'.encode())
+    assert dlq_text.safe("a\x1bb\u202ec") == "a\\x1bb\\u202ec"
 
 
 def test_json_has_the_whole_payload_and_its_text() -> None:
-    fields = showing.fields(letter(b"\xff"))
+    fields = dlq_text.fields(letter(b"\xff"))
     assert (fields["value"], fields["text"]) == ("/w==", None)
-    assert showing.fields(letter(b"{}"))["text"] == "{}"
+    assert dlq_text.fields(letter(b"{}"))["text"] == "{}"
     assert fields["id"] == "lyo.sentiment/3/1041"
 
 

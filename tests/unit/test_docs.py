@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.main import COMMANDS
-from cli.settings import as_markdown
-from streams.settings import reference
+from lyo.cli.main import COMMANDS
+from lyo.cli.operations.settings import as_markdown
+from lyo.streams.settings import reference
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for path in chain(ROOT.glob("*.md"), (ROOT / "docs").rglob("*.md")))

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from cli.deployment import kafka_checks, topic_checks
-from cli.deployment.cluster import Cluster, Topic, group_ids
-from cli.deployment.findings import Finding, Status, well
-from streams import topics, wire
-from streams.settings import Settings
+from lyo.ops.doctor import kafka_checks, topic_checks
+from lyo.ops.doctor.cluster import Cluster, Topic, group_ids
+from lyo.ops.doctor.findings import Finding, Status, well
+from lyo.streams import topics
+from lyo.streams.kafka import protocol
+from lyo.streams.settings import Settings
 
 EVERYTHING = 0b1111111111000
 SETTINGS = Settings(replication=3)
@@ -143,6 +144,6 @@ def test_a_topic_whose_records_may_be_too_large_for_it_is_an_error() -> None:
 
 
 def test_operations_are_bits() -> None:
-    read_only = 1 << wire.Operation.READ
-    assert wire.allows(read_only, wire.Operation.READ)
-    assert not wire.allows(read_only, wire.Operation.WRITE)
+    read_only = 1 << protocol.Operation.READ
+    assert protocol.allows(read_only, protocol.Operation.READ)
+    assert not protocol.allows(read_only, protocol.Operation.WRITE)

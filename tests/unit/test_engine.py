@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import layout
-from models.catalogue import Catalogue
-from models.engine import Engine
-from models.layout import LayoutError
-from models.plateau_window import FLAT_BELOW, LEAST_ATTEMPTS
-from models.records import IDENTITY_FREE
-from models.zones import DAY, HOUR
+from lyo.models.arrays.zones import DAY, HOUR
+from lyo.models.engine import Engine
+from lyo.models.predictions.records import IDENTITY_FREE
+from lyo.models.state import layout
+from lyo.models.state.catalogue import Catalogue
+from lyo.models.state.layout import LayoutError
+from lyo.models.state.plateau_window import FLAT_BELOW, LEAST_ATTEMPTS
 from tests.unit.building import (
     MINUTE,
     START,

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.engine import Engine
-from models.erasing import Fence, Fences, Mark, encode_mark, mark_key, record_of
-from models.events import Kind, decode
-from models.layout import SWEEP_KEY
-from models.zones import DAY, HOUR
+from lyo.models.arrays.zones import DAY, HOUR
+from lyo.models.engine import Engine
+from lyo.models.erasure import Fence, Fences, Mark, encode_mark, mark_key, record_of
+from lyo.models.events.decode import Kind, decode
+from lyo.models.state.layout import SWEEP_KEY
 from tests.unit.building import (
     START,
     Sent,

@@ -11,19 +11,19 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from models.catalogue import Catalogue
-from models.engine import Engine
-from models.erasing import ERASED_KEY, Fence, Fences, Mark, encode_mark, mark_key
-from models.events import Kind, Rejected
-from models.layout import encode_learners
-from models.learner import empty_learners
-from storage.erasures import Gate, is_mark, learner_time, prediction_time, skill_time
-from storage.records import Item
-from streams import letters
-from streams.erasing import _owner, forgets
-from streams.restore import OffsetError, Restored, RestoreError, _load, offsets_record, standing
-from streams.settings import Settings
-from streams.topics import Names
+from lyo.models.engine import Engine
+from lyo.models.erasure import ERASED_KEY, Fence, Fences, Mark, encode_mark, mark_key
+from lyo.models.events.decode import Kind, Rejected
+from lyo.models.state.catalogue import Catalogue
+from lyo.models.state.layout import encode_learners
+from lyo.models.state.learner import empty_learners
+from lyo.storage.sink.erasures import Gate, is_mark, learner_time, prediction_time, skill_time
+from lyo.storage.sink.records import Item
+from lyo.streams.dead_letters import dead_letter
+from lyo.streams.runtime.restore import OffsetError, Restored, RestoreError, _load, offsets_record, standing
+from lyo.streams.runtime.tombstones import _owner, forgets
+from lyo.streams.settings import Settings
+from lyo.streams.topics import Names
 from tests.unit.building import START, by_kind, completion, iso, outcome
 
 SESSIONS = TopicPartition("lyo.sessions", 0)
@@ -48,23 +48,23 @@ def record(key: bytes | None, value: bytes | None, offset: int = 5, topic: str =
     ],
 )
 def test_whose_a_dead_letter_is(key: bytes | None, value: bytes | None, whose: set[int]) -> None:
-    assert letters.learners(key, value) == whose
-    _, letter = letters.dead_letter(record(key, value), Rejected(0, "bad", None), START)
+    assert dead_letter.learners(key, value) == whose
+    _, letter = dead_letter.dead_letter(record(key, value), Rejected(0, "bad", None), START)
     assert letter is not None
-    assert letters.learners_of(letter) == letters.learners_of(letter, ["lyo.content"]) == whose
+    assert dead_letter.learners_of(letter) == dead_letter.learners_of(letter, ["lyo.content"]) == whose
 
 
 @pytest.mark.parametrize(
     ("topic", "owner"), [("lyo.sessions", 7), ("lyo.erasures", 7), ("lyo.content", None)]
 )
 def test_a_letter_about_a_content_is_no_learners(topic: str, owner: int | None) -> None:
-    _, letter = letters.dead_letter(record(b"7", b"{", topic=topic), Rejected(0, "bad", None), START)
+    _, letter = dead_letter.dead_letter(record(b"7", b"{", topic=topic), Rejected(0, "bad", None), START)
     assert _owner(Names(), record(b"x", letter, topic="lyo.dead-letters"), {7}) == owner
 
 
 def test_what_is_no_letter_is_nobodys() -> None:
     for value in (b"", b"{", b"[]", b'{"key": 1}', b'{"value": "%%%"}'):
-        assert letters.learners_of(value) == set()
+        assert dead_letter.learners_of(value) == set()
 
 
 @pytest.mark.parametrize(

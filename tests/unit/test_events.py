@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from models.events import Kind, OutcomeKind, decode, event_id_hash, milliseconds
+from lyo.models.events.decode import Kind, OutcomeKind, decode, event_id_hash, milliseconds
 from tests.support.event_records import LATER, NOON, NOON_MS, TIME, VALID, accept, encode, read, refuse
 
 

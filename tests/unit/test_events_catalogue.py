@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from models.events import EventError, decode_content, decode_organization
+from lyo.models.events.decode import EventError, decode_content, decode_organization
 
 CONTENT = {"content_id": "c1", "skills": ["s1"]}
 ORGANIZATION = {"organization_id": 3}

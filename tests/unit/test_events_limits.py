@@ -2,7 +2,7 @@
 
 import pytest
 
-from models.events import Kind
+from lyo.models.events.decode import Kind
 from tests.support.event_records import VALID, accept, encode, read, refuse
 
 

@@ -10,7 +10,7 @@ from aiokafka.partitioner import murmur2 as kafka_murmur2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.events import (
+from lyo.models.events.decode import (
     EventError,
     Kind,
     decode,
@@ -19,7 +19,7 @@ from models.events import (
     event_id_hash,
     partition,
 )
-from models.identity import event_id_hashes, murmur2
+from lyo.models.events.identity import event_id_hashes, murmur2
 
 # A busy machine is no reason to fail.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -12,10 +12,10 @@ import pytest
 from aiokafka import TopicPartition
 from faust.types import TP
 
-from streams import kafka
-from streams.app import create_app
-from streams.settings import Settings
-from streams.transport import Poll, PollConsumer, PollThread
+from lyo.streams.kafka import clients
+from lyo.streams.runtime.app import create_app
+from lyo.streams.runtime.transport import Poll, PollConsumer, PollThread
+from lyo.streams.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 NEVER = {
@@ -103,7 +103,9 @@ async def test_a_poll_that_comes_while_the_flow_is_off_is_read_again() -> None:
 
 def test_the_groups_consumer_never_leaves_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
-    monkeypatch.setattr("streams.kafka.AIOKafkaConsumer", lambda *_, **options: given.update(options))
+    monkeypatch.setattr(
+        "lyo.streams.kafka.clients.AIOKafkaConsumer", lambda *_, **options: given.update(options)
+    )
     app = SimpleNamespace(settings=Settings(), assignor=object())
     PollThread._create_worker_consumer(cast("Any", SimpleNamespace(app=app)), None)
     assert given["max_poll_interval_ms"] == 2**31 - 1
@@ -115,13 +117,13 @@ def test_our_clients_are_idempotent_read_committed_ask_again_soon_and_send_large
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     given: dict[str, Any] = {}
-    monkeypatch.setattr(kafka, "AIOKafkaConsumer", lambda *_, **options: given.update(options))
-    monkeypatch.setattr(kafka, "AIOKafkaProducer", lambda **options: given.update(options))
+    monkeypatch.setattr(clients, "AIOKafkaConsumer", lambda *_, **options: given.update(options))
+    monkeypatch.setattr(clients, "AIOKafkaProducer", lambda **options: given.update(options))
     settings = Settings()
-    kafka.consumer(settings)
+    clients.consumer(settings)
     assert (given["isolation_level"], given["enable_auto_commit"]) == ("read_committed", False)
     given.clear()
-    kafka.producer(settings, "lyo-3")
+    clients.producer(settings, "lyo-3")
     assert (given["enable_idempotence"], given["transactional_id"]) == (True, "lyo-3")
     assert given["transaction_timeout_ms"] == settings.transaction_timeout_ms
     assert given["retry_backoff_ms"] <= 10

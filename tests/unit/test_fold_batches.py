@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import learner, skill
-from models.zones import DAY
+from lyo.models.arrays.zones import DAY
+from lyo.models.state import learner, skill
 from tests.unit.building import (
     START,
     Sent,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from models.insights import count, priority_actions
+from lyo.models.interventions.insights import count, priority_actions
 
 
 def risk(level: str = "low", *, confidence: float = 0.6, factors: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from models.cadence import HYSTERESIS, RULES
-from models.decisions import Intervention
-from models.dropout import LEVEL_BOUNDS
-from models.triggers import InterventionType
-from models.zones import DAY, HOUR
+from lyo.models.arrays.zones import DAY, HOUR
+from lyo.models.formulas.dropout import LEVEL_BOUNDS
+from lyo.models.interventions.cadence import HYSTERESIS, RULES
+from lyo.models.interventions.decisions import Intervention
+from lyo.models.interventions.triggers import InterventionType
 from tests.unit.building import (
     MINUTE,
     START,
@@ -207,19 +207,19 @@ def test_a_level_is_left_five_points_below_where_it_is_entered() -> None:
 
 @pytest.mark.parametrize(("score", "status"), [(30, "active"), (25, "active"), (24, "retracted")])
 def test_hysteresis_by_the_score_itself(monkeypatch: pytest.MonkeyPatch, score: int, status: str) -> None:
-    from models import reasons
+    from lyo.models.interventions import candidates
 
     stream = silent(4)
     nudges = stream.decided(type="gentle_nudge")
     assert [one["status"] for one in nudges] == ["active"]
-    true_look = reasons.Look.at.__func__  # type: ignore[attr-defined]
+    true_look = candidates.Look.at.__func__  # type: ignore[attr-defined]
 
     def at(cls: Any, engine: Any, slots: Any) -> Any:
         look = true_look(cls, engine, slots)
         look.score[:] = score
         return look
 
-    monkeypatch.setattr(reasons.Look, "at", classmethod(at))
+    monkeypatch.setattr(candidates.Look, "at", classmethod(at))
     stream.feed([sentiment(1, START + 9 * DAY + 12 * HOUR, 0.0)])
     assert stream.decided(type="gentle_nudge")[0]["status"] == status
     day_by_day(stream, 10, 10)
@@ -461,7 +461,7 @@ def test_memory_holds_records_only_while_they_are_open() -> None:
 
 
 def test_replays_decide_nothing() -> None:
-    from cli.replaying import Replay
+    from lyo.evaluation.replay import Replay
 
     assert Replay().engine._deciding is None
 

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from models import zones
-from models.cadence import MOST_PER_DAY, RULES
-from models.catalogue import Catalogue
-from models.triggers import InterventionType
-from models.zones import DAY, HOUR
+from lyo.models.arrays import zones
+from lyo.models.arrays.zones import DAY, HOUR
+from lyo.models.interventions.cadence import MOST_PER_DAY, RULES
+from lyo.models.interventions.triggers import InterventionType
+from lyo.models.state.catalogue import Catalogue
 from tests.unit.building import (
     MINUTE,
     START,

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops import lag
-from ops.lag import Rates, Rules, Standing, Track, Verdict, judge
-from ops.snapshot import Status
+from lyo.ops.monitor import lag
+from lyo.ops.monitor.lag import Rates, Rules, Standing, Track, Verdict, judge
+from lyo.ops.monitor.snapshot import Status
 
 NOW = 1_800_000_000_000
 RULES = Rules(lagging_ms=10_000, stalled_ms=8_000, transaction_ms=15_000)

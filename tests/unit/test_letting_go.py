@@ -15,13 +15,13 @@ import pytest
 from aiokafka.errors import KafkaError
 from aiokafka.producer.transaction_manager import TransactionManager
 
-from models.zones import DAY
-from streams.bootstrap import create_worker
-from streams.memory import give_back
-from streams.outbound import Outbound
-from streams.ports import Engine
-from streams.settings import Settings
-from streams.steps import Steps
+from lyo.models.arrays.zones import DAY
+from lyo.streams.bootstrap import create_worker
+from lyo.streams.failpoints import Steps
+from lyo.streams.memory import give_back
+from lyo.streams.producers.transactional_producer import Outbound
+from lyo.streams.runtime.ports import Engine
+from lyo.streams.settings import Settings
 from tests.unit.building import START, Stream, lives
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streams.log import MOST_OF_LIBRARIES, JsonLine, Limited, OneLine, facts
+from lyo.streams.log import MOST_OF_LIBRARIES, JsonLine, Limited, OneLine, facts
 
 
 def record(message: str, *args: Any, at: float = 1_000_000_000.25, **more: Any) -> logging.LogRecord:

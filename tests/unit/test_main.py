@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from cli import main as front
+from lyo.cli import main as front
 
 
 def run(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
-    program = f"import sys; from cli import main as front\n{code}\nfront.main({list(arguments)!r})"
+    program = f"import sys; from lyo.cli import main as front\n{code}\nfront.main({list(arguments)!r})"
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
 
 def test_help_lists_every_command_and_imports_none() -> None:
     code = (
         "import atexit\n"
-        "atexit.register(lambda: print('LOADED', sorted(m for m in sys.modules if m.startswith('cli.')),"
+        "atexit.register(lambda: print('LOADED', sorted(m for m in sys.modules if m.startswith('lyo.cli.')),"
         " [m for m in ('faust', 'numpy', 'aiokafka', 'sqlalchemy') if m in sys.modules]))"
     )
     result = run("--help", code=code)
@@ -27,7 +27,7 @@ def test_help_lists_every_command_and_imports_none() -> None:
     for name, entry in front.COMMANDS.items():
         assert f"  {name} " in result.stdout
         assert entry.help in result.stdout
-    assert "LOADED ['cli.main'] []" in result.stdout
+    assert "LOADED ['lyo.cli.main'] []" in result.stdout
 
 
 def test_bad_usage_is_two_and_names_the_word() -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from cli.stack.processes import free_port
-from models.incoming import notice
-from streams import metrics
-from streams.metrics import Live, MetricsError, Reading, Sample
-from streams.settings import Settings
+from lyo.models.events.anomalies import notice
+from lyo.streams import metrics
+from lyo.streams.metrics import Live, MetricsError, Reading, Sample
+from lyo.streams.settings import Settings
+from lyo.tools.stack.processes import free_port
 from tests.support.scraping import Scraped, scrape
 from tests.unit.building import columns, completion, iso, session
 

@@ -9,9 +9,9 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, KafkaError
 
-from storage import mirror
-from storage.mirror import Mirror
-from storage.offsets import Place, Position
+from lyo.storage.sink import offset_mirror
+from lyo.storage.sink.offset_mirror import Mirror
+from lyo.storage.sink.offsets import Place, Position
 
 A, B = Place("a", 0), Place("b", 1)
 
@@ -44,7 +44,7 @@ def group() -> Group:
 
 @pytest.fixture
 def mirrored(group: Group, monkeypatch: pytest.MonkeyPatch) -> Mirror:
-    monkeypatch.setattr(mirror, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(offset_mirror, "EVERY_SECONDS", 0.0)
     return Mirror(cast("Any", group))
 
 
@@ -99,7 +99,7 @@ async def test_the_last_commit_is_made_before_partitions_are_given_back(
 @pytest.fixture
 async def held_up(mirrored: Mirror, group: Group, monkeypatch: pytest.MonkeyPatch) -> Mirror:
     """One whose first commit gets no answer; it is given up soon."""
-    monkeypatch.setattr(mirror, "LAST_SECONDS", 0.01)
+    monkeypatch.setattr(offset_mirror, "LAST_SECONDS", 0.01)
     group.hangs = True
     mirrored.follow(standing(1, 1))
     await settle()

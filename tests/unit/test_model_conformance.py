@@ -17,13 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models import dropout, moment, plateau, regression, struggle, timing
-from models.answering import quiet_hours_of
-from models.catalogue import Catalogue
-from models.history import history, recent_sentiment
-from models.learner import empty_learners
-from models.skill import MEMORY
-from models.zones import DAY, HOUR, Zones
+from lyo.models.arrays.zones import DAY, HOUR, Zones
+from lyo.models.formulas import dropout, plateau, regression, send_time, struggle, timing
+from lyo.models.predictions.compute import quiet_hours_of
+from lyo.models.state.catalogue import Catalogue
+from lyo.models.state.history import history, recent_sentiment
+from lyo.models.state.learner import empty_learners
+from lyo.models.state.skill import MEMORY
 from tests.unit.building import (
     MINUTE,
     START,
@@ -310,11 +310,11 @@ def test_a_moment_is_judged_as_every_prediction(
     inputs = learner_inputs(seed)
     profile = call_timing(inputs)
     before = [values.tobytes() for _, values in columns_of(profile)]
-    limits = moment.Limits(*hours, most_per_day=1, sent_today=minutes % 2)
+    limits = send_time.Limits(*hours, most_per_day=1, sent_today=minutes % 2)
     for one in range(len(inputs["as_of"])):
         at, zones = int(inputs["as_of"][one]) + minutes * MINUTE, Zones(inputs["names"][one : one + 1])
-        found = moment.check(profile, one, at, zones, studied, limits)
-        assert moment.is_good(profile, one, at, zones, studied, limits) == found.is_good
+        found = send_time.check(profile, one, at, zones, studied, limits)
+        assert send_time.is_good(profile, one, at, zones, studied, limits) == found.is_good
         assert 0 <= found.score <= 100
         assert sum(found.contributions) == found.score - 50
         assert found.confidence == profile.confidence[one]
@@ -323,7 +323,7 @@ def test_a_moment_is_judged_as_every_prediction(
         if found.confidence == 0:
             assert (found.score, set(found.contributions)) == (50, {0})
         alone = call_timing(one_learner(inputs, one))
-        assert moment.check(alone, 0, at, zones, studied, limits) == found
+        assert send_time.check(alone, 0, at, zones, studied, limits) == found
     assert [values.tobytes() for _, values in columns_of(profile)] == before
 
 
@@ -332,14 +332,14 @@ def test_a_moment_is_judged_as_every_prediction(
 def test_an_alternative_is_itself_a_good_time(seed: int, hours: int) -> None:
     inputs = learner_inputs(seed)
     profile = call_timing(inputs)
-    limits = moment.Limits(22 * 60, 7 * 60, most_per_day=2, sent_today=2)
+    limits = send_time.Limits(22 * 60, 7 * 60, most_per_day=2, sent_today=2)
     for one in range(len(inputs["as_of"])):
         zones = Zones(inputs["names"][one : one + 1])
         at = int(inputs["as_of"][one]) + hours * HOUR
-        found = moment.check(profile, one, at, zones, studied_today=True, limits=limits)
+        found = send_time.check(profile, one, at, zones, studied_today=True, limits=limits)
         if found.alternative is not None:
             then = dataclasses.replace(limits, sent_today=0)
-            later = moment.check(profile, one, found.alternative, zones, studied_today=False, limits=then)
+            later = send_time.check(profile, one, found.alternative, zones, studied_today=False, limits=then)
             assert later.is_good
 
 

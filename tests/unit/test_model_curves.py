@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models import curves, regression
-from models.heatmap import week
-from models.history import history
-from models.regression_span import LOSS
-from models.skill import Attempts, empty_skills, fold_attempts
-from models.zones import DAY, HOUR, Zones
+from lyo.models.arrays.zones import DAY, HOUR, Zones
+from lyo.models.formulas import curves, regression
+from lyo.models.formulas.heatmap import week
+from lyo.models.state.history import history
+from lyo.models.state.regression_span import LOSS
+from lyo.models.state.skill import Attempts, empty_skills, fold_attempts
 from tests.unit.building import START, completion, learner_row, ms, preferences, run, session, skill_row
 
 MASTERED = [completion(1, START + day * DAY, "algebra", score=0.95) for day in range(6)]

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import plateau
-from models.forgetting import crossing, recall
-from models.mastery import MASTERY_UNIT, PEAK_ATTEMPTS, mastery
-from models.plateau_window import GAP, LEAST_ATTEMPTS, LEAST_DAYS, Pattern
-from models.records import IDENTITY_FREE
-from models.regression_span import LEAST_PEAK, LOSS, floor_of
-from models.zones import DAY, HOUR, Zones, next_boundary
+from lyo.models.arrays.zones import DAY, HOUR, Zones, next_boundary
+from lyo.models.formulas import plateau
+from lyo.models.predictions.records import IDENTITY_FREE
+from lyo.models.state.forgetting import crossing, recall
+from lyo.models.state.mastery import MASTERY_UNIT, PEAK_ATTEMPTS, mastery
+from lyo.models.state.plateau_window import GAP, LEAST_ATTEMPTS, LEAST_DAYS, Pattern
+from lyo.models.state.regression_span import LEAST_PEAK, LOSS, floor_of
 from tests.unit.building import START, Sent, Stream, catalogue, completion, iso, ms, run, skill_row
 
 # -- plateaus ----------------------------------------------------------------------------------------------

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models import stored
-from models.dropout import _streaks
-from models.moment import GOOD_FROM, HORIZON_HOURS, Limits, check
-from models.zones import DAY, HOUR, Zones
+from lyo.models.arrays.zones import DAY, HOUR, Zones
+from lyo.models.formulas.dropout import _streaks
+from lyo.models.formulas.send_time import GOOD_FROM, HORIZON_HOURS, Limits, check
+from lyo.models.predictions import from_rows
 from tests.unit.building import MINUTE, START, lives, run
 from tests.unit.building import stored as rows_of
 
@@ -36,11 +36,11 @@ def test_the_alternative_is_the_first_full_hour_that_is_good(zone: str) -> None:
     rng = random.Random(zone)
     stream = run(lives(5, 400, users=4, days=60))
     learners, _ = rows_of(stream.engine)
-    rows = stored.of_values([int(key) for key in learners], list(learners.values()))
+    rows = from_rows.of_values([int(key) for key in learners], list(learners.values()))
     zones, found = Zones([zone]), 0
     for _ in range(40):
         one, at = rng.randrange(4), START + rng.randrange(60 * DAY, 300 * DAY)
-        _, profile = stored.timing_profiles(rows.as_of(stream.engine.state.catalogue, at))
+        _, profile = from_rows.timing_profiles(rows.as_of(stream.engine.state.catalogue, at))
         limits = Limits(rng.choice((-1, 1320)), rng.choice((-1, 420)), rng.choice((-1, 2)), rng.randint(0, 2))
         judged = check(profile, one, at, zones, studied_today=True, limits=limits)
         if judged.is_good:
@@ -68,8 +68,8 @@ def local(at: int, zones: Zones) -> int:
 def test_half_hour_zones_are_looked_at_by_their_own_full_hours() -> None:
     stream = run(lives(5, 400, users=1, days=60))
     learners, _ = rows_of(stream.engine)
-    rows = stored.of_values([1], [learners[b"1"]])
-    _, profile = stored.timing_profiles(rows.as_of(stream.engine.state.catalogue, START + 61 * DAY))
+    rows = from_rows.of_values([1], [learners[b"1"]])
+    _, profile = from_rows.timing_profiles(rows.as_of(stream.engine.state.catalogue, START + 61 * DAY))
     zones = Zones(["Asia/Kolkata"])
     always = Limits(most_per_day=1, sent_today=1)
     judged = check(profile, 0, START + 61 * DAY + 7 * MINUTE, zones, studied_today=False, limits=always)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import dropout, regression, timing
-from models.strategy import INTERVENTIONS, strategy
-from models.zones import DAY, HOUR
+from lyo.models.arrays.zones import DAY, HOUR
+from lyo.models.formulas import dropout, regression, timing
+from lyo.models.formulas.strategy import INTERVENTIONS, strategy
 from tests.unit.building import (
     MINUTE,
     START,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models import struggle
-from models.mastery import MASTERY_UNIT, PRIOR_HITS, PRIOR_WEIGHT, mastery
-from models.skill import MEMORY
-from models.zones import DAY, HOUR
+from lyo.models.arrays.zones import DAY, HOUR
+from lyo.models.formulas import struggle
+from lyo.models.state.mastery import MASTERY_UNIT, PRIOR_HITS, PRIOR_WEIGHT, mastery
+from lyo.models.state.skill import MEMORY
 from tests.unit.building import START, catalogue, completion, request, run
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import moment, timing
-from models.answering import quiet_hours_of
-from models.catalogue import Catalogue
-from models.history import history
-from models.zones import DAY, HOUR, Zones, zone
+from lyo.models.arrays.zones import DAY, HOUR, Zones, zone
+from lyo.models.formulas import send_time, timing
+from lyo.models.predictions.compute import quiet_hours_of
+from lyo.models.state.catalogue import Catalogue
+from lyo.models.state.history import history
 from tests.unit.building import (
     MINUTE,
     Sent,
@@ -154,12 +154,12 @@ def test_one_good_answer_does_not_make_an_hour() -> None:
 # -- the moment --------------------------------------------------------------------------------------------
 
 
-def check(events: list[Sent], at: str, *, studied: bool = False, **limits: int) -> moment.Moment:
+def check(events: list[Sent], at: str, *, studied: bool = False, **limits: int) -> send_time.Moment:
     rows = run(events).engine.state.learners.rows
     zones = Zones([str(rows["zone"][0].decode() or "UTC")])
     past, loud = history(rows, rows["newest"], zones), quiet_hours_of(rows, Catalogue())
     found = timing.predict(past, rows, rows["newest"], zones, loud)
-    return moment.check(found, 0, ms(at), zones, studied, moment.Limits(**limits))
+    return send_time.check(found, 0, ms(at), zones, studied, send_time.Limits(**limits))
 
 
 def learner() -> list[Sent]:

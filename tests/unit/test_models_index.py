@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.index import KeyIndex
-from models.learner import LEARNER, begin_learners
-from models.rounding import hundredths, round_contributions
-from models.table import Table
+from lyo.models.arrays.index import KeyIndex
+from lyo.models.arrays.rounding import hundredths, round_contributions
+from lyo.models.arrays.table import Table
+from lyo.models.state.learner import LEARNER, begin_learners
 
 patient = settings(deadline=None)
 # Small keys collide in the low bits, large ones use all of them.

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from models.zones import DAY, HOUR, Zones, boundary, next_boundary, zone
+from lyo.models.arrays.zones import DAY, HOUR, Zones, boundary, next_boundary, zone
 from tests.unit.building import ms
 
 patient = settings(deadline=None, max_examples=150)

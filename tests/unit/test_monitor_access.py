@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 from starlette.requests import Request
 
-from ops.access import COOKIE, Access, Role
-from streams.settings import Settings
+from lyo.ops.monitor.access import COOKIE, Access, Role
+from lyo.streams.settings import Settings
 
 VIEWER, OPERATOR = "a viewer's token of some length", "an operator's token of some length"
 

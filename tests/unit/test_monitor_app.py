@@ -8,12 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
-from ops import payloads
-from ops.access import Access, Role
-from ops.app import create_app
-from ops.monitor import Monitor
-from ops.payloads import Outcome, Payload
-from streams.settings import Settings
+from lyo.ops.monitor.access import Access, Role
+from lyo.ops.monitor.app import create_app
+from lyo.ops.monitor.monitor import Monitor
+from lyo.ops.monitor.page import payloads
+from lyo.ops.monitor.page.payloads import Outcome, Payload
+from lyo.streams.settings import Settings
 from tests.unit.snapshots import snapshot
 
 VIEWER, OPERATOR = "a viewer's token of some length", "an operator's token of some length"

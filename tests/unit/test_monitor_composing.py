@@ -6,15 +6,24 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from ops.broker import Group, GroupMember, Logs
-from ops.composing import Said, Tracks, Watched, group_lag, members_of, openings_of, partition_lag, tally_of
-from ops.lag import Rules
-from ops.opening import Openings
-from ops.reading import Ends, Waiting
-from ops.snapshot import Status
-from streams.naming import client_id, release, running
-from streams.settings import Settings
-from streams.tally import Tally, newest, parse
+from lyo.ops.monitor.broker import Group, GroupMember, Logs
+from lyo.ops.monitor.composing import (
+    Said,
+    Tracks,
+    Watched,
+    group_lag,
+    members_of,
+    openings_of,
+    partition_lag,
+    tally_of,
+)
+from lyo.ops.monitor.lag import Rules
+from lyo.ops.monitor.reading import Ends, Waiting
+from lyo.ops.monitor.restores import Openings
+from lyo.ops.monitor.snapshot import Status
+from lyo.streams.kafka.client_ids import client_id, release, running
+from lyo.streams.runtime.offset_metadata import Tally, newest, parse
+from lyo.streams.settings import Settings
 
 NOW = 1_800_000_000_000
 A, B = TopicPartition("in", 0), TopicPartition("in", 1)

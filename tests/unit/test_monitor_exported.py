@@ -5,8 +5,8 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
-from ops import exported
-from ops.snapshot import Letters, Reached, Snapshot, Status, Stored
+from lyo.ops.monitor import exported
+from lyo.ops.monitor.snapshot import Letters, Reached, Snapshot, Status, Stored
 from tests.unit.snapshots import AT, group, nothing, one, snapshot
 
 

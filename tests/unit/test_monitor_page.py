@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from models.quality import Figure
-from ops.history import POINTS, History, Point
-from ops.pages import rendering
-from ops.pages.charts import chart, path, round_up
-from ops.pages.view import build
-from ops.pages.words import drained, rate, span
-from ops.quality import Quality
-from ops.snapshot import Letters, Reached, Snapshot, Status
-from storage.quality import Tenants
+from lyo.models.quality import Figure
+from lyo.ops.monitor.history import POINTS, History, Point
+from lyo.ops.monitor.page import rendering
+from lyo.ops.monitor.page.charts import chart, path, round_up
+from lyo.ops.monitor.page.view import build
+from lyo.ops.monitor.page.words import drained, rate, span
+from lyo.ops.monitor.quality import Quality
+from lyo.ops.monitor.snapshot import Letters, Reached, Snapshot, Status
+from lyo.storage.reads.quality import Tenants
 from tests.unit.snapshots import AT, SCRIPT, group, nothing, one, snapshot
 
 HOUR = 3_600_000

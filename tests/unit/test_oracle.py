@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from models import layout
-from models.events import Kind
-from models.learner import BOOKKEEPING
+from lyo.models.events.decode import Kind
+from lyo.models.state import layout
+from lyo.models.state.learner import BOOKKEEPING
 from tests.support.oracle import Expected, Found, Report, compare, expect, predictions_of, rows_of
 from tests.unit.building import START, Sent, Stream, lives, run
 

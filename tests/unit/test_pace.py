@@ -8,17 +8,17 @@ from types import SimpleNamespace
 import pytest
 from aiokafka import TopicPartition
 
-from streams import pace
-from streams.inbox import Inbox
-from streams.pace import MOST_SECONDS, REST, Pace
-from streams.transport import Poll
+from lyo.streams.runtime import linger
+from lyo.streams.runtime.linger import MOST_SECONDS, REST, Pace
+from lyo.streams.runtime.record_buffer import Inbox
+from lyo.streams.runtime.transport import Poll
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     clock = SimpleNamespace(now=100.0)
     clock.monotonic = lambda: clock.now
-    monkeypatch.setattr(pace, "time", clock)
+    monkeypatch.setattr(linger, "time", clock)
     return clock
 
 

@@ -14,16 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.layout import LayoutError
-from models.zones import DAY
-from predictive.pages import words
-from predictive.pages.actions import Action
-from predictive.pages.charts import Axis, bar, labels_apart, path
-from predictive.pages.insights import DropoutRisk, Factor, decode
-from predictive.pages.rendering import policy, render, render_error
-from predictive.pages.risk import risk
-from predictive.pages.times import Clock, in_days
-from predictive.pages.view import PageData, View, build
+from lyo.models.arrays.zones import DAY
+from lyo.models.state.layout import LayoutError
+from lyo.predictive.page import words
+from lyo.predictive.page.actions import Action
+from lyo.predictive.page.charts import Axis, bar, labels_apart, path
+from lyo.predictive.page.insights import DropoutRisk, Factor, decode
+from lyo.predictive.page.rendering import policy, render, render_error
+from lyo.predictive.page.risk import risk
+from lyo.predictive.page.times import Clock, in_days
+from lyo.predictive.page.view import PageData, View, build
 from tests.unit.building import START, Stream, completion, preferences, run, session, stored
 
 END = START + 40 * DAY

@@ -9,8 +9,8 @@ import pytest
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from httpx import ASGITransport, AsyncClient, Response
 
-from predictive.pages.routes import Refusal, Viewer, create_router, token_of
-from predictive.pages.view import PageData
+from lyo.predictive.page.routes import Refusal, Viewer, create_router, token_of
+from lyo.predictive.page.view import PageData
 from tests.unit.building import START
 
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from cli.eventfile import Piece, check
-from cli.replaying import Replay
-from cli.simulate import write
-from cli.simulation import Plan
-from models.catalogue import Catalogue
-from models.engine import Engine
-from models.events import Kind, decode
-from models.refusals import DEEPEST, is_too_deep
-from streams.records import Record
-from streams.topics import INPUT_KINDS
+from lyo.cli.files.simulate import write
+from lyo.evaluation.replay import Replay
+from lyo.models.engine import Engine
+from lyo.models.events.decode import Kind, decode
+from lyo.models.events.refusals import DEEPEST, is_too_deep
+from lyo.models.state.catalogue import Catalogue
+from lyo.streams.event_files.reader import Piece, check
+from lyo.streams.kafka.input_records import Record
+from lyo.streams.topics import INPUT_KINDS
+from lyo.tools.simulation import Plan
 from tests.support import agreement
 from tests.support.event_records import LATER
 from tests.support.poison import KINDS_OF_POISON, Bad, bad_catalogue, bad_events, odd_lines

@@ -8,12 +8,13 @@ import sys
 
 import pytest
 
-import predictive
-from models.events import EventError, Kind
-from models.zones import DAY, HOUR
-from predictive import predictors, recording, subscribing
-from predictive.books import _Books, _positions, _since
-from streams.topics import Names
+from lyo import predictive
+from lyo.models.arrays.zones import DAY, HOUR
+from lyo.models.events.decode import EventError, Kind
+from lyo.predictive import predictors, subscription
+from lyo.predictive.answers import recording
+from lyo.predictive.answers.catalogue_cache import _Books, _positions, _since
+from lyo.streams.topics import Names
 from tests.unit.building import START, iso
 
 
@@ -25,7 +26,7 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 
 
 def test_the_predictors_need_no_faust() -> None:
-    program = "import sys, predictive.predictors; print('faust' in sys.modules)"
+    program = "import sys, lyo.predictive.predictors; print('faust' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"
 
@@ -33,7 +34,7 @@ def test_the_predictors_need_no_faust() -> None:
 def test_every_public_name_is_there_and_no_other() -> None:
     assert set(predictive.__all__) <= set(dir(predictive))
     for name in predictive.__all__:
-        home = subscribing if name == "subscribe" else predictors
+        home = subscription if name == "subscribe" else predictors
         assert getattr(predictive, name) is getattr(home, name)
     with pytest.raises(AttributeError, match="no attribute 'mind_reader'"):
         _ = predictive.mind_reader

@@ -13,11 +13,11 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.eventfile import EventFile, Piece, check, opened
-from cli.publish import publish
-from cli.simulation import Plan, generate
-from models.events import Kind
-from streams.records import LONGEST
+from lyo.cli.files.publish import publish
+from lyo.models.events.decode import Kind
+from lyo.streams.event_files.reader import EventFile, Piece, check, opened
+from lyo.streams.kafka.input_records import LONGEST
+from lyo.tools.simulation import Plan, generate
 
 NOW = 1_772_366_400_000  # 2026-03-01T12:00:00Z
 SESSION = b'{"type":"session","event_id":"e1","user_id":7,"started_at":"2026-03-01T12:00:00Z"}'

@@ -7,10 +7,10 @@ import random
 import numpy as np
 import pytest
 
-from models import quality as q
-from models.learner import RECENT, Rows
-from models.quality import Moments
-from models.zones import DAY, HOUR, Zones
+from lyo.models import quality as q
+from lyo.models.arrays.zones import DAY, HOUR, Zones
+from lyo.models.quality import Moments
+from lyo.models.state.learner import RECENT, Rows
 from tests.unit.building import MINUTE, START, completion, learner_row, run, session
 
 NOW = START + 60 * DAY

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from cli.eventfile import Piece, check
-from cli.simulate import simulate
-from cli.simulation import Plan, catalogue, generate
-from cli.simulation.learners import SHARES, Way, draw, offsets
-from cli.simulation.plan import DAY
-from models.events import Kind
+from lyo.cli.files.simulate import simulate
+from lyo.models.events.decode import Kind
+from lyo.streams.event_files.reader import Piece, check
+from lyo.tools.simulation import Plan, catalogue, generate
+from lyo.tools.simulation.learners import SHARES, Way, draw, offsets
+from lyo.tools.simulation.plan import DAY
 
 END = 1_772_323_200_000  # 2026-03-01
 PLAN = Plan(learners=200, days=60, seed=1, end=END)

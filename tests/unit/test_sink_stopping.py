@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from storage.session import Session
-from storage.sink import Sink
-from streams.settings import Settings
+from lyo.storage.session import Session
+from lyo.storage.sink.sink import Sink
+from lyo.streams.settings import Settings
 from tests.unit.simulation.loop import SimLoop
 
 LONGEST = 30.0
@@ -39,7 +39,7 @@ def test_a_sink_is_stopped_in_time_while_kafka_is_away(
 
         monkeypatch.setattr(Sink, "_subscribe", subscribe)
     else:
-        monkeypatch.setattr("streams.kafka.reach", never)
+        monkeypatch.setattr("lyo.streams.kafka.clients.reach", never)
 
     async def story() -> float:
         sink = Sink(Settings())

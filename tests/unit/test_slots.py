@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.cadence import ANY_HOUR
-from models.slots import Limit, Limits, Refused, next_slots, runs
-from models.zones import DAY, HOUR
+from lyo.models.arrays.zones import DAY, HOUR
+from lyo.models.interventions.cadence import ANY_HOUR
+from lyo.models.interventions.send_slots import Limit, Limits, Refused, next_slots, runs
 from tests.unit.building import MINUTE, START, iso, ms
 
 many = settings(max_examples=150, deadline=None)

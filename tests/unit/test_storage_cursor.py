@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.cursor import BEGINNING, LARGEST, Cursor, CursorError, Position, Stage, below, decode
+from lyo.storage.subscription.cursor import (
+    BEGINNING,
+    LARGEST,
+    Cursor,
+    CursorError,
+    Position,
+    Stage,
+    below,
+    decode,
+)
 
 NUMBERS = st.integers(0, LARGEST)
 KINDS = st.sampled_from(["dropout-risk", "timing", "plateaus", "regressions", "struggle", "größe"])

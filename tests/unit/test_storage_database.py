@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from storage import database
-from storage.faults import Fault, judge
+from lyo.storage import database
+from lyo.storage.faults import Fault, judge
 
 URL = "postgresql://app:hun%2Fter2@db:5433/lyo?sslmode=require&sslpassword=hunter3&password=hunter4"
 

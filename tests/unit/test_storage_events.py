@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.events import OutcomeKind, Preferences
-from storage.outcomes import facts, subject
-from storage.preferences import merge, values
-from storage.times import instant
+from lyo.models.events.decode import OutcomeKind, Preferences
+from lyo.storage.sink.outcomes import facts, subject
+from lyo.storage.sink.preferences import merge, values
+from lyo.storage.times import instant
 
 
 class Rec(NamedTuple):

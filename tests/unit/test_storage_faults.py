@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from storage.database import async_url, plain_url, shown_url
-from storage.faults import Fault, SinkError, judge, lasting, one_line
-from storage.offsets import Place, Stolen, check_range
+from lyo.storage.database import async_url, plain_url, shown_url
+from lyo.storage.faults import Fault, SinkError, judge, lasting, one_line
+from lyo.storage.sink.offsets import Place, Stolen, check_range
 
 
 @pytest.mark.parametrize(

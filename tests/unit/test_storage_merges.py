@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 from sqlalchemy import UniqueConstraint
 
-from models.layout import encode_learners
-from models.learner import LEARNER
-from storage.merges import INTERVENTIONS, PLANS, Plan, delete_sql, merge_sql
-from storage.rows import tenant_of
-from storage.tables import (
+from lyo.models.state.layout import encode_learners
+from lyo.models.state.learner import LEARNER
+from lyo.storage.schema.tables import (
     PREDICTION_TABLES,
     REBUILT_TABLES,
     STREAM_TABLES,
@@ -19,7 +17,9 @@ from storage.tables import (
     outbox,
     watermarks,
 )
-from streams.topics import PREDICTION_KINDS
+from lyo.storage.sink.merges import INTERVENTIONS, PLANS, Plan, delete_sql, merge_sql
+from lyo.storage.sink.rows import tenant_of
+from lyo.streams.topics import PREDICTION_KINDS
 
 
 def test_every_kind_of_prediction_has_its_table() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.records import (
+from lyo.storage.sink.records import (
     BY_CONTENT,
     BY_SKILL,
     BY_USER,

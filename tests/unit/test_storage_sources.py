@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from storage.merges import PLANS
-from storage.rows import tenant_of
-from storage.sources import Source, chosen, sources
-from storage.writer import Writer
-from streams.topics import Names
+from lyo.storage.sink.merges import PLANS
+from lyo.storage.sink.rows import tenant_of
+from lyo.storage.sink.sources import Source, chosen, sources
+from lyo.storage.sink.writer import Writer
+from lyo.streams.topics import Names
 
 
 def test_every_topic_with_a_plan_is_followed() -> None:

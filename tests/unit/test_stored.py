@@ -10,14 +10,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from models import stored
-from models.catalogue import Catalogue
-from models.event_types import ContentMetadata
-from models.layout import LAYOUT, LayoutError, split_skill_key
-from models.predicting import KINDS as PREDICTION_KINDS
-from models.questions import Request
-from models.stored import Stored, of_values
-from models.zones import DAY, HOUR
+from lyo.models.arrays.zones import DAY, HOUR
+from lyo.models.events.types import ContentMetadata
+from lyo.models.predictions import from_rows
+from lyo.models.predictions.emit import KINDS as PREDICTION_KINDS
+from lyo.models.predictions.from_rows import Stored, of_values
+from lyo.models.state.catalogue import Catalogue
+from lyo.models.state.layout import LAYOUT, LayoutError, split_skill_key
+from lyo.models.state.struggle_requests import Request
 from tests.unit.building import (
     MINUTE,
     START,
@@ -37,7 +37,7 @@ from tests.unit.building import (
 )
 from tests.unit.building import stored as rows_of
 
-SKILL_KINDS = {"plateaus": stored.plateaus, "regressions": stored.regressions}
+SKILL_KINDS = {"plateaus": from_rows.plateaus, "regressions": from_rows.regressions}
 Current = dict[tuple[str, bytes], dict[str, Any]]
 
 
@@ -65,8 +65,8 @@ def predicted(rows: Stored, books: Catalogue, at: int, requests: dict[int, list[
     found: Current = {}
     learners = rows.as_of(books, at)
     for kind, records in (
-        ("dropout-risk", stored.dropout_risks(learners)),
-        ("timing", stored.timing_profiles(learners)[0]),
+        ("dropout-risk", from_rows.dropout_risks(learners)),
+        ("timing", from_rows.timing_profiles(learners)[0]),
     ):
         found |= {(kind, b"%d" % record["user_id"]): record for record in records}
     for kind, report in SKILL_KINDS.items():
@@ -76,7 +76,7 @@ def predicted(rows: Stored, books: Catalogue, at: int, requests: dict[int, list[
     whose = [place for place, user in enumerate(users) for _ in requests.get(user, [])]
     questions = [request for user in users for request in requests.get(user, [])]
     if questions:
-        for record in stored.struggles(rows, learners, books, np.array(whose), questions):
+        for record in from_rows.struggles(rows, learners, books, np.array(whose), questions):
             found["struggle", f"{record['user_id']}|{record['content_id']}".encode()] = record
     return found
 
@@ -128,7 +128,7 @@ def test_nothing_is_predicted_from_before_the_newest_event() -> None:
     stream = run([session(1, START + day * DAY) for day in range(20)])
     rows = known(stream, 1)
     newest = int(rows.rows["newest"][0])
-    early, same = (stored.dropout_risks(rows.as_of(Catalogue(), at)) for at in (newest - 9 * DAY, newest))
+    early, same = (from_rows.dropout_risks(rows.as_of(Catalogue(), at)) for at in (newest - 9 * DAY, newest))
     assert early == same
     assert early[0]["as_of"] == iso(newest)
 
@@ -140,14 +140,14 @@ def test_silence_raises_the_risk_and_practised_skills_fade_without_an_event() ->
     books = Catalogue()
     last = START + 20 * DAY
     risks = [
-        stored.dropout_risks(rows.as_of(books, last + days * DAY))[0]["risk_score"]
+        from_rows.dropout_risks(rows.as_of(books, last + days * DAY))[0]["risk_score"]
         for days in range(0, 80, 5)
     ]
     assert risks == sorted(risks)
     assert risks[-1] > risks[0] + 0.3
-    assert stored.regressions(rows, books, last) == [[]]
-    ((faded,),) = stored.regressions(rows, books, last + 200 * DAY)
-    ((later,),) = stored.regressions(rows, books, last + 300 * DAY)
+    assert from_rows.regressions(rows, books, last) == [[]]
+    ((faded,),) = from_rows.regressions(rows, books, last + 200 * DAY)
+    ((later,),) = from_rows.regressions(rows, books, last + 300 * DAY)
     assert faded["is_active"]
     assert later["current_mastery"] < faded["current_mastery"]
     assert later["detected_at"] == faded["detected_at"]
@@ -166,16 +166,16 @@ def test_of_an_unknown_learner_the_answer_is_neutral_and_says_why() -> None:
     rows = of_values([5], [None], organizations=[7])
     books = catalogue(organizations=[{"organization_id": 7, "timezone": "Asia/Tokyo"}])
     learners = rows.as_of(books, START)
-    (risk,) = stored.dropout_risks(learners)
-    ((profile,), _) = stored.timing_profiles(learners)
+    (risk,) = from_rows.dropout_risks(learners)
+    ((profile,), _) = from_rows.timing_profiles(learners)
     assert (risk["risk_score"], risk["confidence"]) == (0.5, 0)
     assert risk["reason"] == "not enough data: 0 of 3 sessions, 0 of 3 days since the first"
     assert (profile["confidence"], profile["peak_hours"], profile["timezone"]) == (0, [], "Asia/Tokyo")
     assert (risk["organization_id"], risk["as_of"]) == (7, iso(START))
     request = Request("r", "c", START, 0, ContentMetadata(prerequisites=["s"]))
-    (answer,) = stored.struggles(rows, learners, books, np.array([0]), [request])
+    (answer,) = from_rows.struggles(rows, learners, books, np.array([0]), [request])
     assert answer["confidence"] < 0.5
-    assert stored.plateaus(rows, books, START) == stored.regressions(rows, books, START) == [[]]
+    assert from_rows.plateaus(rows, books, START) == from_rows.regressions(rows, books, START) == [[]]
 
 
 def test_a_row_of_a_newer_layout_is_refused_with_what_to_do() -> None:
@@ -197,8 +197,8 @@ BUSY = {"organization_id": 7, "quiet_hours": {"from": "21:00", "to": "07:00"}, "
 def judged(stream: Stream, at: int) -> Any:
     rows = known(stream, 1)
     learners = rows.as_of(stream.engine.state.catalogue, at)
-    _, profile = stored.timing_profiles(learners)
-    return stored.moment(learners, profile, 0, at, stream.engine.state.catalogue)
+    _, profile = from_rows.timing_profiles(learners)
+    return from_rows.moment(learners, profile, 0, at, stream.engine.state.catalogue)
 
 
 def test_the_peak_hour_is_a_good_time_and_another_names_the_next() -> None:
@@ -243,6 +243,6 @@ def test_who_has_studied_today_is_told_so_outside_the_peak_hours() -> None:
     assert not judged(stream, TODAY + 12 * HOUR).is_good
     rows = known(stream, 1)
     learners = rows.as_of(Catalogue(), TODAY + 12 * HOUR)
-    assert stored.studied(learners, 0, TODAY + 12 * HOUR)
-    assert not stored.studied(learners, 0, TODAY + DAY + 12 * HOUR)
-    assert stored.studied(learners, 0, TODAY - HOUR)
+    assert from_rows.studied(learners, 0, TODAY + 12 * HOUR)
+    assert not from_rows.studied(learners, 0, TODAY + DAY + 12 * HOUR)
+    assert from_rows.studied(learners, 0, TODAY - HOUR)

@@ -10,17 +10,17 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record import MemoryRecords
 
-from streams import kafka
-from streams.settings import Settings
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
 
 LZ4 = 3
 
 
 def test_lz4_is_taken_at_its_fast_level_and_its_batches_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled = kafka._fast_records()
+    compiled = clients._fast_records()
     assert compiled is not None, "aiokafka came without its compiled record batches"
-    kafka.use_fast_lz4()
-    kafka.use_fast_lz4()
+    clients.use_fast_lz4()
+    clients.use_fast_lz4()
     assert isinstance(compiled.lz4_encode, functools.partial)
     assert compiled.lz4_encode.keywords == {"level": 1}
     fast, sizes = compiled.lz4_encode, []
@@ -41,13 +41,13 @@ def test_lz4_is_taken_at_its_fast_level_and_its_batches_can_be_read(monkeypatch:
 
 
 def test_clients_are_given_what_the_settings_say() -> None:
-    plain = kafka.connection(Settings(bootstrap_servers="a:1,b:2", request_timeout_ms=5_000))
+    plain = clients.connection(Settings(bootstrap_servers="a:1,b:2", request_timeout_ms=5_000))
     assert plain == {
         "bootstrap_servers": ["a:1", "b:2"],
         "security_protocol": "PLAINTEXT",
         "request_timeout_ms": 5_000,
     }
-    signed_in = kafka.connection(
+    signed_in = clients.connection(
         Settings(
             security_protocol="SASL_SSL", sasl_mechanism="SCRAM-SHA-512", sasl_username="u", sasl_password="p"
         )
@@ -66,13 +66,13 @@ async def test_reaching_kafka_is_tried_again_until_the_time_is_over() -> None:
             raise KafkaConnectionError("not yet")
         return "there"
 
-    assert await kafka.reach(Settings(connect_seconds=30), third_time) == "there"
+    assert await clients.reach(Settings(connect_seconds=30), third_time) == "there"
 
     async def never() -> str:
         raise KafkaConnectionError("refused")
 
-    with pytest.raises(kafka.Unreachable, match=r"Kafka at 127\.0\.0\.1:9092 did not answer .* refused"):
-        await kafka.reach(Settings(connect_seconds=0), never)
+    with pytest.raises(clients.Unreachable, match=r"Kafka at 127\.0\.0\.1:9092 did not answer .* refused"):
+        await clients.reach(Settings(connect_seconds=0), never)
 
 
 async def test_reading_ends_by_position_since_the_last_offset_may_be_a_marker() -> None:
@@ -91,6 +91,6 @@ async def test_reading_ends_by_position_since_the_last_offset_may_be_a_marker() 
             return {tp: [SimpleNamespace(offset=self.at - 1)]} if self.at <= 2 else {}
 
     reader: Any = Reader()
-    read = [records[0].offset async for _, records in kafka.read_up_to(reader, {tp: 3})]
+    read = [records[0].offset async for _, records in clients.read_up_to(reader, {tp: 3})]
     assert read == [0, 1]
     assert reader.at == 3

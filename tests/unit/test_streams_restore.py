@@ -12,11 +12,12 @@ from aiokafka import TopicPartition
 from aiokafka.errors import GroupLoadInProgressError
 from aiokafka.structs import OffsetAndMetadata
 
-from models.events import Kind
-from streams import kafka, restore, wire
-from streams.restore import OffsetError, Restored, offsets_record, same_topics, standing
-from streams.settings import Settings
-from streams.topics import Names
+from lyo.models.events.decode import Kind
+from lyo.streams.kafka import clients, protocol
+from lyo.streams.runtime import restore
+from lyo.streams.runtime.restore import OffsetError, Restored, offsets_record, same_topics, standing
+from lyo.streams.settings import Settings
+from lyo.streams.topics import Names
 
 ONE, OTHER = TopicPartition("sessions", 1), TopicPartition("sentiment", 1)
 SAID = {ONE: OffsetAndMetadata(7, ""), OTHER: OffsetAndMetadata(-1, "")}
@@ -55,7 +56,7 @@ class Slow:
         self._polls += 1
         if self._polls == 3:
             later = time.monotonic() + 3_600
-            self._monkeypatch.setattr("streams.kafka.time.monotonic", lambda: later)
+            self._monkeypatch.setattr("lyo.streams.kafka.clients.time.monotonic", lambda: later)
         return {ONE: [object()]} if self._comes and self._polls == 4 else {}
 
 
@@ -63,15 +64,15 @@ async def test_a_process_that_was_frozen_while_it_read_has_not_waited_for_the_br
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reader = cast("Any", Slow(monkeypatch, comes=True))
-    assert [len(some) async for _, some in kafka.read_up_to(reader, {ONE: 1}, stalled_seconds=10)] == [1]
+    assert [len(some) async for _, some in clients.read_up_to(reader, {ONE: 1}, stalled_seconds=10)] == [1]
 
 
 async def test_reading_what_never_comes_ends_with_where_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = cast("Any", Slow(monkeypatch, comes=False))
     with pytest.raises(
-        kafka.Stalled, match="sessions/1 was read up to 0 of 1, and nothing more has come for 10"
+        clients.Stalled, match="sessions/1 was read up to 0 of 1, and nothing more has come for 10"
     ):
-        async for _ in kafka.read_up_to(reader, {ONE: 1}, stalled_seconds=10):
+        async for _ in clients.read_up_to(reader, {ONE: 1}, stalled_seconds=10):
             pass
 
 
@@ -106,7 +107,7 @@ class Cluster:
     def get_random_node(self) -> int:
         return 0
 
-    async def send(self, _: int, asked: wire.TopicIdsRequest) -> Any:
+    async def send(self, _: int, asked: protocol.TopicIdsRequest) -> Any:
         topics = [
             {"topic": name, "topic_id": self._ids.get(name, bytes(16)), "error_code": int(name in MISSING)}
             for name in asked.topics
@@ -123,7 +124,7 @@ class Old:
     def get_random_node(self) -> int:
         return 0
 
-    async def send(self, _: int, asked: wire.TopicIdsRequest) -> Any:
+    async def send(self, _: int, asked: protocol.TopicIdsRequest) -> Any:
         return asked.prepare({3: (0, 9)})
 
 

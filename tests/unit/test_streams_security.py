@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from streams.security import SecurityError, security
-from streams.settings import Settings
+from lyo.streams.kafka.security import SecurityError, security
+from lyo.streams.settings import Settings
 from tests.support.certificates import Authority
 
 

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 from pydantic import SecretStr, ValidationError
 
-from cli.main import COMMANDS, lyo
-from streams.clock import Clock, ClockError, parse
-from streams.settings import Settings, load_settings
-from streams.steps import STEPS, Steps
+from lyo.cli.main import COMMANDS, lyo
+from lyo.streams.clock import Clock, ClockError, parse
+from lyo.streams.failpoints import STEPS, Steps
+from lyo.streams.settings import Settings, load_settings
 
 
 def refused(capsys: pytest.CaptureFixture[str]) -> str:

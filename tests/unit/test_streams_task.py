@@ -13,16 +13,16 @@ from typing import Any, cast
 import pytest
 from aiokafka import TopicPartition
 
-from models.erasing import Fence
-from models.events import Kind, Rejected
-from streams import letters
-from streams.inbox import Inbox
-from streams.restore import OffsetError, OffsetsBehind, Restored
-from streams.settings import Settings
-from streams.shared import Shared
-from streams.task import Task
-from streams.topics import Names
-from streams.transport import Poll
+from lyo.models.erasure import Fence
+from lyo.models.events.decode import Kind, Rejected
+from lyo.streams.dead_letters import dead_letter
+from lyo.streams.runtime.context import Shared
+from lyo.streams.runtime.record_buffer import Inbox
+from lyo.streams.runtime.restore import OffsetError, OffsetsBehind, Restored
+from lyo.streams.runtime.task import Task
+from lyo.streams.runtime.transport import Poll
+from lyo.streams.settings import Settings
+from lyo.streams.topics import Names
 from tests.integration.counting_worker import CountingEngine
 
 SESSIONS = TopicPartition("lyo.sessions", 2)
@@ -162,9 +162,9 @@ async def test_a_group_behind_its_rows_is_looked_at_again_for_a_while(
     async def same(*_: object) -> dict[str, str]:
         return {}
 
-    monkeypatch.setattr("streams.task.same_topics", same)
-    monkeypatch.setattr("streams.task.standing", standing)
-    monkeypatch.setattr("streams.task.LOOK_AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr("lyo.streams.runtime.task.same_topics", same)
+    monkeypatch.setattr("lyo.streams.runtime.task.standing", standing)
+    monkeypatch.setattr("lyo.streams.runtime.task.LOOK_AGAIN_SECONDS", 0.001)
     task.shared.settings = task.shared.settings.model_copy(update={"stalled_seconds": 0.006})
     before = len(said)
     outbound, restored = cast("Any", SimpleNamespace(prove=prove)), cast("Any", None)
@@ -197,11 +197,11 @@ def restores(monkeypatch: pytest.MonkeyPatch) -> Restores:
 
     made = Restores()
     outbound = SimpleNamespace(start=nothing, stop=nothing)
-    monkeypatch.setattr("streams.task.Outbound", lambda *_: outbound)
-    monkeypatch.setattr("streams.task.restore", made.restore)
-    monkeypatch.setattr("streams.task.same_topics", nothing)
-    monkeypatch.setattr("streams.task.standing", nothing)
-    monkeypatch.setattr("streams.task.tally_of", nothing)
+    monkeypatch.setattr("lyo.streams.runtime.task.Outbound", lambda *_: outbound)
+    monkeypatch.setattr("lyo.streams.runtime.task.restore", made.restore)
+    monkeypatch.setattr("lyo.streams.runtime.task.same_topics", nothing)
+    monkeypatch.setattr("lyo.streams.runtime.task.standing", nothing)
+    monkeypatch.setattr("lyo.streams.runtime.task.tally_of", nothing)
     return made
 
 
@@ -308,7 +308,7 @@ async def test_while_events_wait_sweeps_get_a_small_share_of_the_time(
         pass
 
     times = iter(range(100))
-    monkeypatch.setattr("streams.task.time.monotonic", lambda: float(next(times)))
+    monkeypatch.setattr("lyo.streams.runtime.task.time.monotonic", lambda: float(next(times)))
     monkeypatch.setattr(task, "_transact", sent)
     task._engine = engine = AlwaysDue()
     task.shared.waiting |= waiting
@@ -449,7 +449,7 @@ async def test_an_inbox_wakes_whoever_waits() -> None:
 
 def test_a_letter_carries_the_record_and_the_reason() -> None:
     bad = SimpleNamespace(topic="lyo.sessions", partition=3, offset=9, key=b"\xff7", value=b"\x00\xff")
-    key, value = letters.dead_letter(
+    key, value = dead_letter.dead_letter(
         cast("Any", bad), Rejected(0, "user_id is 7 in the key", "user_id"), CLOCK
     )
     assert key == b"lyo.sessions/3/9"
@@ -468,7 +468,7 @@ def test_a_letter_carries_the_record_and_the_reason() -> None:
 
 def test_a_letter_leaves_out_a_very_long_value_and_says_so() -> None:
     bad = SimpleNamespace(topic="t", partition=0, offset=1, key=None, value=b"x" * 500_000)
-    _, value = letters.dead_letter(cast("Any", bad), Rejected(0, "too deep", None), 0)
+    _, value = dead_letter.dead_letter(cast("Any", bad), Rejected(0, "too deep", None), 0)
     assert value is not None
     body = json.loads(value)
     assert body["value"] is None

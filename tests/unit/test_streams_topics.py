@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from models.events import Kind
-from streams import topics
-from streams.settings import Settings
+from lyo.models.events.decode import Kind
+from lyo.streams import topics
+from lyo.streams.settings import Settings
 
 SETTINGS = Settings(partitions=6, replication=3, dead_letter_days=2)
 SPECS = {spec.name: spec for spec in topics.specs(SETTINGS)}

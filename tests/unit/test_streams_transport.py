@@ -11,13 +11,13 @@ import faust
 import pytest
 from aiokafka import TopicPartition
 
-import agents
-from models.events import Kind
-from streams import topics
-from streams.app import create_app, input_topics
-from streams.settings import Settings
-from streams.transport import OVERRIDDEN, Poll, PollSchema, PollTransport
-from streams.worker import Worker, WorkerError
+from lyo import agents
+from lyo.models.events.decode import Kind
+from lyo.streams import topics
+from lyo.streams.runtime.app import create_app, input_topics
+from lyo.streams.runtime.transport import OVERRIDDEN, Poll, PollSchema, PollTransport
+from lyo.streams.runtime.worker import Worker, WorkerError
+from lyo.streams.settings import Settings
 from tests.integration.counting_worker import CountingEngine, EmptyCatalogue
 
 WRITTEN_AGAINST = {
@@ -46,7 +46,7 @@ def test_an_overridden_method_has_not_changed(function: Any) -> None:
     found = fingerprint(function)
     assert WRITTEN_AGAINST[function.__qualname__] == found, (
         f"faust-streaming {faust.__version__} changed {function.__qualname__}: compare it with "
-        f"streams/transport.py, then write {found!r} here"
+        f"streams/runtime/transport.py, then write {found!r} here"
     )
 
 

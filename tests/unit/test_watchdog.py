@@ -11,15 +11,15 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
-from storage.offsets import Place, Position
-from storage.sink import Sink
-from streams.restore import Restored
-from streams.settings import Settings
-from streams.shared import Shared
-from streams.task import Task
-from streams.topics import Names
-from streams.watchdog import Job, Jobs, stalled
-from streams.worker import PAUSE_SECONDS, Worker
+from lyo.storage.sink.offsets import Place, Position
+from lyo.storage.sink.sink import Sink
+from lyo.streams.runtime.context import Shared
+from lyo.streams.runtime.restore import Restored
+from lyo.streams.runtime.task import Task
+from lyo.streams.runtime.worker import PAUSE_SECONDS, Worker
+from lyo.streams.settings import Settings
+from lyo.streams.topics import Names
+from lyo.streams.watchdog import Job, Jobs, stalled
 from tests.integration.counting_worker import CountingEngine, EmptyCatalogue
 from tests.unit.simulation.loop import SimLoop
 
@@ -169,11 +169,13 @@ def restores(monkeypatch: pytest.MonkeyPatch) -> SlowRestores:
         return {}
 
     made = SlowRestores(4 * LIMIT)
-    monkeypatch.setattr("streams.task.Outbound", lambda *_: SimpleNamespace(start=nothing, stop=nothing))
-    monkeypatch.setattr("streams.task.restore", made.restore)
-    monkeypatch.setattr("streams.task.same_topics", nothing)
-    monkeypatch.setattr("streams.task.standing", nothing)
-    monkeypatch.setattr("streams.task.tally_of", nothing)
+    monkeypatch.setattr(
+        "lyo.streams.runtime.task.Outbound", lambda *_: SimpleNamespace(start=nothing, stop=nothing)
+    )
+    monkeypatch.setattr("lyo.streams.runtime.task.restore", made.restore)
+    monkeypatch.setattr("lyo.streams.runtime.task.same_topics", nothing)
+    monkeypatch.setattr("lyo.streams.runtime.task.standing", nothing)
+    monkeypatch.setattr("lyo.streams.runtime.task.tally_of", nothing)
     return made
 
 

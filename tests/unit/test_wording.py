@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from models.dropout import FACTORS, LEVELS
-from models.plateau import SUGGESTIONS, WEAK_PREREQUISITE
-from models.triggers import InterventionType, of_dropout, of_plateau, of_regression
-from models.wording import MOST_MESSAGE, MOST_TITLE, wording
+from lyo.models.formulas.dropout import FACTORS, LEVELS
+from lyo.models.formulas.plateau import SUGGESTIONS, WEAK_PREREQUISITE
+from lyo.models.interventions.triggers import InterventionType, of_dropout, of_plateau, of_regression
+from lyo.models.interventions.wording import MOST_MESSAGE, MOST_TITLE, wording
 
 LONGEST = "ü" * 200
 Case = tuple[InterventionType, str | None, str, dict[str, Any]]

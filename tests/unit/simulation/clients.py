@@ -20,7 +20,7 @@ from aiokafka.errors import (
     UnknownMemberIdError,
 )
 
-from streams.wire import TopicIdsRequest
+from lyo.streams.kafka.protocol import TopicIdsRequest
 from tests.unit.simulation.broker import Broker, Committed, Pair, Stored
 from tests.unit.simulation.group import Group
 from tests.unit.simulation.loop import Process, current

@@ -13,8 +13,8 @@ from typing import Any
 from aiokafka import TopicPartition
 from aiokafka.errors import ConsumerStoppedError
 
-from streams import kafka
-from streams.transport import Poll
+from lyo.streams.kafka import clients
+from lyo.streams.runtime.transport import Poll
 from tests.unit.simulation.clients import Cluster, Consumer
 
 POLL_SECONDS = 1.0
@@ -32,7 +32,7 @@ class Signal:
 
 
 class App:
-    """Stands in for `streams.transport.BatchApp` and its consumer."""
+    """Stands in for `lyo.streams.runtime.transport.BatchApp` and its consumer."""
 
     def __init__(self, cluster: Cluster, settings: Any, topics: list[str]) -> None:
         self.on_partitions_revoked = Signal()
@@ -43,7 +43,7 @@ class App:
         self.crash_reason: BaseException | None = None
         self._crashed = asyncio.Event()
         self._faults = cluster.network.faults
-        self._reader: Consumer = kafka.consumer(
+        self._reader: Consumer = clients.consumer(
             settings, group_id=settings.app_id, heartbeat_interval_ms=settings.session_timeout_ms // 4
         )
         self._reader.subscribe(topics, listener=_Listener(self))

@@ -11,13 +11,14 @@ from unittest import mock
 
 from aiokafka.structs import OffsetAndMetadata
 
-from models import dedup
-from models.erasing import Erasing, Fences
-from storage import sink as sinks
-from storage import writer
-from storage.offsets import Place, Position
-from streams import kafka, restore, task
-from streams.outbound import Outbound
+from lyo.models.erasure import Erasing, Fences
+from lyo.models.state import deduplication
+from lyo.storage.sink import sink as sinks
+from lyo.storage.sink import writer
+from lyo.storage.sink.offsets import Place, Position
+from lyo.streams.kafka import clients
+from lyo.streams.producers.transactional_producer import Outbound
+from lyo.streams.runtime import restore, task
 from tests.unit.simulation.database import Session
 from tests.unit.simulation.statements import statements
 
@@ -82,7 +83,7 @@ def a_loading_coordinator_says_there_is_none() -> Iterator[None]:
         return dict.fromkeys(wanted, OffsetAndMetadata(-1, "")) | found
 
     never = type("Never", (Exception,), {})
-    with mock.patch.object(kafka, "committed", careless), mock.patch.object(task, "OffsetsBehind", never):
+    with mock.patch.object(clients, "committed", careless), mock.patch.object(task, "OffsetsBehind", never):
         yield
 
 
@@ -234,12 +235,12 @@ def sweeps_through_a_backlog() -> Iterator[None]:
 @contextmanager
 def uncommitted_is_read() -> Iterator[None]:
     """Readers take what is not committed."""
-    consumer = kafka.consumer
+    consumer = clients.consumer
 
     def careless(settings: Any, *topics: str, **more: Any) -> Any:
         return consumer(settings, *topics, **({"isolation_level": "read_uncommitted"} | more))
 
-    with mock.patch.object(kafka, "consumer", careless):
+    with mock.patch.object(clients, "consumer", careless):
         yield
 
 
@@ -248,15 +249,15 @@ def what_is_not_decided_is_not_erased() -> Iterator[None]:
     """Whoever erases reads up to what is committed, and not what is about to be."""
 
     async def committed(settings: Any, partitions: Any) -> dict[Any, int]:
-        reader = kafka.consumer(settings)
+        reader = clients.consumer(settings)
         await reader.start()
         try:
             ends: dict[Any, int] = await reader.end_offsets(list(partitions))
             return ends
         finally:
-            await kafka.stop(reader)
+            await clients.stop(reader)
 
-    with mock.patch.object(kafka, "written", committed):
+    with mock.patch.object(clients, "written", committed):
         yield
 
 
@@ -288,7 +289,7 @@ def the_publishers_repeats_are_counted() -> Iterator[None]:
     def all_new(_rows: Any, _who: Any, _ids: Any, _kind: Any, allowed: Any) -> Any:
         return allowed.copy()
 
-    with mock.patch.object(dedup, "recognise", all_new):
+    with mock.patch.object(deduplication, "recognise", all_new):
         yield
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from models import layout
-from models.catalogue import Catalogue
-from models.engine import Engine
-from models.erasing import Fences
-from models.events import Columns, Kind, Rejected, decode
-from models.records import IDENTITY_FREE
-from storage import merges
-from streams import letters
+from lyo.models.engine import Engine
+from lyo.models.erasure import Fences
+from lyo.models.events.decode import Columns, Kind, Rejected, decode
+from lyo.models.predictions.records import IDENTITY_FREE
+from lyo.models.state import layout
+from lyo.models.state.catalogue import Catalogue
+from lyo.storage.sink import merges
+from lyo.streams.dead_letters import dead_letter
 from tests.support.agreement import rows as rows_of
 from tests.unit.building import ms
 from tests.unit.simulation.broker import Stored
@@ -191,7 +191,7 @@ def _letters(world: World, refused: Counter[Place]) -> list[str]:
     perhaps = {
         _place(record)
         for record in world.published
-        if any(world.fences.get(user) for user in letters.learners(record.key, record.value))
+        if any(world.fences.get(user) for user in dead_letter.learners(record.key, record.value))
     }
     wrong = sorted(
         place
@@ -245,7 +245,7 @@ def _erased(world: World) -> list[str]:
         said += [
             f"the letter {key!r} is about the erased learner {user}"
             for key, letter in _current(world, names.dead_letters).items()
-            if user in letters.learners_of(letter.value or b"")
+            if user in dead_letter.learners_of(letter.value or b"")
         ]
         said += [
             f"table {table} still holds {key} of an erased learner"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from models.zones import DAY
-from streams.steps import SINK_STEPS, TASK_STEPS
+from lyo.models.arrays.zones import DAY
+from lyo.streams.failpoints import SINK_STEPS, TASK_STEPS
 from tests.unit.simulation.network import Faults
 from tests.unit.simulation.workload import DAYS
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from storage import erasures, merges, offsets, outcomes, preferences, rows, sources, writer
-from storage.merges import Plan, delete_sql, merge_sql
+from lyo.storage.sink import erasures, merges, offsets, outcomes, preferences, rows, sources, writer
+from lyo.storage.sink.merges import Plan, delete_sql, merge_sql
 from tests.unit.simulation.database import Handler, Row, Session
 
 _LOG = ("log_partition", "log_offset")

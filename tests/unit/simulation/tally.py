@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, cast
 
-from models import layout
-from models.erasing import ERASED_KEY, Erasing, Fence, Fences
-from models.events import Columns, Kind, Rejected
-from models.zones import DAY
+from lyo.models.arrays.zones import DAY
+from lyo.models.erasure import ERASED_KEY, Erasing, Fence, Fences
+from lyo.models.events.decode import Columns, Kind, Rejected
+from lyo.models.state import layout
 
 Pair = tuple[bytes, bytes | None]
 

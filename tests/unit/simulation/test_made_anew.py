@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.topics import Names
+from lyo.streams.topics import Names
 from tests.unit.simulation.plan import SECONDS, Plan
 from tests.unit.simulation.world import Failed, World
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from aiokafka.errors import TopicAuthorizationFailedError
 
-from streams.catalogue import CatalogueFollower
-from streams.outbound import Outbound
-from streams.task import Task
+from lyo.streams.producers.transactional_producer import Outbound
+from lyo.streams.runtime.global_topics import CatalogueFollower
+from lyo.streams.runtime.task import Task
 from tests.unit.simulation import oracle, runs
 from tests.unit.simulation.world import Failed, World
 

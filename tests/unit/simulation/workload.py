@@ -7,9 +7,9 @@ import random
 from dataclasses import dataclass, replace
 from typing import Any
 
-from models.erasing import Fences
-from models.events import Kind
-from models.zones import DAY
+from lyo.models.arrays.zones import DAY
+from lyo.models.erasure import Fences
+from lyo.models.events.decode import Kind
 from tests.unit import building
 from tests.unit.building import CONTENTS, ORGANIZATIONS, START, Sent
 

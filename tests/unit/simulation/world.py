@@ -16,22 +16,22 @@ from unittest import mock
 import asyncpg
 from aiokafka import TopicPartition
 
-from models.catalogue import Catalogue
-from models.engine import Engine
-from models.erasing import Fences
-from models.events import Kind
-from models.identity import partition
-from storage import erasures
-from storage.faults import SinkError
-from storage.offsets import Stolen
-from storage.rows import tenant_of
-from storage.sink import Sink
-from storage.times import instant
-from storage.writer import Writer
-from streams import topics
-from streams.bootstrap import REFUSED
-from streams.settings import Settings
-from streams.worker import Worker
+from lyo.models.engine import Engine
+from lyo.models.erasure import Fences
+from lyo.models.events.decode import Kind
+from lyo.models.events.identity import partition
+from lyo.models.state.catalogue import Catalogue
+from lyo.storage.faults import SinkError
+from lyo.storage.sink import erasures
+from lyo.storage.sink.offsets import Stolen
+from lyo.storage.sink.rows import tenant_of
+from lyo.storage.sink.sink import Sink
+from lyo.storage.sink.writer import Writer
+from lyo.storage.times import instant
+from lyo.streams import topics
+from lyo.streams.bootstrap import REFUSED
+from lyo.streams.runtime.worker import Worker
+from lyo.streams.settings import Settings
 from tests.unit.building import START
 from tests.unit.simulation.broker import Broker, Stored
 from tests.unit.simulation.clients import Cluster
@@ -379,29 +379,29 @@ class World:
         logging.disable(logging.CRITICAL)
         with contextlib.ExitStack() as stack:
             for name in (
-                "streams.task",
-                "streams.outbound",
-                "streams.pace",
-                "streams.kafka",
-                "streams.clock",
-                "streams.topics",
-                "storage.session",
-                "storage.sink",
-                "storage.unstored",
-                "storage.mirror",
+                "lyo.streams.runtime.task",
+                "lyo.streams.producers.transactional_producer",
+                "lyo.streams.runtime.linger",
+                "lyo.streams.kafka.clients",
+                "lyo.streams.clock",
+                "lyo.streams.topics",
+                "lyo.storage.session",
+                "lyo.storage.sink.sink",
+                "lyo.storage.sink.refused",
+                "lyo.storage.sink.offset_mirror",
             ):
                 stack.enter_context(mock.patch(f"{name}.time", clock))
             for target, fake in {
                 # The same text each time, and most of the time that a sink's start takes.
-                "storage.writer.merge_sql": MERGE_SQL.__getitem__,
-                "storage.writer.delete_sql": DELETE_SQL.__getitem__,
-                "streams.shared.Steps": lambda _crash_at: SimSteps(self),
-                "streams.worker.AIOKafkaAdminClient": self.cluster.admin,
-                "streams.kafka.AIOKafkaAdminClient": self.cluster.admin,
-                "streams.kafka.AIOKafkaConsumer": self.cluster.consumer,
-                "streams.kafka.AIOKafkaProducer": self.cluster.producer,
+                "lyo.storage.sink.writer.merge_sql": MERGE_SQL.__getitem__,
+                "lyo.storage.sink.writer.delete_sql": DELETE_SQL.__getitem__,
+                "lyo.streams.runtime.context.Steps": lambda _crash_at: SimSteps(self),
+                "lyo.streams.runtime.worker.AIOKafkaAdminClient": self.cluster.admin,
+                "lyo.streams.kafka.clients.AIOKafkaAdminClient": self.cluster.admin,
+                "lyo.streams.kafka.clients.AIOKafkaConsumer": self.cluster.consumer,
+                "lyo.streams.kafka.clients.AIOKafkaProducer": self.cluster.producer,
                 # It would ask a real socket why the broker refuses us.
-                "streams.kafka.refusal": _away,
+                "lyo.streams.kafka.clients.refusal": _away,
             }.items():
                 stack.enter_context(mock.patch(target, fake))
             stack.enter_context(mock.patch.object(asyncpg, "connect", self.database.connect))
@@ -428,7 +428,7 @@ class SimWorker(Worker):
 
 
 class SimSteps:
-    """Stands in for `streams.steps.Steps`: tells the world where a task is."""
+    """Stands in for `lyo.streams.failpoints.Steps`: tells the world where a task is."""
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -1,1 +1,0 @@
-"""Dead letters as `lyo dlq` shows them."""

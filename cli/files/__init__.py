@@ -1,0 +1,1 @@
+"""Commands about event files, contracts and streams of changes."""

@@ -1,0 +1,126 @@
+"""`lyo simulate`: an event file of simulated learners."""
+
+import gzip
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lyo.tools.simulation import Plan, generate
+
+DAY = 86_400_000
+
+
+class Moment(click.ParamType):
+    """An RFC 3339 time with an offset, or a date (its midnight, UTC); ms."""
+
+    name = "TIME"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return `value` in ms; anything else is bad usage."""
+        if isinstance(value, int):
+            return value
+        text = str(value)
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(f"{text!r} is neither an RFC 3339 time nor a date", param, ctx)
+        if moment.tzinfo is None and len(text) > len("2026-03-01"):
+            self.fail(f"{text!r} has no offset: write 2026-03-01T00:00:00Z", param, ctx)
+        aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+        return round(aware.timestamp() * 1000)
+
+
+@click.command(epilog="Example: lyo simulate --learners 2000 --days 60 --seed 1 -o events.jsonl.gz")
+@click.option("--learners", type=click.IntRange(1, 10_000_000), default=2000, show_default=True)
+@click.option("--days", type=click.IntRange(1, 3650), default=60, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    help="The same seed and end give the same file; default random.",
+)
+@click.option("--end", type=Moment(), help="The UTC day before which all arrives; default: today.")
+@click.option(
+    "--bad", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="Share of lines of no use."
+)
+@click.option("--first-user", type=click.IntRange(1, 2**62), default=1, help="The first learner's id.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    default="-",
+    help="Where to; default standard output; .gz by name.",
+)
+def simulate(
+    *, learners: int, days: int, seed: int | None, end: int | None, bad: float, first_user: int, output: Path
+) -> None:
+    """Write a seeded event file of simulated learners.
+
+    Learners of several kinds (steady, fading, cramming, stuck, returning, night owls), several time zones,
+    all event types, some late and some sent twice; every line says "simulated":true. The seed and the end
+    are told on standard error.
+    """
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    moment = int(time.time() * 1000) if end is None else end
+    plan = Plan(learners, days, seed, moment // DAY * DAY, bad, first_user)
+    if plan.first_day < 2 or plan.end > 7_258_118_400_000:
+        raise click.UsageError("--end and --days lead outside the years 1970 to 2199")
+    started = time.perf_counter()
+    lines = write(plan, output)
+    until = datetime.fromtimestamp(plan.end / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    took = time.perf_counter() - started
+    click.echo(
+        f"Simulated {learners:,} learners, {days} days up to {until}, seed {seed}: "
+        f"{lines:,} lines in {took:.1f} s",
+        err=True,
+    )
+
+
+def write(plan: Plan, output: Path) -> int:
+    """Write the plan's file (`-` is standard output, `.gz` is compressed) and return its number of lines."""
+    lines = 0
+    with _opened(output) as file, _progress(plan, output) as progress:
+        task = progress.add_task("days", total=plan.days)
+        for piece in generate(plan, lambda day: progress.update(task, completed=day)):
+            file.write(piece)
+            lines += piece.count(b"\n")
+    return lines
+
+
+@contextmanager
+def _opened(output: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
+    if str(output) == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    elif output.suffix == ".gz":
+        # No name and time in the header: the same plan gives the same bytes.
+        with output.open("wb") as raw, gzip.GzipFile("", "wb", 5, raw, mtime=0) as packed:
+            yield packed
+    else:
+        with output.open("wb") as raw:
+            yield raw
+
+
+def _progress(plan: Plan, output: Path) -> Progress:
+    """Return a bar of the days; not shown where it would stand among the lines, or for a moment only."""
+    console = Console(stderr=True)
+    among = str(output) == "-" and sys.stdout.isatty()
+    shown = console.is_terminal and not among and plan.learners * plan.days > 50_000
+    return Progress(
+        TextColumn("Simulating"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("days"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not shown,
+    )

@@ -1,0 +1,1 @@
+"""Commands for this machine alone: local stack, demo, benchmarks."""

@@ -1,0 +1,233 @@
+"""`lyo dlq`: what could not be used, why, and once more into its topic."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, TypeVar
+
+import click
+from aiokafka.errors import KafkaError
+from rich.console import Console
+
+from lyo.cli.moment import Moment
+from lyo.cli.operations.dlq_text import fields, line, page, safe
+from lyo.streams.dead_letters.reader import Choice, Letter, Letterbox
+from lyo.streams.dead_letters.retry import Retrier, Status, Tried
+from lyo.streams.event_files.progress import records_progress
+from lyo.streams.kafka.clients import Unreachable, admin, explain, partition_counts, reach
+from lyo.streams.settings import Settings, load_settings
+from lyo.streams.topics import TopicError, names
+
+LIMIT: Final = 100
+_CONTEXT: Final = {"help_option_names": ["-h", "--help"]}
+
+T = TypeVar("T")
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@click.group(context_settings=_CONTEXT, epilog="Example: lyo dlq list --topic sentiment")
+def dlq() -> None:
+    """Dead letters: events that could not be used, with the reason, and a way back for them.
+
+    A letter is named by the record that it is about: TOPIC/PARTITION/OFFSET.
+    """
+
+
+def _filters(command: Command) -> Command:
+    for option in (
+        click.option("--until", type=Moment(), help="Refused before this time."),
+        click.option("--since", type=Moment(), help="Refused at or after this time."),
+        click.option("--reason", help="Part of the reason, such as the field's name."),
+        click.option("--topic", help="Of this topic, with or without the prefix."),
+    ):
+        command = option(command)
+    return command
+
+
+# -- list --------------------------------------------------------------------------------------------------
+
+
+@dlq.command("list", epilog="Example: lyo dlq list --topic sentiment --since 2026-01-31T00:00:00Z")
+@_filters
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=LIMIT,
+    show_default=True,
+    help="The newest so many; --all shows all.",
+)
+@click.option("--all", "everything", is_flag=True, help="All of them, however many.")
+@click.option("--summary", is_flag=True, help="Only how many there are of each topic and reason.")
+@click.option("--json", "as_json", is_flag=True, help="JSON objects, one per line, with the payloads.")
+def list_letters(
+    *,
+    topic: str | None,
+    reason: str | None,
+    since: int | None,
+    until: int | None,
+    limit: int,
+    everything: bool,
+    summary: bool,
+    as_json: bool,
+) -> None:
+    """List dead letters, the oldest first."""
+    choice = Choice(topic=topic, reason=reason, since=since, until=until)
+    found = _run(lambda settings: _chosen(settings, choice))
+    if summary:
+        _print_summary(found, as_json=as_json)
+        return
+    # Stable: letters of the same time stay in the order of their topic.
+    shown = found if everything else heapq.nlargest(limit, found, key=_time)
+    for letter in sorted(shown, key=_time):
+        click.echo(json.dumps(fields(letter)) if as_json else line(letter))
+    if len(shown) < len(found):
+        click.echo(f"the newest {len(shown):,} of {len(found):,}: --all shows all", err=True)
+    elif not as_json:
+        click.echo(f"{len(found):,} dead letters", err=True)
+
+
+def _time(letter: Letter) -> int:
+    return letter.failed_ms
+
+
+def _print_summary(found: Sequence[Letter], *, as_json: bool) -> None:
+    counts = Counter((letter.topic, letter.reason) for letter in found)
+    for (topic, reason), count in counts.most_common():
+        if as_json:
+            click.echo(json.dumps({"topic": topic, "reason": reason, "count": count}))
+        else:
+            click.echo(f"{count:>9,}  {safe(topic)}  {safe(reason)}")
+
+
+# -- show --------------------------------------------------------------------------------------------------
+
+
+@dlq.command(epilog="Example: lyo dlq show lyo.sentiment/3/1041")
+@click.argument("ids", nargs=-1, required=True, metavar="TOPIC/PARTITION/OFFSET...")
+@click.option("--json", "as_json", is_flag=True, help="JSON objects, one per line.")
+def show(*, ids: tuple[str, ...], as_json: bool) -> None:
+    """Show dead letters whole, the payload decoded as far as it can be.
+
+    Whatever it holds is escaped, so that nothing in it can command the terminal.
+    """
+    choice = Choice(ids=_named(ids))
+    found = _run(lambda settings: _chosen(settings, choice))
+    for place, letter in enumerate(found):
+        if as_json:
+            click.echo(json.dumps(fields(letter)))
+        else:
+            click.echo(("\n" if place else "") + page(letter))
+    _check_found(ids, found)
+
+
+# -- retry -------------------------------------------------------------------------------------------------
+
+
+@dlq.command(epilog="Example: lyo dlq retry --topic sentiment --reason 'more than a day'")
+@click.argument("ids", nargs=-1, metavar="[TOPIC/PARTITION/OFFSET...]")
+@_filters
+@click.option("--all", "everything", is_flag=True, help="Every dead letter there is.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, send nothing.")
+@click.option("--json", "as_json", is_flag=True, help="JSON objects, one per line.")
+def retry(
+    *,
+    ids: tuple[str, ...],
+    topic: str | None,
+    reason: str | None,
+    since: int | None,
+    until: int | None,
+    everything: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Send events from the dead letters into their topics again, acknowledged.
+
+    For after a fault was mended: a clock that was wrong, a limit that was raised. An event that would be
+    refused again is not sent. Each event is counted once: one that stands in its topic already as one that
+    can be used is not sent, so a retry may be repeated. The letters themselves stay until they expire.
+
+    The exit code is 1 if any of them could not be sent.
+    """
+    choice = Choice(_named(ids), topic, reason, since, until)
+    if everything == (choice != Choice()):
+        raise click.UsageError("say which: TOPIC/PARTITION/OFFSET, or a filter, or --all alone")
+    tried, found = _run(lambda settings: _retry(settings, choice, dry_run=dry_run))
+    for one in tried:
+        _print_tried(one, as_json=as_json)
+    counts = Counter(one.status for one in tried)
+    said = ", ".join(f"{counts[status]:,} {status}" for status in Status if counts[status]) or "none chosen"
+    click.echo(said + (" (a dry run: nothing was sent)" if dry_run else ""), err=True)
+    _check_found(ids, found)
+    if not all(one.status.settled for one in tried):
+        raise SystemExit(1)
+
+
+def _print_tried(one: Tried, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"id": one.letter.id, "status": one.status.value, "detail": one.detail}))
+    else:
+        click.echo(f"{safe(one.letter.id)}  {one.status}: {safe(one.detail)}")
+
+
+async def _retry(settings: Settings, choice: Choice, *, dry_run: bool) -> tuple[list[Tried], list[Letter]]:
+    with records_progress(Console(stderr=True), "Looking for them in their topics") as on_records:
+        async with Retrier(settings, dry_run=dry_run, on_records=on_records) as retrier:
+            every = await _chosen(settings, Choice())
+            found = [letter for letter in every if choice.takes(letter, settings.topic_prefix)]
+            return await retrier.retry(found, every), found
+
+
+# -- common ------------------------------------------------------------------------------------------------
+
+
+def _named(ids: Sequence[str]) -> frozenset[str]:
+    for one in ids:
+        topic, _, rest = one.partition("/")
+        number, _, offset = rest.partition("/")
+        if not topic or not number.isdecimal() or not (offset.isdecimal() or offset == "-"):
+            raise click.UsageError(f"{one!r} is not TOPIC/PARTITION/OFFSET, such as lyo.sentiment/3/1041")
+    return frozenset(ids)
+
+
+def _check_found(ids: Sequence[str], found: Sequence[Letter]) -> None:
+    missing = sorted(set(ids) - {letter.id for letter in found})
+    if missing:
+        raise click.ClickException(f"there is no dead letter about {', '.join(missing)}")
+
+
+async def _chosen(settings: Settings, choice: Choice) -> list[Letter]:
+    box = Letterbox(settings)
+    found = [letter async for letter in box.read() if choice.takes(letter, settings.topic_prefix)]
+    if box.unreadable:
+        click.echo(f"{box.unreadable:,} records among the dead letters are none", err=True)
+    return found
+
+
+def _run(work: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:
+    """Run it once Kafka answers; what Kafka refuses is one line."""
+    # What its client tries again is no news, and what it gives up is told below.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    settings = load_settings()
+    try:
+        return asyncio.run(_once_there(settings, work))
+    except (Unreachable, TopicError) as error:
+        raise click.ClickException(str(error)) from None
+    except KafkaError as error:
+        raise click.ClickException(f"Kafka: {explain(error)}") from None
+
+
+async def _once_there(settings: Settings, work: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:
+    topic = names(settings).dead_letters
+
+    async def look() -> bool:
+        async with admin(settings) as client:
+            return topic in await partition_counts(client, [topic])
+
+    if not await reach(settings, look):
+        raise TopicError(f"topic {topic} does not exist: `lyo topics` creates the topics")
+    return await work(settings)

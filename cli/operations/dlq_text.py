@@ -1,0 +1,99 @@
+"""Dead letters as text: whatever is in them, the terminal is given printable characters only."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from lyo.streams.dead_letters.reader import Letter
+
+BYTES_SHOWN: Final = 4_096
+_LINE: Final = 16
+
+
+def safe(text: str) -> str:
+    """The text with everything escaped that a terminal could take for a command, or that reads otherwise.
+
+    Control characters, changes of writing direction, line separators, lone surrogates: all that Unicode does
+    not call printable.
+    """
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def line(letter: Letter) -> str:
+    """A letter in one line: when, which record, its key, and why."""
+    key = "-" if letter.key is None else safe(letter.key)[:40]
+    return f"{safe(letter.failed_at)}  {safe(letter.id)}  key={key}  {safe(letter.reason)}"
+
+
+def page(letter: Letter) -> str:
+    """Everything about a letter, its payload decoded as far as it can be."""
+    fields = {
+        "record": letter.id,
+        "key": "none" if letter.key is None else letter.key,
+        "reason": letter.reason,
+        "field": letter.field or "none named",
+        "failed at": letter.failed_at,
+    }
+    head = "\n".join(f"{name + ':':<11}{safe(value)}" for name, value in fields.items())
+    return f"{head}\n{payload(letter.payload)}"
+
+
+def payload(value: bytes | None) -> str:
+    """A record's value: JSON laid out, else text, else bytes."""
+    if value is None:
+        return "value:     none, or too long for a letter: it stands in its topic"
+    size = f"value:     {len(value):,} bytes"
+    if len(value) > BYTES_SHOWN:
+        size += f", the first {BYTES_SHOWN:,} shown (all with --json)"
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return f"{size}, not UTF-8\n{_dump(value[:BYTES_SHOWN])}"
+    shown = text[:BYTES_SHOWN]
+    laid_out = None if len(value) > BYTES_SHOWN else _laid_out(text)
+    if laid_out is None:
+        return f"{size} of text\n  {safe(shown)}"
+    return "\n  ".join([f"{size} of JSON", *map(safe, laid_out.splitlines())])
+
+
+def _laid_out(text: str) -> str | None:
+    try:
+        # What JSON may hold, and a terminal may not be given, is escaped by the encoder or by `safe`.
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _dump(value: bytes) -> str:
+    """Bytes in hexadecimal, with the printable ASCII among them beside."""
+    lines = []
+    for start in range(0, len(value), _LINE):
+        part = value[start : start + _LINE]
+        plain = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in part)
+        lines.append(f"  {start:06x}  {part.hex(' '):<{3 * _LINE}} {plain}")
+    return "\n".join(lines)
+
+
+def fields(letter: Letter) -> dict[str, Any]:
+    """A letter as a JSON object, as on its topic, with its name and its payload as text where it is text."""
+    try:
+        text = None if letter.payload is None else letter.payload.decode()
+    except UnicodeDecodeError:
+        text = None
+    return {
+        "id": letter.id,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "key": letter.key,
+        "value": letter.value,
+        "text": text,
+        "reason": letter.reason,
+        "field": letter.field,
+        "failed_at": letter.failed_at,
+    }

@@ -1,0 +1,70 @@
+"""`lyo doctor`: whether a deployment can work, and what to do where it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from itertools import groupby
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lyo.ops.doctor.examine import examine, put_right
+from lyo.ops.doctor.findings import Finding, Status, well
+from lyo.streams.settings import Settings, load_settings
+
+PLAIN_WIDTH = 160
+_STYLE = {Status.OK: "green", Status.WARNING: "yellow", Status.ERROR: "red", Status.UNKNOWN: "magenta"}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--fix", is_flag=True, help="Create what is missing (topics, database, tables); deletes nothing."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def doctor(*, fix: bool, as_json: bool) -> None:
+    """Check Kafka and Postgres as LYO_BOOTSTRAP_SERVERS and LYO_DATABASE_URL name them.
+
+    Every finding says what there is and, where it is not well, what to do. Exit code 0 when nothing is an
+    error or unknown; warnings do not count. Run it with the settings of the processes that it is about.
+
+    Example: lyo doctor --fix
+    """
+    settings = load_settings()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    found, done = asyncio.run(_run(settings, fix=fix))
+    if as_json:
+        click.echo(json.dumps({"ok": well(found), "done": done, "findings": msgspec.to_builtins(found)}))
+    else:
+        _print(found, done)
+    sys.exit(0 if well(found) else 1)
+
+
+async def _run(settings: Settings, *, fix: bool) -> tuple[list[Finding], list[str]]:
+    found = await examine(settings)
+    done = await put_right(settings, found) if fix else []
+    return (await examine(settings) if done else found), done
+
+
+def _print(found: list[Finding], done: list[str]) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=PLAIN_WIDTH)
+    for line in done:
+        console.print(line, markup=False)
+    table = Table("", "checked", "about", "found, and what to do", box=None, pad_edge=False)
+    for _, alike in groupby(found, key=lambda one: (one.check, one.status, one.found, one.to_do)):
+        first, *more = alike
+        text = Text(first.found)
+        if first.to_do:
+            text.append(f"\n→ {first.to_do}", "bold")
+        about = "\n".join([first.about, *(one.about for one in more)])
+        table.add_row(Text(first.status, _STYLE[first.status]), first.check, Text(about), text)
+    console.print(table)
+    counts = {status: sum(one.status is status for one in found) for status in Status}
+    console.print(", ".join(f"{count} {status}" for status, count in counts.items()))

@@ -1,0 +1,87 @@
+"""`lyo erase`: a learner is forgotten everywhere, with a receipt."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+
+import click
+import orjson
+from aiokafka.errors import KafkaError
+from sqlalchemy.exc import SQLAlchemyError
+
+from lyo.ops.erasure import Receipt, check, erase_learner
+from lyo.predictive.client import DeliveryError
+from lyo.streams.kafka.clients import Unreachable, explain
+from lyo.streams.settings import load_settings
+from lyo.streams.topics import TopicError
+
+
+def _moment(_context: click.Context, _parameter: click.Parameter, given: str | None) -> datetime | None:
+    if given is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(given)
+    except ValueError:
+        raise click.BadParameter(f"{given!r} is no time in RFC 3339") from None
+    if moment.tzinfo is None:
+        raise click.BadParameter(f"{given!r} has no offset from UTC")
+    return moment.astimezone(UTC)
+
+
+@click.command(epilog="Example: lyo erase 123 --organization 7")
+@click.argument("user", type=click.IntRange(1, 2**63 - 1))
+@click.option("--organization", type=click.IntRange(1, 2**63 - 1), help="The learner's organization.")
+@click.option(
+    "--consent-from",
+    metavar="TIME",
+    callback=_moment,
+    help="The learner has agreed to be known again: what happens from TIME on counts, nothing from before.",
+)
+@click.option("--check", "only_check", is_flag=True, help="Ask for nothing, only see what is still there.")
+@click.option(
+    "--wait",
+    "seconds",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="How long to wait until it is done (s).",
+)
+@click.option("--json", "as_json", is_flag=True, help="The receipt as one JSON object.")
+def erase(
+    *,
+    user: int,
+    organization: int | None,
+    consent_from: datetime | None,
+    only_check: bool,
+    seconds: float,
+    as_json: bool,
+) -> None:
+    """Forget learner USER: rows, predictions, interventions, dead letters, in Kafka and in Postgres.
+
+    A running worker and sink carry it out. The receipt says what was removed where, and what compaction has
+    still to remove from Kafka's disks. Old events published again, or a rebuild from the log, do not bring
+    the learner back. Exit code 1 if not everything is done within --wait.
+    """
+    settings = load_settings()
+    try:
+        if only_check:
+            receipt = asyncio.run(check(settings, user))
+        else:
+            receipt = asyncio.run(erase_learner(settings, user, organization, consent_from, seconds))
+    except (DeliveryError, TopicError, Unreachable) as error:
+        raise click.ClickException(str(error)) from None
+    except (KafkaError, SQLAlchemyError, OSError) as error:
+        raise click.ClickException(" ".join(explain(error).split())) from None
+    _show(receipt, as_json=as_json)
+    if not receipt.done:
+        sys.exit(1)
+
+
+def _show(receipt: Receipt, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(orjson.dumps(receipt.told()).decode())
+        return
+    for line in receipt.lines():
+        click.echo(line)

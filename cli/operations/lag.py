@@ -1,0 +1,151 @@
+"""`lyo lag`: how far behind each group is, per topic and partition, as the broker and Postgres say."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterable
+from typing import Final
+
+import click
+import msgspec
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from lyo.ops.monitor.monitor import Monitor
+from lyo.ops.monitor.snapshot import GroupLag, PartitionLag, Snapshot, Status
+from lyo.streams.log import configure
+from lyo.streams.settings import load_settings
+
+UNKNOWN: Final = "unknown"
+STYLES: Final = {
+    Status.OK: "green",
+    Status.LAGGING: "yellow",
+    Status.STALLED: "red",
+    Status.STOPPED: "bold red",
+    Status.REWOUND: "bold red",
+    Status.UNKNOWN: "magenta",
+}
+
+
+@click.command(epilog="Example: lyo lag --watch --busy")
+@click.option("--watch", is_flag=True, help="Look again and again until stopped, at the monitor's interval.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object; with --watch one a line.")
+@click.option("--busy", is_flag=True, help="Leave out partitions that are ok and have no lag.")
+@click.option(
+    "--observe",
+    default=2.0,
+    show_default=True,
+    type=click.FloatRange(min=0, max=3_600),
+    help="Look for so long before printing (s); without, rates and stalls are unknown.",
+)
+def lag(*, watch: bool, as_json: bool, busy: bool, observe: float) -> None:
+    """Print the lag of workers and sinks per group, topic and partition, in events and in seconds.
+
+    Asks the broker and Postgres, never the workers, so it is right when they hang. What cannot be found out
+    is printed as unknown, never as 0. Exit code 1 if Kafka or Postgres did not answer.
+    """
+    settings = load_settings()
+    configure("warning" if settings.log_level == "info" else settings.log_level)
+    monitor = Monitor(settings)
+    try:
+        missing = asyncio.run(
+            _watch(monitor, as_json, busy) if watch else _once(monitor, as_json, busy, observe)
+        )
+    except asyncio.CancelledError:
+        return
+    if missing:
+        raise click.ClickException(missing)
+
+
+async def _once(monitor: Monitor, as_json: bool, busy: bool, observe: float) -> str | None:
+    try:
+        snapshot = await monitor.look()
+        until = asyncio.get_running_loop().time() + observe
+        while (left := until - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(min(left, monitor.settings.monitor_interval_seconds))
+            snapshot = await monitor.look()
+    finally:
+        await monitor.close()
+    if as_json:
+        click.echo(encoded(snapshot, busy))
+    else:
+        Console(width=None if Console().is_terminal else 150).print(table(snapshot, busy))
+    return _missing(snapshot)
+
+
+async def _watch(monitor: Monitor, as_json: bool, busy: bool) -> None:
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        if as_json:
+            async for snapshot in _looks(monitor):
+                click.echo(encoded(snapshot, busy))
+            return
+        with Live(console=Console(), auto_refresh=False, vertical_overflow="visible") as live:
+            async for snapshot in _looks(monitor):
+                live.update(table(snapshot, busy), refresh=True)
+    finally:
+        await monitor.close()
+
+
+async def _looks(monitor: Monitor) -> AsyncIterator[Snapshot]:
+    while True:
+        yield await monitor.look()
+        await asyncio.sleep(monitor.settings.monitor_interval_seconds)
+
+
+def encoded(snapshot: Snapshot, busy: bool) -> str:
+    """The groups of a look as JSON; null is unknown."""
+    groups = [
+        msgspec.to_builtins(group) | {"partitions": msgspec.to_builtins(_chosen(group, busy))}
+        for group in snapshot.groups
+    ]
+    body = {"at": snapshot.at, "kafka": snapshot.kafka, "postgres": snapshot.postgres, "groups": groups}
+    return msgspec.json.encode(body).decode()
+
+
+def table(snapshot: Snapshot, busy: bool) -> Table:
+    """A look as a table: each group's partitions, then the group."""
+    made = Table("group", "topic", box=None, pad_edge=False)
+    made.add_column("part", justify="right")
+    for name in ("events", "seconds", "in/s", "out/s", "drained in"):
+        made.add_column(name, justify="right")
+    made.add_column("status")
+    made.add_column("why", overflow="fold")
+    for group in snapshot.groups:
+        for one in _chosen(group, busy):
+            made.add_row(one.group, one.topic, str(one.partition), *_figures(one))
+        made.add_row(group.group, "all topics", "all", *_figures(group), style="bold")
+    return made
+
+
+def _chosen(group: GroupLag, busy: bool) -> list[PartitionLag]:
+    return [one for one in group.partitions if not busy or one.status is not Status.OK or one.events != 0]
+
+
+def _figures(one: PartitionLag | GroupLag) -> Iterable[str | Text]:
+    yield UNKNOWN if one.events is None else f"{one.events:,}"
+    yield UNKNOWN if one.seconds is None else f"{one.seconds:,.1f}"
+    yield UNKNOWN if one.rate_in is None else f"{one.rate_in:,.1f}"
+    yield UNKNOWN if one.rate_out is None else f"{one.rate_out:,.1f}"
+    yield _drain(one)
+    yield Text(one.status.value, STYLES[one.status])
+    yield "" if one.status is Status.OK else one.why
+
+
+def _drain(one: PartitionLag | GroupLag) -> str:
+    if one.drain_seconds is not None:
+        return f"{one.drain_seconds:,.0f} s"
+    known = one.events is not None and one.rate_in is not None and one.rate_out is not None
+    return "never so" if known else UNKNOWN
+
+
+def _missing(snapshot: Snapshot) -> str | None:
+    named = (("Kafka", snapshot.kafka), ("Postgres", snapshot.postgres))
+    away = [f"{name} did not answer: {reached.why}" for name, reached in named if not reached.ok]
+    return "; ".join(away) or None

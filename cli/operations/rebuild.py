@@ -1,0 +1,38 @@
+"""`lyo rebuild`: rows and predictions made again from the beginning of the log."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+from aiokafka.errors import KafkaError
+
+from lyo.storage.faults import SinkError
+from lyo.storage.sink.rebuild import empty
+from lyo.streams.kafka.clients import explain
+from lyo.streams.runtime.rebuild import RebuildError, derived
+from lyo.streams.runtime.rebuild import rebuild as begin_anew
+from lyo.streams.settings import load_settings
+
+
+@click.command(epilog="Example: lyo rebuild --yes && lyo worker & lyo sink &")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def rebuild(*, yes: bool) -> None:
+    """Drop rows and predictions, so that workers and sinks make them again from the input topics.
+
+    For when a worker or sink refuses to go on: a topic was created anew, offsets were set back, rows cannot
+    be read. Stop every worker and sink before, start them after. Input topics, interventions, dead letters
+    and erasures stay: who is erased stays so. Consumers of the prediction topics begin anew, too.
+    """
+    settings = load_settings()
+    names = ", ".join(derived(settings))
+    if not yes:
+        click.confirm(f"This deletes {names} and what was stored from them in Postgres. Go on?", abort=True)
+    try:
+        asyncio.run(begin_anew(settings, lambda line: click.echo(line, err=True)))
+        asyncio.run(empty(settings.database_url))
+    except (RebuildError, SinkError) as error:
+        raise click.ClickException(str(error)) from None
+    except (KafkaError, OSError) as error:
+        raise click.ClickException(f"Kafka at {settings.bootstrap_servers}: {explain(error)}") from None
+    click.echo("emptied the tables in Postgres; now start the workers and sinks", err=True)

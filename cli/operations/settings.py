@@ -1,0 +1,45 @@
+"""`lyo settings`: every environment variable, its default and what it is for."""
+
+from __future__ import annotations
+
+import json
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from lyo.streams.settings import PREFIX, Setting, reference
+
+HEADER = "| variable | values | default | what it is |\n|---|---|---|---|\n"
+
+
+@click.command(epilog="Example: lyo settings --markdown")
+@click.option("--markdown", is_flag=True, help="As the table of docs/settings.md.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON objects, one per line.")
+def settings(*, markdown: bool, as_json: bool) -> None:
+    """Print every setting: they are read from the environment, and a bad one is named at start."""
+    found = reference()
+    if as_json:
+        for one in found:
+            click.echo(json.dumps(one._asdict()))
+    elif markdown:
+        click.echo(as_markdown(found), nl=False)
+    else:
+        table = Table("variable", "values", "default", "what it is", box=None, pad_edge=False)
+        for one in found:
+            table.add_row(one.variable, one.values, one.default, one.description)
+        Console(width=None if Console().is_terminal else 140).print(table)
+
+
+def as_markdown(found: list[Setting]) -> str:
+    """The settings as a Markdown table."""
+    code = "`{}`".format
+    rows = "".join(
+        f"| {code(one.variable)} | {one.values} | {one.default and code(one.default)} | {one.description} |\n"
+        for one in found
+    )
+    return (
+        f"# Settings\n\nEvery process reads them from the environment (`{PREFIX}...`) and nowhere else. "
+        "A bad one ends the process with code 2 and one line that names it. "
+        "This table is what `lyo settings --markdown` prints.\n\n" + HEADER + rows
+    )

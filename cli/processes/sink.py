@@ -1,0 +1,99 @@
+"""`lyo sink`: one process that writes the topics into Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
+
+import click
+
+from lyo.storage.faults import SinkError
+from lyo.storage.outbox.relay import Relay
+from lyo.storage.sink.rebuild import empty
+from lyo.storage.sink.sink import BATCH_RECORDS, Sink
+from lyo.storage.sink.watermark import Watermark
+from lyo.streams import memory, metrics
+from lyo.streams.clock import ClockError
+from lyo.streams.failpoints import Steps
+from lyo.streams.kafka.clients import Unreachable
+from lyo.streams.log import configure
+from lyo.streams.settings import Settings, load_settings
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--batch",
+    default=BATCH_RECORDS,
+    show_default=True,
+    type=click.IntRange(1, 100_000),
+    help="Most records of one transaction.",
+)
+@click.option(
+    "--rebuild",
+    is_flag=True,
+    help="First empty every table that the sink fills; then read the topics from their beginning.",
+)
+def sink(batch: int, rebuild: bool) -> None:
+    """Write predictions, rows, outcomes, preferences and the catalogue into Postgres until stopped.
+
+    Start as many as needed: they share the partitions. Each record is stored exactly once, whatever is
+    killed; a record that Postgres refuses goes to the dead letters. One of them also sends to the topics what
+    is written to the outbox, at least once and in order. SIGTERM or Ctrl-C ends it after the running
+    transaction.
+
+    Example: LYO_DATABASE_URL=postgresql://postgres@127.0.0.1:5432/lyo lyo sink
+    """
+    settings = load_settings()
+    try:
+        Steps(settings.crash_at)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    configure(settings.log_level, settings.log_format)
+    try:
+        asyncio.run(_run(settings, batch, rebuild))
+    except (SinkError, Unreachable, ClockError, metrics.MetricsError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+async def _run(settings: Settings, batch: int, rebuild: bool) -> None:
+    if rebuild:
+        await empty(settings.database_url)
+    steps = Steps(settings.crash_at)
+    running = Sink(settings, batch_records=batch, steps=steps)
+    relay = Relay(settings, steps=steps)
+    watermark = Watermark(settings, running.positions)
+
+    def stop() -> None:
+        for each in (running, relay, watermark):
+            each.stop()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    tidying = asyncio.create_task(memory.give_back_each_minute())
+    with metrics.exporting(settings, "sink", lambda: [*running.samples(), *relay.samples()]):
+        await _together(running, [relay, watermark], stop)
+    tidying.cancel()
+    click.echo(
+        f"stored {running.stored} records, refused {running.refused}; "
+        f"sent {relay.sent} of the outbox, refused {relay.refused}",
+        err=True,
+    )
+
+
+async def _together(running: Sink, beside: Sequence[Relay | Watermark], stop: Callable[[], None]) -> None:
+    """Run all until they are stopped; when one cannot go on, the others end in order first."""
+    storing = asyncio.create_task(running.run())
+    beginning = asyncio.create_task(running.started.wait())
+    await asyncio.wait([storing, beginning], return_when=asyncio.FIRST_COMPLETED)
+    beginning.cancel()
+    tasks = [storing]
+    if running.started.is_set():
+        tasks += [asyncio.create_task(each.run()) for each in beside]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    stop()
+    await asyncio.wait(tasks)
+    errors = [error for task in tasks if (error := task.exception()) is not None]
+    if errors:
+        raise errors[0]

@@ -1,0 +1,116 @@
+"""Event files folded once, in order, in one process: what every other way of running must agree with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from lyo.models.engine import Engine
+from lyo.models.erasure import fence_of
+from lyo.models.events.decode import Columns, Kind, decode
+from lyo.models.state.catalogue import Catalogue
+from lyo.streams.event_files.progress import OnBytes
+from lyo.streams.event_files.reader import Bad, Checked, Piece, check, opened
+from lyo.streams.kafka.input_records import CATALOGUE
+
+FOREVER = 1 << 62
+
+OnBad = Callable[[Bad], None]
+
+
+@dataclass(slots=True)
+class Replay:
+    """An engine that has folded event files, with what was read."""
+
+    engine: Engine = field(default_factory=lambda: Engine(Catalogue(), deciding=False))
+    events: int = 0
+    bad: int = 0
+    newest: int = 0  # ms, of the events folded
+
+    def read(self, path: Path, until: int | None, on_bytes: OnBytes | None, on_bad: OnBad | None) -> None:
+        """Fold a file's events up to ``until`` (ms, all if None), after all of its catalogue and erasures.
+
+        From standard input, which can be read only once, these count from where they stand.
+        """
+        if str(path) != "-":
+            for piece in self._pieces(path, None):
+                self._learn(_catalogue_only(piece), until)
+        for piece in self._pieces(path, on_bytes):
+            checked = check(piece, FOREVER)
+            self.bad += len(checked.bad)
+            for one in checked.bad:
+                if on_bad is not None:
+                    on_bad(one)
+            if str(path) == "-":
+                self._learn(checked, until)
+            self._fold(checked, until, piece, on_bad)
+
+    def settle(self, at: int) -> None:
+        """End every learner's day up to ``at`` (ms)."""
+        while self.engine.due(at):
+            self.engine.commit(self.engine.sweep(at))
+
+    def predictions(self) -> list[tuple[str, bytes, bytes]]:
+        """Every current prediction as (kind, key, value), ordered by kind, user and skill or content."""
+        return sorted(self.engine.current(), key=lambda one: (one[0], *_order(one[1])))
+
+    def _pieces(self, path: Path, on_bytes: OnBytes | None) -> Iterator[Piece]:
+        with opened(path) as file:
+            for piece in file.pieces():
+                yield piece
+                if on_bytes is not None:
+                    on_bytes(piece.position, file.size)
+
+    def _learn(self, checked: Checked, until: int | None) -> None:
+        for record in checked.records:
+            if record.kind in CATALOGUE:
+                self.engine.state.catalogue.put(record.kind, record.key, record.value)
+            elif record.kind is Kind.ERASURE:
+                self._fence(record.value, until)
+
+    def _fence(self, value: bytes, until: int | None) -> None:
+        """Erase a learner, as if the erasure had been known from the beginning."""
+        columns, _ = decode(Kind.ERASURE, None, [value], [-1])
+        if until is not None and int(columns.at[0]) > until:
+            return
+        user = int(columns.user[0])
+        self.engine.erasing.fences.add(user, fence_of(columns.rows[0]), said=True)
+        self.engine.commit(self.engine.erase(self.engine.pending(0, 1)))
+
+    def _fold(self, checked: Checked, until: int | None, piece: Piece, on_bad: OnBad | None) -> None:
+        values: dict[Kind, list[bytes]] = {}
+        for record in checked.records:
+            if record.kind not in CATALOGUE and record.kind is not Kind.ERASURE:
+                values.setdefault(record.kind, []).append(record.value)
+        batches = [self._columns(kind, lines, until) for kind, lines in values.items()]
+        changes = self.engine.apply(batches)
+        self.engine.commit(changes)
+        self.events += sum(len(batch.user) for batch in batches)
+        self.bad += len(changes.rejected)
+        for _, rejected in changes.rejected:
+            if on_bad is not None:
+                on_bad(Bad(piece.first, f"in the lines from here on: {rejected.reason}"))
+
+    def _columns(self, kind: Kind, lines: list[bytes], until: int | None) -> Columns:
+        columns, _ = decode(kind, None, lines, [-1] * len(lines))
+        if until is not None and (columns.at > until).any():
+            kept = [lines[index] for index in np.flatnonzero(columns.at <= until).tolist()]
+            columns, _ = decode(kind, None, kept, [-1] * len(kept))
+        if len(columns.at):
+            ends = columns.at if columns.end is None else np.maximum(columns.at, columns.end)
+            self.newest = max(self.newest, int(ends.max()))
+        return columns
+
+
+def _catalogue_only(piece: Piece) -> Checked:
+    wanted = (b'"content"', b'"organization"', b'"erasure"')
+    lines = [line for line in piece.lines if any(name in line for name in wanted)]
+    return check(Piece(piece.first, lines, piece.position), FOREVER)
+
+
+def _order(key: bytes) -> tuple[int, bytes]:
+    user, _, rest = key.partition(b"|")
+    return int(user), rest

@@ -1,0 +1,147 @@
+"""Local time by arrays: offsets of a time zone at many instants, local days and daily boundaries."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lyo.models.arrays.index import mix64
+
+__all__ = ["DAY", "HOUR", "Zones", "boundary", "known", "next_boundary", "zone"]
+
+HOUR = 3_600_000
+DAY = 24 * HOUR
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_YEAR = 2150
+_STEP = timedelta(days=7)
+_SPREAD = np.uint64(HOUR)
+
+
+class Zone:
+    """One IANA time zone as the instants at which its offset changes (all times in milliseconds, UTC)."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._info = ZoneInfo(name)
+        starts, offsets = [np.iinfo(np.int64).min], [self._offset(_EPOCH)]
+        moment, last = _EPOCH, datetime(_LAST_YEAR, 1, 1, tzinfo=UTC)
+        while moment < last:
+            following = moment + _STEP
+            if self._offset(following) != offsets[-1]:
+                change = self._change_between(moment, following)
+                starts.append(round(change.timestamp() * 1000))
+                offsets.append(self._offset(change))
+            moment = following
+        self._starts = np.array(starts, np.int64)
+        self._offsets = np.array(offsets, np.int64)
+
+    def offsets(self, at: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Offset from UTC in milliseconds at each instant ``(n,)``."""
+        return self._offsets[self._starts.searchsorted(at, side="right") - 1]
+
+    def _offset(self, moment: datetime) -> int:
+        offset = moment.astimezone(self._info).utcoffset() or timedelta(0)
+        return round(offset.total_seconds() * 1000)
+
+    def _change_between(self, before: datetime, after: datetime) -> datetime:
+        old = self._offset(before)
+        while after - before > timedelta(seconds=1):
+            middle = before + timedelta(seconds=(after - before) // timedelta(seconds=2))
+            if self._offset(middle) == old:
+                before = middle
+            else:
+                after = middle
+        return after
+
+
+@lru_cache(maxsize=700)
+def zone(name: str) -> Zone:
+    """The zone of an IANA name.
+
+    Raises:
+        ValueError: the name is not an IANA time zone.
+    """
+    try:
+        return Zone(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"unknown time zone {name!r}") from error
+
+
+@lru_cache(maxsize=4_096)
+def known(name: str) -> bool:
+    """Whether this machine's time zone data has a zone."""
+    try:
+        zone(name)
+    except ValueError:
+        return False
+    return True
+
+
+class Zones:
+    """The zones of ``n`` learners: a name each, asked for in one call per distinct name.
+
+    Args:
+        names: IANA names ``(n,)``.
+    """
+
+    def __init__(self, names: list[str]) -> None:
+        index: dict[str, int] = {}
+        self.names = names
+        self._of = np.fromiter((index.setdefault(name, len(index)) for name in names), np.int32, len(names))
+        self._zones = [zone(name) for name in index]
+
+    def offsets(self, at: NDArray[np.int64], who: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Offsets in ms at instants ``(m,)`` of the learners ``who (m,)``; of all, in order, if None."""
+        of = self._of if who is None else self._of[who]
+        if len(self._zones) == 1:
+            return self._zones[0].offsets(at)
+        result = np.empty(len(at), np.int64)
+        for number, each in enumerate(self._zones):
+            mine = of == number
+            result[mine] = each.offsets(at[mine])
+        return result
+
+    def local_days(self, at: NDArray[np.int64], who: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Local day numbers (days since 1970-01-01 of the local calendar) at instants ``(m,)``."""
+        return (at + self.offsets(at, who)) // DAY
+
+    def instants(self, local: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Instants of local wall-clock times ``(n,)`` (milliseconds since the local 1970-01-01).
+
+        A time that a change to daylight saving skips becomes the same distance past the change.
+        """
+        before = local - self.offsets(local - DAY)
+        after = local - self.offsets(local + DAY)
+        kept = (before + self.offsets(before) == local) | (after + self.offsets(after) != local)
+        return np.where(kept, before, after)
+
+
+def _spread(users: NDArray[np.int64]) -> NDArray[np.int64]:
+    return (mix64(users.astype(np.uint64)) % _SPREAD).astype(np.int64)
+
+
+def boundary(users: NDArray[np.int64], zones: Zones, limit: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Latest daily boundary of each learner at or before ``limit (n,)``, in milliseconds.
+
+    A learner's day ends at local midnight and, so that not all are due at once, up to an hour later
+    by a hash of the user id.
+    """
+    spread = _spread(users)
+    days = zones.local_days(limit - spread)
+    found = zones.instants(days * DAY) + spread
+    earlier = zones.instants((days - 1) * DAY) + spread
+    return np.where(found <= limit, found, earlier)
+
+
+def next_boundary(users: NDArray[np.int64], zones: Zones, after: NDArray[np.int64]) -> NDArray[np.int64]:
+    """First daily boundary of each learner later than ``after (n,)``, in milliseconds."""
+    spread = _spread(users)
+    days = zones.local_days(after - spread)
+    found = zones.instants(days * DAY) + spread
+    for step in (1, 2):
+        found = np.where(found > after, found, zones.instants((days + step) * DAY) + spread)
+    return found

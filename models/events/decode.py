@@ -1,0 +1,378 @@
+"""From the bytes of input records to columns, with every bad record refused by the name of its field."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import lru_cache
+from itertools import chain
+from operator import attrgetter
+from typing import Any, TypeVar
+from zoneinfo import available_timezones
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from lyo.models.events.identity import event_id_hash, event_id_hashes, partition
+from lyo.models.events.refusals import REFUSALS, SHALLOW, TOO_DEEP, explain, is_too_deep, shown, text_fault
+from lyo.models.events.types import (
+    Content,
+    Erasure,
+    Event,
+    Kind,
+    LessonCompletion,
+    Organization,
+    Outcome,
+    OutcomeKind,
+    Preferences,
+    QuietHours,
+    Sentiment,
+    Session,
+    StruggleRequest,
+)
+
+__all__ = [
+    "Columns",
+    "Content",
+    "Erasure",
+    "Event",
+    "EventError",
+    "Kind",
+    "LessonCompletion",
+    "Organization",
+    "Outcome",
+    "OutcomeKind",
+    "Preferences",
+    "QuietHours",
+    "Rejected",
+    "Sentiment",
+    "Session",
+    "StruggleRequest",
+    "decode",
+    "decode_content",
+    "decode_organization",
+    "event_id_hash",
+    "milliseconds",
+    "partition",
+    "time_field",
+]
+
+DAY = 86_400_000
+FIRST = 0  # 1970-01-01
+LAST = 7_258_118_400_000  # 2200-01-01, exclusive
+SCALE = 10_000
+
+_TIMES = {
+    Kind.LESSON_COMPLETION: "occurred_at",
+    Kind.SESSION: "started_at",
+    Kind.SENTIMENT: "occurred_at",
+    Kind.OUTCOME: "occurred_at",
+    Kind.PREFERENCES: "updated_at",
+    Kind.STRUGGLE_REQUEST: "requested_at",
+    Kind.ERASURE: "requested_at",
+}
+_STRUCTS: dict[Kind, type[Event]] = {
+    Kind.LESSON_COMPLETION: LessonCompletion,
+    Kind.SESSION: Session,
+    Kind.SENTIMENT: Sentiment,
+    Kind.OUTCOME: Outcome,
+    Kind.PREFERENCES: Preferences,
+    Kind.STRUGGLE_REQUEST: StruggleRequest,
+    Kind.ERASURE: Erasure,
+}
+_DECODE: dict[Kind, Callable[[bytes], Any]] = {
+    kind: msgspec.json.Decoder(struct).decode for kind, struct in _STRUCTS.items()
+}
+_CONTENT: Callable[[bytes], Content] = msgspec.json.Decoder(Content).decode
+_ORGANIZATION: Callable[[bytes], Organization] = msgspec.json.Decoder(Organization).decode
+_Record = TypeVar("_Record", Content, Organization)
+
+
+_BY_RECORD = ("index", "user", "org", "at", "id", "score", "struggled", "duration", "end", "sentiment")
+
+
+@dataclass(slots=True)
+class Rejected:
+    """A record that cannot be used: its position in the list given, why, and the field if one is to blame."""
+
+    index: int
+    reason: str
+    field: str | None
+
+
+@dataclass(slots=True)
+class Columns:
+    """Accepted records of one kind in arrival order; every array has shape (n,) unless said otherwise.
+
+    Times are milliseconds since the epoch, UTC. Scores and sentiment are in 1/10000.
+    """
+
+    kind: Kind
+    index: NDArray[np.int32]  # position in the list given to `decode`
+    user: NDArray[np.int64]
+    org: NDArray[np.int64]  # 0 = none
+    at: NDArray[np.int64]
+    id: NDArray[np.uint64]  # 48-bit hash of the event or request id
+    rows: list[Any]  # the structs
+    score: NDArray[np.int16] | None = None  # completions: 0..10000, -1 none
+    struggled: NDArray[np.int8] | None = None  # completions: -1 unknown, 0, 1
+    duration: NDArray[np.int32] | None = None  # completions: seconds, -1 none
+    skill_of: NDArray[np.int32] | None = None  # completions: (k,) row of these columns that names the skill
+    skills: list[str] | None = None  # completions: (k,)
+    end: NDArray[np.int64] | None = None  # sessions: ms, -1 = open
+    sentiment: NDArray[np.int16] | None = None  # sentiment: -10000..10000
+
+    def take(self, which: NDArray[np.int64]) -> "Columns":
+        """The chosen records, by their places ``(m,)``, ascending."""
+        columns = {name: column[which] for name in _BY_RECORD if (column := getattr(self, name)) is not None}
+        chosen = replace(self, rows=[self.rows[one] for one in which.tolist()], **columns)
+        if self.skill_of is not None and self.skills is not None:
+            place = np.full(len(self.user), -1, np.int32)
+            place[which] = np.arange(len(which), dtype=np.int32)
+            kept = np.flatnonzero(place[self.skill_of] >= 0)
+            chosen.skill_of = place[self.skill_of[kept]]
+            chosen.skills = [self.skills[one] for one in kept.tolist()]
+        return chosen
+
+
+class EventError(ValueError):
+    """A catalogue record that cannot be used; `field` names the one to blame, if any."""
+
+    def __init__(self, reason: str, field: str | None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.field = field
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return an aware time in milliseconds since the epoch, to the nearest."""
+    return round(moment.timestamp() * 1000)
+
+
+def time_field(kind: Kind) -> str:
+    """Return the name of the field that says when a record of `kind` happened."""
+    return _TIMES[kind]
+
+
+def decode(
+    kind: Kind,
+    keys: Sequence[bytes | None] | None,
+    values: Sequence[bytes | None],
+    timestamps: Sequence[int],
+) -> tuple[Columns, list[Rejected]]:
+    """Decode records of one input topic into columns, and say what is wrong with each of the others.
+
+    `keys` are the Kafka keys, or None where there are none to compare (event files). `timestamps` are the
+    records' own, in ms: a time more than a day later is refused; a negative one is unknown and refuses
+    nothing. No content of `values` raises.
+    """
+    index, rows, rejected = _structs(kind, values)
+    user = np.fromiter(map(attrgetter("user_id"), rows), np.int64, len(rows))
+    at = _times(map(attrgetter(_TIMES[kind]), rows), len(rows))
+    bad: dict[int, tuple[str, str]] = {}
+    if keys is not None:
+        _check_keys(keys, index, user, bad)
+    stamps = np.asarray(timestamps, np.int64)
+    stamps = stamps if len(rows) == len(stamps) else stamps[index]
+    _check_times(_TIMES[kind], at, stamps, bad)
+    end = _session_ends(rows, at, stamps, bad) if kind is Kind.SESSION else None
+    if kind is Kind.PREFERENCES:
+        _check_zones(rows, bad)
+    elif kind is Kind.ERASURE:
+        _check_consents(rows, at, stamps, bad)
+    if bad:
+        rejected += [Rejected(int(index[row]), reason, field) for row, (reason, field) in bad.items()]
+        rejected.sort(key=attrgetter("index"))
+        keep = np.array([row for row in range(len(rows)) if row not in bad], np.int64)
+        index, user, at = index[keep], user[keep], at[keep]
+        end = None if end is None else end[keep]
+        rows = [rows[row] for row in keep]
+    columns = Columns(kind, index, user, _organizations(rows), at, _ids(kind, rows), rows, end=end)
+    if kind is Kind.LESSON_COMPLETION:
+        _complete(columns)
+    elif kind is Kind.SENTIMENT:
+        columns.sentiment = _fixed(np.array([row.sentiment for row in rows], np.float64))
+    return columns, rejected
+
+
+def decode_content(key: bytes | None, value: bytes) -> Content:
+    """Return one content of the catalogue; `key`, if given, must be its id. Raises EventError."""
+    content = _record(_CONTENT, value)
+    if key is not None and key != content.content_id.encode():
+        raise EventError(f"content_id: the key {shown(key)} does not match", "content_id")
+    return content
+
+
+def decode_organization(key: bytes | None, value: bytes) -> Organization:
+    """Return one organization; `key`, if given, must be its id. Raises EventError."""
+    organization = _record(_ORGANIZATION, value)
+    if key is not None and key != b"%d" % organization.organization_id:
+        raise EventError(f"organization_id: the key {shown(key)} does not match", "organization_id")
+    if organization.timezone is not None and not _is_zone(organization.timezone):
+        raise EventError("timezone: not an IANA time zone", "timezone")
+    return organization
+
+
+def _record(decoder: Callable[[bytes], _Record], value: bytes) -> _Record:
+    try:
+        record = decoder(value)
+    except REFUSALS as error:
+        raise EventError(*explain(error, value)) from None
+    fault = (TOO_DEEP, None) if is_too_deep(value) else text_fault(record, value)
+    if fault is not None:
+        raise EventError(*fault)
+    return record
+
+
+def _structs(
+    kind: Kind, values: Sequence[bytes | None]
+) -> tuple[NDArray[np.int32], list[Any], list[Rejected]]:
+    """Decode each value by itself: the positions and structs of the good ones, and the others."""
+    decoder: Callable[[Any], Any] = _DECODE[kind]
+    plain = _is_plain(values)
+    deep = _too_deep(values)
+    if plain and not deep:
+        try:  # nearly always all are good, and one call for all is the fastest way to find out
+            return np.arange(len(values), dtype=np.int32), list(map(decoder, values)), []
+        except REFUSALS:
+            pass
+    rows: list[Any] = []
+    rejected: list[Rejected] = []
+    for position, value in enumerate(values):
+        try:
+            row = decoder(value)
+        except REFUSALS as error:
+            rejected.append(Rejected(position, *explain(error, value)))
+            continue
+        fault: tuple[str, str | None] | None = (TOO_DEEP, None) if position in deep else None
+        if fault is None and not plain and value is not None:
+            fault = text_fault(row, value)
+        if fault is None:
+            rows.append(row)
+        else:
+            rejected.append(Rejected(position, *fault))
+    index = np.arange(len(values), dtype=np.int32)
+    if rejected:
+        index = np.delete(index, [bad.index for bad in rejected])
+    return index, rows, rejected
+
+
+def _too_deep(values: Sequence[bytes | None]) -> set[int]:
+    """Positions of values nested so deeply that it would depend on the reader whether they can be read."""
+    return {
+        position
+        for position, value in enumerate(values)
+        if value is not None and len(value) >= SHALLOW and is_too_deep(value)
+    }
+
+
+def _is_plain(values: Sequence[bytes | None]) -> bool:
+    """Say whether no value can hold a NUL or invalid UTF-8: one look at all is cheaper than one at each."""
+    joined = b"".join([value for value in values if value is not None])
+    return joined.isascii() and b"\\u0000" not in joined
+
+
+def _check_keys(
+    keys: Sequence[bytes | None],
+    index: NDArray[np.int32],
+    user: NDArray[np.int64],
+    bad: dict[int, tuple[str, str]],
+) -> None:
+    expected = [b"%d" % number for number in user.tolist()]
+    if len(expected) == len(keys) and expected == keys:
+        return
+    for row, position in enumerate(index.tolist()):
+        key = keys[position]
+        if key is None:
+            bad[row] = "user_id: the record has no key", "user_id"
+        elif key != expected[row]:
+            bad[row] = f"user_id: the key {shown(key)} does not match", "user_id"
+
+
+def _times(moments: Any, count: int) -> NDArray[np.int64]:
+    seconds = np.fromiter(map(datetime.timestamp, moments), np.float64, count)
+    return np.rint(seconds * 1000).astype(np.int64)
+
+
+def _check_times(
+    field: str, at: NDArray[np.int64], stamps: NDArray[np.int64], bad: dict[int, tuple[str, str]]
+) -> None:
+    for row in np.flatnonzero((at < FIRST) | (at >= LAST)).tolist():
+        bad.setdefault(row, (f"{field}: the year is outside 1970 to 2199", field))
+    for row in np.flatnonzero((at > stamps + DAY) & (stamps >= 0)).tolist():
+        bad.setdefault(row, (f"{field}: more than a day after the record's own time", field))
+
+
+def _session_ends(
+    rows: list[Any], at: NDArray[np.int64], stamps: NDArray[np.int64], bad: dict[int, tuple[str, str]]
+) -> NDArray[np.int64]:
+    """Return when each session ended, ms, -1 for an open one; (n,)."""
+    closed = np.array([row.ended_at is not None for row in rows], np.bool_)
+    end = np.full(len(rows), -1, np.int64)
+    end[closed] = _times((row.ended_at for row in rows if row.ended_at is not None), int(closed.sum()))
+    # An open session stands in with its start, which has been checked already.
+    _check_times("ended_at", np.where(closed, end, at), stamps, bad)
+    for row in np.flatnonzero(closed & (end < at)).tolist():
+        bad.setdefault(row, ("ended_at: before started_at", "ended_at"))
+    for row in np.flatnonzero(closed & (end - at > DAY)).tolist():
+        bad.setdefault(row, ("ended_at: more than 24 hours after started_at", "ended_at"))
+    return end
+
+
+def _check_zones(rows: list[Any], bad: dict[int, tuple[str, str]]) -> None:
+    for number, row in enumerate(rows):
+        if isinstance(row.timezone, str) and not _is_zone(row.timezone):
+            bad.setdefault(number, ("timezone: not an IANA time zone", "timezone"))
+
+
+def _check_consents(
+    rows: list[Any], at: NDArray[np.int64], stamps: NDArray[np.int64], bad: dict[int, tuple[str, str]]
+) -> None:
+    consents = [row.consented_at for row in rows]
+    given = at.copy()
+    told = np.array([consent is not None for consent in consents], np.bool_)
+    given[told] = _times((consent for consent in consents if consent is not None), int(told.sum()))
+    _check_times("consented_at", given, stamps, bad)
+
+
+@lru_cache(maxsize=1)
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def _is_zone(name: str) -> bool:
+    return name in _zones()
+
+
+def _organizations(rows: list[Any]) -> NDArray[np.int64]:
+    return np.fromiter([row.organization_id or 0 for row in rows], np.int64, len(rows))
+
+
+def _ids(kind: Kind, rows: list[Any]) -> NDArray[np.uint64]:
+    field = "request_id" if kind is Kind.STRUGGLE_REQUEST else "event_id"
+    return event_id_hashes(map(attrgetter(field), rows))
+
+
+def _fixed(numbers: NDArray[np.float64]) -> NDArray[np.int16]:
+    return np.rint(numbers * SCALE).astype(np.int16)
+
+
+def _complete(columns: Columns) -> None:
+    """Fill the columns that only lesson completions have."""
+    rows: list[LessonCompletion] = columns.rows
+    score = np.array([row.score for row in rows], np.float64)  # None becomes NaN
+    columns.score = np.where(np.isnan(score), -1, np.rint(score * SCALE)).astype(np.int16)
+    seconds = np.array([row.duration_seconds for row in rows], np.float64)
+    columns.duration = np.where(np.isnan(seconds), -1, np.rint(seconds)).astype(np.int32)
+    columns.struggled = np.fromiter(
+        [-1 if row.struggled is None else row.struggled for row in rows], np.int8, len(rows)
+    )
+    named = [_unique(row.skills) for row in rows]
+    columns.skill_of = np.repeat(
+        np.arange(len(rows), dtype=np.int32), np.fromiter(map(len, named), np.int64, len(rows))
+    )
+    columns.skills = list(chain.from_iterable(named))
+
+
+def _unique(names: list[str]) -> list[str]:
+    return names if len(names) < 2 else list(dict.fromkeys(names))

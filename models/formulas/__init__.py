@@ -1,0 +1,1 @@
+"""The formulas: one module for each prediction, pure functions of rows and moments."""

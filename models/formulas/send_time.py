@@ -1,0 +1,129 @@
+"""Is a moment a good time to reach a learner, why, and when would be the next one.
+
+One learner at a time: asked by the API and by whoever delivers. Specification, "Optimal Timing".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lyo.models.arrays.rounding import hundredths, round_contributions
+from lyo.models.arrays.zones import DAY, HOUR, Zones
+from lyo.models.formulas.timing import TimingProfile, quiet, weekday
+
+__all__ = ["FACTORS", "GOOD_FROM", "Limits", "Moment", "check", "is_good"]
+
+GOOD_FROM = 50
+HORIZON_HOURS = 14 * 24
+FACTORS = ("hour", "weekday", "studied_today")
+_WEIGHTS = np.array([0.6, 0.25, 0.15])
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What forbids a moment: quiet hours in minutes of the local day (-1 = none), and the daily cap."""
+
+    quiet_from: int = -1
+    quiet_to: int = -1
+    most_per_day: int = -1
+    sent_today: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The answer: ``score`` and ``contributions`` in hundredths around 50, ``alternative`` in ms."""
+
+    is_good: bool
+    reasoning: str
+    score: int
+    contributions: tuple[int, ...]
+    confidence: int
+    alternative: int | None
+
+
+def check(
+    profile: TimingProfile, one: int, at: int, zones: Zones, studied_today: bool, limits: Limits
+) -> Moment:
+    """Judge the instant ``at`` (ms) for learner ``one`` of ``profile``, whose zone is ``zones``' only one."""
+    local = _local(at, zones)
+    score, contributions = _score(profile, one, local, studied_today)
+    forbidden = _forbidden(local, limits)
+    good = forbidden is None and score >= GOOD_FROM
+    rounded = round_contributions(contributions, np.array([score - 50]))[0]
+    return Moment(
+        is_good=good,
+        reasoning=forbidden or _reason(profile, one, local, studied_today, good),
+        score=score,
+        contributions=tuple(int(part) for part in rounded),
+        confidence=int(profile.confidence[one]),
+        alternative=None if good else _next(profile, one, local, zones, limits),
+    )
+
+
+def is_good(
+    profile: TimingProfile, one: int, at: int, zones: Zones, studied_today: bool, limits: Limits
+) -> bool:
+    """Whether `check` calls the instant a good one, without the reasons and the search for another."""
+    local = _local(at, zones)
+    return _forbidden(local, limits) is None and _score(profile, one, local, studied_today)[0] >= GOOD_FROM
+
+
+def _local(at: int, zones: Zones) -> int:
+    return at + int(zones.offsets(np.array([at]))[0])
+
+
+def _contributions(profile: TimingProfile, one: int, local: Ints, studied: NDArray[np.bool_]) -> Floats:
+    """Contributions ``(k, 3)`` around 0.5 at local times ``(k,)`` in ms, and whether studied that day."""
+    activity, days = profile.activity[one], profile.weekdays[one]
+    hours = np.where(profile.peak[one], 1.0, activity / max(activity.max(), 1e-9))
+    day = (days / max(days.max(), 1e-9))[weekday(local // DAY)]
+    values = np.stack([hours[local // HOUR % 24], day, np.where(studied, 0.0, 1.0)], axis=1)
+    return np.where(profile.confidence[one] == 0, 0.0, _WEIGHTS * (values - 0.5))
+
+
+def _score(profile: TimingProfile, one: int, local: int, studied_today: bool) -> tuple[int, Floats]:
+    contributions = _contributions(profile, one, np.array([local]), np.array([studied_today]))
+    return int(hundredths(0.5 + contributions.sum(axis=1))[0]), contributions
+
+
+def _forbidden(local: int, limits: Limits) -> str | None:
+    minute = np.array([local % DAY // 60_000])
+    if quiet(minute, np.array([limits.quiet_from]), np.array([limits.quiet_to]))[0]:
+        return "These are your quiet hours"
+    if limits.most_per_day >= 0 and limits.sent_today >= limits.most_per_day:
+        return "You have had as many reminders today as you allow"
+    return None
+
+
+def _reason(profile: TimingProfile, one: int, local: int, studied_today: bool, good: bool) -> str:
+    peak = bool(profile.peak[one, local // HOUR % 24])
+    usual = bool(profile.typical[one, int(weekday(np.array([local // DAY]))[0])])
+    if profile.confidence[one] == 0:
+        return f"Not enough sessions to know your rhythm yet ({int(profile.sessions[one])} of 10)"
+    if good and peak:
+        return "This aligns with your peak learning hours" + (" on a usual study day" if usual else "")
+    if good:
+        return "You often study around this time"
+    if studied_today:
+        return "You have already studied today, and this is outside your peak hours"
+    return "This is outside your usual study hours" if not peak else "You rarely study on this day"
+
+
+def _next(profile: TimingProfile, one: int, now: int, zones: Zones, limits: Limits) -> int | None:
+    """First full local hour after ``now``, a local time, that is allowed and good, within two weeks."""
+    hours = (now // HOUR + 1 + np.arange(HORIZON_HOURS)) * HOUR
+    instants = zones.instants(hours)
+    local = instants + zones.offsets(instants, np.zeros(len(instants), np.int64))
+    today = hours // DAY <= now // DAY
+    shut = quiet(local % DAY // 60_000, np.array(limits.quiet_from), np.array(limits.quiet_to))
+    if limits.most_per_day >= 0:
+        shut |= np.where(today, limits.sent_today, 0) >= limits.most_per_day
+    good = hundredths(0.5 + _contributions(profile, one, local, today).sum(axis=1)) > GOOD_FROM
+    found = np.flatnonzero(~shut & (good | (profile.confidence[one] == 0)))
+    return int(instants[found[0]]) if len(found) else None

@@ -1,0 +1,1 @@
+"""Interventions: decisions with a memory about what the predictions call for."""

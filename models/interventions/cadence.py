@@ -1,0 +1,69 @@
+"""How often and how long: the limits of interventions that no prediction knows, in one table.
+
+The specification gives triggers, types and priorities and leaves these open; docs/decisions/043 says why
+they are what they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from lyo.models.arrays.zones import DAY, HOUR
+from lyo.models.interventions.triggers import InterventionType
+
+__all__ = [
+    "ANY_HOUR",
+    "HYSTERESIS",
+    "MOST_PER_DAY",
+    "NUDGED_FOR_DAYS",
+    "PLACED_WITHIN_DAYS",
+    "RULES",
+    "SURE_FROM",
+    "URGENT_FROM",
+    "WAKING_HOURS",
+    "Rule",
+]
+
+HYSTERESIS: Final = 5
+"""A level is entered above its lower bound and left so many hundredths below it."""
+MOST_PER_DAY: Final = 3
+"""Interventions of a learner on one local day, where neither learner nor organization says how many."""
+WAKING_HOURS: Final = frozenset(range(9, 21))
+"""Local hours for learners of whom no better ones are known."""
+ANY_HOUR: Final = frozenset(range(24))
+PLACED_WITHIN_DAYS: Final = 2
+"""Local days that are searched for a slot: today and tomorrow. What finds none is asked again tomorrow."""
+URGENT_FROM: Final = 9
+"""From this priority on waking hours will do, even if the learner's usual ones are later."""
+SURE_FROM: Final = 50
+"""Confidence (hundredths) from which a timing profile is followed."""
+NUDGED_FOR_DAYS: Final = 14
+"""Days of silence after which a usual hour is no longer one; the dropout risk speaks by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Limits of one type.
+
+    Attributes:
+        cool_down: local days from one to the next of the same learner and audience.
+        per_skill: the same for one skill.
+        lasts: from the slot to the expiry, in ms.
+        kept: from the expiry until it is forgotten and its record deleted, in ms; covers the cool-down.
+    """
+
+    cool_down: int
+    per_skill: int
+    lasts: int
+    kept: int
+
+
+RULES: Final[dict[InterventionType, Rule]] = {
+    InterventionType.EMOTIONAL_SUPPORT: Rule(7, 7, lasts=7 * DAY, kept=30 * DAY),
+    InterventionType.GENTLE_NUDGE: Rule(3, 3, lasts=3 * DAY, kept=30 * DAY),
+    InterventionType.ALTERNATIVE_APPROACH: Rule(7, 7, lasts=7 * DAY, kept=30 * DAY),
+    InterventionType.SKILL_REFRESH: Rule(3, 14, lasts=7 * DAY, kept=30 * DAY),
+    # A nudge a day would fill the topic: it is forgotten as soon as its day cannot come again.
+    InterventionType.OPTIMAL_TIMING_NUDGE: Rule(1, 1, lasts=2 * HOUR, kept=2 * DAY),
+}

@@ -1,0 +1,197 @@
+"""One decision: what is remembered of it, and its record on the topic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from lyo.models.arrays.zones import HOUR, Zones
+from lyo.models.events.decode import milliseconds
+from lyo.models.interventions.candidates import OF_DROPOUT, Reason, View, Wish
+from lyo.models.interventions.send_slots import Limit, Refused, runs
+from lyo.models.interventions.triggers import InterventionType
+from lyo.models.interventions.wording import wording
+from lyo.models.predictions.records import text
+from lyo.models.state.layout import skill_key
+
+__all__ = [
+    "ACTIVE",
+    "FORBIDDEN",
+    "GONE",
+    "REPLACED",
+    "RETRACTED",
+    "SUPERSEDED",
+    "Held",
+    "Intervention",
+    "RefusedTimes",
+    "because",
+    "changed",
+    "encoded",
+    "held_of",
+]
+
+ACTIVE: Final = "active"
+SUPERSEDED: Final = "superseded"
+RETRACTED: Final = "retracted"
+
+GONE: Final = {
+    InterventionType.EMOTIONAL_SUPPORT: "the dropout risk has fallen",
+    InterventionType.GENTLE_NUDGE: "the dropout risk has fallen",
+    InterventionType.ALTERNATIVE_APPROACH: "the plateau is over",
+    InterventionType.SKILL_REFRESH: "the skill no longer regresses",
+    InterventionType.OPTIMAL_TIMING_NUDGE: "the learner has studied today",
+}
+FORBIDDEN: Final = {
+    Limit.QUIET_HOURS: "its time now lies within quiet hours",
+    Limit.DAILY_CAP: "no interventions are wanted any more",
+}
+REPLACED: Final = "a graver one has taken its place"
+
+
+class RefusedTimes(msgspec.Struct, kw_only=True):
+    """Candidate times refused one after another for the same reason: the first, and the last if several."""
+
+    time: str
+    reason: str
+    until: str | None = None
+
+
+class Intervention(msgspec.Struct, kw_only=True):
+    """A record of the interventions topic (contract: `lyo.interventions`)."""
+
+    intervention_id: str
+    user_id: int
+    organization_id: int | None
+    audience: str
+    type: InterventionType
+    priority: int
+    title: str
+    message: str
+    action: str
+    because: list[str]
+    status: str
+    supersedes: str | None
+    not_before: str
+    expires_at: str
+    refused: list[RefusedTimes]
+    as_of: str
+    skill_id: str | None
+    level: str | None
+    episode_start: str
+    timezone: str
+    reason: str | None = None
+    changed_after: str | None = None
+    """The end of the learner's day after which, and before the next, the status changed."""
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Intervention).decode
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """What is remembered of a decision; times in ms. The record itself only while its status may change."""
+
+    reason: Reason
+    id: str
+    status: str
+    not_before: int
+    expires: int
+    after: int = 0
+    raw: bytes | None = None
+    why: str | None = None  # it is not active
+
+    def is_open(self, boundary: int) -> bool:
+        """Whether the status may change, as seen from the learner's last boundary (ms)."""
+        if self.expires <= boundary:
+            return False
+        return self.status == ACTIVE or (self.status == RETRACTED and self.after >= boundary)
+
+    def counts(self, as_of: int) -> bool:
+        """Whether it counts toward caps and cool-downs: not if it ended before its time had come."""
+        return self.status == ACTIVE or self.not_before < as_of
+
+
+def held_of(value: bytes) -> Held:
+    """What to remember of a record.
+
+    Raises:
+        msgspec.MsgspecError: not a record of this topic.
+    """
+    told = _decode(value)
+    level = told.level or "" if told.type in OF_DROPOUT else ""
+    reason = Reason(told.audience, told.type, level, told.skill_id or "", _ms(told.episode_start))
+    after = 0 if told.changed_after is None else _ms(told.changed_after)
+    not_before, expires = _ms(told.not_before), _ms(told.expires_at)
+    return Held(reason, told.intervention_id, told.status, not_before, expires, after, value, told.reason)
+
+
+def changed(user: int, held: Held, status: str, boundary: int, why: str | None) -> tuple[bytes, bytes]:
+    """Give a decision another status, or the same for another reason, and its record.
+
+    Made active again, which has no reason, the record is as it was at first.
+    """
+    if held.raw is None:
+        raise RuntimeError(f"intervention {held.id} is over: its status cannot change")
+    told = _decode(held.raw)
+    held.status = told.status = status
+    held.after = 0 if status == ACTIVE else boundary
+    held.why = told.reason = why
+    told.changed_after = None if status == ACTIVE else text(boundary)
+    held.raw = _encode(told)
+    return f"{user}|{held.id}".encode(), held.raw
+
+
+def because(user: int, wish: Wish) -> bytes:
+    """Key of the prediction that a wish rests on, of the kind it names."""
+    return skill_key(user, wish.reason.skill) if wish.reason.skill else b"%d" % user
+
+
+def encoded(
+    view: View,
+    wish: Wish,
+    held: Held,
+    refused: list[Refused],
+    supersedes: str | None,
+    prediction: bytes,
+) -> bytes:
+    """The record of a new decision, worded from the prediction that it rests on."""
+    said: Mapping[str, Any] = msgspec.json.decode(prediction)
+    local = held.not_before + int(Zones([view.zone]).offsets(np.array([held.not_before]))[0])
+    words = wording(wish.reason.type, wish.level, wish.reason.audience, said, local // HOUR % 24)
+    return _encode(
+        Intervention(
+            intervention_id=held.id,
+            user_id=view.user,
+            organization_id=view.organization or None,
+            audience=wish.reason.audience,
+            type=wish.reason.type,
+            priority=wish.priority,
+            title=words.title,
+            message=words.message,
+            action=words.action,
+            because=[said["prediction_id"]],
+            status=held.status,
+            supersedes=supersedes,
+            not_before=text(held.not_before),
+            expires_at=text(held.expires),
+            refused=[
+                RefusedTimes(time=text(first), reason=str(limit), until=None if last == first else text(last))
+                for first, last, limit in runs(refused)
+            ],
+            as_of=text(view.as_of),
+            skill_id=wish.reason.skill or None,
+            level=wish.level,
+            episode_start=text(wish.reason.start),
+            timezone=view.zone,
+        )
+    )
+
+
+def _ms(moment: str) -> int:
+    return milliseconds(datetime.fromisoformat(moment))

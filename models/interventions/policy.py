@@ -1,0 +1,374 @@
+"""Interventions: decisions, with a memory, about what the predictions call for.
+
+The memory of a partition is its interventions topic: what was decided is read back at a restore, and what
+is decided goes out in the transaction of what it rests on, so neither a crash nor a replay decides twice.
+Decided is only when a learner's day ends; in between, the reason of what is open may go, and come back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lyo.models.arrays.zones import DAY, Zones
+from lyo.models.interventions.cadence import (
+    ANY_HOUR,
+    MOST_PER_DAY,
+    PLACED_WITHIN_DAYS,
+    RULES,
+    SURE_FROM,
+    URGENT_FROM,
+    WAKING_HOURS,
+)
+from lyo.models.interventions.candidates import (
+    EDUCATOR,
+    LEARNER,
+    Look,
+    Reason,
+    Signs,
+    View,
+    Wish,
+    identity,
+    signs_of,
+)
+from lyo.models.interventions.decisions import (
+    ACTIVE,
+    FORBIDDEN,
+    GONE,
+    REPLACED,
+    RETRACTED,
+    SUPERSEDED,
+    Held,
+    because,
+    changed,
+    encoded,
+    held_of,
+)
+from lyo.models.interventions.send_slots import Limits, Refused, next_slots, violated
+from lyo.models.interventions.triggers import InterventionType
+from lyo.models.predictions.compute import limits_by
+from lyo.models.predictions.emit import Sent
+
+if TYPE_CHECKING:
+    from lyo.models.predictions.emit import Predicting
+    from lyo.models.state.partition import State
+
+__all__ = ["Deciding"]
+
+CHUNK: Final = 2_048
+NEVER: Final = np.iinfo(np.int64).max
+# A learner who moves across the world has the last boundary again, at most a day and some hours earlier.
+MOVES_BACK: Final = 2 * DAY
+
+Ints = NDArray[np.int64]
+Pair = tuple[bytes, bytes | None]
+
+
+@dataclass(slots=True)
+class Made:
+    """A decision of this piece, whose record is written when what it rests on is at hand."""
+
+    view: View
+    wish: Wish
+    held: Held
+    refused: list[Refused]
+    supersedes: str | None
+
+
+class Deciding:
+    """The interventions of one partition number's learners; their predictions are asked of ``predicting``."""
+
+    def __init__(self, state: State, predicting: Predicting) -> None:
+        self._state, self._predicting = state, predicting
+        self._of: dict[int, dict[Reason, Held]] = {}
+
+    # -- restore ---------------------------------------------------------------------------------------
+
+    def load(self, slot: int, key: bytes, value: bytes | None) -> None:
+        """Take one record of the topic, in log order."""
+        known = self._of.setdefault(slot, {})
+        if value is not None:
+            held = held_of(value)
+            known[held.reason] = held
+            return
+        name = key.partition(b"|")[2].decode()
+        for reason in [reason for reason, held in known.items() if held.id == name]:
+            del known[reason]
+
+    def forget(self, slot: int) -> None:
+        """Forget all decisions about a learner."""
+        self._of.pop(slot, None)
+
+    def loaded(self) -> None:
+        """End the restore."""
+        for slot in self._of:
+            self._mark(slot)
+
+    # -- deciding --------------------------------------------------------------------------------------
+
+    def review(self, slots: Ints) -> list[Pair]:
+        """What has become of open decisions about these learners, whose rows have changed."""
+        chosen = slots[self._state.learners.column("open")[slots] != 0]
+        out: list[Pair] = []
+        for start in range(0, len(chosen), CHUNK):
+            look = Look.at(self._state, chosen[start : start + CHUNK])
+            signs = signs_of(self._state, self._skills_held(look.slots))
+            for one, slot in enumerate(look.slots.tolist()):
+                view = View.of(look, one, signs.get(slot, {}), nudged=-1)
+                out += self._review(view, self._swept(slot), ending=False)
+        return out
+
+    def sweep(self, slots: Ints, skills: Ints, before: Ints, sent: Sent) -> list[Pair]:
+        """Decide about learners whose day has ended.
+
+        Args:
+            slots: theirs ``(n,)``, ascending.
+            skills: slots of all their skills.
+            before: the boundary of each up to which was decided before ``(n,)``, ms.
+            sent: what is sent of them in this piece; predictions that decisions rest on are added.
+        """
+        out: list[Pair] = []
+        made: list[Made] = []
+        owner = self._state.skills.column("owner")[skills]
+        for start in range(0, len(slots), CHUNK):
+            part = slots[start : start + CHUNK]
+            look = Look.at(self._state, part)
+            mine = skills[(owner >= part[0]) & (owner <= part[-1])]
+            signs = signs_of(self._state, mine)
+            nudged = look.nudged()
+            for one in self._concerned(look, signs, nudged):
+                view = View.of(look, one, signs.get(int(part[one]), {}), nudged=int(nudged[one]))
+                out += self._review(view, int(before[start + one]), ending=True)
+                out += self._forget(view)
+                out += self._decide(view, made, int(before[start + one]))
+                self._mark(view.slot)
+        return out + self._written(made, sent)
+
+    def _concerned(self, look: Look, signs: dict[int, Signs], nudged: Ints) -> list[int]:
+        """Who has a reason, an open decision, or one to be forgotten."""
+        learners = self._state.learners
+        chosen = (nudged >= 0) | look.at_risk() | (learners.column("open")[look.slots] != 0)
+        chosen |= learners.column("forget")[look.slots] <= look.as_of
+        calling = [slot for slot, some in signs.items() if any(sign.priority for sign in some.values())]
+        chosen |= np.isin(look.slots, np.array(calling, np.int64))
+        return np.flatnonzero(chosen).tolist()
+
+    def _review(self, view: View, boundary: int, *, ending: bool) -> list[Pair]:
+        """Retract what has lost its reason, or may not be told any more; until the day ends, take that back.
+
+        So between two boundaries the status depends on the row alone, however its events were cut.
+        """
+        out: list[Pair] = []
+        for held in self._of.get(view.slot, {}).values():
+            if not held.is_open(boundary) or (
+                ending and (held.status != ACTIVE or view.as_of >= held.expires)
+            ):
+                continue
+            why = self._why_not(view, held)
+            if why != held.why:
+                status = ACTIVE if why is None else RETRACTED
+                out.append(changed(view.user, held, status, boundary, why))
+        return out
+
+    def _why_not(self, view: View, held: Held) -> str | None:
+        """Why a decision does not stand any more, None if it does.
+
+        The limits are those of now, and hold for what was to come when the learner's day began: rows do not
+        say whether they were set before or after a time of that day.
+        """
+        if not view.holds(held.reason, held.expires):
+            return GONE[held.reason.type]
+        if held.reason.audience != LEARNER or held.not_before <= self._swept(view.slot):
+            return None
+        limit = violated(held.not_before, self._limits(view))
+        return None if limit is None else FORBIDDEN[limit]
+
+    def _forget(self, view: View) -> list[Pair]:
+        """Delete what is older than any cool-down, unless its episode still runs."""
+        known = self._of.get(view.slot, {})
+        old = [
+            held
+            for reason, held in known.items()
+            if held.expires + RULES[reason.type].kept <= view.as_of and not view.is_current(reason)
+        ]
+        for held in old:
+            del known[held.reason]
+        return [(f"{view.user}|{held.id}".encode(), None) for held in old]
+
+    def _decide(self, view: View, made: list[Made], boundary: int) -> list[Pair]:
+        """Decide about each reason that the learner has and that nothing was decided about yet."""
+        known = self._of.setdefault(view.slot, {})
+        out: list[Pair] = []
+        for wish in view.wishes():
+            if wish.reason in known or (wish.reason.audience, wish.reason.type) in view.blocked:
+                continue
+            milder = self._milder(known, view, wish.reason) if wish.reason.of_dropout else []
+            if milder is None:
+                continue
+            found = self._place(view, known, wish, milder)
+            if found is None:
+                continue
+            slot, refused = found
+            out += [changed(view.user, held, SUPERSEDED, boundary, REPLACED) for held in milder]
+            known[wish.reason] = held = Held(
+                reason=wish.reason,
+                id=identity(view.user, wish.reason),
+                status=ACTIVE,
+                not_before=slot,
+                expires=slot + RULES[wish.reason.type].lasts,
+            )
+            made.append(Made(view, wish, held, refused, milder[-1].id if milder else None))
+        if not known:
+            del self._of[view.slot]
+        return out
+
+    def _milder(self, known: dict[Reason, Held], view: View, reason: Reason) -> list[Held] | None:
+        """Open decisions that a graver one takes the place of; None if one as grave is open."""
+        rivals = [
+            held
+            for held in known.values()
+            if held.reason.of_dropout
+            and held.reason.audience == reason.audience
+            and held.status == ACTIVE
+            and held.expires > view.as_of
+        ]
+        rivals.sort(key=lambda held: held.reason.rank)
+        if rivals and rivals[-1].reason.rank >= reason.rank:
+            return None
+        return rivals
+
+    # -- placing ---------------------------------------------------------------------------------------
+
+    def _place(
+        self, view: View, known: dict[Reason, Held], wish: Wish, milder: list[Held]
+    ) -> tuple[int, list[Refused]] | None:
+        """When to tell it, and the times that were refused; None if there is no time within reach."""
+        reason, rule = wish.reason, RULES[wish.reason.type]
+        counted = [held for held in known.values() if held not in milder and held.counts(view.as_of)]
+        cooling = [
+            (held.not_before, RULES[held.reason.type].cool_down)
+            for held in counted
+            if reason.waits_for(held.reason)
+        ]
+        same = [
+            (held.not_before, rule.per_skill)
+            for held in counted
+            if reason.skill and (held.reason.type, held.reason.skill) == (reason.type, reason.skill)
+        ]
+        found: tuple[int, list[Refused]] | None = None
+        if reason.audience == EDUCATOR:
+            return None if self._waits(view, cooling, 1) else (view.as_of, [])
+        counted += [held for held in milder if held.not_before < view.as_of]
+        placed = tuple(held.not_before for held in counted if held.reason.audience == LEARNER)
+        if not self._waits(view, cooling + same, PLACED_WITHIN_DAYS):
+            limits = replace(self._limits(view), placed=placed, cooling=tuple(cooling + same))
+            found = self._search(view, wish, limits)
+        if found is None and not same:
+            view.blocked.add((reason.audience, reason.type))
+        return found
+
+    def _waits(self, view: View, cooling: list[tuple[int, int]], days: int) -> bool:
+        """Whether cool-downs alone hold it back on each of so many local days: no slot need be sought."""
+        if not cooling:
+            return False
+        moments = np.array([view.as_of, *(at for at, _ in cooling)], np.int64)
+        today, *near = Zones([view.zone] * len(moments)).local_days(moments).tolist()
+        return all(
+            any(abs(day - other) < apart for other, (_, apart) in zip(near, cooling, strict=True))
+            for day in range(today, today + days)
+        )
+
+    def _search(self, view: View, wish: Wish, limits: Limits) -> tuple[int, list[Refused]] | None:
+        """The next slot in the learner's hours; if limits leave none of these, in any that they leave."""
+        start, end = view.as_of, NEVER
+        if wish.reason.type is InterventionType.OPTIMAL_TIMING_NUDGE:
+            tries, days = [self._peaks(view)], 1
+            midnight = int(Zones([view.zone]).instants(np.array([wish.reason.start]))[0])
+            # What lies past the end of the learner's day is decided then.
+            start, end = max(start, midnight), int(self._state.learners.column("due")[view.slot])
+        else:
+            hours = self._peaks(view) if view.look.profile.confidence[view.one] >= SURE_FROM else WAKING_HOURS
+            first = hours | WAKING_HOURS if wish.priority >= URGENT_FROM else hours
+            quiet = [ANY_HOUR] if limits.quiet_from >= 0 else []
+            tries, days = [first, WAKING_HOURS, *quiet], PLACED_WITHIN_DAYS
+        for hours in tries:
+            slots = next_slots(start, days, replace(limits, hours=hours))
+            if slots.found and slots.found[0] < end:
+                return slots.found[0], slots.refused
+        return None
+
+    def _peaks(self, view: View) -> frozenset[int]:
+        return frozenset(np.flatnonzero(view.look.profile.peak[view.one]).tolist())
+
+    def _limits(self, view: View) -> Limits:
+        """The learner's own quiet hours and daily cap, else the organization's, else the defaults."""
+        given = limits_by(view.look.rows[view.one], self._state.catalogue)
+        most = MOST_PER_DAY if given.most_per_day < 0 else given.most_per_day
+        return Limits(view.zone, given.quiet_from, given.quiet_to, most)
+
+    # -- records ---------------------------------------------------------------------------------------
+
+    def _written(self, made: list[Made], sent: Sent) -> list[Pair]:
+        """The records of new decisions, each with what it rests on."""
+        if not made:
+            return []
+        wanted = {(one.wish.kind, because(one.view.user, one.wish)): one.view.slot for one in made}
+        said = self._said(wanted, sent)
+        out: list[Pair] = []
+        for one in made:
+            prediction = said[one.wish.kind, because(one.view.user, one.wish)]
+            one.held.raw = encoded(one.view, one.wish, one.held, one.refused, one.supersedes, prediction)
+            out.append((f"{one.view.user}|{one.held.id}".encode(), one.held.raw))
+        return out
+
+    def _said(self, wanted: dict[tuple[str, bytes], int], sent: Sent) -> dict[tuple[str, bytes], bytes]:
+        """Predictions by kind and key; one that is not in this piece, being as it was, is sent again."""
+        found: dict[tuple[str, bytes], bytes] = {}
+        for kind in {kind for kind, _ in wanted}:
+            for key, value in sent[kind]:
+                if value is not None and (kind, key) in wanted:
+                    found[kind, key] = value
+        missing = {place: slot for place, slot in wanted.items() if place not in found}
+        if missing:
+            again = self._predicting.everything(np.unique(np.array(list(missing.values()), np.int64)))
+            for kind, pairs in again.items():
+                chosen = [
+                    (key, value) for key, value in pairs if (kind, key) in missing and value is not None
+                ]
+                sent[kind] += chosen
+                found |= {(kind, key): value for key, value in chosen}
+        return found
+
+    # -- beside the rows -------------------------------------------------------------------------------
+
+    def _swept(self, slot: int) -> int:
+        return int(self._state.learners.column("swept")[slot])
+
+    def _skills_held(self, slots: Ints) -> Ints:
+        """Slots of the skills that open decisions about these learners are about."""
+        pairs = [
+            (slot, self._state.intern(reason.skill))
+            for slot in slots.tolist()
+            for reason, held in self._of[slot].items()
+            if reason.skill and held.raw is not None
+        ]
+        if not pairs:
+            return np.zeros(0, np.int64)
+        owner, names = np.array(pairs, np.int64).T
+        found = self._state.find_skills(owner, names)
+        return np.unique(found[found >= 0])
+
+    def _mark(self, slot: int) -> None:
+        """Say in the side columns whether decisions may be open, and when one is to be forgotten."""
+        known, learners = self._of.get(slot, {}), self._state.learners
+        earliest = self._swept(slot) - MOVES_BACK
+        over = [held for held in known.values() if not held.is_open(earliest)]
+        for held in over:
+            held.raw = None
+        learners.column("open")[slot] = len(over) < len(known)
+        learners.column("forget")[slot] = min(
+            (held.expires + RULES[held.reason.type].kept for held in known.values()), default=NEVER
+        )

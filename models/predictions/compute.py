@@ -1,0 +1,223 @@
+"""Learners as of instants, and every kind of prediction about them: what stream and API both call.
+
+What differs between the two is only where the rows are kept, so whoever keeps them passes a function that
+looks up skills. Contents are those of `records`; the heads say what they were computed from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lyo.models.arrays.zones import Zones
+from lyo.models.formulas import dropout, plateau, regression, struggle, timing
+from lyo.models.predictions.episodes import WEAK, Skills, plateau_contents, regression_contents
+from lyo.models.predictions.records import Head, dropout_contents, texts, timing_contents
+from lyo.models.predictions.struggle_records import first_answer, struggle_contents
+from lyo.models.state.catalogue import Catalogue, Defaults, zones_of
+from lyo.models.state.forgetting import recall
+from lyo.models.state.history import History, history, recent_sentiment
+from lyo.models.state.layout import skill_key
+from lyo.models.state.mastery import MASTERY_UNIT, mastery
+from lyo.models.state.struggle_requests import Request
+
+__all__ = [
+    "Group",
+    "LookUp",
+    "States",
+    "answer",
+    "dropout_risks",
+    "group",
+    "limits_by",
+    "name_weak",
+    "plateaus",
+    "quiet_hours_of",
+    "regressions",
+    "reportable",
+    "skill_keys",
+    "timing_profiles",
+    "user_keys",
+]
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+States: TypeAlias = tuple[Ints, NDArray[np.void], Bools]
+LookUp: TypeAlias = Callable[[Ints, list[tuple[str, ...]]], States]
+"""Skills that ``n`` learners are asked about, by learner ``(n,)`` and names: whose each is (flat, ``(k,)``,
+an index into the ``n``), its MEMORY state, and whether it was ever practised."""
+
+
+@dataclass(slots=True)
+class Group:
+    """``n`` learners as of an instant each."""
+
+    rows: NDArray[np.void]  # (n,) LEARNER
+    as_of: Ints  # ms
+    zones: Zones
+    past: History
+    quiet_hours: timing.QuietHours
+    revision: int  # of the catalogue
+
+
+def limits_by(row: np.void, catalogue: Catalogue) -> Defaults:
+    """Quiet hours and daily cap of one LEARNER row: the learner's own, else the organization's."""
+    start, end = quiet_hours_of(row.reshape(1), catalogue)
+    most = int(row["nudges"])
+    if most < 0:
+        most = catalogue.limits(int(row["organization"])).most_per_day
+    return Defaults(int(start[0]), int(end[0]), most)
+
+
+def quiet_hours_of(rows: NDArray[np.void], catalogue: Catalogue) -> timing.QuietHours:
+    """Quiet hours of LEARNER rows ``(n,)``: the learner's own, else the organization's."""
+    start, end = rows["quiet_from"].astype(np.int64), rows["quiet_to"].astype(np.int64)
+    unset = start < 0
+    organizations, which = np.unique(rows["organization"][unset], return_inverse=True)
+    given = [catalogue.limits(organization)[:2] for organization in organizations.tolist()]
+    start[unset], end[unset] = np.array(given, np.int64).reshape(-1, 2)[which].T
+    return start, end
+
+
+def group(rows: NDArray[np.void], as_of: Ints, catalogue: Catalogue) -> Group:
+    """LEARNER rows ``(n,)`` as of instants ``(n,)`` in ms, none before the row's newest event."""
+    zones = zones_of(rows, catalogue)
+    past, quiet_hours = history(rows, as_of, zones), quiet_hours_of(rows, catalogue)
+    return Group(rows, as_of, zones, past, quiet_hours, catalogue.revision)
+
+
+def user_keys(rows: NDArray[np.void]) -> list[bytes]:
+    """Keys ``(n,)`` of predictions about learners as a whole."""
+    return [b"%d" % user for user in rows["user"].tolist()]
+
+
+def skill_keys(skills: Skills) -> list[bytes]:
+    """Keys ``(n,)`` of predictions about learners' skills."""
+    return [skill_key(user, name) for user, name in zip(skills.users.tolist(), skills.names, strict=True)]
+
+
+def _head(kind: str, model: str, revision: int, as_of: Ints, rows: NDArray[np.void]) -> Head:
+    return Head(kind, model, revision, as_of, rows["applied"].tolist(), rows["fingerprint"].tolist())
+
+
+def dropout_risks(learners: Group) -> tuple[Head, list[bytes]]:
+    """Dropout risks ``(n,)``."""
+    head = _head("dropout-risk", dropout.MODEL, learners.revision, learners.as_of, learners.rows)
+    return head, dropout_contents(learners.rows, dropout.predict(learners.past), learners.zones.names)
+
+
+def timing_profiles(learners: Group) -> tuple[Head, list[bytes], timing.TimingProfile]:
+    """Timing profiles ``(n,)``, as contents and as arrays."""
+    head = _head("timing", timing.MODEL, learners.revision, learners.as_of, learners.rows)
+    profile = timing.predict(
+        learners.past, learners.rows, learners.as_of, learners.zones, learners.quiet_hours
+    )
+    return head, timing_contents(learners.rows, profile, learners.zones.names), profile
+
+
+def answer(
+    learners: Group, whose: Ints, owner: Ints, requests: list[Request], catalogue: Catalogue, look_up: LookUp
+) -> tuple[Head, list[bytes], list[bytes]]:
+    """Answers to struggle requests ``(m,)``: head, keys and contents, without what was answered first.
+
+    Args:
+        learners: who asks.
+        whose: learner of each request ``(m,)``, an index into ``learners``.
+        owner: the same learner as ``look_up`` knows it ``(m,)``.
+        requests: the questions; one that has not been answered before remembers this answer.
+        catalogue: what they are looked up in.
+        look_up: gives the skills that they name.
+    """
+    rows = learners.rows[whose]
+    organizations = rows["organization"].tolist()
+    for request, organization in zip(requests, organizations, strict=True):
+        request.resolve(catalogue, organization)
+    prereq_of, prereq, prereq_seen = look_up(owner, [request.prerequisites for request in requests])
+    similar_of, similar, similar_seen = look_up(owner, [request.similar for request in requests])
+    mood, moods = recent_sentiment(learners.past)
+    questions = struggle.Questions(
+        as_of=learners.as_of[whose],
+        prereq_of=prereq_of,
+        prereq=prereq,
+        prereq_seen=prereq_seen,
+        similar_of=similar_of,
+        similar=similar,
+        similar_seen=similar_seen,
+        difficulty=np.array([request.difficulty for request in requests], np.float64),
+        load=struggle.cognitive_load(learners.rows, learners.as_of, learners.zones)[whose],
+        sentiment=mood[whose],
+        sentiments=moods[whose],
+    )
+    answers = struggle.predict(questions)
+    users = rows["user"].tolist()
+    feeling = np.where(questions.sentiments > 0, questions.sentiment, np.nan)
+    contents = struggle_contents(requests, users, organizations, answers, feeling)
+    for one, (request, moment) in enumerate(zip(requests, texts(questions.as_of), strict=True)):
+        if request.answered is None:
+            request.answered = first_answer(answers, one, moment)
+    head = _head("struggle", struggle.MODEL, catalogue.revision, questions.as_of, rows)
+    keys = [f"{user}|{request.content_id}".encode() for user, request in zip(users, requests, strict=True)]
+    return head, keys, contents
+
+
+def reportable(states: NDArray[np.void]) -> Bools:
+    """MEMORY states ``(n,)`` that a plateau or regression may be told of, now or in time."""
+    due = (states["window_detected"] > 0) | (states["plateaus"]["detected"] > 0).any(axis=1)
+    return (
+        due | (states["peak"] >= regression.LEAST_PEAK) | (states["regressions"]["detected"] > 0).any(axis=1)
+    )
+
+
+def plateaus(skills: Skills, rows: NDArray[np.void], catalogue: Catalogue) -> tuple[Head, list[bytes | None]]:
+    """Plateaus of skills ``(n,)``, of whose learners ``rows (n,)`` are the LEARNER rows."""
+    head = _head("plateaus", plateau.MODEL, catalogue.revision, skills.as_of, rows)
+    return head, plateau_contents(skills, catalogue)
+
+
+def regressions(
+    skills: Skills, rows: NDArray[np.void], catalogue: Catalogue
+) -> tuple[Head, list[bytes | None]]:
+    """Regressions of skills ``(n,)``, of whose learners ``rows (n,)`` are the LEARNER rows."""
+    head = _head("regressions", regression.MODEL, catalogue.revision, skills.as_of, rows)
+    return head, regression_contents(skills, catalogue)
+
+
+def name_weak(
+    skills: Skills,
+    owner: Ints,
+    catalogue: Catalogue,
+    look_up: LookUp,
+    watch: Callable[[int, tuple[str, ...]], None] | None = None,
+) -> None:
+    """For plateaus, name the weakest prerequisite that is not mastered, in ``skills.weak``.
+
+    Args:
+        skills: skills ``(n,)``.
+        owner: each one's learner as ``look_up`` knows it ``(n,)``.
+        catalogue: says what a skill builds on.
+        look_up: gives the prerequisites' states.
+        watch: told of each plateau's place and of the prerequisites that it depends on.
+    """
+    asked: list[tuple[int, int, tuple[str, ...]]] = []  # place, organization, prerequisites
+    for one in np.flatnonzero(skills.states["window_detected"] > 0).tolist():
+        organization = int(skills.organizations[one])
+        if names := tuple(catalogue.prerequisites_of(skills.names[one], organization)):
+            asked.append((one, organization, names))
+            if watch is not None:
+                watch(one, names)
+    if not asked:
+        return
+    places = np.array([one for one, _, _ in asked], np.int64)
+    of, states, seen = look_up(owner[places], [names for _, _, names in asked])
+    level = mastery(states["hits"], states["weight"]) / MASTERY_UNIT
+    kept = recall(skills.as_of[places][of] - states["last_at"], np.maximum(states["stability"], 1))
+    now = np.where(seen, level * kept, 1)
+    named = [name for _, _, names in asked for name in names]
+    by_level = np.lexsort((now, of))
+    weakest = by_level[np.flatnonzero(np.diff(of[by_level], prepend=-1))]
+    for flat in weakest[now[weakest] < WEAK].tolist():
+        one, organization, _ = asked[of[flat]]
+        skills.weak[one] = catalogue.skill_name(named[flat], organization)

@@ -1,0 +1,317 @@
+"""The LEARNER row: a learner's last 90 days as sums per UTC day, and what else is a pure fold of events.
+
+Sums, maxima and "the newest n" do not depend on the order of events, so any order inside the 90 days
+gives the same bytes. Local days and hours are derived when predicting. Design: "State: columns, not objects".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from msgspec import UNSET
+from numpy.typing import NDArray
+
+from lyo.models.arrays.zones import DAY
+from lyo.models.events.decode import Columns, Kind, OutcomeKind, Preferences
+
+__all__ = [
+    "BOOKKEEPING",
+    "DAYS",
+    "LEARNER",
+    "OUTCOME_KINDS",
+    "RECENT",
+    "RING",
+    "RING_KINDS",
+    "begin_learners",
+    "empty_learners",
+    "fold_completions",
+    "fold_outcomes",
+    "fold_preferences",
+    "fold_requests",
+    "fold_sentiment",
+    "fold_sessions",
+    "minute_of_day",
+]
+
+DAYS = 90
+RING = 64
+RECENT = 16
+RING_KINDS = (Kind.LESSON_COMPLETION, Kind.SESSION, Kind.SENTIMENT)
+OUTCOME_KINDS = tuple(OutcomeKind)
+SENTIMENT_UNIT = 127
+MINUTE = 60_000
+HALF_HOUR = 30 * MINUTE
+
+LEARNER = np.dtype(
+    [
+        ("user", "<i8"),
+        ("organization", "<i8"),
+        ("newest", "<i8"),  # newest event of any kind, ms
+        ("first", "<i8"),  # first session or completion, ms
+        ("last_session", "<i8"),
+        ("last_completion", "<i8"),
+        ("open_since", "<i8"),  # newest start of a session without an end
+        ("fingerprint", "<u8"),  # sum of the applied events' id hashes, mod 2**64
+        ("zone_stamp", "<u8"),  # when a preference was last set: see stamps
+        ("quiet_stamp", "<u8"),
+        ("nudges_stamp", "<u8"),
+        ("recent_sessions", "<u8", (RECENT,)),  # newest ends: seconds << 16 | minutes, descending
+        ("recent_completions", "<u4", (RECENT,)),  # newest times in seconds, descending
+        ("outcome_at", "<u4", (len(OUTCOME_KINDS),)),  # newest of each kind, seconds
+        ("applied", "<u4"),
+        ("sessions", "<u4"),
+        ("completions", "<u4"),
+        ("score_sum", "<u4", (DAYS,)),  # 1/10000
+        ("day", "<u2", (DAYS,)),  # UTC day number of each slot, 0 = unused
+        ("minutes", "<u2", (DAYS,)),
+        ("completed", "<u2", (DAYS,)),
+        ("scored", "<u2", (DAYS,)),
+        ("sentiment_sum", "<i2", (DAYS,)),  # 1/127
+        ("halfhours", "<u2", (DAYS, 3)),  # 48 bits: which half hours of the UTC day saw activity
+        ("started", "u1", (DAYS,)),  # sessions
+        ("sentiments", "u1", (DAYS,)),
+        ("quiet_from", "<i2"),  # minute of the local day, -1 = not set
+        ("quiet_to", "<i2"),
+        ("nudges", "<i2"),  # most nudges a day, -1 = not set
+        ("zone", "S32"),
+        ("ring_count", "<u4", (len(RING_KINDS),)),
+        ("ring_low", "<u4", (len(RING_KINDS), RING)),  # low 32 bits of the newest event-id hashes
+        ("ring_high", "<u2", (len(RING_KINDS), RING)),  # and the high 16
+    ]
+)
+BOOKKEEPING = ("ring_count", "ring_low", "ring_high")
+"""Columns that remember the order of arrival; all others are the same for every order inside the bounds."""
+
+Rows = NDArray[np.void]
+Indexes = NDArray[np.int64]
+
+
+def empty_learners(users: NDArray[np.int64]) -> Rows:
+    """Rows ``(n,)`` of learners of whom nothing is known."""
+    rows = np.zeros(len(users), LEARNER)
+    begin_learners(rows, np.arange(len(users)), users)
+    return rows
+
+
+def begin_learners(rows: Rows, slots: Indexes, users: NDArray[np.int64]) -> None:
+    """Make the zeroed rows at ``slots (n,)`` those of ``users (n,)``, of whom nothing is known."""
+    rows["user"][slots] = users
+    for name in ("quiet_from", "quiet_to", "nudges"):
+        rows[name][slots] = -1
+
+
+def fold_sessions(rows: Rows, who: Indexes, events: Columns, take: NDArray[np.bool_]) -> None:
+    """Fold sessions into ``rows`` in place; an open session only says since when the learner is active.
+
+    Args:
+        rows: LEARNER rows ``(n,)``.
+        who: row of each event ``(m,)``.
+        events: the session columns ``(m,)``.
+        take: which events count ``(m,)``.
+    """
+    assert events.end is not None
+    _note(rows, who, events, take)
+    closed = take & (events.end >= 0)
+    opened = take & ~closed
+    np.maximum.at(rows["open_since"], who[opened], events.at[opened])
+    one, start, end = who[closed], events.at[closed], events.end[closed]
+    _first(rows, one, start)
+    np.maximum.at(rows["last_session"], one, end)
+    np.add.at(rows["sessions"], one, np.uint32(1))
+    minutes = (end - start + MINUTE // 2) // MINUTE
+    _keep_newest(rows["recent_sessions"], one, ((end // 1000) << 16 | minutes).astype(np.uint64))
+    last = np.maximum(end - 1, start)
+    first_half, last_half = start // HALF_HOUR, last // HALF_HOUR
+    crosses = last // DAY > start // DAY
+    mask = _bits(first_half % 48, np.where(crosses, 47, last_half % 48))
+    sums = {"started": np.ones(len(one), np.int64), "minutes": minutes}
+    _add_to_days(rows, one, start // DAY, sums, mask)
+    if crosses.any():
+        tail = _bits(np.zeros(int(crosses.sum()), np.int64), last_half[crosses] % 48)
+        _add_to_days(rows, one[crosses], last[crosses] // DAY, {}, tail)
+
+
+def fold_completions(rows: Rows, who: Indexes, events: Columns, take: NDArray[np.bool_]) -> None:
+    """Fold lesson completions into ``rows`` in place; arguments as in `fold_sessions`."""
+    assert events.score is not None
+    _note(rows, who, events, take)
+    one, at, score = who[take], events.at[take], events.score[take].astype(np.int64)
+    _first(rows, one, at)
+    np.maximum.at(rows["last_completion"], one, at)
+    np.add.at(rows["completions"], one, np.uint32(1))
+    _keep_newest(rows["recent_completions"], one, (at // 1000).astype(np.uint32))
+    scored = score >= 0
+    sums = {
+        "completed": np.ones(len(one), np.int64),
+        "scored": scored.astype(np.int64),
+        "score_sum": np.where(scored, score, 0),
+    }
+    half = at // HALF_HOUR % 48
+    _add_to_days(rows, one, at // DAY, sums, _bits(half, half))
+
+
+def fold_sentiment(rows: Rows, who: Indexes, events: Columns, take: NDArray[np.bool_]) -> None:
+    """Fold sentiment into ``rows`` in place, at most 255 a day; arguments as in `fold_sessions`."""
+    assert events.sentiment is not None
+    _note(rows, who, events, take)
+    one, at = who[take], events.at[take]
+    value = np.rint(events.sentiment[take] * (SENTIMENT_UNIT / 10_000)).astype(np.int64)
+    sums = {"sentiments": np.ones(len(one), np.int64), "sentiment_sum": value}
+    _add_to_days(rows, one, at // DAY, sums, None)
+
+
+def fold_outcomes(rows: Rows, who: Indexes, events: Columns) -> None:
+    """Remember the newest outcome of each kind; once or often makes no difference."""
+    np.maximum.at(rows["newest"], who, events.at)
+    kinds = np.fromiter((OUTCOME_KINDS.index(row.kind) for row in events.rows), np.int64, len(events.rows))
+    np.maximum.at(rows["outcome_at"], (who, kinds), (events.at // 1000).astype(np.uint32))
+
+
+def fold_requests(rows: Rows, who: Indexes, events: Columns) -> None:
+    """A request for a prediction changes nothing but the time up to which the learner is known."""
+    np.maximum.at(rows["newest"], who, events.at)
+
+
+def fold_preferences(rows: Rows, who: Indexes, events: Columns) -> None:
+    """Set each preference that an event names, the newest event winning field by field."""
+    np.maximum.at(rows["newest"], who, events.at)
+    marks = stamps(events)
+    for one, stamp, event in zip(who.tolist(), marks.tolist(), events.rows, strict=True):
+        row = rows[one]
+        for name, values in _settings(event).items():
+            if stamp > int(row[f"{name}_stamp"]):
+                row[f"{name}_stamp"] = stamp
+                for column, value in values.items():
+                    row[column] = value
+
+
+def _settings(event: Preferences) -> dict[str, dict[str, int | bytes]]:
+    """The columns that a preferences event sets, by the name of the setting; a null clears."""
+    named: dict[str, dict[str, int | bytes]] = {}
+    if event.timezone is not UNSET:
+        named["zone"] = {"zone": (event.timezone or "").encode()}
+    if event.quiet_hours is not UNSET:
+        hours = event.quiet_hours
+        start, end = (-1, -1) if hours is None else (minute_of_day(hours.start), minute_of_day(hours.end))
+        named["quiet"] = {"quiet_from": start, "quiet_to": end}
+    if event.max_nudges_per_day is not UNSET:
+        cap = event.max_nudges_per_day
+        named["nudges"] = {"nudges": -1 if cap is None else cap}
+    return named
+
+
+def minute_of_day(time_of_day: str) -> int:
+    """Minute of the day of ``HH:MM`` or ``HH:MM:SS``."""
+    return int(time_of_day[:2]) * 60 + int(time_of_day[3:5])
+
+
+def stamps(events: Columns) -> NDArray[np.uint64]:
+    """Time, and bits of the event's hash for two events of one millisecond, in one comparable number."""
+    return (events.at.astype(np.uint64) << np.uint64(21)) | (events.id >> np.uint64(27))
+
+
+def _note(rows: Rows, who: Indexes, events: Columns, take: NDArray[np.bool_]) -> None:
+    one = who[take]
+    np.maximum.at(rows["newest"], one, events.at[take])
+    np.add.at(rows["fingerprint"], one, events.id[take])
+    np.add.at(rows["applied"], one, np.uint32(1))
+
+
+def _first(rows: Rows, who: Indexes, at: Indexes) -> None:
+    unset = rows["first"][who] == 0
+    rows["first"][who[unset]] = np.iinfo(np.int64).max
+    np.minimum.at(rows["first"], who, at)
+
+
+def _bits(first: Indexes, last: Indexes) -> NDArray[np.uint64]:
+    one = np.uint64(1)
+    return ((one << (last + 1).astype(np.uint64)) - one) & ~((one << first.astype(np.uint64)) - one)
+
+
+def _keep_newest(
+    columns: NDArray[np.uint64] | NDArray[np.uint32], who: Indexes, values: NDArray[np.unsignedinteger]
+) -> None:
+    """Merge values into ``columns (n, RECENT)``, which keep each row's largest in descending order."""
+    if not len(who):
+        return
+    order = np.lexsort((~values, who))
+    who, values = who[order], values[order]
+    rank = ranks(who)
+    kept = rank < RECENT
+    touched, local = np.unique(who[kept], return_inverse=True)
+    merged = np.zeros((len(touched), 2 * RECENT), values.dtype)
+    merged[:, :RECENT] = columns[touched]
+    merged[local, RECENT + rank[kept]] = values[kept]
+    merged.sort(axis=1)
+    columns[touched] = merged[:, : RECENT - 1 : -1]
+
+
+def ranks(groups: Indexes) -> NDArray[np.int64]:
+    """Position of each element within its run of equal neighbours ``(n,)``."""
+    starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
+    return np.arange(len(groups)) - np.repeat(starts, np.diff(np.r_[starts, len(groups)]))
+
+
+def _add_to_days(
+    rows: Rows, who: Indexes, day: Indexes, sums: dict[str, Indexes], mask: NDArray[np.uint64] | None
+) -> None:
+    """Add values to the slots of their days; a newer day takes the slot over, an older one is too late."""
+    if not len(who):
+        return
+    key = who * DAYS + day % DAYS
+    order = np.argsort(key, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(key[order]) != 0])
+    slots = key[order][starts]
+    one, place = slots // DAYS, slots % DAYS
+    newest = np.maximum.reduceat(day[order], starts)
+    _take_over(rows, one, place, newest)
+    kept_day = rows["day"][one, place].astype(np.int64)
+    group = np.empty(len(key), np.int64)
+    group[order] = np.repeat(np.arange(len(slots)), np.diff(np.r_[starts, len(key)]))
+    late = day != kept_day[group]
+    if "sentiments" in sums:
+        _bound_sentiment(rows, one, place, group, late, sums)
+    for name, values in sums.items():
+        added = np.add.reduceat(np.where(late, 0, values)[order], starts)
+        limit = np.iinfo(LEARNER[name].base).max
+        rows[name][one, place] = np.minimum(rows[name][one, place].astype(np.int64) + added, limit)
+    if mask is not None:
+        bits = np.bitwise_or.reduceat(np.where(late, np.uint64(0), mask)[order], starts)
+        for part in range(3):
+            rows["halfhours"][one, place, part] |= (
+                (bits >> np.uint64(16 * part)) & np.uint64(0xFFFF)
+            ).astype("<u2")
+
+
+def _take_over(rows: Rows, one: Indexes, place: Indexes, newest: Indexes) -> None:
+    taken = newest > rows["day"][one, place]
+    one, place = one[taken], place[taken]
+    for name in (
+        "score_sum",
+        "minutes",
+        "completed",
+        "scored",
+        "sentiment_sum",
+        "halfhours",
+        "started",
+        "sentiments",
+    ):
+        rows[name][one, place] = 0
+    rows["day"][one, place] = newest[taken]
+
+
+def _bound_sentiment(
+    rows: Rows,
+    one: Indexes,
+    place: Indexes,
+    group: Indexes,
+    late: NDArray[np.bool_],
+    sums: dict[str, Indexes],
+) -> None:
+    """Drop what goes over 255 sentiments of a day, so that count and sum stay about the same events."""
+    held = rows["sentiments"][one, place].astype(np.int64)[group]
+    order = np.lexsort((np.arange(len(group)), late, group))
+    rank = np.empty(len(group), np.int64)
+    rank[order] = ranks(group[order])
+    over = ~late & (held + rank >= 255)
+    for values in sums.values():
+        values[over] = 0

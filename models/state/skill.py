@@ -1,0 +1,282 @@
+"""The SKILL row: what a learner's attempts at one skill add up to.
+
+A row holds the state after all attempts, the state before the last eight, and those eight, so that an
+attempt that arrives late is folded again in its place (order: time, then event-id hash). State is
+fixed point and is quantised after every attempt; only elementwise arithmetic is used, so any batching
+gives the same bytes. Design: "State: columns, not objects"; notes on mastery, forgetting and plateaus.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lyo.models.state.forgetting import FIRST_STABILITY, recall, stability_after
+from lyo.models.state.learner import ranks
+from lyo.models.state.mastery import PEAK_ATTEMPTS, add_evidence, mastery
+from lyo.models.state.plateau_window import PLATEAU, end_window_by_gap, extend_window
+from lyo.models.state.regression_span import REGRESSION, close_regression, open_by_silence
+
+__all__ = [
+    "BOOKKEEPING",
+    "HELD",
+    "MEMORY",
+    "SKILL",
+    "Attempts",
+    "begin_skills",
+    "empty_skills",
+    "fold_attempts",
+]
+
+HELD = 8
+
+MEMORY = np.dtype(
+    [
+        ("first_at", "<i8"),
+        ("last_at", "<i8"),
+        ("last_id", "<u8"),
+        ("regressed_since", "<i8"),  # ms, 0 = not regressed by what was last practised
+        ("window_since", "<i8"),
+        ("window_detected", "<i8"),  # ms, 0 = no plateau
+        ("window_jumps", "<i8"),  # sum of squared differences of successive scores, 1e-8
+        ("attempts", "<u4"),
+        ("scored", "<u4"),
+        ("hits", "<i4"),  # recency-weighted score sum, 1e-6
+        ("weight", "<i4"),  # recency-weighted count, 1e-6
+        ("peak", "<i4"),  # highest mastery with evidence, 1e-6
+        ("stability", "<i4"),  # days to 90 % recall, 1e-3
+        ("window_sum", "<i4"),  # scores, 1e-4
+        ("window_fast", "<i4"),  # moving average of the last few scores, 1e-6
+        ("window_attempts", "<u4"),
+        ("window_item", "<u4"),
+        ("window_days", "<u2"),
+        ("window_last_day", "<u2"),
+        ("window_quick_wrong", "<u2"),
+        ("window_slow_right", "<u2"),
+        ("window_repeated", "<u2"),
+        ("window_last", "<i2"),  # score, 1e-4
+        ("plateaus", PLATEAU, (2,)),  # ended ones, newest last
+        ("regressions", REGRESSION, (2,)),
+    ]
+)
+SKILL = np.dtype(
+    [
+        ("user", "<i8"),
+        ("now", MEMORY),
+        ("before", MEMORY),
+        ("at", "<i8", (HELD,)),
+        ("id", "<u8", (HELD,)),
+        ("item", "<u4", (HELD,)),
+        ("score", "<i2", (HELD,)),
+        ("seconds", "<u2", (HELD,)),
+        ("held", "u1"),
+        ("topic_stamp", "<u8"),
+        ("reordered", "<u4"),
+    ]
+)
+BOOKKEEPING = ("reordered",)
+_ATTEMPT = ("at", "id", "item", "score", "seconds")
+
+Rows = NDArray[np.void]
+
+
+@dataclass(slots=True)
+class Attempts:
+    """Attempts ``(m,)`` as columns, in arrival order."""
+
+    at: NDArray[np.int64]  # ms
+    id: NDArray[np.uint64]  # 48-bit hash of the event id
+    item: NDArray[np.uint32]  # hash of the content id
+    score: NDArray[np.int16]  # 0..10000, -1 = none
+    seconds: NDArray[np.uint16]  # duration, 65535 = unknown
+
+    def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> Attempts:
+        """The chosen attempts."""
+        return Attempts(*(getattr(self, name)[which] for name in _ATTEMPT))
+
+
+def empty_skills(users: NDArray[np.int64]) -> Rows:
+    """Rows ``(n,)`` of skills never practised, with the learners' ids."""
+    rows = np.zeros(len(users), SKILL)
+    begin_skills(rows, np.arange(len(users)), users)
+    return rows
+
+
+def begin_skills(rows: Rows, slots: NDArray[np.int64], users: NDArray[np.int64]) -> None:
+    """Make the zeroed rows at ``slots (n,)`` those of skills that ``users (n,)`` never practised."""
+    rows["user"][slots] = users
+    for part in ("now", "before"):
+        rows[part]["stability"][slots] = FIRST_STABILITY
+
+
+def fold_attempts(rows: Rows, which: NDArray[np.int64], attempts: Attempts) -> NDArray[np.bool_]:
+    """Fold attempts into SKILL rows ``(n,)`` in place, each skill's in arrival order.
+
+    Args:
+        rows: SKILL rows ``(n,)``.
+        which: row of each attempt ``(m,)``.
+        attempts: the attempts ``(m,)``.
+
+    Returns:
+        Attempts ``(m,)`` that came after more than eight later ones: folded as well as the row can.
+    """
+    reordered = np.zeros(len(which), bool)
+    order = _in_turn(rows, which, attempts)
+    rank = np.empty(len(which), np.int64)
+    rank[order] = ranks(which[order])
+    by_rank = np.argsort(rank, kind="stable")
+    bounds = np.searchsorted(rank[by_rank], np.arange(rank.max(initial=-1) + 2))
+    for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        turn = by_rank[start:stop]
+        part = rows[which[turn]]
+        reordered[turn] = _fold_one_each(part, attempts.take(turn))
+        rows[which[turn]] = part
+    return reordered
+
+
+def _in_turn(rows: Rows, which: NDArray[np.int64], attempts: Attempts) -> NDArray[np.int64]:
+    """Attempts grouped by row, each row's in the order in which to fold them.
+
+    That is the order of arrival. Where all of a row's attempts are newer than those it holds and are at most
+    eight, it is the order of time: the result is the same, and appending is cheaper than inserting.
+    """
+    by_time = np.lexsort((attempts.id, attempts.at, which))
+    arrival = np.argsort(which, kind="stable")
+    size = np.bincount(which, minlength=len(rows))
+    oldest = np.full(len(rows), np.iinfo(np.int64).max)
+    np.minimum.at(oldest, which, attempts.at)
+    simple = (size <= HELD) & (oldest > rows["now"]["last_at"])
+    return np.where(simple[which[arrival]], by_time, arrival)
+
+
+def _fold_one_each(rows: Rows, attempts: Attempts) -> NDArray[np.bool_]:
+    """Fold one attempt into each row ``(m,)``."""
+    held = rows["held"].astype(np.int64)
+    everyone = np.arange(len(rows))
+    newest = np.maximum(held - 1, 0)
+    later = (held == 0) | _after(
+        attempts.at, attempts.id, rows["at"][everyone, newest], rows["id"][everyone, newest]
+    )
+    reordered = np.zeros(len(rows), bool)
+    if later.all():
+        _append(rows, attempts)
+        return reordered
+    part = rows[later]
+    _append(part, attempts.take(later))
+    rows[later] = part
+    part = rows[~later]
+    reordered[~later] = _insert(part, attempts.take(~later))
+    rows[~later] = part
+    return reordered
+
+
+def _after(
+    at: NDArray[np.int64], number: NDArray[np.uint64], other_at: NDArray[np.int64], other: NDArray[np.uint64]
+) -> NDArray[np.bool_]:
+    return (at > other_at) | ((at == other_at) & (number > other))
+
+
+def _append(rows: Rows, attempts: Attempts) -> None:
+    """Fold attempts that are each row's newest."""
+    full = rows["held"] == HELD
+    if full.any():
+        part = rows[full]
+        _drop_oldest(part)
+        rows[full] = part
+    everyone, place = np.arange(len(rows)), rows["held"].astype(np.int64)
+    for name in _ATTEMPT:
+        rows[name][everyone, place] = getattr(attempts, name)
+    rows["held"] += 1
+    _step(rows["now"], attempts)
+
+
+def _drop_oldest(rows: Rows) -> None:
+    """Move the oldest of the eight held attempts into the state before them."""
+    _step(rows["before"], Attempts(*(rows[name][:, 0].copy() for name in _ATTEMPT)))
+    for name in _ATTEMPT:
+        rows[name][:, :-1] = rows[name][:, 1:].copy()
+        rows[name][:, -1] = 0
+    rows["held"] -= 1
+
+
+def _insert(rows: Rows, attempts: Attempts) -> NDArray[np.bool_]:
+    """Fold attempts that are older than some of the eight held: put them in their place and fold again."""
+    before = rows["before"]
+    full = rows["held"] == HELD
+    beyond = (
+        full
+        & (before["attempts"] > 0)
+        & ~_after(attempts.at, attempts.id, before["last_at"], before["last_id"])
+    )
+    if beyond.any():
+        part = before[beyond]
+        _step(part, attempts.take(beyond))
+        before[beyond] = part
+        rows["reordered"][beyond] += 1
+    placed = ~beyond
+    if placed.any():
+        part = rows[placed]
+        _place(part, attempts.take(placed))
+        rows[placed] = part
+    now = rows["before"].copy()
+    for turn in range(HELD):
+        some = rows["held"] > turn
+        if some.any():
+            part = now[some]
+            _step(part, Attempts(*(rows[name][some, turn] for name in _ATTEMPT)))
+            now[some] = part
+    rows["now"] = now
+    return beyond
+
+
+def _place(rows: Rows, attempts: Attempts) -> None:
+    """Sort one attempt into each row's held ones; what no longer fits moves into the state before them."""
+    many = len(rows)
+    unused = np.arange(HELD + 1) >= np.c_[rows["held"], np.zeros(many, np.int64)].astype(np.int64)[:, :1]
+    unused[:, HELD] = False
+    columns = {name: np.c_[rows[name], getattr(attempts, name)] for name in _ATTEMPT}
+    order = np.lexsort((columns["id"], columns["at"], unused), axis=1)
+    columns = {name: np.take_along_axis(values, order, axis=1) for name, values in columns.items()}
+    spill = rows["held"] == HELD
+    if spill.any():
+        part = rows["before"][spill]
+        _step(part, Attempts(*(columns[name][spill, 0] for name in _ATTEMPT)))
+        rows["before"][spill] = part
+    for name, values in columns.items():
+        rows[name] = np.where(spill[:, None], values[:, 1:], values[:, :-1])
+    rows["held"] = np.minimum(rows["held"] + 1, HELD)
+
+
+def _step(state: Rows, attempts: Attempts) -> None:
+    """Fold one attempt into each MEMORY ``(m,)`` in place.
+
+    An attempt older than the state's last counts at the time of that one: nothing runs backwards.
+    """
+    first = state["attempts"] == 0
+    at = np.where(first, attempts.at, np.maximum(attempts.at, state["last_at"]))
+    gap = np.where(first, 0, at - state["last_at"])
+    kept = recall(gap, state["stability"])
+    scored = attempts.score >= 0
+    level = mastery(state["hits"], state["weight"])
+    faded = np.rint(level * kept).astype(np.int64)
+    end_window_by_gap(state, gap, level)
+    open_by_silence(state, faded, level)
+    add_evidence(state, attempts.score, scored)
+    state["stability"] = stability_after(state["stability"], attempts.score, kept, first)
+    state["attempts"] += 1
+    state["scored"] += scored
+    after = mastery(state["hits"], state["weight"])
+    proven = scored & (state["scored"] >= PEAK_ATTEMPTS)
+    state["peak"] = np.where(proven, np.maximum(state["peak"], after), state["peak"])
+    close_regression(state, at, faded, after)
+    extend_window(state, attempts.score, attempts.seconds, attempts.item, at, after)
+    newer = (
+        first
+        | (attempts.at > state["last_at"])
+        | ((attempts.at == state["last_at"]) & (attempts.id > state["last_id"]))
+    )
+    state["last_id"] = np.where(newer, attempts.id, state["last_id"])
+    state["first_at"] = np.where(first, at, state["first_at"])
+    state["last_at"] = at

@@ -1,0 +1,146 @@
+"""Struggle requests: which are open and what they ask for.
+
+A request is answered when it comes. While it is among the four contents that a learner asked about last,
+and not older than a week, the answer follows the learner; the first one is kept beside it. Which requests
+are open depends on their times alone, so the order of arrival does not show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from lyo.models.arrays.zones import DAY
+from lyo.models.events.decode import event_id_hash, milliseconds
+from lyo.models.events.types import ContentMetadata, StruggleRequest
+from lyo.models.state.catalogue import Catalogue
+
+__all__ = ["Content", "Request", "Requests"]
+
+OPEN_CONTENTS = 4
+OPEN_FOR = 7 * DAY
+REMEMBERED = 64
+UNKNOWN_TYPE = "unknown"
+
+Content = dict[str, Any]
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    """What a struggle record on the topic says of the request that it answers."""
+
+    request_id: str
+    content_id: str
+    requested_at: datetime
+    content_metadata: ContentMetadata
+    answered: dict[str, Any] | None = None
+
+
+_decode_stored = msgspec.json.Decoder(_Stored).decode
+
+
+@dataclass(slots=True)
+class Request:
+    """One question about a content and what it resolves to in the catalogue."""
+
+    request_id: str
+    content_id: str
+    at: int  # ms
+    id: int  # 48-bit hash of the request id
+    metadata: ContentMetadata
+    answered: Content | None = None
+    sent: int = 0  # hash of the content sent last
+    revision: int = -1  # of the catalogue that the next ones come from
+    organization: int = 0  # that they were looked up for
+    prerequisites: tuple[str, ...] = ()
+    similar: tuple[str, ...] = ()
+    difficulty: float = float("nan")
+    type: str = UNKNOWN_TYPE
+
+    def resolve(self, catalogue: Catalogue, organization: int) -> None:
+        """Look up what the question names, filling what it leaves out from the catalogue."""
+        if (self.revision, self.organization) == (catalogue.revision, organization):
+            return
+        self.revision, self.organization = catalogue.revision, organization
+        asked, known = self.metadata, catalogue.content(self.content_id, organization)
+        prerequisites, similar, difficulty = (
+            asked.prerequisites,
+            asked.similar_topics,
+            asked.difficulty_rating,
+        )
+        if known is not None:
+            prerequisites = known.prerequisites if prerequisites is None else prerequisites
+            similar = known.similar_topics if similar is None else similar
+            difficulty = known.difficulty if difficulty is None else difficulty
+        self.prerequisites = catalogue.skills_of(prerequisites or (), organization)
+        self.similar = catalogue.skills_of(similar or (), organization)
+        self.difficulty = float("nan") if difficulty is None else difficulty
+        self.type = asked.type or UNKNOWN_TYPE
+
+
+class Requests:
+    """The requests of the learners of one partition, by learner slot.
+
+    Of contents asked about before the last four, only when is remembered, so that a request that is sent
+    again is recognised: the last 64 of a learner.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[int, dict[str, Request]] = {}
+        self._past: dict[int, dict[str, tuple[int, int]]] = {}
+
+    def add(self, slot: int, event: StruggleRequest, at: int, number: int) -> Request | None:
+        """Take a request; None for one that is known or older than the newest about its content."""
+        known, past = self._of.setdefault(slot, {}), self._past.get(slot, {})
+        before = known.get(event.content_id)
+        last = past.get(event.content_id) if before is None else (before.at, before.id)
+        if last is not None and last >= (at, number):
+            return None
+        past.pop(event.content_id, None)
+        request = Request(event.request_id, event.content_id, at, number, event.content_metadata)
+        known[event.content_id] = request
+        return request
+
+    def load(self, slot: int, value: bytes) -> None:
+        """Take a request from the record that answered it."""
+        stored = _decode_stored(value)
+        at = milliseconds(stored.requested_at)
+        request = Request(
+            stored.request_id,
+            stored.content_id,
+            at,
+            event_id_hash(stored.request_id),
+            stored.content_metadata,
+        )
+        request.answered = stored.answered
+        self._of.setdefault(slot, {})[stored.content_id] = request
+
+    def unload(self, slot: int, content_id: str) -> None:
+        """Take a tombstone of the topic: the request about this content is gone."""
+        self._of.get(slot, {}).pop(content_id, None)
+
+    def forget(self, slot: int) -> None:
+        """Forget a learner's requests."""
+        self._of.pop(slot, None)
+        self._past.pop(slot, None)
+
+    def open(self, slot: int, as_of: int) -> list[Request]:
+        """A learner's requests that follow the learner, newest first."""
+        known = self._of.get(slot)
+        if not known:
+            return []
+        newest = sorted(known.values(), key=lambda request: (request.at, request.id), reverse=True)
+        if len(newest) > OPEN_CONTENTS:
+            self._close(slot, known, newest[OPEN_CONTENTS:])
+        return [request for request in newest[:OPEN_CONTENTS] if request.at >= as_of - OPEN_FOR]
+
+    def _close(self, slot: int, known: dict[str, Request], requests: list[Request]) -> None:
+        """Forget all of these but when they were asked: four newer ones have come for good."""
+        past = self._past.setdefault(slot, {})
+        for request in reversed(requests):
+            del known[request.content_id]
+            past[request.content_id] = request.at, request.id
+        for oldest in list(past)[: max(len(past) - REMEMBERED, 0)]:
+            del past[oldest]

@@ -1,0 +1,160 @@
+"""The daily sweep: when each learner's day ends, and how far it has gone over the partition number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lyo.models.arrays.zones import DAY, Zones, boundary, next_boundary
+from lyo.models.state import layout
+from lyo.models.state.partition import NEVER, Ints, Key, State
+
+if TYPE_CHECKING:
+    from lyo.models.predictions.emit import Predicting
+
+__all__ = ["ACTIVE_FOR", "FOLLOWED_FOR", "Piece", "Sweeping"]
+
+FOLLOWED_FOR = 120 * DAY
+ACTIVE_FOR = 7 * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Learners whose day has ended.
+
+    Attributes:
+        slots: theirs ``(n,)``, ascending.
+        before: the boundary up to which each had been swept ``(n,)``, ms.
+        active: who did something in the last seven days ``(n,)``.
+        last: nobody else is due.
+    """
+
+    slots: Ints
+    before: Ints
+    active: NDArray[np.bool_]
+    last: bool
+
+
+class Sweeping:
+    """Sweeps over one partition number; ``until`` (ms) is how far they have gone, 0 if there was none."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self.until = 0
+        # Limits of the first and the last piece of a sweep that is not over; 0, 0 if there is none.
+        self._pieces = (0, 0)
+
+    # -- restore ---------------------------------------------------------------------------------------
+
+    def load(self, newest: dict[bytes, bytes | None]) -> None:
+        """Take our records out of those of the learners' changelog.
+
+        Raises:
+            LayoutError: a record that this version cannot read.
+        """
+        until, pieces = newest.pop(layout.SWEEP_KEY, None), newest.pop(layout.SWEEPING_KEY, None)
+        if until is not None:
+            self.until = layout.decode_swept(until)
+        if pieces is not None:
+            self._pieces = layout.decode_sweeping(pieces)
+
+    def loaded(self, predicting: Predicting) -> None:
+        """End the restore: work out when each learner is due and what was sent last."""
+        for slots in self._state.everyone():
+            rows = self._state.learners.rows[slots]
+            zones = self._state.zones(rows)
+            self._remember_pieces(predicting, slots, rows, zones)
+            swept = _swept(rows, zones, self.until)
+            self._state.learners.column("swept")[slots] = swept
+            self._schedule(slots, rows, zones, swept)
+            predicting.remember(slots, sure=self._pieces[1] == 0)
+
+    def _remember_pieces(
+        self, predicting: Predicting, slots: Ints, rows: NDArray[np.void], zones: Zones
+    ) -> None:
+        """Remember what pieces of a sweep that is not over may have sent of these learners.
+
+        Which learners they took is not known: what went out last is as of their boundary or the one before.
+        """
+        begun, reached = self._pieces
+        if not reached:
+            return
+        ahead = _swept(rows, zones, reached)
+        self._state.learners.column("swept")[slots] = ahead
+        predicting.remember(slots)
+        predicting.forget(slots[ahead != _swept(rows, zones, begun)])
+
+    # -- a piece ---------------------------------------------------------------------------------------
+
+    def due(self, limit: int) -> bool:
+        """Whether a learner's day ended at or before ``limit`` (ms) and has not been swept."""
+        return bool((self._state.learners.column("due") <= limit).any())
+
+    def take(self, limit: int, most: int) -> Piece:
+        """Take up to ``most`` learners whose day ended by ``limit`` (ms), the longest due first."""
+        learners = self._state.learners
+        due = np.flatnonzero(learners.column("due") <= limit)
+        last = len(due) <= most
+        if not last:
+            due = due[np.argsort(learners.column("due")[due], kind="stable")[:most]]
+        slots = np.sort(due)
+        rows = learners.rows[slots]
+        zones = self._state.zones(rows)
+        before, swept = learners.column("swept")[slots], _swept(rows, zones, limit)
+        reached = swept >= learners.column("due")[slots]
+        learners.column("swept")[slots] = now = np.where(reached, swept, before)
+        self._schedule(slots, rows, zones, np.maximum(swept, now))
+        active = np.maximum(rows["last_session"], rows["last_completion"]) >= swept - ACTIVE_FOR
+        return Piece(slots[reached], before[reached], active[reached], last)
+
+    def progress(self, limit: int, *, last: bool) -> list[Key]:
+        """Records of how far the sweep is after a piece: by them a restore knows what may have been sent."""
+        begun, reached = self._pieces
+        if not last:
+            self._pieces = (min(begun or limit, limit), max(reached, limit))
+            return [layout.encode_sweeping(*self._pieces)]
+        self.until = max(self.until, limit)
+        if not reached or limit < reached:
+            return [layout.encode_swept(self.until)]
+        self._pieces = (0, 0)
+        return [layout.encode_swept(self.until), layout.encode_sweeping(0, 0)]
+
+    # -- when ------------------------------------------------------------------------------------------
+
+    def follow(
+        self, slots: Ints, rows: NDArray[np.void], moved: NDArray[np.bool_], earlier: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Schedule learners that are new, were given up, or have moved; say whose last boundary changed.
+
+        And those never swept of whom something ``earlier`` than all before has come: either they are due
+        earlier, or the sweeps that passed them by are now their own.
+        """
+        learners = self._state.learners
+        before = learners.column("swept")[slots]
+        chosen = np.flatnonzero((learners.column("due")[slots] == NEVER) | moved | ((before == 0) & earlier))
+        if len(chosen):
+            some, those = rows[chosen], slots[chosen]
+            zones = self._state.zones(some)
+            # A piece of a sweep that is not over may have taken them further.
+            swept = _swept(some, zones, np.maximum(self.until, before[chosen]))
+            learners.column("swept")[those] = swept
+            self._schedule(those, some, zones, swept)
+        return learners.column("swept")[slots] != before
+
+    def _schedule(self, slots: Ints, rows: NDArray[np.void], zones: Zones, swept: Ints) -> None:
+        """Set when each learner is due next: the first boundary not yet swept, for 120 days of silence."""
+        first = np.where(rows["first"] > 0, np.minimum(rows["first"], rows["newest"]), rows["newest"])
+        due = next_boundary(rows["user"], zones, np.where(swept > 0, swept, first))
+        kept = due <= rows["newest"] + FOLLOWED_FOR
+        self._state.learners.column("due")[slots] = np.where(kept, due, NEVER)
+
+
+def _swept(rows: NDArray[np.void], zones: Zones, limit: int | Ints) -> Ints:
+    """Latest daily boundary of each learner up to ``limit``, one or each one's, 0 where none counts."""
+    if not len(rows) or not np.any(np.asarray(limit) > 0):
+        return np.zeros(len(rows), np.int64)
+    latest = boundary(rows["user"], zones, np.minimum(limit, rows["newest"] + FOLLOWED_FOR))
+    return np.where(np.asarray(limit) > 0, latest, 0)

@@ -1,0 +1,1 @@
+"""What a deployment needs: images, manifests, alerts, the dashboard, copying a log."""

@@ -1,0 +1,1 @@
+"""The monitor: lag, ages, dead letters and success figures, asked of the broker and of Postgres."""

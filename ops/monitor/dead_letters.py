@@ -1,0 +1,111 @@
+"""The dead letters, followed from their beginning: counted, and the newest kept without what they held."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict, deque
+from typing import Final
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from lyo.ops.monitor.broker import Logs
+from lyo.ops.monitor.snapshot import Letter, Letters
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
+
+KEPT: Final = 100
+AT_ONCE: Final = 5_000
+LOOK_SECONDS: Final = 1.0
+
+
+class _Body(msgspec.Struct):
+    topic: str
+    partition: int
+    offset: int | None
+    reason: str
+    field: str | None
+    failed_at: str
+
+
+class LetterFollower:
+    """Reads on a little at every look; the count is unknown until it has once come to the end."""
+
+    def __init__(self, settings: Settings, topic: str) -> None:
+        self._settings = settings
+        self._topic = topic
+        self._consumer: AIOKafkaConsumer | None = None
+        self._counts: Counter[str] = Counter()
+        self._newest: defaultdict[int, deque[Letter]] = defaultdict(lambda: deque(maxlen=KEPT))
+        self._caught_up = False
+
+    async def look(self, logs: Logs) -> None:
+        """Read on, for a second at most.
+
+        Raises:
+            aiokafka.errors.KafkaError, OSError: the broker does not answer.
+        """
+        numbers = logs.partitions.get(self._topic, ())
+        wanted = [TopicPartition(self._topic, number) for number in numbers]
+        if not wanted:
+            return
+        reader = await self._open(sorted(wanted))
+        if [tp for tp in wanted if await reader.position(tp) > logs.ends.end[tp]]:
+            # The topic was created anew: count it from its beginning, from the next look on.
+            await self.stop()
+            return
+        until = time.monotonic() + LOOK_SECONDS
+        while behind := await clients.behind(reader, {tp: logs.ends.stable[tp] for tp in wanted}):
+            if time.monotonic() > until:
+                return
+            for records in (await reader.getmany(*behind, timeout_ms=100, max_records=AT_ONCE)).values():
+                for record in records:
+                    self._take(record)
+        self._caught_up = True
+
+    @property
+    def letters(self) -> Letters:
+        """What was read so far, the newest first."""
+        kept = (one for some in self._newest.values() for one in some)
+        newest = sorted(kept, key=lambda one: one.failed_at, reverse=True)[:KEPT]
+        total = self._counts.total() if self._caught_up else None
+        return Letters(total=total, by_topic=dict(self._counts), newest=tuple(newest))
+
+    async def stop(self) -> None:
+        """Let go of the connection, and of what was read."""
+        reader, self._consumer = self._consumer, None
+        if reader is not None:
+            await clients.stop(reader)
+
+    async def _open(self, partitions: list[TopicPartition]) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            # Read from the beginning once more: what was counted before may have been of another topic.
+            self._counts.clear()
+            self._newest.clear()
+            self._caught_up = False
+            reader = clients.consumer(self._settings, fetch_max_wait_ms=100)
+            await reader.start()
+            reader.assign(partitions)
+            await reader.seek_to_beginning(*partitions)
+            self._consumer = reader
+        return self._consumer
+
+    def _take(self, record: ConsumerRecord) -> None:
+        if record.value is None:
+            return
+        try:
+            body = msgspec.json.decode(record.value, type=_Body)
+        except msgspec.DecodeError:
+            body = _Body("?", record.partition, record.offset, "a letter that cannot be read", None, "")
+        self._counts[body.topic] += 1
+        self._newest[record.partition].append(
+            Letter(
+                place=(record.partition, record.offset),
+                topic=body.topic,
+                partition=body.partition,
+                offset=body.offset,
+                reason=body.reason,
+                field=body.field,
+                failed_at=body.failed_at,
+            )
+        )

@@ -1,0 +1,118 @@
+"""What a dead letter held, and trying its record again: for operators alone, one letter at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from aiokafka import TopicPartition
+
+from lyo.streams import topics
+from lyo.streams.dead_letters.reader import Letterbox, letter_of
+from lyo.streams.dead_letters.retry import Retrier
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
+
+READ_SECONDS: Final = 5.0
+RETRY_SECONDS: Final = 60.0
+LONGEST_PREVIEW: Final = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A dead letter with what its record held, as far as that is short enough to be looked at."""
+
+    topic: str
+    partition: int
+    offset: int | None
+    key: str | None
+    reason: str
+    field: str | None
+    failed_at: str
+    size: str
+    preview: str
+
+    @property
+    def id(self) -> str:
+        """The letter's key on its topic, which `lyo dlq` names it by."""
+        return f"{self.topic}/{self.partition}/{'-' if self.offset is None else self.offset}"
+
+
+class Outcome(NamedTuple):
+    """Whether a record is where it should be now, and what was done or why not."""
+
+    done: bool
+    said: str
+
+
+async def read(settings: Settings, partition: int, offset: int) -> Payload | None:
+    """The letter at a place of the dead letters' topic; None if there is none, or it is no letter.
+
+    Raises:
+        aiokafka.errors.KafkaError, OSError, TimeoutError: Kafka does not answer.
+    """
+    tp = TopicPartition(topics.names(settings).dead_letters, partition)
+    reader = clients.consumer(settings, fetch_max_wait_ms=100)
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            await reader.start()
+            if partition not in (reader.partitions_for_topic(tp.topic) or await _numbers(settings, tp.topic)):
+                return None
+            first, end = (await reader.beginning_offsets([tp]))[tp], (await reader.end_offsets([tp]))[tp]
+            if not first <= offset < end:
+                return None
+            reader.assign([tp])
+            reader.seek(tp, offset)
+            while await clients.behind(reader, {tp: offset + 1}):
+                for record in (await reader.getmany(tp, timeout_ms=100, max_records=1)).get(tp, []):
+                    return _payload(record.value) if record.offset == offset else None
+            return None
+    finally:
+        await clients.stop(reader)
+
+
+async def _numbers(settings: Settings, topic: str) -> range:
+    async with clients.admin(settings) as admin:
+        return range((await clients.partition_counts(admin, [topic])).get(topic, 0))
+
+
+def _payload(value: bytes | None) -> Payload | None:
+    letter = None if value is None else letter_of(value)
+    if letter is None:
+        return None
+    held = letter.payload
+    return Payload(
+        topic=letter.topic,
+        partition=letter.partition,
+        offset=letter.offset,
+        key=letter.key,
+        reason=letter.reason,
+        field=letter.field,
+        failed_at=letter.failed_at,
+        size="no value" if held is None else f"{len(held):,} bytes",
+        preview=_preview(held),
+    )
+
+
+def _preview(held: bytes | None) -> str:
+    if held is None:
+        return "The letter carries no value."
+    text = held[: 4 * LONGEST_PREVIEW].decode("utf-8", "backslashreplace")
+    return text if len(text) <= LONGEST_PREVIEW else f"{text[:LONGEST_PREVIEW]} …"
+
+
+async def retry(settings: Settings, payload: Payload) -> Outcome:
+    """Send a letter's record into its topic again, exactly as `lyo dlq retry` does.
+
+    Raises:
+        aiokafka.errors.KafkaError, OSError, TimeoutError: Kafka does not answer.
+        lyo.streams.topics.TopicError: a topic has another number of partitions than the settings say.
+    """
+    async with asyncio.timeout(RETRY_SECONDS), Retrier(settings) as retrier:
+        letters = [letter async for letter in Letterbox(settings).read()]
+        chosen = [letter for letter in letters if letter.id == payload.id]
+        if not chosen:
+            return Outcome(done=False, said="The letter is not on its topic any more.")
+        (tried,) = await retrier.retry(chosen[-1:], letters)
+    return Outcome(done=tried.status.settled, said=f"{tried.status.value}: {tried.detail}")

@@ -1,0 +1,176 @@
+"""What one look at the broker and Postgres found; None is always "unknown", never 0."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class Status(StrEnum):
+    """What a topic-partition of a group is doing, by the rules of `lyo.ops.monitor.lag.judge`."""
+
+    OK = "ok"
+    LAGGING = "lagging"
+    STALLED = "stalled"
+    STOPPED = "stopped"
+    REWOUND = "rewound"
+    UNKNOWN = "unknown"
+
+
+SEVERITY = (
+    Status.OK,
+    Status.LAGGING,
+    Status.UNKNOWN,
+    Status.STALLED,
+    Status.STOPPED,
+    Status.REWOUND,
+)
+"""From the best to the worst: a group is what the worst of its partitions is."""
+
+
+class PartitionLag(Struct, frozen=True, kw_only=True):
+    """One topic-partition of one group.
+
+    Attributes:
+        position: the next offset that the group will process; ``first`` where it has never committed.
+        first: the oldest offset that the log still has.
+        end: the high-water mark.
+        events: offsets from position to end, as the broker's own tool counts them.
+        seconds: age of the oldest unprocessed record; 0 only if there is none.
+        rate_in: offsets written each second.
+        rate_out: offsets processed each second.
+        drain_seconds: until the lag is gone at these rates; None too if it does not shrink.
+        why: the rule that gave the status, in words.
+        owner: the member that the partition is assigned to.
+    """
+
+    group: str
+    topic: str
+    partition: int
+    status: Status
+    why: str
+    position: int | None = None
+    first: int | None = None
+    end: int | None = None
+    events: int | None = None
+    seconds: float | None = None
+    rate_in: float | None = None
+    rate_out: float | None = None
+    drain_seconds: float | None = None
+    owner: str | None = None
+
+
+class Member(Struct, frozen=True, kw_only=True):
+    """A process of a group: what the broker knows of it.
+
+    Attributes:
+        release: what the process says it is, from its client id.
+        started: when it began (ms since the epoch), from its client id.
+        numbers: the partition numbers that it owns.
+        restoring: numbers that it owns and is not known to have opened yet.
+        restore_seconds: until these are open, estimated from the size of their changelogs.
+    """
+
+    group: str
+    name: str
+    host: str
+    release: str | None = None
+    started: int | None = None
+    numbers: tuple[int, ...] = ()
+    restoring: tuple[int, ...] = ()
+    restore_seconds: float | None = None
+
+
+class GroupLag(Struct, frozen=True, kw_only=True):
+    """A consumer group; ``events``, ``seconds`` and the rates are None if one of its partitions' is."""
+
+    group: str
+    role: str
+    status: Status
+    why: str
+    state: str | None = None
+    members: int | None = None
+    events: int | None = None
+    seconds: float | None = None
+    rate_in: float | None = None
+    rate_out: float | None = None
+    drain_seconds: float | None = None
+    partitions: tuple[PartitionLag, ...] = ()
+
+
+class KindAge(Struct, frozen=True, kw_only=True):
+    """The newest prediction of a kind: when (ms) it was written to its topic, and by which model.
+
+    ``empty`` says that the topic holds none, which is not the same as an unknown age.
+    """
+
+    kind: str
+    at: int | None = None
+    age_seconds: float | None = None
+    model: str | None = None
+    empty: bool = False
+
+
+class Letter(Struct, frozen=True, kw_only=True):
+    """A dead letter without what the record said; ``place`` is its own partition and offset."""
+
+    place: tuple[int, int]
+    topic: str
+    partition: int
+    offset: int | None
+    reason: str
+    field: str | None
+    failed_at: str
+
+
+class Letters(Struct, frozen=True, kw_only=True):
+    """Dead letters: how many there are of each topic (None until all were counted), and the newest."""
+
+    total: int | None = None
+    by_topic: dict[str, int] = {}
+    newest: tuple[Letter, ...] = ()
+
+
+class Stored(Struct, frozen=True, kw_only=True):
+    """What Postgres says beside the sink's offsets.
+
+    Attributes:
+        overdue: learners whose dropout prediction is past its ``valid_until``: due, but not swept.
+        learners: learners that have a dropout prediction.
+        outbox_waiting: rows of the outbox that are not sent yet.
+        outbox_seconds: age of the oldest of these; 0 only if there is none.
+        outbox_refused: rows of the outbox that Kafka refused.
+        revision: the schema's revision.
+    """
+
+    overdue: int | None = None
+    learners: int | None = None
+    outbox_waiting: int | None = None
+    outbox_seconds: float | None = None
+    outbox_refused: int | None = None
+    revision: str | None = None
+
+
+class Reached(Struct, frozen=True, kw_only=True):
+    """Whether Kafka or Postgres answered, and why not."""
+
+    ok: bool
+    why: str = ""
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """Everything that one look found; ``at`` is in ms since the epoch."""
+
+    at: int
+    took_seconds: float
+    kafka: Reached
+    postgres: Reached
+    groups: tuple[GroupLag, ...] = ()
+    members: tuple[Member, ...] = ()
+    predictions: tuple[KindAge, ...] = ()
+    sink_delay_seconds: float | None = None
+    late: int | None = None
+    duplicates: int | None = None
+    letters: Letters = Letters()
+    stored: Stored = Stored()

@@ -1,0 +1,1 @@
+"""Answers about learners, computed from stored rows, and what the API records."""

@@ -1,0 +1,98 @@
+"""What is told of a learner who has been read: plain JSON under the specification's field names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lyo.models.interventions import insights as overview
+from lyo.predictive.answers import recording
+from lyo.predictive.answers.reading import Rhythm, Seen, struggles
+from lyo.predictive.answers.responses import (
+    Answer,
+    dropout_answer,
+    moment_answer,
+    plateau_answers,
+    regression_answers,
+    struggle_answer,
+    text_of,
+    timing_answer,
+)
+
+__all__ = ["dropout_risk", "insights", "plateaus", "ranked", "regressions", "timing_check", "timing_profile"]
+
+
+def dropout_risk(seen: Seen) -> Answer:
+    """Dropout risk; of a learner read with `Part.RISK`."""
+    assert seen.risk is not None
+    return dropout_answer(seen.risk, seen.row) | seen.completeness
+
+
+def timing_profile(seen: Seen) -> Answer:
+    """When the learner learns; of one read with `Part.TIMING`."""
+    return timing_answer(_rhythm(seen).record) | seen.completeness
+
+
+def timing_check(seen: Seen) -> Answer:
+    """Whether the moment asked about is a good one; of a learner read with `Part.TIMING`."""
+    rhythm, at = _rhythm(seen), seen.asked.at
+    answer = moment_answer(rhythm.judged(at, seen.catalogue), rhythm.record, studied=rhythm.studied(at))
+    return answer | seen.completeness
+
+
+def plateaus(seen: Seen, *, active_only: bool) -> list[Answer]:
+    """Plateaus, the longest first; of a learner read with `Part.PLATEAUS`."""
+    rows = seen.row.get("plateaus", ())
+    found = plateau_answers(seen.plateaus, rows, active_only=active_only)
+    complete = seen.completeness
+    return [each | complete for each in found]
+
+
+def regressions(seen: Seen, *, active_only: bool) -> list[Answer]:
+    """Regressions, the most urgent first; of a learner read with `Part.REGRESSIONS`."""
+    rows = seen.row.get("regressions", ())
+    found = regression_answers(seen.regressions, rows, active_only=active_only)
+    complete = seen.completeness
+    return [each | complete for each in found]
+
+
+def insights(seen: Seen) -> Answer:
+    """All of it, and what to do first; of a learner read with every part."""
+    rhythm, at = _rhythm(seen), seen.asked.at
+    good = rhythm.is_good(at, seen.catalogue)
+    risk, timing = dropout_risk(seen), timing_profile(seen)
+    stuck, fading = plateaus(seen, active_only=True), regressions(seen, active_only=True)
+    nudge = good and timing["confidence"] > 0 and not rhythm.studied(at)
+    return {
+        "user_id": seen.asked.user_id,
+        "dropout_risk": risk,
+        "active_plateaus": stuck,
+        "skill_regressions": fading,
+        "timing_profile": timing,
+        "is_good_time_now": good,
+        "total_insights": overview.count(risk, stuck, fading, timing),
+        "priority_actions": overview.priority_actions(risk, stuck, fading, nudge=nudge),
+        "generated_at": text_of(at),
+        "stale": seen.completeness["stale"],
+    }
+
+
+def ranked(seen: Seen, contents: Sequence[Answer]) -> list[Answer]:
+    """Struggle with many contents, the lowest risk first; of a learner read with `Part.SKILLS`."""
+    user, now = seen.asked.user_id, seen.asked.now
+    asked = [
+        recording.question(user, None, f"rank-{place}", now, each).request()
+        for place, each in enumerate(contents)
+    ]
+    records = struggles(seen, asked) if asked else []
+    complete = seen.completeness
+    answers = [
+        struggle_answer(record) | {"position": place} | complete for place, record in enumerate(records)
+    ]
+    for answer, each in zip(answers, contents, strict=True):
+        answer["content_id"] = each.get("content_id")
+    return sorted(answers, key=lambda answer: (answer["struggle_probability"], answer["position"]))
+
+
+def _rhythm(seen: Seen) -> Rhythm:
+    assert seen.rhythm is not None
+    return seen.rhythm

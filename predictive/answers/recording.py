@@ -1,0 +1,198 @@
+"""Events that the API records: made to the contract, checked as the worker checks, sent by the outbox."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from lyo.models.events.decode import EventError, Kind, decode, event_id_hash, time_field
+from lyo.models.events.types import StruggleRequest
+from lyo.models.state.struggle_requests import Request
+from lyo.predictive.answers.reading import Seen
+from lyo.predictive.answers.responses import text_of
+from lyo.storage.outbox import queue
+from lyo.storage.outbox.queue import Outgoing
+from lyo.streams.topics import COMPACTION_LAG_MS, DELETE_RETENTION_MS, Names
+
+__all__ = ["Event", "event", "new_id", "progress", "question", "record"]
+
+_ID_FIELD: Final = {Kind.STRUGGLE_REQUEST: "request_id"}
+ERASED: Final = "Nothing is recorded: the learner is erased and has not consented since."
+KEPT: Final = (
+    "the fence: the user id and the times of the erasure and of a consent",
+    "the learner's events in the input topics, as long as those keep records; they are never folded again",
+    "the ids of removed rows in removed_rows, for subscribers, for LYO_REMOVED_DAYS",
+)
+"""What an erasure leaves, in words."""
+_MESSAGES: Final = {
+    "not_requested": "Nobody has asked for this learner's erasure.",
+    "requested": "The request is stored and waits to be sent to the log.",
+    "sent": "The request is in the log; what is listed as remaining is still to be erased, and the topics.",
+    "done": "Nothing of this learner is stored or current any more; older bytes go with compaction.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event that the worker will accept.
+
+    Attributes:
+        kind: what it is.
+        id: its event or request id.
+        at: when it happened, ms.
+        value: its UTF-8 JSON.
+        row: the same, decoded.
+    """
+
+    kind: Kind
+    id: str
+    at: int
+    value: bytes
+    row: Any
+
+    def outgoing(self, names: Names) -> Outgoing:
+        """The event as it stands in the outbox."""
+        return Outgoing(names.topic(self.kind), self.row.user_id, self.value, self.row.organization_id)
+
+    def request(self) -> Request:
+        """The question of a struggle request."""
+        asked: StruggleRequest = self.row
+        number = event_id_hash(asked.request_id)
+        return Request(asked.request_id, asked.content_id, self.at, number, asked.content_metadata)
+
+
+def new_id() -> str:
+    """An id that no event has."""
+    return uuid.uuid4().hex
+
+
+def event(
+    kind: Kind,
+    user_id: int,
+    organization: int | None,
+    event_id: str,
+    at: int,
+    fields: Mapping[str, Any],
+    now: int,
+) -> Event:
+    """An event that happened at an instant in ms.
+
+    Raises:
+        EventError: the contract refuses it; `field` is to blame.
+    """
+    said = {
+        _ID_FIELD.get(kind, "event_id"): event_id,
+        "user_id": user_id,
+        "organization_id": organization,
+        time_field(kind): text_of(at),
+        **{name: value for name, value in fields.items() if value is not None},
+    }
+    value = msgspec.json.encode(said)
+    columns, rejected = decode(kind, [b"%d" % user_id], [value], [now])
+    for refused in rejected:
+        raise EventError(refused.reason, refused.field)
+    return Event(kind, event_id, at, value, columns.rows[0])
+
+
+def question(
+    user_id: int, organization: int | None, request_id: str, at: int, metadata: Mapping[str, Any]
+) -> Event:
+    """A struggle request; see `event`."""
+    fields = {"content_metadata": metadata}
+    return event(Kind.STRUGGLE_REQUEST, user_id, organization, request_id, at, fields, at)
+
+
+async def record(
+    db: AsyncSession,
+    kind: Kind,
+    seen: Seen,
+    fields: Mapping[str, Any],
+    *,
+    names: Names,
+    commit: bool,
+    event_id: str | None = None,
+) -> tuple[str, bool]:
+    """Write an event of a learner, at the moment asked about, into the outbox.
+
+    Gives its id, and whether the learner is erased: then nothing is written. Nor is anything of a learner of
+    another organization.
+
+    Raises:
+        EventError: the contract refuses it; `field` is to blame.
+    """
+    asked = seen.asked
+    made = event(kind, asked.user_id, seen.owner, event_id or new_id(), asked.at, fields, asked.now)
+    if seen.foreign:
+        return made.id, False
+    written = await queue.add(db, [made.outgoing(names)])
+    if commit:
+        await db.commit()
+    return made.id, not written
+
+
+def progress(
+    user_id: int,
+    asked: Mapping[str, Any] | None,
+    remaining: Mapping[str, int],
+    fence: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """How far an erasure has come, from its row in the outbox, what is stored, and the learner's fence."""
+    said: dict[str, Any] = {} if asked is None else msgspec.json.decode(asked["value"])
+    known: Mapping[str, Any] = fence or dict.fromkeys(("erased_at", "epoch", "stored_at", "topics_at"))
+    if asked is None and fence is None:
+        status = "not_requested"
+    elif asked is not None and asked["sent_at"] is None:
+        status = "requested"
+    elif known["topics_at"] is None or (remaining and not _is_open(known)) or _is_newer(said, known):
+        status = "sent"
+    else:
+        status = "done"
+    return {
+        "user_id": user_id,
+        "status": status,
+        "requested_at": said.get(time_field(Kind.ERASURE)) or text_of(known["erased_at"]),
+        "sent_at": None if asked is None else text_of(asked["sent_at"]),
+        "event_id": said.get("event_id"),
+        "remaining": dict(remaining),
+        "message": _MESSAGES[status],
+        **_removal(known),
+    }
+
+
+def _is_newer(said: Mapping[str, Any], fence: Mapping[str, Any]) -> bool:
+    """Whether an erasure was asked for after the one that the fence is of."""
+    at = said.get(time_field(Kind.ERASURE))
+    return at is not None and "consented_at" not in said and datetime.fromisoformat(at) > fence["erased_at"]
+
+
+def _is_open(fence: Mapping[str, Any]) -> bool:
+    """Whether a consent has come since: what is stored then is a new learner's."""
+    return fence["epoch"] is not None and fence["epoch"] > fence["erased_at"]
+
+
+def _removal(fence: Mapping[str, Any]) -> dict[str, Any]:
+    """What was removed where, and until when compaction may keep its bytes."""
+    gone_at = fence["topics_at"]
+    compacted = None if gone_at is None else gone_at + timedelta(milliseconds=COMPACTION_LAG_MS)
+    until = None if compacted is None else compacted + timedelta(milliseconds=DELETE_RETENTION_MS)
+    return {
+        "removed": _counts(fence.get("removed")),
+        "removed_at": text_of(fence["stored_at"]),
+        "topics_removed": _counts(fence.get("topics")),
+        "topics_removed_at": text_of(gone_at),
+        "compacted_by": text_of(compacted),
+        "tombstones_until": text_of(until),
+        "fence_at": text_of(fence["erased_at"]),
+        "consented_at": text_of(fence["epoch"]),
+        "kept": list(KEPT),
+    }
+
+
+def _counts(found: Any) -> dict[str, int]:
+    return dict(msgspec.json.decode(found) if isinstance(found, str) else found or {})

@@ -1,0 +1,133 @@
+"""The public keys that sign tokens: read from a JWKS file or address, kept, fetched again when needed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from jwt import PyJWK, PyJWKClient, PyJWKSet
+from jwt.exceptions import PyJWTError
+
+from lyo.streams import log
+from lyo.streams.settings import Settings
+
+ALGORITHMS: Final = ("RS256", "ES256")
+LEAST_RSA_BITS: Final = 2_048
+FETCH_SECONDS: Final = 5.0
+Load: TypeAlias = Callable[[], Any]
+_log = log.logger("keys")
+
+
+class NoKeysError(RuntimeError):
+    """There are no keys yet, and they cannot be read now; the message says why."""
+
+
+class Keys:
+    """Keys by their id. While their source is away, those that are known stay in use.
+
+    Args:
+        load: reads the JWKS, blocking; raises what `FAILURES` lists.
+        refresh: age in seconds at which they are read again.
+        cooldown: least seconds between two reads for an unknown key or after a failure.
+    """
+
+    def __init__(
+        self, load: Load, refresh: float, cooldown: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._load, self._refresh, self._cooldown, self._clock = load, refresh, cooldown, clock
+        self._keys: dict[str | None, PyJWK] = {}
+        self._tried: float | None = None
+        self._failure = ""
+        self._lock = asyncio.Lock()
+        self._background: asyncio.Task[None] | None = None
+
+    @property
+    def known(self) -> int:
+        """How many keys are known."""
+        return len(self._keys)
+
+    async def find(self, kid: str | None) -> PyJWK | None:
+        """The key of that id, or the only one there is if the token names none; None if there is none.
+
+        Raises:
+            NoKeysError: no keys are known, and none can be read.
+        """
+        if not self._keys:
+            await self.read()
+        elif self._age() >= self._refresh and (self._background is None or self._background.done()):
+            self._background = asyncio.create_task(self._read())
+        found = self._match(kid)
+        if found is None and self._age() >= self._cooldown:
+            await self._read()
+            found = self._match(kid)
+        return found
+
+    async def read(self) -> None:
+        """Read the keys now, unless that failed a moment ago; raises NoKeysError when there are none."""
+        if self._age() >= self._cooldown or not self._failure:
+            await self._read()
+        if not self._keys:
+            raise NoKeysError(self._failure)
+
+    def _age(self) -> float:
+        return float("inf") if self._tried is None else self._clock() - self._tried
+
+    def _match(self, kid: str | None) -> PyJWK | None:
+        if kid is None and len(self._keys) == 1:
+            return next(iter(self._keys.values()))
+        return self._keys.get(kid)
+
+    async def _read(self) -> None:
+        asked = self._tried
+        async with self._lock:
+            if self._tried != asked:  # somebody else has read them while we waited
+                return
+            try:
+                self._keys = usable(await asyncio.to_thread(self._load))
+                self._failure = ""
+            except FAILURES as error:
+                self._failure = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                _log.warning("the keys that sign tokens cannot be read: %s", self._failure)
+            self._tried = self._clock()
+
+
+FAILURES: Final = (PyJWTError, OSError, ValueError)
+
+
+def usable(document: Any) -> dict[str | None, PyJWK]:
+    """The document's keys for RS256 and ES256 that are meant for signatures and long enough, by id.
+
+    Raises:
+        PyJWTError, ValueError: the document is no JWKS, or holds none of these.
+    """
+    keys = PyJWKSet.from_dict(document).keys if isinstance(document, dict) else []
+    found = {key.key_id: key for key in keys if _is_usable(key)}
+    if not found:
+        raise ValueError(f"holds no key for {' or '.join(ALGORITHMS)} of {LEAST_RSA_BITS} bits or more")
+    return found
+
+
+def _is_usable(key: PyJWK) -> bool:
+    if key.algorithm_name not in ALGORITHMS or key.public_key_use not in {"sig", None}:
+        return False
+    return key.algorithm_name != "RS256" or int(key.key.key_size) >= LEAST_RSA_BITS
+
+
+def from_settings(settings: Settings) -> Keys | None:
+    """The keys that the settings name; None when they name none."""
+    if settings.jwt_jwks_url is not None:
+        client = PyJWKClient(settings.jwt_jwks_url, cache_jwk_set=False, timeout=FETCH_SECONDS)
+        load: Load = client.fetch_data
+    elif settings.jwt_jwks_file is not None:
+        load = _reader(Path(settings.jwt_jwks_file))
+    else:
+        return None
+    return Keys(load, settings.jwt_refresh_seconds, settings.jwt_cooldown_seconds)
+
+
+def _reader(path: Path) -> Load:
+    return lambda: json.loads(path.read_bytes())

@@ -1,0 +1,38 @@
+"""The learner's page, with the sign-in, sessions and clock of `lyo.predictive.api.service` behind it."""
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends
+
+from lyo.predictive.answers import learner_responses
+from lyo.predictive.answers.reading import Part
+from lyo.predictive.api import service
+from lyo.predictive.api.access.caller import Caller, subject
+from lyo.predictive.api.fields import UserId
+from lyo.predictive.api.problems import of
+from lyo.predictive.page.reading import read_page
+from lyo.predictive.page.routes import Viewer, create_router
+from lyo.predictive.page.view import PageData
+
+__all__ = ["PATH", "router"]
+
+PATH: Final = "/insights/"
+
+
+# FastAPI reads these annotations when the router is made (no `from __future__` in this module).
+async def _viewer(user_id: UserId, who: Annotated[Caller, Depends(service.caller)]) -> Viewer:
+    subject(who, user_id)
+    return Viewer(who.organization, own=not who.service)
+
+
+async def _read(viewer: Annotated[Viewer, Depends(_viewer)], asked: service.AboutLearner) -> PageData:
+    said = learner_responses.insights(await asked.seen(~Part.NOTHING))
+    # A learner of another tenant than the token's is refused by now.
+    organization = None if viewer.own else viewer.organization
+    async with asked.session() as db:
+        return await read_page(db, asked.user_id, organization, asked.now, said)
+
+
+def router() -> APIRouter:
+    """``GET /insights/{user_id}``, for an app that `service.configure` was called with."""
+    return create_router(_read, _viewer, refusal_of=of)

@@ -1,0 +1,400 @@
+"""Requests and answers of the HTTP API (specification, "API Endpoints"): exact names, more only as optional.
+
+Answers are written by `lyo.predictive.answers.answers`; these models document them, and tests hold the
+answers to them.
+Unknown fields of requests are ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lyo.predictive.api import examples
+from lyo.predictive.api.fields import (
+    MOST_ENTRIES,
+    Count,
+    Flag,
+    Hour,
+    Id,
+    Instant,
+    Level,
+    Moment,
+    Probability,
+    References,
+    Seconds,
+    Share,
+    TypeName,
+    Weekday,
+)
+
+
+def _shown(*shown: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": list(shown)})
+
+
+# -- requests -----------------------------------------------------------------------------------------------
+
+
+class ContentMetadata(BaseModel):
+    """The content asked about; what is left out is taken from the catalogue."""
+
+    content_id: Id
+    type: TypeName | None = None
+    difficulty_rating: Share | None = None
+    prerequisites: References | None = Field(None, description="Skills that it builds on.")
+    similar_topics: References | None = Field(None, description="Contents, topics or skills like it.")
+
+
+class StruggleRequest(BaseModel):
+    """Ask whether the learner will struggle with a content."""
+
+    model_config = _shown(examples.STRUGGLE_REQUEST)
+
+    content_metadata: ContentMetadata
+    request_id: Id | None = Field(
+        None,
+        description="The same id again is answered as the first time, until another asks about the content.",
+    )
+
+
+class RankRequest(BaseModel):
+    """Ask the same of many contents at once; nothing is stored."""
+
+    model_config = _shown(examples.RANK_REQUEST)
+
+    contents: list[ContentMetadata] = Field(min_length=1, max_length=MOST_ENTRIES)
+
+
+class OutcomeRequest(BaseModel):
+    """What came of the learner's attempt at a content."""
+
+    model_config = _shown(examples.OUTCOME_REQUEST)
+
+    content_id: Id
+    struggled: Flag
+    completion_time_seconds: Seconds | None = None
+    gave_up: Flag | None = None
+    event_id: Id | None = Field(None, description="The same id again counts once.")
+
+
+class TimingRequest(BaseModel):
+    """The moment to judge; now, if none is named."""
+
+    model_config = _shown(examples.TIMING_REQUEST)
+
+    current_time: Instant | None = None
+
+
+# -- what every answer may say of itself --------------------------------------------------------------------
+
+
+class Factor(BaseModel):
+    """A signed share of the score: the neutral 0.5 and all contributions add up to it."""
+
+    name: str
+    contribution: float
+
+
+class Computed(BaseModel):
+    """What the answer was computed from."""
+
+    as_of: Moment | None = Field(
+        None,
+        description="The moment computed for, with everything up to it taken into account; "
+        "where the stored rows lag behind, up to when they are complete.",
+    )
+    valid_until: Moment | None = None
+    stale: bool | None = Field(
+        None, description="The stored rows lag behind, so newer events may be missing; null: not known."
+    )
+    model: str | None = None
+    reason: str | None = Field(None, description="Why the answer is neutral, or not stored.")
+    factors: list[Factor] | None = None
+
+
+# -- answers ------------------------------------------------------------------------------------------------
+
+
+class Features(BaseModel):
+    """What went into a struggle prediction, each in [0, 1]; null: unknown or not asked for."""
+
+    prereq_mastery: float | None
+    similar_performance: float | None
+    content_difficulty: float | None
+    recency: float | None
+    cognitive_load: float | None
+    sentiment: float | None
+
+
+class Action(BaseModel):
+    """Something to offer the learner."""
+
+    type: str
+    label: str
+
+
+class StruggleAnswer(Computed):
+    """How likely the learner is to struggle with a content."""
+
+    struggle_probability: Probability
+    confidence: Probability
+    should_offer_help: bool
+    help_message: str | None
+    features: Features
+    content_id: str | None = None
+    content_type: str | None = None
+    actions: list[Action] | None = None
+
+
+class StruggleResponse(StruggleAnswer):
+    """A struggle prediction that is stored, so that its outcome can be joined."""
+
+    model_config = _shown(examples.STRUGGLE_RESPONSE)
+
+    prediction_id: int
+    request_id: str | None = None
+
+
+class RankedContent(StruggleAnswer):
+    """A content's struggle prediction and its place in the request's list."""
+
+    model_config = _shown(examples.RANKED_CONTENT)
+
+    position: Count
+
+
+class OutcomeResponse(BaseModel):
+    """The outcome is on its way to the stream; the prediction shows it once the stream has seen it."""
+
+    model_config = _shown(examples.OUTCOME_RESPONSE)
+
+    success: bool = Field(description="False: the learner is erased, and nothing is recorded.")
+    message: str
+    event_id: str | None = None
+
+
+class StrategyStep(BaseModel):
+    """One thing to do to win a learner back."""
+
+    type: str
+    title: str
+    message: str
+    action: str
+
+
+class ReengagementStrategy(BaseModel):
+    """How to win a learner back."""
+
+    urgency: Level
+    interventions: list[StrategyStep]
+
+
+class DropoutRisk(Computed):
+    """How likely the learner is to drop out."""
+
+    model_config = _shown(examples.DROPOUT_RISK)
+
+    risk_score: Probability
+    risk_level: Level
+    risk_factors: list[str]
+    session_frequency_trend: float | None
+    avg_days_between_sessions: float | None
+    sentiment_trend_7d: float | None
+    days_since_last_completion: Count | None
+    performance_trend: float | None
+    longest_streak: Count
+    current_streak: Count
+    reengagement_strategy: ReengagementStrategy
+    calculated_at: Moment
+    user_id: int | None = None
+    organization_id: int | None = None
+    confidence: Probability | None = None
+    timezone: str | None = None
+    strategy_executed: bool | None = None
+    strategy_executed_at: Moment | None = None
+    user_returned: bool | None = None
+    returned_at: Moment | None = None
+
+
+class TimingProfile(Computed):
+    """When the learner learns, in their own time zone."""
+
+    model_config = _shown(examples.TIMING_PROFILE)
+
+    user_id: int
+    peak_hours: list[Hour]
+    optimal_study_time: str | None = Field(pattern=r"^[0-2][0-9]:[0-5][0-9]:[0-5][0-9]$")
+    best_days: list[Weekday]
+    avg_session_duration_minutes: float | None
+    preferred_session_length: Count | None
+    performance_by_hour: dict[str, float]
+    most_active_hour: Hour | None
+    least_active_hour: Hour | None
+    typical_study_days: list[int] = Field(description="ISO weekdays, Monday is 1.")
+    sessions_analyzed: Count
+    confidence: Probability
+    updated_at: Moment
+    organization_id: int | None = None
+    timezone: str | None = None
+    recommended_time: Moment | None = None
+
+
+class TimingResponse(Computed):
+    """Whether a moment is a good one to reach the learner."""
+
+    model_config = _shown(examples.TIMING_RESPONSE)
+
+    is_good_time: bool
+    reasoning: str
+    alternative_time: Moment | None = Field(
+        description="The next good moment; null: this one is good, or none lies within two weeks."
+    )
+    score: Probability | None = None
+    confidence: Probability | None = None
+    studied_today: bool | None = None
+    timezone: str | None = None
+
+
+class Plateau(Computed):
+    """A topic on which the learner is stuck."""
+
+    model_config = _shown(examples.PLATEAU)
+
+    plateau_id: int | None = Field(description="Null: found for this moment and not stored yet.")
+    topic: str
+    skill_id: str
+    days_on_topic: Count
+    attempts: Count
+    mastery_level: Probability
+    mastery_improvement: float
+    is_active: bool
+    intervention_suggested: str | None
+    detected_at: Moment
+    confidence: Probability | None = None
+    resolved: bool | None = None
+    resolved_at: Moment | None = None
+    ended_at: Moment | None = None
+    ended_because: str | None = None
+    intervention_taken: bool | None = None
+    updated_at: Moment | None = None
+
+
+class Regression(Computed):
+    """A skill that the learner is losing."""
+
+    model_config = _shown(examples.REGRESSION)
+
+    regression_id: int | None = Field(description="Null: found for this moment and not stored yet.")
+    skill_id: str
+    skill_name: str
+    peak_mastery: Probability
+    current_mastery: Probability
+    regression_amount: float
+    days_since_practice: Count
+    last_practiced_at: Moment
+    urgency: Level
+    reminder_sent: bool
+    detected_at: Moment
+    confidence: Probability | None = None
+    is_active: bool | None = None
+    resolved_at: Moment | None = None
+    predicted_mastery_in_week: float | None = None
+    urgency_score: float | None = None
+    reminder_sent_at: Moment | None = None
+    user_reviewed: bool | None = None
+    reviewed_at: Moment | None = None
+
+
+class PriorityAction(BaseModel):
+    """Something that calls for action now."""
+
+    type: str
+    message: str
+    action: str
+    priority: int | None = Field(None, ge=1, le=10)
+
+
+class Insights(BaseModel):
+    """Everything in one answer."""
+
+    model_config = _shown(examples.INSIGHTS)
+
+    user_id: int
+    dropout_risk: DropoutRisk
+    active_plateaus: list[Plateau]
+    skill_regressions: list[Regression]
+    timing_profile: TimingProfile
+    is_good_time_now: bool
+    total_insights: Count
+    priority_actions: list[PriorityAction]
+    generated_at: Moment
+    stale: bool | None = None
+
+
+class ErasureProgress(BaseModel):
+    """How far the erasure of a learner has come."""
+
+    model_config = _shown(examples.ERASURE_REQUESTED, examples.ERASURE_DONE)
+
+    user_id: int
+    status: Literal["not_requested", "requested", "sent", "done"]
+    requested_at: Moment | None
+    sent_at: Moment | None
+    event_id: str | None
+    remaining: dict[str, int] = Field(description="Rows that are still stored, by table.")
+    message: str
+    removed: dict[str, int] = Field({}, description="Rows that were deleted, by table.")
+    removed_at: Moment | None = None
+    topics_removed: dict[str, int] = Field(
+        {}, description="Keys whose values were replaced by tombstones, by topic."
+    )
+    topics_removed_at: Moment | None = None
+    compacted_by: Moment | None = Field(
+        None, description="When Kafka has to have compacted the old values, as soon as more is written."
+    )
+    tombstones_until: Moment | None = Field(
+        None, description="When the tombstones, which hold nothing but keys, may go, too."
+    )
+    fence_at: Moment | None = Field(None, description="Of which request all this tells.")
+    consented_at: Moment | None = Field(None, description="From when on events count again, if they do.")
+    kept: list[str] = Field([], description="What an erasure leaves.")
+
+
+# -- errors and health --------------------------------------------------------------------------------------
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class ProblemDetails(BaseModel):
+    """RFC 9457 problem details."""
+
+    model_config = _shown(examples.PROBLEM)
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldError] | None = None
+
+
+class Check(BaseModel):
+    """One condition of being ready."""
+
+    name: str
+    ok: bool
+    why: str
+
+
+class Health(BaseModel):
+    """Whether the process is alive, or ready for requests, and why."""
+
+    status: Literal["alive", "ready", "not ready"]
+    why: str
+    checks: list[Check] | None = None

@@ -1,0 +1,115 @@
+"""The dropout risk: level, score, and its parts as bars to either side of the neutral point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lyo.predictive.page import words
+from lyo.predictive.page.charts import Axis, Bar, bar
+from lyo.predictive.page.insights import DropoutRisk, Intervention
+
+__all__ = ["BAR_WIDTH", "METER_WIDTH", "Part", "Risk", "risk"]
+
+NEUTRAL = 50
+OFFERED = ("high", "critical")
+METER_WIDTH, BAR_WIDTH = 320, 160
+_METER = Axis(0, 100, 2, METER_WIDTH - 2)
+_BANDS = ((0, 30, "low"), (30, 50, "medium"), (50, 70, "high"), (70, 100, "critical"))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One factor's contribution: ``sense`` is raises, lowers or nothing."""
+
+    name: str
+    label: str
+    raised_by: str
+    text: str
+    sense: str
+    bar: Bar
+
+
+@dataclass(frozen=True, slots=True)
+class Risk:
+    """The section; ``missing`` says why there is no answer yet, and then the rest is empty."""
+
+    missing: str | None
+    score: str = ""
+    level: str = "low"
+    level_name: str = ""
+    meaning: str = ""
+    confidence: str | None = None
+    marker: float = 0.0
+    bands: tuple[tuple[Bar, str], ...] = ()
+    parts: tuple[Part, ...] = ()
+    sum: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+    offers: tuple[Intervention, ...] = ()
+
+
+def risk(said: DropoutRisk | None) -> Risk:
+    """The section for an answer of ``/dropout/risk``."""
+    if said is None or said.confidence == 0:
+        reason = None if said is None else said.reason
+        return Risk(missing=reason or "not enough data")
+    score = round(said.risk_score * 100)
+    name, meaning = words.LEVELS.get(said.risk_level, (said.risk_level, ""))
+    given = said.reengagement_strategy if said.risk_level in OFFERED else None
+    amounts = _amounts(said, score)
+    return Risk(
+        missing=None,
+        score=words.number(score),
+        level=said.risk_level,
+        level_name=name,
+        meaning=meaning,
+        confidence=None if said.confidence is None else words.number(round(said.confidence * 100)),
+        marker=_METER(score),
+        bands=tuple((Bar(_METER(low), round(_METER(high) - _METER(low), 1)), of) for low, high, of in _BANDS),
+        parts=_parts(amounts),
+        sum=" ".join(
+            [words.number(NEUTRAL), *(_term(amount) for _, amount in amounts), "=", words.number(score)]
+        ),
+        facts=_facts(said),
+        offers=() if given is None else given.interventions,
+    )
+
+
+def _amounts(said: DropoutRisk, score: int) -> list[tuple[str, int]]:
+    """Contributions in hundredths, the strongest first, adding up to the score's distance from neutral."""
+    found = [(factor.name, round(factor.contribution * 100)) for factor in said.factors]
+    found.sort(key=lambda one: -abs(one[1]))
+    rest = score - NEUTRAL - sum(amount for _, amount in found)
+    return [*found, ("other", rest)] if found and rest else found
+
+
+def _term(amount: int) -> str:
+    return f"{'−' if amount < 0 else '+'} {words.number(abs(amount))}"
+
+
+def _parts(amounts: list[tuple[str, int]]) -> tuple[Part, ...]:
+    most = max((abs(amount) for _, amount in amounts), default=0)
+    middle = BAR_WIDTH / 2
+    return tuple(
+        Part(
+            name,
+            *words.FACTORS.get(name, (name.replace("_", " ").capitalize(), "")),
+            words.signed(amount),
+            "raises" if amount > 0 else "lowers" if amount < 0 else "nothing",
+            bar(amount, most, middle, middle - 2),
+        )
+        for name, amount in amounts
+    )
+
+
+def _facts(said: DropoutRisk) -> tuple[tuple[str, str], ...]:
+    gap = said.avg_days_between_sessions
+    wanted = (
+        ("Current streak", None if said.current_streak is None else words.days(said.current_streak)),
+        ("Longest streak", None if said.longest_streak is None else words.days(said.longest_streak)),
+        ("Between study days", None if gap is None else f"{gap:.1f} days"),
+        (
+            "Since the last lesson",
+            None if said.days_since_last_completion is None else words.days(said.days_since_last_completion),
+        ),
+    )
+    return tuple((label, value) for label, value in wanted if value is not None)

@@ -1,0 +1,1 @@
+"""Lyo Predictive Intelligence: the folders at the top of the repository under one import name."""

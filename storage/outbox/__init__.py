@@ -1,0 +1,1 @@
+"""The outbox: events that the API records, relayed to the topics in order."""

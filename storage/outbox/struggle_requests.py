@@ -1,0 +1,133 @@
+"""Struggle predictions that the API makes: stored at once, before the question has gone through the log.
+
+The question goes into the outbox by the same statement, so neither is ever there without the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import BigInteger, LargeBinary, String, bindparam, select, text
+
+from lyo.storage.outbox.queue import INTO, Outgoing
+from lyo.storage.reads.queries import Row
+from lyo.storage.schema.tables import struggle_predictions
+from lyo.storage.sink import erasures
+from lyo.storage.sink.merges import PLANS, fields_of
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+__all__ = ["Written", "spare_id", "stored", "write"]
+
+_PLAN: Final = PLANS["struggle"]
+_FROM_LOG: Final = {"log_partition": "NULL", "log_offset": "NULL"}
+_VALUES: Final = {name: _PLAN.computed.get(name, f"n.{name}") for name in _PLAN.written} | _FROM_LOG
+# What happened before the question is none of its outcome.
+_NO_OUTCOME: Final = dict.fromkeys(_PLAN.derived, "NULL") | {"intervention_offered": "false"}
+_CHANGES: Final = ", ".join(
+    f"{name} = {value}" for name, value in (_VALUES | _NO_OUTCOME).items() if name not in _PLAN.key
+)
+
+# Of a learner who is erased nothing is stored.
+_KNOWN: Final = (
+    f"NOT EXISTS (SELECT 1 FROM erasure_fences f WHERE f.user_id = n.user_id AND {erasures.CLOSED})"
+)
+
+# Of a learner whose organization is known a row of another's is left from before.
+_THEIRS: Final = (
+    "EXISTS (SELECT 1 FROM learner_rows l "
+    "WHERE l.user_id = n.user_id AND l.organization_id = n.organization_id)"
+)
+
+_WRITE: Final = text(
+    f"""
+WITH n AS (SELECT * FROM json_to_recordset(CAST(:records AS json)) AS n({fields_of(_PLAN)})),
+known AS (
+    SELECT t.id, coalesce(t.request_id = n.request_id, false) AS again,
+        coalesce(t.organization_id <> n.organization_id, false) AND NOT {_THEIRS} AS foreign,
+        coalesce(t.requested_at > n.requested_at, false) AS newer
+    FROM struggle_predictions t JOIN n ON t.user_id = n.user_id AND t.content_id = n.content_id
+    FOR UPDATE OF t
+),
+changed AS (
+    UPDATE struggle_predictions t SET {_CHANGES} FROM n, known k
+    WHERE t.id = k.id AND NOT k.again AND NOT k.foreign AND NOT k.newer AND {_KNOWN}
+    RETURNING t.id
+),
+made AS (
+    INSERT INTO struggle_predictions ({", ".join(_VALUES)})
+    SELECT {", ".join(_VALUES.values())} FROM n WHERE NOT EXISTS (SELECT 1 FROM known) AND {_KNOWN}
+    ON CONFLICT (user_id, content_id) DO NOTHING
+    RETURNING id
+),
+asked AS (
+    {INTO}
+    SELECT :organization, :topic, n.user_id::text, n.user_id::text, :question FROM n
+    WHERE EXISTS (SELECT 1 FROM made) OR EXISTS (SELECT 1 FROM changed)
+)
+SELECT coalesce(k.id, m.id) AS id, coalesce(k.again, false) AS again, coalesce(k.foreign, false) AS foreign,
+    NOT ({_KNOWN}) AS erased
+FROM n LEFT JOIN known k ON true LEFT JOIN made m ON true
+"""
+).bindparams(
+    bindparam("organization", type_=BigInteger),
+    bindparam("topic", type_=String),
+    bindparam("question", type_=LargeBinary),
+)
+_SPARE: Final = text("SELECT nextval(pg_get_serial_sequence('struggle_predictions', 'id'))")
+_ATTEMPTS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a prediction.
+
+    Nothing is written over the answer to a newer request.
+
+    Attributes:
+        id: of the row of this learner and content; a spare number where the learner is erased.
+        again: the row answers this very request already: nothing is written.
+        foreign: the row belongs to another organization, and the learner is not known to be of this one:
+            nothing is written.
+        erased: the learner is: nothing is written.
+    """
+
+    id: int
+    again: bool = False
+    foreign: bool = False
+    erased: bool = False
+
+
+async def write(db: AsyncSession, record: bytes, question: Outgoing) -> Written:
+    """Store a struggle record, as it would stand on its topic, and with it the question that it answers.
+
+    Where nothing is written, nothing goes out.
+    """
+    values = {
+        "records": f"[{record.decode()}]",
+        "organization": question.organization_id,
+        "topic": question.topic,
+        "question": question.value,
+    }
+    for _ in range(_ATTEMPTS):
+        row = (await db.execute(_WRITE, values)).mappings().one()
+        if row["erased"]:
+            return Written(await spare_id(db), erased=True)
+        if row["id"] is not None:
+            return Written(row["id"], row["again"], row["foreign"])
+        # Someone else has just made the row: the next look sees it.
+    raise RuntimeError("a struggle prediction's row appears and disappears")
+
+
+async def stored(db: AsyncSession, number: int) -> Row:
+    """The stored prediction of this id."""
+    found = await db.execute(select(struggle_predictions).where(struggle_predictions.c.id == number))
+    return dict(found.mappings().one())
+
+
+async def spare_id(db: AsyncSession) -> int:
+    """A number that no row will ever have: to be given where no row may be written or shown."""
+    number: int = (await db.execute(_SPARE)).scalar_one()
+    return number

@@ -1,0 +1,1 @@
+"""Queries: what the API, the pages and the monitor read from Postgres."""

@@ -1,0 +1,1 @@
+"""The Postgres schema: tables, migrations, and what state a database is in."""

@@ -1,0 +1,1 @@
+"""The sink: topics into Postgres, exactly once."""

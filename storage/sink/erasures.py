@@ -1,0 +1,242 @@
+"""Erased learners in Postgres: their fences, what goes, and what is no longer let in.
+
+The fences come from the erasures topic, which a sink reads whole before it stores anything and again, as far
+as it has grown, before every batch. So nothing is stored of what came before a fence that was known.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import orjson
+
+from lyo.models.erasure import ERASED_KEY, Fence, Mark, decode_mark
+from lyo.models.events.decode import Kind, decode
+from lyo.models.state import layout
+from lyo.storage.times import instant
+
+if TYPE_CHECKING:
+    from lyo.storage.sink.merges import Plan
+    from lyo.storage.sink.records import Item, Record
+
+CLOSED: Final = "(f.epoch IS NULL OR f.epoch <= f.erased_at)"
+"""Of a row `f` of `erasure_fences`: nothing of the learner counts."""
+
+PLAIN: Final = ("learner_rows", "skill_rows", "preferences", "outcome_facts")
+"""Tables whose rows of a learner go without a word to subscribers."""
+
+_KNOWN_SQL: Final = """
+SELECT user_id, erased_at, epoch FROM erasure_fences WHERE user_id = ANY($1::int8[])
+"""
+# A consent leaves what is noted of the erasure before it.
+_AGAIN: Final = (
+    "excluded.erased_at > t.erased_at AND (excluded.epoch IS NULL OR excluded.epoch <= excluded.erased_at)"
+)
+_PUT_SQL: Final = f"""
+INSERT INTO erasure_fences AS t (user_id, organization_id, erased_at, epoch, removed)
+SELECT n.*, '{{}}' FROM unnest($1::int8[], $2::int8[], $3::timestamptz[], $4::timestamptz[]) AS n
+ON CONFLICT (user_id) DO UPDATE SET
+    organization_id = coalesce(excluded.organization_id, t.organization_id),
+    topics_at = CASE WHEN {_AGAIN} THEN NULL ELSE t.topics_at END,
+    topics = CASE WHEN {_AGAIN} THEN NULL ELSE t.topics END,
+    removed = CASE WHEN {_AGAIN} THEN '{{}}' ELSE t.removed END,
+    stored_at = CASE WHEN {_AGAIN} THEN now() ELSE t.stored_at END,
+    erased_at = greatest(t.erased_at, excluded.erased_at),
+    epoch = greatest(t.epoch, excluded.epoch)
+"""
+_COUNT_SQL: Final = """
+UPDATE erasure_fences t SET removed = t.removed || jsonb_build_object(n.name, n.rows
+    + coalesce((t.removed ->> n.name)::int8, 0))
+FROM unnest($1::int8[], $2::text[], $3::int8[]) AS n(user_id, name, rows) WHERE t.user_id = n.user_id
+"""
+_MARK_SQL: Final = """
+UPDATE erasure_fences t SET topics_at = n.done_at, topics = n.removed
+FROM unnest($1::int8[], $2::timestamptz[], $3::timestamptz[], $4::jsonb[])
+    AS n(user_id, erased_at, done_at, removed)
+WHERE t.user_id = n.user_id AND n.erased_at >= t.erased_at AND t.topics_at IS NULL
+"""
+_OUTBOX_SQL: Final = """
+WITH gone AS (DELETE FROM outbox WHERE key = ANY($1::text[]) AND topic <> $2 RETURNING key)
+SELECT key::int8 AS user_id, count(*) AS rows FROM gone GROUP BY key
+"""
+
+
+def _plain_sql(table: str) -> str:
+    return (
+        f"WITH gone AS (DELETE FROM {table} WHERE user_id = ANY($1::int8[]) RETURNING user_id) "
+        "SELECT user_id, count(*) AS rows FROM gone GROUP BY user_id"
+    )
+
+
+def _told_sql(plan: Plan) -> str:
+    """Delete the rows of learners $1 of partitions $2 and tell the subscribers of topic $3.
+
+    A removal is dated at the next record of the topic: every cursor has that still before it.
+    """
+    key = ", ".join(f"'{name}', t.{name}" for name in (*plan.key, "id"))
+    return (
+        f"WITH gone AS (DELETE FROM {plan.table.name} t "
+        "USING unnest($1::int8[], $2::int4[]) AS k(user_id, number) WHERE t.user_id = k.user_id "
+        f"RETURNING t.user_id, t.organization_id, jsonb_build_object({key}) AS key, k.number), "
+        "told AS (INSERT INTO removed_rows "
+        "(topic, user_id, organization_id, key, log_partition, log_offset) "
+        "SELECT $3::text, g.user_id, g.organization_id, g.key, g.number, coalesce(s.next_offset, 0) "
+        "FROM gone g LEFT JOIN sink_offsets s ON s.topic = $3::text AND s.partition = g.number) "
+        "SELECT user_id, count(*) AS rows FROM gone GROUP BY user_id"
+    )
+
+
+def _moment(at: int) -> datetime | None:
+    return instant(at) if at > 0 else None
+
+
+async def changed(connection: Any, fences: Mapping[int, Fence]) -> dict[int, Fence]:
+    """Those of the fences that say more than Postgres knows."""
+    rows = await connection.fetch(_KNOWN_SQL, list(fences))
+    known = {row["user_id"]: (row["erased_at"], row["epoch"]) for row in rows}
+    return {user: fence for user, fence in fences.items() if _says_more(fence, known.get(user))}
+
+
+def _says_more(fence: Fence, known: tuple[datetime, datetime | None] | None) -> bool:
+    """Whether a fence is later in a part than what is known: the topic may have forgotten the erasure."""
+    if known is None:
+        return True
+    erased_at, epoch = known
+    return instant(max(fence.erased_at, 0)) > erased_at or (
+        fence.epoch > 0 and (epoch is None or instant(fence.epoch) > epoch)
+    )
+
+
+async def put(connection: Any, fences: Mapping[int, Fence]) -> None:
+    """Write fences, in the caller's transaction."""
+    await connection.execute(
+        _PUT_SQL,
+        list(fences),
+        [fence.organization or None for fence in fences.values()],
+        [instant(max(fence.erased_at, 0)) for fence in fences.values()],
+        [_moment(fence.epoch) for fence in fences.values()],
+    )
+
+
+async def remove(
+    connection: Any, numbers: Mapping[int, int], plans: Mapping[str, Plan], erasures: str
+) -> int:
+    """Delete every row of learners, given with their partition numbers, and note how many; gives the sum.
+
+    Of the outbox only what asks for the erasure stays.
+    """
+    users = list(numbers)
+    removed: list[tuple[int, str, int]] = []
+    for table in PLAIN:
+        rows = await connection.fetch(_plain_sql(table), users)
+        removed += [(row["user_id"], table, row["rows"]) for row in rows]
+    for topic, plan in plans.items():
+        rows = await connection.fetch(_told_sql(plan), users, list(numbers.values()), topic)
+        removed += [(row["user_id"], plan.table.name, row["rows"]) for row in rows]
+    rows = await connection.fetch(_OUTBOX_SQL, [str(user) for user in users], erasures)
+    removed += [(row["user_id"], "outbox", row["rows"]) for row in rows]
+    # One row of a statement's source for each row that it updates: a table at a time.
+    by_table: dict[str, list[tuple[int, str, int]]] = defaultdict(list)
+    for one in removed:
+        by_table[one[1]].append(one)
+    for some in by_table.values():
+        await connection.execute(_COUNT_SQL, *map(list, zip(*some, strict=True)))
+    return sum(count for _, _, count in removed)
+
+
+async def note(connection: Any, records: Iterable[Record]) -> None:
+    """Remember what the workers say that they have deleted from the topics."""
+    found: list[Mark] = [decode_mark(record.value) for record in records if record.value is not None]
+    if found:
+        await connection.execute(
+            _MARK_SQL,
+            [mark.user_id for mark in found],
+            [instant(max(mark.erased_at, 0)) for mark in found],
+            [instant(mark.done_at) for mark in found],
+            [orjson.dumps(mark.removed).decode() for mark in found],
+        )
+
+
+def is_mark(record: Record) -> bool:
+    """Whether a record of the learners' changelog is a mark that a worker can have written."""
+    if record.key is None or not record.key.startswith(ERASED_KEY) or record.value is None:
+        return False
+    try:
+        return decode_mark(record.value).user_id > 0
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+
+
+class Gate:
+    """Lets into Postgres what no fence holds back.
+
+    Args:
+        fences: those of the learners of a batch.
+    """
+
+    def __init__(self, fences: Mapping[int, Fence]) -> None:
+        self._fences = fences
+
+    def items(self, items: Sequence[Item], time_of: Any) -> list[Item]:
+        """Rows and predictions that may be stored: tombstones always, others by their time."""
+        return [
+            item
+            for item in items
+            if item.record.value is None
+            or (fence := self._fences.get(item.user)) is None
+            or (fence.is_open and time_of(item.record.value) >= fence.epoch)
+        ]
+
+    def events(self, kind: Kind, records: Sequence[Record]) -> list[Record]:
+        """Events that may be stored."""
+        return [record for record in records if self._lets(kind, record)]
+
+    def _lets(self, kind: Kind, record: Record) -> bool:
+        fence = self._fences.get(int(record.key)) if record.key and record.key.isdigit() else None
+        if fence is None:
+            return True
+        columns, _ = decode(kind, [record.key], [record.value], [record.timestamp])
+        return bool(len(columns.at)) and bool(fence.lets(columns.at)[0])
+
+
+class _AsOf(msgspec.Struct, gc=False):
+    as_of: datetime
+
+
+_as_of = msgspec.json.Decoder(_AsOf).decode
+
+
+def prediction_time(value: bytes) -> int:
+    """As of when (ms) a prediction or an intervention is; 0 if it does not say."""
+    try:
+        return round(_as_of(value).as_of.timestamp() * 1000)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return 0
+
+
+def learner_time(value: bytes) -> int:
+    """The newest event (ms) in a learner's row; 0 if this version cannot read it."""
+    try:
+        return int(layout.decode_learners([value])["newest"][0])
+    except layout.LayoutError:
+        return 0
+
+
+def skill_time(value: bytes) -> int:
+    """When (ms) a skill was last practised, by its row; 0 if this version cannot read it."""
+    try:
+        return int(layout.decode_skills([value])[0]["now"]["last_at"][0])
+    except (layout.LayoutError, UnicodeDecodeError):
+        return 0
+
+
+def users_of(items: Iterable[Sequence[Item]], events: Iterable[Sequence[Record]]) -> Collection[int]:
+    """The learners of a batch."""
+    found = {item.user for some in items for item in some}
+    return found | {
+        int(record.key) for some in events for record in some if record.key and record.key.isdigit()
+    }

@@ -1,0 +1,222 @@
+"""The SQL that writes predictions: one statement per table, from the records' JSON as it is.
+
+Postgres itself takes the fields out of the JSON (`json_to_recordset`), so that a record costs the sink no
+more than a join of bytes. MERGE numbers only the rows that are new; INSERT .. ON CONFLICT would take an
+identity value for every row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Column, Table
+from sqlalchemy.dialects import postgresql
+
+from lyo.storage.schema import tables
+from lyo.storage.sink.records import BY_CONTENT, BY_INTERVENTION, BY_SKILL, BY_USER
+
+_DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
+_LOG: Final = ("log_partition", "log_offset")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How the records of one prediction topic become rows of one table.
+
+    Attributes:
+        table: the table.
+        subject: what the key names beside the user.
+        key: the columns of the table's UNIQUE.
+        derived: columns that follow from outcomes, never from the record.
+        computed: columns that are an expression over the record (`n`) instead of the field of that name.
+        fields: fields of the record that no column has, with their types, for those expressions.
+        episode: columns that come from the elements of the record's `episodes`; none: one row per record.
+        ahead: a condition on which a row (`t`) is ahead of a record (`n`) whatever their offsets are.
+    """
+
+    table: Table
+    subject: str
+    key: tuple[str, ...]
+    derived: frozenset[str] = frozenset()
+    computed: dict[str, str] = field(default_factory=dict)
+    fields: dict[str, str] = field(default_factory=dict)
+    episode: frozenset[str] = frozenset()
+    ahead: str = "false"
+
+    @property
+    def written(self) -> list[str]:
+        """The columns that a record writes, in the table's order."""
+        return [column.name for column in self.table.columns if column.name not in {"id", *self.derived}]
+
+
+PLANS: Final[dict[str, Plan]] = {
+    "struggle": Plan(
+        tables.struggle_predictions,
+        BY_CONTENT,
+        ("user_id", "content_id"),
+        derived=frozenset(
+            {"actual_struggled", "actual_outcome_at", "intervention_offered", "intervention_accepted"}
+        ),
+        computed={
+            "prediction_features": "n.features",
+            "predicted_at": "coalesce(n.predicted_at, n.as_of)",
+            "content_type": "coalesce(n.content_type, '')",
+        },
+        fields={"features": "jsonb"},
+        # The API has written a question that has not come back yet: the record answers an older one.
+        ahead="t.log_partition IS NULL AND t.requested_at > n.requested_at",
+    ),
+    "dropout-risk": Plan(
+        tables.dropout_risk_scores,
+        BY_USER,
+        ("user_id",),
+        derived=frozenset({"strategy_executed", "strategy_executed_at", "user_returned", "returned_at"}),
+        computed={
+            "calculated_at": "coalesce(n.calculated_at, n.as_of)",
+            "updated_at": "coalesce(n.updated_at, n.calculated_at, n.as_of)",
+        },
+    ),
+    "timing": Plan(
+        tables.user_timing_profiles,
+        BY_USER,
+        ("user_id",),
+        computed={
+            "sessions_analyzed": "coalesce(n.sessions_analyzed, 0)",
+            "created_at": "coalesce(n.created_at, n.updated_at, n.as_of)",
+            "updated_at": "coalesce(n.updated_at, n.as_of)",
+        },
+    ),
+    "plateaus": Plan(
+        tables.learning_plateaus,
+        BY_SKILL,
+        ("user_id", "skill_id", "detected_at"),
+        derived=frozenset({"intervention_taken"}),
+        computed={
+            "is_active": "coalesce(n.is_active, true)",
+            "resolved": "coalesce(n.resolved, false)",
+            "updated_at": "coalesce(n.updated_at, n.as_of)",
+        },
+        episode=frozenset(
+            {
+                "days_on_topic",
+                "attempts",
+                "mastery_level",
+                "mastery_improvement",
+                "is_active",
+                "resolved",
+                "resolved_at",
+                "ended_at",
+                "ended_because",
+                "intervention_suggested",
+                "detected_at",
+            }
+        ),
+    ),
+    "regressions": Plan(
+        tables.skill_regressions,
+        BY_SKILL,
+        ("user_id", "skill_id", "detected_at"),
+        # reviewed_at begins as when the learner practised again; outcomes may say more.
+        derived=frozenset({"reminder_sent", "reminder_sent_at"}),
+        computed={
+            "is_active": "coalesce(n.is_active, true)",
+            "practised_again": "coalesce(n.user_reviewed, false)",
+            "user_reviewed": "coalesce(n.user_reviewed, false)",
+            "reviewed_at": "CASE WHEN n.user_reviewed THEN n.resolved_at END",
+        },
+        episode=frozenset(
+            {
+                "peak_mastery",
+                "current_mastery",
+                "regression_amount",
+                "days_since_practice",
+                "last_practiced_at",
+                "predicted_mastery_in_week",
+                "urgency",
+                "is_active",
+                "resolved_at",
+                "user_reviewed",
+                "detected_at",
+            }
+        ),
+    ),
+}
+"""By kind of prediction."""
+
+INTERVENTIONS: Final = Plan(tables.interventions, BY_INTERVENTION, ("user_id", "intervention_id"))
+"""Of the interventions topic."""
+
+
+def _kind(column: Column[Any]) -> str:
+    return str(column.type.compile(dialect=_DIALECT))
+
+
+def _definitions(plan: Plan, *, of_episode: bool) -> dict[str, str]:
+    """The fields to take out of the record, or out of one of its episodes, with their types."""
+    fields = {
+        column.name: _kind(column)
+        for column in plan.table.columns
+        if column.name not in {"id", *_LOG, *plan.derived} and (column.name in plan.episode) == of_episode
+    }
+    return fields if of_episode else fields | plan.fields
+
+
+def fields_of(plan: Plan) -> str:
+    """The fields to take out of a record without episodes, as a column definition list."""
+    return _listed(_definitions(plan, of_episode=False))
+
+
+def _listed(fields: dict[str, str]) -> str:
+    return ", ".join(f"{name} {kind}" for name, kind in fields.items())
+
+
+def _source(plan: Plan) -> str:
+    """The rows of a batch: $1 the records as one JSON array, $2 and $3 their partitions and offsets."""
+    outer = _definitions(plan, of_episode=False)
+    if plan.episode:
+        outer["episodes"] = "json"
+    names = ", ".join([*outer, *_LOG])
+    rows = (
+        f"ROWS FROM (json_to_recordset($1::json) AS ({_listed(outer)}), "
+        f"unnest($2::int4[]), unnest($3::int8[])) AS r({names})"
+    )
+    if not plan.episode:
+        return f"SELECT * FROM {rows}"
+    inner = _definitions(plan, of_episode=True)
+    chosen = ", ".join([*(f"r.{name}" for name in [*outer, *_LOG]), *(f"e.{name}" for name in inner)])
+    return f"SELECT {chosen} FROM {rows}, LATERAL json_to_recordset(r.episodes) AS e({_listed(inner)})"
+
+
+def merge_sql(plan: Plan) -> str:
+    """The statement that writes a batch; a row that is newer in the same partition stays."""
+    match = " AND ".join(f"t.{name} = n.{name}" for name in plan.key)
+    values = {name: plan.computed.get(name, f"n.{name}") for name in plan.written}
+    updates = ", ".join(f"{name} = {value}" for name, value in values.items() if name not in plan.key)
+    return (
+        f"MERGE INTO {plan.table.name} t USING ({_source(plan)}) n ON {match} "
+        "WHEN MATCHED AND (t.log_partition IS DISTINCT FROM n.log_partition OR t.log_offset < n.log_offset) "
+        f"AND ({plan.ahead}) IS NOT TRUE THEN UPDATE SET {updates} "
+        f"WHEN NOT MATCHED THEN INSERT ({', '.join(values)}) VALUES ({', '.join(values.values())})"
+    )
+
+
+def delete_sql(plan: Plan) -> str:
+    """The statement that deletes what a newer record left out: a tombstone all, an episode list the others.
+
+    What goes is written to `removed_rows` for the subscribers. $1 users, $2 skills or contents, $3
+    partitions, $4 offsets of the records, $5 their topic.
+    """
+    about = f" AND t.{plan.subject} = k.subject" if plan.subject else ""
+    key = ", ".join(f"'{name}', t.{name}" for name in (*plan.key, "id"))
+    return (
+        f"WITH gone AS (DELETE FROM {plan.table.name} t "
+        "USING unnest($1::int8[], $2::text[], $3::int4[], $4::int8[]) "
+        "AS k(user_id, subject, log_partition, log_offset) "
+        f"WHERE t.user_id = k.user_id{about} "
+        "AND (t.log_partition IS DISTINCT FROM k.log_partition OR t.log_offset < k.log_offset) "
+        f"RETURNING t.user_id, t.organization_id, jsonb_build_object({key}) AS key, "
+        "k.log_partition, k.log_offset) "
+        "INSERT INTO removed_rows (topic, user_id, organization_id, key, log_partition, log_offset) "
+        "SELECT $5::text, * FROM gone ORDER BY log_partition, log_offset"
+    )

@@ -1,0 +1,72 @@
+"""The sink's offsets, mirrored to its consumer group: Postgres decides, other tools look at the group.
+
+Nothing of ours reads the mirror while Postgres answers, so a commit that fails is only tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from lyo.storage.sink.offsets import Place, Position
+from lyo.streams.log import logger
+
+EVERY_SECONDS: Final = 1.0
+LAST_SECONDS: Final = 2.0
+
+log = logger("sink")
+
+
+class Mirror:
+    """Commits where Postgres stands, once a second at most and beside the storing."""
+
+    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+        self._consumer = consumer
+        self._said: dict[TopicPartition, int] = {}
+        self._running: asyncio.Task[None] | None = None
+        self._next = 0.0
+
+    def follow(self, positions: Mapping[Place, Position]) -> None:
+        """Begin to commit what has changed, unless a commit is under way or it is too early."""
+        if time.monotonic() < self._next or (self._running is not None and not self._running.done()):
+            return
+        changed = self._changed(positions)
+        if changed:
+            self._next = time.monotonic() + EVERY_SECONDS
+            self._running = asyncio.create_task(self._commit(changed), name="mirror")
+
+    async def last(self, positions: Mapping[Place, Position]) -> None:
+        """Commit what has changed before the partitions are given back, within seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_SECONDS):
+                if self._running is not None:
+                    # Awaiting it would hand on its cancellation, which ends aiokafka's coordination for good.
+                    await asyncio.wait([self._running])
+                changed = self._changed(positions)
+                if changed:
+                    await self._commit(changed)
+        if self._running is not None:
+            self._running.cancel()
+        self._said.clear()
+
+    def _changed(self, positions: Mapping[Place, Position]) -> dict[TopicPartition, int]:
+        assigned = self._consumer.assignment()
+        standing = {TopicPartition(*place): position.next_offset for place, position in positions.items()}
+        return {
+            tp: offset for tp, offset in standing.items() if tp in assigned and self._said.get(tp) != offset
+        }
+
+    async def _commit(self, offsets: dict[TopicPartition, int]) -> None:
+        try:
+            await self._consumer.commit(offsets)
+        except KafkaError as error:
+            # A rebalance has begun, or the broker is away: said again with the next ones.
+            log.debug("offsets not mirrored: %r", error)
+        else:
+            self._said |= offsets

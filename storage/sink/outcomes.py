@@ -1,0 +1,213 @@
+"""Outcomes: kept as facts, from which the outcome columns of the specification's tables follow.
+
+The columns are a pure function of the facts and the row, applied by the same statements when an outcome
+comes and when a row is written, so that the order of the two does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from lyo.models.events.decode import Kind, OutcomeKind, decode
+from lyo.storage.times import instant
+
+if TYPE_CHECKING:
+    from lyo.storage.sink.records import Record
+
+KEPT_TIMES: Final = 8
+"""Times kept per fact, the newest: an episode that is over keeps what was done about it."""
+
+_CONTENT: Final = frozenset(
+    {
+        OutcomeKind.STRUGGLED,
+        OutcomeKind.NOT_STRUGGLED,
+        OutcomeKind.HELP_OFFERED,
+        OutcomeKind.HELP_ACCEPTED,
+        OutcomeKind.HELP_DECLINED,
+    }
+)
+_SKILL: Final = frozenset({OutcomeKind.INTERVENTION_TAKEN, OutcomeKind.REMINDER_SENT, OutcomeKind.REVIEWED})
+_LEARNER: Final = frozenset(
+    {OutcomeKind.STRATEGY_EXECUTED, OutcomeKind.RETURNED, OutcomeKind.NUDGE_SENT, OutcomeKind.RESPONDED}
+)
+
+FACTS_SQL: Final = f"""
+WITH n AS (
+    SELECT user_id, kind, subject, organization_id, max(at) AS newest,
+           (array_agg(event ORDER BY at DESC, event DESC))[1] AS event,
+           (array_agg(DISTINCT at ORDER BY at DESC))[:{KEPT_TIMES}] AS times,
+           max(log_partition) AS log_partition, max(log_offset) AS log_offset
+    FROM unnest($1::int8[], $2::text[], $3::text[], $4::int8[], $5::timestamptz[], $6::int8[],
+                $7::int4[], $8::int8[])
+        AS r(user_id, kind, subject, organization_id, at, event, log_partition, log_offset)
+    GROUP BY user_id, kind, subject, organization_id
+)
+INSERT INTO outcome_facts AS t
+    (user_id, kind, subject, organization_id, newest, event, times, log_partition, log_offset)
+SELECT user_id, kind, subject, organization_id, newest, event, times, log_partition, log_offset FROM n
+ON CONFLICT (user_id, kind, subject, organization_id) DO UPDATE SET
+    times = ARRAY(SELECT DISTINCT x FROM unnest(t.times || excluded.times) AS x
+                  ORDER BY x DESC LIMIT {KEPT_TIMES}),
+    event = CASE WHEN (excluded.newest, excluded.event) > (t.newest, t.event)
+                 THEN excluded.event ELSE t.event END,
+    newest = greatest(t.newest, excluded.newest),
+    log_partition = excluded.log_partition,
+    log_offset = greatest(t.log_offset, excluded.log_offset)
+"""
+
+# Nudges and responses set no column: they are kept for the figures of `lyo.storage.reads.quality`.
+WITH_FACTS_SQL: Final = """
+SELECT DISTINCT user_id FROM outcome_facts
+WHERE user_id = ANY($1::int8[]) AND kind NOT IN ('nudge_sent', 'responded')
+"""
+
+# A fact that names another organization than the row's is none of the row's.
+_SAME_TENANT: Final = "f.organization_id IN (0, coalesce(r.organization_id, f.organization_id))"
+
+# Of each row the facts are aggregated in a LATERAL subquery, which has to be answered by the index: a join
+# is planned over tables that have no statistics yet when the first events come, and compares all with all.
+_STRUGGLE_SQL: Final = f"""
+UPDATE struggle_predictions t
+SET actual_struggled = d.struggled, actual_outcome_at = d.outcome_at,
+    intervention_offered = d.offered, intervention_accepted = d.accepted
+FROM struggle_predictions r CROSS JOIN LATERAL (
+    SELECT
+        (array_agg(f.kind = 'struggled' ORDER BY f.newest DESC, f.event DESC)
+            FILTER (WHERE f.kind IN ('struggled', 'not_struggled')))[1] AS struggled,
+        max(f.newest) FILTER (WHERE f.kind IN ('struggled', 'not_struggled')) AS outcome_at,
+        count(f.kind) FILTER (WHERE f.kind LIKE 'help%') > 0 AS offered,
+        (array_agg(f.kind = 'help_accepted' ORDER BY f.newest DESC, f.event DESC)
+            FILTER (WHERE f.kind IN ('help_accepted', 'help_declined')))[1] AS accepted
+    FROM outcome_facts f
+    WHERE f.user_id = r.user_id AND f.subject = r.content_id
+        AND f.kind IN ('struggled', 'not_struggled', 'help_offered', 'help_accepted', 'help_declined')
+        AND (r.requested_at IS NULL OR f.newest >= r.requested_at) AND {_SAME_TENANT}
+) d
+WHERE r.user_id = ANY($1::int8[]) AND t.id = r.id
+  AND (t.actual_struggled, t.actual_outcome_at, t.intervention_offered, t.intervention_accepted)
+      IS DISTINCT FROM (d.struggled, d.outcome_at, d.offered, d.accepted)
+"""
+
+_DROPOUT_SQL: Final = f"""
+UPDATE dropout_risk_scores t
+SET strategy_executed = d.executed_at IS NOT NULL, strategy_executed_at = d.executed_at,
+    user_returned = CASE WHEN d.returned_at IS NOT NULL THEN true END, returned_at = d.returned_at
+FROM dropout_risk_scores r CROSS JOIN LATERAL (
+    SELECT executed_at,
+        -- Someone who came back before the newest strategy has not yet come back because of it.
+        CASE WHEN executed_at IS NULL OR returned_at >= executed_at THEN returned_at END AS returned_at
+    FROM (
+        SELECT max(f.newest) FILTER (WHERE f.kind = 'strategy_executed') AS executed_at,
+            max(f.newest) FILTER (WHERE f.kind = 'returned') AS returned_at
+        FROM outcome_facts f
+        WHERE f.user_id = r.user_id AND f.subject = ''
+            AND f.kind IN ('strategy_executed', 'returned') AND {_SAME_TENANT}
+    ) AS newest
+) d
+WHERE r.user_id = ANY($1::int8[]) AND t.id = r.id
+  AND (t.strategy_executed, t.strategy_executed_at, t.user_returned, t.returned_at)
+    IS DISTINCT FROM (d.executed_at IS NOT NULL, d.executed_at,
+                      CASE WHEN d.returned_at IS NOT NULL THEN true END, d.returned_at)
+"""
+
+
+def _episodes(table: str, kinds: str, columns: str) -> str:
+    """The facts of each episode: those from its detection to the detection of the next one."""
+    return f"""(
+        SELECT *, coalesce(lead(detected_at) OVER (PARTITION BY user_id, skill_id ORDER BY detected_at),
+                           'infinity') AS next_at
+        FROM {table} WHERE user_id = ANY($1::int8[])
+    ) r
+    CROSS JOIN LATERAL (
+        SELECT {columns}
+        FROM outcome_facts f, unnest(f.times) AS fact(at)
+        WHERE f.user_id = r.user_id AND f.subject = r.skill_id AND f.kind IN ({kinds}) AND {_SAME_TENANT}
+          AND fact.at >= r.detected_at AND fact.at < r.next_at
+    ) d"""
+
+
+_PLATEAU_SQL: Final = f"""
+UPDATE learning_plateaus t SET intervention_taken = d.taken
+FROM {_episodes("learning_plateaus", "'intervention_taken'", "count(f.kind) > 0 AS taken")}
+WHERE t.id = r.id AND t.intervention_taken IS DISTINCT FROM d.taken
+"""
+
+_REGRESSION_TIMES: Final = (
+    "max(fact.at) FILTER (WHERE f.kind = 'reminder_sent') AS reminded_at, "
+    "max(fact.at) FILTER (WHERE f.kind = 'reviewed') AS reviewed_at"
+)
+_REGRESSION_SQL: Final = f"""
+UPDATE skill_regressions t
+SET reminder_sent = d.reminded_at IS NOT NULL, reminder_sent_at = d.reminded_at,
+    user_reviewed = t.practised_again OR d.reviewed_at IS NOT NULL,
+    reviewed_at = coalesce(d.reviewed_at, CASE WHEN t.practised_again THEN t.resolved_at END)
+FROM {_episodes("skill_regressions", "'reminder_sent', 'reviewed'", _REGRESSION_TIMES)}
+WHERE t.id = r.id AND (t.reminder_sent, t.reminder_sent_at, t.user_reviewed, t.reviewed_at)
+    IS DISTINCT FROM (d.reminded_at IS NOT NULL, d.reminded_at,
+                      t.practised_again OR d.reviewed_at IS NOT NULL,
+                      coalesce(d.reviewed_at, CASE WHEN t.practised_again THEN t.resolved_at END))
+"""
+
+DERIVE_SQL: Final = (_STRUGGLE_SQL, _DROPOUT_SQL, _PLATEAU_SQL, _REGRESSION_SQL)
+"""The outcome columns of the users in $1, written where they differ."""
+
+
+def subject(kind: OutcomeKind, content_id: str | None, skill_id: str | None) -> str | None:
+    """What a fact of this kind is about; None if it sets no column, or does not say of what."""
+    if kind in _CONTENT:
+        return content_id
+    if kind in _SKILL:
+        return skill_id
+    return "" if kind in _LEARNER else None
+
+
+def facts(records: Sequence[Record]) -> list[tuple[Any, ...]]:
+    """The facts of outcome records, one tuple per column of `FACTS_SQL`'s arguments, row by row.
+
+    Records that the contract refuses are left out: the worker, which reads them too, dead-letters them.
+    """
+    columns, _ = decode(
+        Kind.OUTCOME, [r.key for r in records], [r.value for r in records], [r.timestamp for r in records]
+    )
+    found = []
+    for index, event, at, event_id in zip(
+        columns.index.tolist(), columns.rows, columns.at.tolist(), columns.id.tolist(), strict=True
+    ):
+        about = subject(event.kind, event.content_id, event.skill_id)
+        if about is not None:
+            record = records[index]
+            tenant = event.organization_id or 0
+            found.append(
+                (
+                    event.user_id,
+                    event.kind.value,
+                    about,
+                    tenant,
+                    instant(at),
+                    event_id,
+                    record.partition,
+                    record.offset,
+                )
+            )
+    return found
+
+
+async def write_facts(connection: Any, records: Sequence[Record]) -> set[int]:
+    """Store the facts of outcome records and return whose they are."""
+    found = facts(records)
+    if found:
+        await connection.execute(FACTS_SQL, *map(list, zip(*found, strict=True)))
+    return {fact[0] for fact in found}
+
+
+async def derive(connection: Any, users: Iterable[int]) -> None:
+    """Bring the outcome columns of these users' rows to what the facts say."""
+    touched = list(users)
+    if not touched:
+        return
+    rows = await connection.fetch(WITH_FACTS_SQL, touched)
+    having = [row["user_id"] for row in rows]
+    if having:
+        for statement in DERIVE_SQL:
+            await connection.execute(statement, having)

@@ -1,0 +1,39 @@
+"""Forget what the sink has stored, so that it is rebuilt from the topics."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import asyncpg
+
+from lyo.storage.database import plain_url, shown_url
+from lyo.storage.faults import Fault, SinkError, judge, lasting, one_line
+from lyo.storage.schema.tables import REBUILT_TABLES, removed_rows, watermarks
+
+_NEW_EPOCH_SQL: Final = (
+    "INSERT INTO stream_epoch (one) VALUES (true) "
+    "ON CONFLICT (one) DO UPDATE SET epoch = gen_random_uuid(), forgotten_before = NULL"
+)
+
+
+async def empty(database_url: str) -> None:
+    """Empty every table that comes from the topics, offsets included; numbers of rows are not given twice.
+
+    A sink that is running is refused at its next transaction; subscribers are told to begin anew.
+
+    Raises:
+        SinkError: Postgres cannot be reached, or refuses.
+    """
+    names = ", ".join(table.name for table in (*REBUILT_TABLES, removed_rows, watermarks))
+    try:
+        connection = await asyncpg.connect(plain_url(database_url), timeout=10)
+        try:
+            async with connection.transaction():
+                await connection.execute(f"TRUNCATE {names} CONTINUE IDENTITY")
+                await connection.execute(_NEW_EPOCH_SQL)
+        finally:
+            await connection.close(timeout=2)
+    except Exception as error:
+        if judge(error) is Fault.PASSING:
+            raise SinkError(f"cannot use Postgres at {shown_url(database_url)}: {one_line(error)}") from None
+        raise lasting(error) from error

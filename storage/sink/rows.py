@@ -1,0 +1,195 @@
+"""The changelogs and the catalogue in Postgres, so that what computes from them needs no Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from lyo.models.events.decode import Content, EventError, Organization, decode_content, decode_organization
+from lyo.models.state.layout import LAYOUT
+from lyo.models.state.learner import LEARNER
+from lyo.storage.sink.records import Item, newest
+
+if TYPE_CHECKING:
+    from lyo.storage.sink.records import Record
+
+_STALE: Final = "(t.log_partition IS DISTINCT FROM {0}.log_partition OR t.log_offset < {0}.log_offset)"
+_NEWER: Final = _STALE.format("excluded")
+
+LEARNERS_SQL: Final = f"""
+INSERT INTO learner_rows AS t (user_id, organization_id, row, log_partition, log_offset)
+SELECT * FROM unnest($1::int8[], $2::int8[], $3::bytea[], $4::int4[], $5::int8[])
+ON CONFLICT (user_id) DO UPDATE SET organization_id = excluded.organization_id, row = excluded.row,
+    log_partition = excluded.log_partition, log_offset = excluded.log_offset
+WHERE {_NEWER}
+"""
+
+# A skill's row does not say whose tenant its learner is; the learner's row does.
+SKILLS_SQL: Final = f"""
+INSERT INTO skill_rows AS t (user_id, skill_id, organization_id, row, log_partition, log_offset)
+SELECT n.user_id, n.skill_id, l.organization_id, n.row, n.log_partition, n.log_offset
+FROM unnest($1::int8[], $2::text[], $3::bytea[], $4::int4[], $5::int8[])
+    AS n(user_id, skill_id, row, log_partition, log_offset)
+LEFT JOIN learner_rows l ON l.user_id = n.user_id
+ON CONFLICT (user_id, skill_id) DO UPDATE SET organization_id = excluded.organization_id,
+    row = excluded.row, log_partition = excluded.log_partition, log_offset = excluded.log_offset
+WHERE {_NEWER}
+"""
+
+MOVED_SQL: Final = """
+SELECT n.user_id FROM unnest($1::int8[], $2::int8[]) AS n(user_id, organization_id)
+LEFT JOIN learner_rows l ON l.user_id = n.user_id
+WHERE l.organization_id IS DISTINCT FROM n.organization_id
+"""
+SKILLS_TENANT_SQL: Final = """
+UPDATE skill_rows s SET organization_id = l.organization_id FROM learner_rows l
+WHERE s.user_id = ANY($1::int8[]) AND l.user_id = s.user_id
+  AND s.organization_id IS DISTINCT FROM l.organization_id
+"""
+
+DELETE_LEARNERS_SQL: Final = f"""
+DELETE FROM learner_rows t USING unnest($1::int8[], $2::int4[], $3::int8[])
+    AS k(user_id, log_partition, log_offset)
+WHERE t.user_id = k.user_id AND {_STALE.format("k")}
+"""
+DELETE_SKILLS_SQL: Final = f"""
+DELETE FROM skill_rows t USING unnest($1::int8[], $2::text[], $3::int4[], $4::int8[])
+    AS k(user_id, skill_id, log_partition, log_offset)
+WHERE t.user_id = k.user_id AND t.skill_id = k.skill_id AND {_STALE.format("k")}
+"""
+
+CONTENTS_SQL: Final = f"""
+INSERT INTO contents AS t (content_id, organization_id, document, log_partition, log_offset)
+SELECT * FROM unnest($1::text[], $2::int8[], $3::jsonb[], $4::int4[], $5::int8[])
+ON CONFLICT (content_id) DO UPDATE SET organization_id = excluded.organization_id,
+    document = excluded.document, log_partition = excluded.log_partition, log_offset = excluded.log_offset
+WHERE {_NEWER}
+"""
+ORGANIZATIONS_SQL: Final = f"""
+INSERT INTO organizations AS t (organization_id, document, log_partition, log_offset)
+SELECT * FROM unnest($1::int8[], $2::jsonb[], $3::int4[], $4::int8[])
+ON CONFLICT (organization_id) DO UPDATE SET document = excluded.document,
+    log_partition = excluded.log_partition, log_offset = excluded.log_offset
+WHERE {_NEWER}
+"""
+DELETE_CONTENTS_SQL: Final = "DELETE FROM contents WHERE content_id = ANY($1::text[])"
+DELETE_ORGANIZATIONS_SQL: Final = "DELETE FROM organizations WHERE organization_id::text = ANY($1::text[])"
+
+_AT: Final = 1 + int(LEARNER.fields["organization"][1]) if LEARNER.fields is not None else 0
+_TENANT: Final = slice(_AT, _AT + 8)
+
+TenantOf = Callable[[bytes], int | None]
+"""The organization of a learner's row, from its bytes; None: of no organization."""
+
+
+def _places(items: Sequence[Item]) -> tuple[list[int], list[int]]:
+    return [i.record.partition for i in items], [i.record.offset for i in items]
+
+
+async def write_learners(connection: Any, items: Sequence[Item], tenant_of: TenantOf) -> None:
+    """Store learners' rows; a tombstone deletes."""
+    kept = [item for item in items if item.record.value is not None]
+    gone = [item for item in items if item.record.value is None]
+    if gone:
+        await connection.execute(DELETE_LEARNERS_SQL, [item.user for item in gone], *_places(gone))
+    if not kept:
+        return
+    users = [item.user for item in kept]
+    rows = [item.record.value for item in kept]
+    tenants = [tenant_of(row) for row in rows if row is not None]
+    moved = [row["user_id"] for row in await connection.fetch(MOVED_SQL, users, tenants)]
+    await connection.execute(LEARNERS_SQL, users, tenants, rows, *_places(kept))
+    if moved:
+        await connection.execute(SKILLS_TENANT_SQL, moved)
+
+
+async def write_skills(connection: Any, items: Sequence[Item]) -> None:
+    """Store skills' rows; a tombstone deletes."""
+    kept = [item for item in items if item.record.value is not None]
+    gone = [item for item in items if item.record.value is None]
+    for statement, some, more in (
+        (DELETE_SKILLS_SQL, gone, []),
+        (SKILLS_SQL, kept, [[item.record.value for item in kept]]),
+    ):
+        if some:
+            users, skills = [item.user for item in some], [item.subject for item in some]
+            await connection.execute(statement, users, skills, *more, *_places(some))
+
+
+def screen_contents(records: Sequence[Record]) -> tuple[list[tuple[Record, Content]], list[Record]]:
+    """The newest of each content, and the records whose keys are to be deleted."""
+    return _screen(records, decode_content)
+
+
+def screen_organizations(records: Sequence[Record]) -> tuple[list[tuple[Record, Organization]], list[Record]]:
+    """The newest of each organization, and the records whose keys are to be deleted."""
+    return _screen(records, decode_organization)
+
+
+def _screen(
+    records: Sequence[Record], decode: Callable[[bytes | None, bytes], Any]
+) -> tuple[list[tuple[Record, Any]], list[Record]]:
+    kept: list[tuple[Record, Any]] = []
+    gone: list[Record] = []
+    for record in newest(records):
+        try:
+            if record.value is None:
+                gone.append(record)
+            else:
+                kept.append((record, decode(record.key, record.value)))
+        except EventError:
+            # Compaction forgets what was there before: only "nothing" is the same after a rebuild.
+            gone.append(record)
+    return kept, gone
+
+
+def _keys(records: Sequence[Record]) -> list[str]:
+    return [(record.key or b"").decode(errors="replace") for record in records]
+
+
+def document(said: Content | Organization) -> str:
+    """What the contract knows of a record, as JSON; fields that it does not know stay in the log."""
+    return msgspec.json.encode(said).decode()
+
+
+async def write_contents(connection: Any, records: Sequence[Record]) -> None:
+    """Store contents of the catalogue; a tombstone, or a record that cannot be used, deletes."""
+    kept, gone = screen_contents(records)
+    if gone:
+        await connection.execute(DELETE_CONTENTS_SQL, _keys(gone))
+    if kept:
+        await connection.execute(
+            CONTENTS_SQL,
+            [content.content_id for _, content in kept],
+            [content.organization_id for _, content in kept],
+            [document(said) for _, said in kept],
+            [record.partition for record, _ in kept],
+            [record.offset for record, _ in kept],
+        )
+
+
+async def write_organizations(connection: Any, records: Sequence[Record]) -> None:
+    """Store organizations; a tombstone, or a record that cannot be used, deletes."""
+    kept, gone = screen_organizations(records)
+    if gone:
+        await connection.execute(DELETE_ORGANIZATIONS_SQL, _keys(gone))
+    if kept:
+        await connection.execute(
+            ORGANIZATIONS_SQL,
+            [organization.organization_id for _, organization in kept],
+            [document(said) for _, said in kept],
+            [record.partition for record, _ in kept],
+            [record.offset for record, _ in kept],
+        )
+
+
+def tenant_of(row: bytes) -> int | None:
+    """The organization in the bytes of a learner's row; None for a layout that this version cannot read.
+
+    The bytes are stored all the same: a newer version reads them.
+    """
+    if len(row) != 1 + LEARNER.itemsize or row[0] != LAYOUT:
+        return None
+    return int.from_bytes(row[_TENANT], "little", signed=True) or None

@@ -1,0 +1,189 @@
+"""One batch of records of any topics into Postgres: one transaction, the offsets in it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol
+
+from lyo.models.erasure import Fence, Fences
+from lyo.models.events.decode import Kind, partition
+from lyo.storage.sink import erasures, outcomes, preferences, rows
+from lyo.storage.sink.merges import INTERVENTIONS, PLANS, Plan, delete_sql, merge_sql
+from lyo.storage.sink.offsets import Place, Position, advance, lock
+from lyo.storage.sink.records import BY_SKILL, BY_USER, Item, Record, Refusal, screen_predictions, screen_rows
+from lyo.streams.failpoints import Steps
+from lyo.streams.topics import Names
+
+CHANNEL: Final = "lyo_changes"
+_NOTIFY_SQL: Final = f"SELECT pg_notify('{CHANNEL}', said) FROM unnest($1::text[]) AS said"
+
+
+class Connection(Protocol):
+    """What is used of an asyncpg connection."""
+
+    async def execute(self, query: str, *args: Any) -> str: ...  # noqa: D102
+    async def fetch(self, query: str, *args: Any) -> list[Any]: ...  # noqa: D102
+    def transaction(self) -> Any: ...  # noqa: D102
+
+
+@dataclass(slots=True)
+class Batch:
+    """Records by topic, what is to be stored of them, and what is refused before Postgres sees it."""
+
+    items: dict[str, list[Item]] = field(default_factory=dict)
+    events: dict[str, list[Record]] = field(default_factory=dict)
+    refused: list[Refusal] = field(default_factory=list)
+    marks: list[Record] = field(default_factory=list)
+    partitions: set[int] = field(default_factory=set)
+
+    @property
+    def stored(self) -> int:
+        """The number of records that reach Postgres."""
+        return sum(map(len, self.items.values())) + sum(map(len, self.events.values()))
+
+
+class Writer:
+    """Knows what each topic's records become."""
+
+    def __init__(self, names: Names, tenant_of: rows.TenantOf, steps: Steps | None = None) -> None:
+        self._tenant_of = tenant_of
+        self._steps = steps or Steps()
+        self.plans: dict[str, Plan] = {names.prediction(kind): plan for kind, plan in PLANS.items()}
+        self.plans[names.interventions] = INTERVENTIONS
+        self._merge = {topic: merge_sql(plan) for topic, plan in self.plans.items()}
+        self._delete = {topic: delete_sql(plan) for topic, plan in self.plans.items()}
+        self._learners, self._skills = names.learner_rows, names.skill_rows
+        self._outcomes, self._preferences = names.topic(Kind.OUTCOME), names.topic(Kind.PREFERENCES)
+        self._kinds = {self._outcomes: Kind.OUTCOME, self._preferences: Kind.PREFERENCES}
+        self._erasures = names.topic(Kind.ERASURE)
+        self._contents, self._organizations = names.topic(Kind.CONTENT), names.topic(Kind.ORGANIZATION)
+
+    @property
+    def topics(self) -> list[str]:
+        """Every topic that is stored."""
+        return [
+            *self.plans,
+            self._learners,
+            self._skills,
+            self._outcomes,
+            self._preferences,
+            self._contents,
+            self._organizations,
+        ]
+
+    def prepare(self, records: Iterable[Record]) -> Batch:
+        """The newest record per key of each topic, without those that cannot be what they should be."""
+        by_topic: dict[str, list[Record]] = defaultdict(list)
+        batch = Batch()
+        for record in records:
+            by_topic[record.topic].append(record)
+            batch.partitions.add(record.partition)
+        for topic, some in by_topic.items():
+            if topic in self.plans:
+                screened = screen_predictions(some, self.plans[topic].subject)
+            elif topic in {self._learners, self._skills}:
+                screened = screen_rows(some, BY_USER if topic == self._learners else BY_SKILL)
+                batch.marks += filter(erasures.is_mark, some)
+            else:
+                batch.events[topic] = some
+                continue
+            batch.items[topic] = screened.items
+            batch.refused += screened.refused
+        return batch
+
+    async def store(
+        self,
+        connection: Connection,
+        batch: Batch,
+        positions: Mapping[Place, Position],
+        target: Mapping[Place, int],
+        fences: Fences | None = None,
+    ) -> bool:
+        """Store a batch and move the offsets to `target`; False if that was done already.
+
+        What `fences` hold back is passed over.
+
+        Raises:
+            lyo.storage.sink.offsets.Stolen: another sink has claimed one of the partitions.
+            asyncpg.PostgresError, asyncpg.InterfaceError, OSError: see `lyo.storage.faults.judge`.
+        """
+        async with connection.transaction():
+            await lock(connection, batch.partitions)
+            self._steps("sink_begun")
+            if not await advance(connection, positions, target):
+                return False
+            self._steps("sink_offsets")
+            await self._write(connection, batch if fences is None else self._admitted(batch, fences))
+            self._steps("sink_rows")
+            said = [f"{place.topic} {place.partition} {next_offset}" for place, next_offset in target.items()]
+            await connection.execute(_NOTIFY_SQL, [line for line in said if not self._internal(line)])
+            self._steps("sink_notified")
+        self._steps("sink_committed")
+        return True
+
+    async def erase(self, connection: Connection, fences: Mapping[int, Fence], partitions: int) -> int:
+        """Write fences and delete every row of these learners, in one transaction; gives how many."""
+        numbers = {user: partition(user, partitions) for user in fences}
+        async with connection.transaction():
+            await lock(connection, numbers.values())
+            await erasures.put(connection, fences)
+            return await erasures.remove(connection, numbers, self.plans, self._erasures)
+
+    def _admitted(self, batch: Batch, fences: Fences) -> Batch:
+        """The batch without what fences hold back."""
+        users = erasures.users_of(batch.items.values(), (batch.events.get(name, ()) for name in self._kinds))
+        found = {user: fence for user in users if (fence := fences.get(user)) is not None}
+        if not found:
+            return batch
+        gate = erasures.Gate(found)
+        items = {name: gate.items(some, self._time_of(name)) for name, some in batch.items.items()}
+        events = {
+            name: gate.events(self._kinds[name], some) if name in self._kinds else some
+            for name, some in batch.events.items()
+        }
+        return replace(batch, items=items, events=events)
+
+    def _time_of(self, topic: str) -> Callable[[bytes], int]:
+        known = {self._learners: erasures.learner_time, self._skills: erasures.skill_time}
+        return known.get(topic, erasures.prediction_time)
+
+    def _internal(self, line: str) -> bool:
+        return line.split(" ", 1)[0] in {self._learners, self._skills}
+
+    async def _write(self, connection: Connection, batch: Batch) -> None:
+        touched: set[int] = set()
+        learners = batch.items.get(self._learners, [])
+        await rows.write_learners(connection, learners, self._tenant_of)
+        await rows.write_skills(connection, batch.items.get(self._skills, []))
+        for topic in self.plans:
+            if batch.items.get(topic):
+                touched |= await self._predictions(connection, topic, batch.items[topic])
+        if self._outcomes in batch.events:
+            touched |= await outcomes.write_facts(connection, batch.events[self._outcomes])
+        await outcomes.derive(connection, touched)
+        if self._preferences in batch.events:
+            await preferences.write_preferences(connection, batch.events[self._preferences])
+        await erasures.note(connection, batch.marks)
+        if self._contents in batch.events:
+            await rows.write_contents(connection, batch.events[self._contents])
+        if self._organizations in batch.events:
+            await rows.write_organizations(connection, batch.events[self._organizations])
+
+    async def _predictions(self, connection: Connection, topic: str, items: Sequence[Item]) -> set[int]:
+        plan = self.plans[topic]
+        kept = [item for item in items if item.record.value is not None]
+        # An episode that the newest record no longer has goes; other tables lose rows to tombstones only.
+        gone = items if plan.episode else [item for item in items if item.record.value is None]
+        if kept:
+            together = b"[" + b",".join([item.record.value or b"" for item in kept]) + b"]"
+            await connection.execute(self._merge[topic], together.decode(), *_places(kept))
+        if gone:
+            users, subjects = [item.user for item in gone], [item.subject for item in gone]
+            await connection.execute(self._delete[topic], users, subjects, *_places(gone), topic)
+        return {item.user for item in kept}
+
+
+def _places(items: Sequence[Item]) -> tuple[list[int], list[int]]:
+    return [item.record.partition for item in items], [item.record.offset for item in items]

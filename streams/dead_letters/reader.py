@@ -1,0 +1,131 @@
+"""The dead letters as they stand on their topic: read and chosen."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from lyo.streams import topics
+from lyo.streams.clock import parse
+from lyo.streams.dead_letters.dead_letter import UNSTORED
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
+
+__all__ = ["Choice", "Letter", "Letterbox", "OnRecords", "letter_of"]
+
+OnRecords = Callable[[int, int], None]
+"""Told how many records have been read and how many there are."""
+
+
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter: which record it is about, and why that cannot be used."""
+
+    topic: str
+    partition: int
+    offset: int | None
+    key: str | None
+    value: str | None
+    reason: str
+    failed_at: str
+    field: str | None = None
+
+    @property
+    def id(self) -> str:
+        """What people name it by, which is the letter's Kafka key."""
+        return f"{self.topic}/{self.partition}/{'-' if self.offset is None else self.offset}"
+
+    @property
+    def failed_ms(self) -> int:
+        """When the record was refused, in ms since the epoch."""
+        return parse(self.failed_at)
+
+    @property
+    def payload(self) -> bytes | None:
+        """The record's value; None where it has none, or where it is too long for a letter."""
+        return None if self.value is None else base64.b64decode(self.value, validate=True)
+
+    @property
+    def unstored(self) -> bool:
+        """Whether only Postgres refused the record, which the workers have used."""
+        return self.reason.startswith(UNSTORED)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which letters: those that all of this is true of.
+
+    Attributes:
+        ids: named by `Letter.id`; none: all.
+        topic: of the record, with or without the prefix.
+        reason: part of the reason, in any case.
+        since: refused at or after this (ms).
+        until: refused before this (ms).
+    """
+
+    ids: frozenset[str] = frozenset()
+    topic: str | None = None
+    reason: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+    def takes(self, letter: Letter, prefix: str) -> bool:
+        """Whether a letter is chosen."""
+        return (
+            (not self.ids or letter.id in self.ids)
+            and (self.topic is None or letter.topic in {self.topic, prefix + self.topic})
+            and (self.reason is None or self.reason.casefold() in letter.reason.casefold())
+            and (self.since is None or letter.failed_ms >= self.since)
+            and (self.until is None or letter.failed_ms < self.until)
+        )
+
+
+_decode: Final = msgspec.json.Decoder(Letter).decode
+
+
+class Letterbox:
+    """Reads the topic of the dead letters; ``unreadable`` counts records there that are none."""
+
+    def __init__(self, settings: Settings, on_records: OnRecords | None = None) -> None:
+        self.unreadable = 0
+        self._settings = settings
+        self._on_records = on_records or (lambda _done, _total: None)
+
+    async def read(self) -> AsyncIterator[Letter]:
+        """Every letter there is now, those of one partition in their order.
+
+        Raises:
+            aiokafka.errors.KafkaError: Kafka cannot be reached, or the topic does not exist.
+        """
+        partitions = await clients.partitions_of(self._settings, topics.names(self._settings).dead_letters)
+        reader = clients.consumer(self._settings, fetch_max_wait_ms=100)
+        await reader.start()
+        try:
+            first, last = await reader.beginning_offsets(partitions), await reader.end_offsets(partitions)
+            done, total = 0, sum(last.values()) - sum(first.values())
+            async for _, records in clients.read_to_end(reader, partitions):
+                for record in records:
+                    if record.value is None:
+                        continue
+                    letter = letter_of(record.value)
+                    if letter is None:
+                        self.unreadable += 1
+                    else:
+                        yield letter
+                done += len(records)
+                self._on_records(done, total)
+        finally:
+            await clients.stop(reader)
+
+
+def letter_of(value: bytes) -> Letter | None:
+    """The letter that a record of the topic holds; None if it is none."""
+    try:
+        letter = _decode(value)
+        _ = letter.failed_ms, letter.payload
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError):
+        return None
+    return letter

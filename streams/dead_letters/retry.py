@@ -1,0 +1,310 @@
+"""Dead letters tried again: their records into their topics once more, each counted once.
+
+A learner's row remembers 64 events of a topic, and a letter may be older than that. So the topic itself is
+asked: an event that stands there once more, as a record that can be used, is not sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, Self
+
+import msgspec
+from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
+
+from lyo.models.events.decode import EventError, Kind, decode, decode_content, decode_organization, partition
+from lyo.streams import topics
+from lyo.streams.clock import Clock
+from lyo.streams.dead_letters.reader import Letter, OnRecords
+from lyo.streams.kafka import clients
+from lyo.streams.kafka.input_records import CATALOGUE
+from lyo.streams.settings import Settings
+
+__all__ = ["Retrier", "Status", "Tried"]
+
+AT_ONCE: Final = 500
+HEADER: Final = "lyo-retry-of"
+_RECORD_SECONDS: Final = 10.0
+
+Identity = tuple[Kind, int | bytes, str]
+"""An event: its kind, learner and id; a content or organization: its kind, key and nothing."""
+
+
+class Status(StrEnum):
+    """What became of a letter's record."""
+
+    RETRIED = "retried"
+    """It stands in its topic again."""
+    COUNTED = "counted"
+    """It was used already."""
+    SUPERSEDED = "superseded"
+    """A newer content or organization of the same key has come, which can be used."""
+    REFUSED = "refused"
+    """It would be refused again."""
+    DERIVED = "derived"
+    """It is no event, but what the workers make of events."""
+    GONE = "gone"
+    """Neither the letter nor its topic has it any more."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is left to be done about it."""
+        return self in {Status.RETRIED, Status.COUNTED, Status.SUPERSEDED}
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A letter's record, what became of it, and where it stands or why not."""
+
+    letter: Letter
+    status: Status
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    """A record that may be sent again."""
+
+    letter: Letter
+    kind: Kind
+    key: bytes
+    value: bytes
+    identity: Identity
+    place: TopicPartition
+
+
+class _Named(msgspec.Struct, gc=False):
+    user_id: int
+    event_id: str | None = None
+    request_id: str | None = None
+
+
+_named: Final = msgspec.json.Decoder(_Named).decode
+
+
+class Retrier:
+    """Sends the records of dead letters again, as ``async with Retrier(settings) as retrier: ...``."""
+
+    def __init__(
+        self, settings: Settings, *, dry_run: bool = False, on_records: OnRecords | None = None
+    ) -> None:
+        self._settings = settings
+        self._names = topics.names(settings)
+        self._kinds = {self._names.topic(kind): kind for kind in Kind}
+        self._now = Clock(settings.clock).now()
+        self._on_records = on_records or (lambda _done, _total: None)
+        self._producer: AIOKafkaProducer | None = None
+        self._dry_run = dry_run
+
+    async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            lyo.streams.topics.TopicError: a topic has another number of partitions than the settings say.
+            aiokafka.errors.KafkaError: Kafka cannot be reached.
+        """
+        async with clients.admin(self._settings) as admin:
+            topics.check(self._settings, await clients.partition_counts(admin, self._kinds))
+        if not self._dry_run:
+            # Not transactional: its markers would stand in the input topics, and the lag would never be 0.
+            self._producer = clients.producer(self._settings)
+            try:
+                await self._producer.start()
+            except BaseException:
+                await clients.stop(self._producer)
+                raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._producer is not None:
+            await clients.stop(self._producer)
+
+    async def retry(self, letters: Sequence[Letter], refused: Iterable[Letter]) -> list[Tried]:
+        """Send the records of the letters again, where that is right; each record is told of once.
+
+        ``refused`` are all letters there are: what they are about has not been used.
+
+        Raises:
+            aiokafka.errors.KafkaError: Kafka went away. What was sent before is there, and is found there
+                the next time.
+        """
+        places = {one.id for one in refused if not one.unstored}
+        tried: list[Tried] = []
+        events: list[_Event] = []
+        reader = clients.consumer(self._settings, fetch_max_wait_ms=100)
+        await reader.start()
+        try:
+            for letter in {one.id: one for one in letters}.values():
+                found = await self._judge(reader, letter, places)
+                (tried if isinstance(found, Tried) else events).append(found)  # type: ignore[arg-type]
+            standing = await self._standing(reader, events, places)
+        finally:
+            await clients.stop(reader)
+        fresh = []
+        for event in events:
+            known = self._known(event, standing, places)
+            if known is None:
+                fresh.append(event)
+            else:
+                tried.append(known)
+            # Two letters may be about the same event.
+            standing.setdefault(event.identity, event.letter.id)
+        return tried + await self._send(fresh)
+
+    # ------------------------------------------------------------ what may be sent
+
+    async def _judge(self, reader: Any, letter: Letter, refused: set[str]) -> Tried | _Event:
+        """The record of a letter, if it can be sent; else why not."""
+        kind = self._kinds.get(letter.topic)
+        if kind is None or letter.offset is None:
+            said = "predictions and rows follow from events; the next event brings newer ones"
+            return Tried(letter, Status.DERIVED, said)
+        if letter.id not in refused:
+            said = (
+                f"the workers have used it; only Postgres refused it: `lyo sink --rebuild` stores {letter.id}"
+            )
+            return Tried(letter, Status.COUNTED, said)
+        original = await self._original(reader, letter)
+        if original is None:
+            return Tried(letter, Status.GONE, "its topic does not have the record any more")
+        key, value = original
+        fault = self._fault(kind, key, value)
+        if fault is not None or key is None or value is None:
+            return Tried(letter, Status.REFUSED, fault or "the record has no value")
+        identity = self._identity(kind, key, value)
+        number = partition(int(key), self._settings.partitions) if kind not in CATALOGUE else 0
+        return _Event(letter, kind, key, value, identity, TopicPartition(letter.topic, number))
+
+    async def _original(self, reader: Any, letter: Letter) -> tuple[bytes | None, bytes | None] | None:
+        """Key and value of the record: as the letter has them, or from its topic where it has not."""
+        # A backslash in a letter may stand for a byte that is no text.
+        if letter.value is not None and letter.key is not None and "\\" not in letter.key:
+            return letter.key.encode(), letter.payload
+        assert letter.offset is not None
+        tp = TopicPartition(letter.topic, letter.partition)
+        reader.assign([tp])
+        first, last = (await reader.beginning_offsets([tp]))[tp], (await reader.end_offsets([tp]))[tp]
+        if not first <= letter.offset < last:
+            return None
+        reader.seek(tp, letter.offset)
+        try:
+            record: ConsumerRecord = await asyncio.wait_for(reader.getone(tp), _RECORD_SECONDS)
+        except TimeoutError:
+            return None
+        key = None if record.key is None else record.key.decode("utf-8", "backslashreplace")
+        # Compaction may have taken it, or the topic was made anew and has something else there.
+        if (record.offset, key) != (letter.offset, letter.key):
+            return None
+        if letter.value is not None and record.value != letter.payload:
+            return None
+        return record.key, record.value
+
+    def _fault(self, kind: Kind, key: bytes | None, value: bytes | None) -> str | None:
+        """Why the record would be refused if it came now; None: it would not."""
+        if kind not in CATALOGUE:
+            _, rejected = decode(kind, [key], [value], [self._now])
+            return rejected[0].reason if rejected else None
+        if key is None:
+            return "key is missing"
+        try:
+            (decode_content if kind is Kind.CONTENT else decode_organization)(key, value or b"")
+        except EventError as error:
+            return error.reason
+        return None
+
+    def _identity(self, kind: Kind, key: bytes, value: bytes) -> Identity:
+        if kind in CATALOGUE:
+            return kind, key, ""
+        said = _named(value)
+        return kind, said.user_id, (said.request_id if kind is Kind.STRUGGLE_REQUEST else said.event_id) or ""
+
+    # ------------------------------------------------------------ what stands there already
+
+    async def _standing(
+        self, reader: Any, events: Sequence[_Event], refused: set[str]
+    ) -> dict[Identity, str]:
+        """Where the events stand in their topics as records that can be used; of the catalogue the newest."""
+        wanted = {event.identity for event in events}
+        partitions = sorted({event.place for event in events})
+        found: dict[Identity, str] = {}
+        if not partitions:
+            return found
+        first, last = await reader.beginning_offsets(partitions), await reader.end_offsets(partitions)
+        done, total = 0, sum(last.values()) - sum(first.values())
+        async for tp, records in clients.read_to_end(reader, partitions):
+            kind = self._kinds[tp.topic]
+            for record in records:
+                self._note(kind, record, wanted, refused, found)
+            done += len(records)
+            self._on_records(done, total)
+        return found
+
+    def _note(
+        self,
+        kind: Kind,
+        record: ConsumerRecord,
+        wanted: set[Identity],
+        refused: set[str],
+        found: dict[Identity, str],
+    ) -> None:
+        place = f"{record.topic}/{record.partition}/{record.offset}"
+        if kind in CATALOGUE:
+            if record.key is None or (identity := (kind, record.key, "")) not in wanted:
+                return
+            # One that changed nothing, and would not now, supersedes nothing; a removal does.
+            if record.value is None or self._fault(kind, record.key, record.value) is None:
+                found[identity] = place
+            return
+        if record.value is None or place in refused:
+            return
+        try:
+            named = self._identity(kind, b"", record.value)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return
+        if named not in wanted or named in found:
+            return
+        if not decode(kind, [record.key], [record.value], [record.timestamp])[1]:
+            found[named] = place
+
+    def _known(self, event: _Event, standing: dict[Identity, str], refused: set[str]) -> Tried | None:
+        """What is to be said of an event that need not be sent."""
+        place = standing.get(event.identity)
+        if place is None:
+            return None
+        if event.kind not in CATALOGUE:
+            return Tried(event.letter, Status.COUNTED, f"it stands at {place}")
+        assert event.letter.offset is not None
+        if int(place.rpartition("/")[2]) <= event.letter.offset:
+            return None
+        waits = ", which is a dead letter itself" if place in refused else ""
+        return Tried(event.letter, Status.SUPERSEDED, f"by {place}{waits}")
+
+    # ------------------------------------------------------------ sending
+
+    async def _send(self, events: Sequence[_Event]) -> list[Tried]:
+        tried: list[Tried] = []
+        for start in range(0, len(events), AT_ONCE):
+            tried += await self._acknowledged(events[start : start + AT_ONCE])
+        return tried
+
+    async def _acknowledged(self, events: Sequence[_Event]) -> list[Tried]:
+        if self._producer is None:
+            return [Tried(event.letter, Status.RETRIED, "not sent: a dry run") for event in events]
+        answers = [
+            await self._producer.send(
+                event.place.topic,
+                event.value,
+                event.key,
+                partition=event.place.partition,
+                headers=[(HEADER, event.letter.id.encode())],
+            )
+            for event in events
+        ]
+        done = await asyncio.gather(*answers)
+        return [
+            Tried(event.letter, Status.RETRIED, f"as {at.topic}/{at.partition}/{at.offset}")
+            for event, at in zip(events, done, strict=True)
+        ]

@@ -1,0 +1,1 @@
+"""Event files: read in pieces, validated, and published to the topics."""

@@ -1,0 +1,163 @@
+"""Event files: JSON Lines, plain, gzip-compressed or from standard input, read in pieces and validated."""
+
+import gzip
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from lyo.models.events.decode import EventError, Kind, Rejected, decode, decode_content, decode_organization
+from lyo.models.events.refusals import REFUSALS, explain
+from lyo.streams.kafka.input_records import CATALOGUE, LONGEST, Record
+
+PIECE = 2_000_000  # bytes of lines handed on at once
+
+
+class _Typed(msgspec.Struct, gc=False):
+    type: Kind
+
+
+_type_of = msgspec.json.Decoder(_Typed).decode
+
+
+@dataclass(slots=True)
+class Bad:
+    """A line that cannot be used: its number, counted from 1, and why."""
+
+    line: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Piece:
+    """Consecutive lines of a file; `first` is the number of the first one, counted from 1."""
+
+    first: int
+    lines: list[bytes]
+    position: int  # bytes of the file (as it is on the disk) read so far
+
+
+@dataclass(slots=True)
+class Checked:
+    """The records of a piece, in its order, and its bad lines."""
+
+    records: list[Record] = field(default_factory=list)
+    bad: list[Bad] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class EventFile:
+    """An open event file. `size` is that on the disk in bytes, None where nobody knows (standard input)."""
+
+    name: str
+    size: int | None
+    _read: Callable[[int], bytes]
+    _position: Callable[[], int]
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yield the file in pieces of whole lines; of a line that is too long its beginning.
+
+        Raises:
+            OSError, EOFError, zlib.error: the file cannot be read, or its compression is broken.
+        """
+        rest, number, cut = b"", 1, False
+        while data := self._read(PIECE):
+            lines = (rest + data).split(b"\n")
+            rest = lines.pop()
+            if cut and lines:
+                lines.pop(0)  # the end of a line whose beginning was handed on
+                cut = False
+            if cut:
+                rest = b""
+            elif len(rest) > LONGEST:
+                lines.append(rest)
+                rest, cut = b"", True
+            if lines:
+                yield Piece(number, lines, self._position())
+                number += len(lines)
+        if rest and not cut:
+            yield Piece(number, [rest], self._position())
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[EventFile]:
+    """Open an event file: `-` is standard input, a name that ends in `.gz` is compressed.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+    """
+    if str(path) == "-":
+        source = sys.stdin.buffer
+        # Lines from a pipe are handed on when they come, not when a whole piece of them has.
+        yield EventFile("standard input", None, lambda most: _available(source, most), lambda: 0)
+        return
+    with path.open("rb") as raw:
+        size = path.stat().st_size if path.is_file() else None
+        if path.suffix == ".gz":
+            with gzip.GzipFile(fileobj=raw) as packed:
+                yield EventFile(str(path), size, packed.read, raw.tell)
+        else:
+            yield EventFile(str(path), size, raw.read, raw.tell)
+
+
+def _available(source: BinaryIO, most: int) -> bytes:
+    read: Callable[[int], bytes] = getattr(source, "read1", source.read)
+    return read(most)
+
+
+def check(piece: Piece, now: int) -> Checked:
+    """Validate a piece's lines by the same structs as the worker does; `now` is ms.
+
+    A time more than a day after `now` is refused, as it will be by the worker. Empty lines are skipped.
+    """
+    by_kind: dict[Kind, list[int]] = defaultdict(list)
+    found: dict[int, Record] = {}
+    bad: list[Bad] = []
+    for position, line in enumerate(piece.lines):
+        if not line or line.isspace():
+            continue
+        if len(line) > LONGEST:
+            bad.append(Bad(piece.first + position, f"longer than {LONGEST:,} bytes"))
+            continue
+        try:
+            by_kind[_type_of(line).type].append(position)
+        except REFUSALS as error:
+            bad.append(Bad(piece.first + position, explain(error, line)[0]))
+    for kind, positions in by_kind.items():
+        refused = (_catalogue if kind in CATALOGUE else _events)(kind, piece.lines, positions, now, found)
+        bad += [Bad(piece.first + positions[one.index], one.reason) for one in refused]
+    bad.sort(key=lambda one: one.line)
+    return Checked([found[position] for position in sorted(found)], bad)
+
+
+def _events(
+    kind: Kind, lines: list[bytes], positions: list[int], now: int, found: dict[int, Record]
+) -> list[Rejected]:
+    columns, rejected = decode(kind, None, [lines[one] for one in positions], [now] * len(positions))
+    for index, user in zip(columns.index.tolist(), columns.user.tolist(), strict=True):
+        position = positions[index]
+        found[position] = Record(kind, b"%d" % user, user, lines[position])
+    return rejected
+
+
+def _catalogue(
+    kind: Kind, lines: list[bytes], positions: list[int], _now: int, found: dict[int, Record]
+) -> list[Rejected]:
+    rejected: list[Rejected] = []
+    for index, position in enumerate(positions):
+        line = lines[position]
+        try:
+            if kind is Kind.CONTENT:
+                key = decode_content(None, line).content_id.encode()
+            else:
+                key = b"%d" % decode_organization(None, line).organization_id
+        except EventError as error:
+            rejected.append(Rejected(index, error.reason, error.field))
+        else:
+            found[position] = Record(kind, key, 0, line)
+    return rejected

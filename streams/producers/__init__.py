@@ -1,0 +1,1 @@
+"""Producers: input records in batches, and a task's transactions."""

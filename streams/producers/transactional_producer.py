@@ -1,0 +1,209 @@
+"""One task's transactional producer: outputs, rows and input offsets together, or none of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import IllegalOperation, KafkaError
+
+from lyo.streams.dead_letters import dead_letter
+from lyo.streams.failpoints import Steps
+from lyo.streams.kafka import clients
+from lyo.streams.settings import Settings
+
+Pair = tuple[bytes, bytes | None]
+
+# A record's own overhead inside a batch, and the batch's header.
+OVERHEAD = 150
+
+
+class RecordTooLarge(RuntimeError):
+    """A row is larger than Kafka is given; its state could not be restored, so it is never dropped."""
+
+
+class Outbound:
+    """The producer of one partition number; starting it fences any earlier owner of that number."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        number: int,
+        dead_letters: str,
+        steps: Steps,
+        committed: Callable[[], None] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._number = number
+        self._dead_letters = dead_letters
+        self._limit = settings.output_batch_bytes - OVERHEAD
+        self._steps = steps
+        self._committed = committed
+        self._futures: list[asyncio.Future[object]] = []
+        self._producer: AIOKafkaProducer | None = None
+
+    async def start(self) -> None:
+        """Connect, settle what an earlier owner left open, and refuse it from now on."""
+        transactional_id = f"{self._settings.app_id}-{self._number}"
+        self._producer = clients.producer(self._settings, transactional_id)
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Close the connection within seconds; a transaction that is open is settled by the next owner."""
+        producer, self._producer = self._producer, None
+        for future in self._futures:
+            clients.take_error(future)
+        if producer is not None:
+            await clients.abandon(producer)
+
+    async def prove(self, partitions: Iterable[TopicPartition]) -> None:
+        """Return if nobody has opened this number since; commits nothing.
+
+        Only the broker knows, and it looks when offsets are added to a transaction: this one is aborted.
+
+        Raises:
+            ProducerFenced: another owner has opened this number.
+            KafkaError: the broker did not say.
+        """
+        producer = await self._begin()
+        await producer.send_offsets_to_transaction(dict.fromkeys(partitions, 0), self._settings.app_id)
+        await producer.abort_transaction()
+
+    async def transact(
+        self,
+        outputs: Mapping[str, Sequence[Pair]],
+        rows: Mapping[str, Sequence[Pair]],
+        offsets: Mapping[TopicPartition, int | tuple[int, str]],
+        now: int,
+        elsewhere: Mapping[TopicPartition, Sequence[Pair]] | None = None,
+    ) -> None:
+        """Send everything in one transaction and commit it; ``now`` (ms) stamps letters about large outputs.
+
+        An offset may come with metadata, which is committed with it. What is ``elsewhere`` goes to partitions
+        of other numbers, too.
+
+        Raises:
+            ProducerFenced: another owner has opened this number.
+            RecordTooLarge: a row is larger than the limit.
+            KafkaError: the transaction did not commit, or nobody knows; the task must be opened anew.
+        """
+        self._futures = []
+        producer = await self._begin()
+        try:
+            await self._within(producer, outputs, rows, offsets, now, elsewhere or {})
+        except IllegalOperation as error:
+            raise _ended_by(producer, error) from error
+        if self._committed is not None:
+            self._committed()
+        self._steps("committed")
+
+    async def _within(
+        self,
+        producer: AIOKafkaProducer,
+        outputs: Mapping[str, Sequence[Pair]],
+        rows: Mapping[str, Sequence[Pair]],
+        offsets: Mapping[TopicPartition, int | tuple[int, str]],
+        now: int,
+        elsewhere: Mapping[TopicPartition, Sequence[Pair]],
+    ) -> None:
+        self._steps("begun")
+        for topic, pairs in self._sendable(outputs, now).items():
+            await self._send(producer, topic, pairs)
+        for tp, placed in elsewhere.items():
+            await self._send(producer, tp.topic, placed, tp.partition)
+        await self._reach("outputs_sent")
+        for topic, changed in rows.items():
+            self._check(topic, changed)
+            await self._send(producer, topic, changed)
+        await self._reach("rows_sent")
+        if offsets:
+            await producer.send_offsets_to_transaction(dict(offsets), self._settings.app_id)
+        self._steps("offsets_sent")
+        await asyncio.gather(*self._futures)
+        await producer.commit_transaction()
+
+    async def _begin(self) -> AIOKafkaProducer:
+        producer = self._running()
+        await producer.begin_transaction()
+        # What we wait for says why it failed; this nobody asks, and asyncio would write a page about it.
+        clients.take_error(_end_of(producer))
+        return producer
+
+    def _running(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            raise RuntimeError("the task's producer is not started")
+        return self._producer
+
+    async def _reach(self, step: str) -> None:
+        if self._steps.armed:
+            await asyncio.gather(*self._futures)
+        self._steps(step)
+
+    def _sendable(self, outputs: Mapping[str, Sequence[Pair]], now: int) -> dict[str, list[Pair]]:
+        """The outputs without those that are too large, which become dead letters."""
+        sendable: dict[str, list[Pair]] = {}
+        large: list[Pair] = []
+        for topic, pairs in outputs.items():
+            fitting = [pair for pair in pairs if self._size(pair) <= self._limit]
+            if len(fitting) < len(pairs):
+                large += [
+                    dead_letter.oversized(topic, self._number, key, len(value or b""), self._limit, now)
+                    for key, value in pairs
+                    if self._size((key, value)) > self._limit
+                ]
+            if fitting:
+                sendable[topic] = fitting
+        if large:
+            sendable[self._dead_letters] = sendable.get(self._dead_letters, []) + large
+        return sendable
+
+    def _check(self, topic: str, rows: Sequence[Pair]) -> None:
+        for pair in rows:
+            if self._size(pair) > self._limit:
+                raise RecordTooLarge(
+                    f"a row of {self._size(pair)} bytes for {topic} is larger than {self._limit}"
+                )
+
+    @staticmethod
+    def _size(pair: Pair) -> int:
+        return len(pair[0]) + (0 if pair[1] is None else len(pair[1]))
+
+    async def _send(
+        self, producer: AIOKafkaProducer, topic: str, pairs: Sequence[Pair], number: int | None = None
+    ) -> None:
+        stamp = time.time_ns() // 1_000_000
+        batch = producer.create_batch()
+        append = batch.append
+        for key, value in pairs:
+            if append(timestamp=stamp, key=key, value=value) is None:
+                await self._submit(producer, batch, topic, number)
+                batch = producer.create_batch()
+                append = batch.append
+                append(timestamp=stamp, key=key, value=value)
+        if batch.record_count():
+            await self._submit(producer, batch, topic, number)
+
+    async def _submit(
+        self, producer: AIOKafkaProducer, batch: object, topic: str, number: int | None
+    ) -> None:
+        number = self._number if number is None else number
+        self._futures.append(await producer.send_batch(batch, topic, partition=number))
+
+
+def _ended_by(producer: AIOKafkaProducer, refused: IllegalOperation) -> KafkaError:
+    """What ended a transaction while more was being handed over to it.
+
+    The broker's refusal (fenced, timed out) reaches the sender in the background; whoever goes on sending is
+    only told that there is no transaction.
+    """
+    ended = _end_of(producer)
+    error = ended.exception() if ended.done() and not ended.cancelled() else None
+    return error if isinstance(error, KafkaError) else KafkaError(str(refused))
+
+
+def _end_of(producer: AIOKafkaProducer) -> asyncio.Future[object]:
+    """The end of a producer's transaction, which holds the error that ended it."""
+    ended: asyncio.Future[object] = producer._txn_manager.wait_for_transaction_end()  # noqa: SLF001 - not public
+    return ended

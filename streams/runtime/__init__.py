@@ -1,0 +1,1 @@
+"""The worker: Faust app, transport, and a task for each partition number."""

@@ -1,0 +1,181 @@
+"""What the topics still hold of learners who are erased: found by reading, deleted by tombstones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+
+from aiokafka import ConsumerRecord, TopicPartition
+
+from lyo.models.erasure import Fence, Fences, Mark, encode_mark, mark_key, record_of
+from lyo.models.events.decode import Kind, partition
+from lyo.streams.dead_letters import dead_letter
+from lyo.streams.kafka import clients
+from lyo.streams.log import logger
+from lyo.streams.producers.transactional_producer import Outbound
+from lyo.streams.runtime.context import Shared
+from lyo.streams.runtime.ports import Changes, Engine
+from lyo.streams.runtime.restore import RECORDS_AT_ONCE
+from lyo.streams.settings import Settings
+from lyo.streams.topics import Names
+
+log = logger("erasing")
+
+
+@dataclass(slots=True)
+class Held:
+    """Keys that still have a value and are about some learners, by topic-partition.
+
+    Attributes:
+        keys: of each topic-partition, with the learner whose they are.
+        records: how many records with values there are of each learner and topic: those that compaction has
+            not removed yet count, too.
+    """
+
+    keys: dict[TopicPartition, dict[bytes, int]] = field(default_factory=dict)
+    records: Counter[tuple[int, str]] = field(default_factory=Counter)
+
+    def tombstones(self) -> dict[TopicPartition, list[tuple[bytes, None]]]:
+        """A record without a value for each key."""
+        return {tp: [(key, None) for key in keys] for tp, keys in self.keys.items() if keys}
+
+    def removed(self, user: int) -> dict[str, int]:
+        """How many keys of a learner, by topic."""
+        counts: Counter[str] = Counter()
+        for tp, keys in self.keys.items():
+            counts[tp.topic] += sum(owner == user for owner in keys.values())
+        return {topic: count for topic, count in counts.items() if count}
+
+
+def places(names: Names, number: int, count: int) -> list[TopicPartition]:
+    """Where something of the learners of partition ``number`` of ``count`` may be: rows, outputs, letters."""
+    outputs = (*names.predictions.values(), names.interventions, names.learner_rows, names.skill_rows)
+    return [
+        *(TopicPartition(topic, number) for topic in outputs),
+        # A letter about a record with another learner's key lies in that one's partition.
+        *(TopicPartition(names.dead_letters, other) for other in range(count)),
+    ]
+
+
+async def held(
+    settings: Settings,
+    names: Names,
+    wanted: Iterable[TopicPartition],
+    users: Collection[int],
+    read: Callable[[int], None] | None = None,
+) -> Held:
+    """Read topic-partitions whole for what they hold of these learners; ``read`` is told of records as read.
+
+    What was written is waited for until it is decided: Kafka answers a commit before the partitions know of
+    it, so the end of what is committed may lie before a transaction that is over, even one of our own.
+    """
+    found, partitions = Held(), list(wanted)
+    ends = await clients.written(settings, partitions)
+    reader = clients.consumer(settings, fetch_max_wait_ms=100)
+    await reader.start()
+    try:
+        reader.assign(partitions)
+        await reader.seek_to_beginning(*partitions)
+        async for tp, records in clients.read_up_to(reader, ends, max_records=RECORDS_AT_ONCE):
+            keys = found.keys.setdefault(tp, {})
+            if read is not None:
+                read(len(records))
+            for record in records:
+                if record.value is None:
+                    keys.pop(record.key, None)
+                elif (user := _owner(names, record, users)) is not None:
+                    keys[record.key] = user
+                    found.records[user, tp.topic] += 1
+    finally:
+        await clients.stop(reader)
+    return found
+
+
+def _owner(names: Names, record: dead_letter.Refused, users: Collection[int]) -> int | None:
+    """Which of these learners a record with a value is about."""
+    if record.topic == names.dead_letters:
+        found = dead_letter.learners_of(record.value or b"", names.catalogue)
+        return next((user for user in found if user in users), None)
+    name = (record.key or b"").partition(b"|")[0]
+    user = int(name) if name.isdigit() else None
+    return user if user in users else None
+
+
+def marks(pending: dict[int, Fence], found: Held, now: int) -> list[tuple[bytes, bytes]]:
+    """The records that say that these fences are carried out; ``now`` in ms."""
+    return [
+        (
+            mark_key(user),
+            encode_mark(
+                Mark(
+                    user_id=user,
+                    erased_at=fence.erased_at,
+                    epoch=fence.epoch,
+                    organization_id=fence.organization or None,
+                    done_at=now,
+                    removed=found.removed(user),
+                )
+            ),
+        )
+        for user, fence in pending.items()
+    ]
+
+
+def forgets(fences: Fences, names: Names, record: dead_letter.Refused) -> bool:
+    """Whether a record is about a learner who is to stay forgotten: then no letter is kept of it."""
+    if not len(fences) or record.topic in names.catalogue:
+        return False
+    found = [fences.get(user) for user in dead_letter.learners(record.key, record.value)]
+    return any(fence is not None and not fence.is_open for fence in found)
+
+
+class Eraser:
+    """Carries out the fences of one partition number's learners, in its task's transactions."""
+
+    def __init__(self, number: int, shared: Shared, read: Callable[[int], None]) -> None:
+        self._number = number
+        self._shared = shared
+        self._read = read
+        self._seen = -1
+
+    @property
+    def due(self) -> bool:
+        """Whether a fence may have come since the last time."""
+        fences = self._shared.fences
+        return len(fences) > 0 and self._seen != fences.revision
+
+    def forgets(self, record: ConsumerRecord) -> bool:
+        """Whether no letter is kept of a record."""
+        return forgets(self._shared.fences, self._shared.names, record)
+
+    async def carry_out(self, engine: Engine, outbound: Outbound) -> Changes:
+        """Forget learners, and delete all that the topics hold of them, in one transaction.
+
+        What was committed before is all that there can be: from here on the engine says nothing of them.
+        """
+        shared, now = self._shared, self._shared.clock.now()
+        seen = shared.fences.revision
+        pending = engine.pending(self._number, shared.settings.partitions)
+        changes: Changes = engine.erase(pending)
+        found = Held()
+        if changes.erased:
+            where = places(shared.names, self._number, shared.settings.partitions)
+            found = await held(shared.settings, shared.names, where, set(changes.erased), self._read)
+        anew = [record_of(user, fence) for user, fence in self._overtaken()]
+        if pending or anew:
+            rows = {shared.names.learner_rows: marks(pending, found, now)} if pending else {}
+            outputs = {shared.names.topic(Kind.ERASURE): anew} if anew else {}
+            await outbound.transact(outputs, rows, {}, now, found.tombstones())
+            deleted = sum(map(len, found.keys.values()))
+            shared.counts["erased_keys"] += deleted
+            log.info("task=%d erased learners=%d keys=%d", self._number, len(changes.erased), deleted)
+        engine.commit(changes)
+        self._seen = seen
+        return changes
+
+    def _overtaken(self) -> list[tuple[int, Fence]]:
+        """This number's fences that the topic no longer says, since an older record came after them."""
+        fences, many = self._shared.fences, self._shared.settings.partitions
+        mine = [user for user, _ in fences.items() if partition(user, many) == self._number]
+        return [(user, fence) for user in fences.overtaken(mine) if (fence := fences.get(user)) is not None]

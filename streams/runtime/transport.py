@@ -1,0 +1,295 @@
+"""Every override of Faust: a transport that hands one poll of one partition to the agent as one message.
+
+Faust keeps the app, agents, topics, group membership and assignment. Its commits, its recovery and its
+exactly-once mode are not used. A test compares the sources of what is overridden here with those it was
+written against, so that another version of Faust cannot change them unseen.
+"""
+
+# The overrides reach into what they override; Faust and aiokafka have no public way.
+# ruff: noqa: SLF001
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import faust
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import ConsumerStoppedError
+from faust.transport.consumer import Consumer as FaustConsumer
+from faust.transport.consumer import ConsumerThread, ThreadDelegateConsumer
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+
+from lyo.streams.kafka import clients
+from lyo.streams.kafka.client_ids import client_id
+from lyo.streams.settings import Settings
+
+FETCH_WAIT_MS = 500
+POLL_SECONDS = 1.0
+
+OVERRIDDEN: tuple[Any, ...] = (
+    faust.App._new_transport,
+    faust.App._create_directories,
+    AIOKafkaConsumerThread._create_worker_consumer,
+    AIOKafkaConsumerThread.getmany,
+    AIOKafkaConsumerThread._fetch_records,
+    Consumer._new_consumer_thread,
+    FaustConsumer._drain_messages,
+    FaustConsumer.getmany,
+    FaustConsumer._wait_next_records,
+    FaustConsumer.force_commit,
+    ThreadDelegateConsumer._getmany,
+    ConsumerThread.getmany,
+    faust.Schema.compile,
+)
+"""What is overridden here or copied in part, for the test that compares sources."""
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """What one poll gave of one partition.
+
+    ``start`` is the offset that the reader stood at before and ``next`` the one after, so that a task sees
+    gaps exactly: offsets may be missing between records (transaction markers), but not between polls.
+    ``records`` may be empty when only markers were read.
+    """
+
+    tp: TopicPartition
+    start: int
+    next: int
+    records: list[ConsumerRecord]
+
+
+class PollThread(AIOKafkaConsumerThread):
+    """Faust's consumer thread, reading committed records and giving polls."""
+
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        """Build the group's consumer from our settings; Faust's would read uncommitted records."""
+        settings = cast("BatchApp", self.app).settings
+        # Faust's assignor gives one worker the same partition number of every topic; round robin does not.
+        self._assignor = self.app.assignor
+        return clients.consumer(
+            settings,
+            client_id=client_id(settings, "worker"),
+            group_id=settings.app_id,
+            partition_assignment_strategy=[self._assignor],
+            session_timeout_ms=settings.session_timeout_ms,
+            heartbeat_interval_ms=max(settings.session_timeout_ms // 4, 250),
+            rebalance_timeout_ms=settings.rebalance_timeout_ms,
+            # A request to join is answered when the slowest member has given its partitions back.
+            request_timeout_ms=max(settings.request_timeout_ms, settings.rebalance_timeout_ms + 5_000),
+            # Our own watchdog ends a worker that gets nothing done; aiokafka would leave the group for good.
+            max_poll_interval_ms=2**31 - 1,
+            max_poll_records=settings.poll_records,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+        )
+
+    async def getmany(  # type: ignore[override]
+        self,
+        active_partitions: set[TP] | None,
+        timeout: float,  # noqa: ASYNC109
+    ) -> list[Poll]:
+        """The next polls of the active partitions; none after ``timeout`` seconds."""
+        partitions = set(active_partitions or ())
+        polls: list[Poll] = await self.call_thread(
+            self._fetch_records, self._ensure_consumer(), partitions, timeout=timeout
+        )
+        return polls
+
+    async def _fetch_records(  # type: ignore[override]
+        self,
+        consumer: AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109
+        max_records: int | None = None,
+    ) -> list[Poll]:
+        if not self.consumer.flow_active:
+            return []
+        fetcher = consumer._fetcher
+        if consumer._closed or fetcher._closed:
+            raise ConsumerStoppedError
+        with fetcher._subscriptions.fetch_context():
+            polls = await self._take(consumer, active_partitions)
+            if not polls and timeout:
+                waiter = fetcher._create_fetch_waiter()
+                done, _ = await asyncio.wait([waiter], timeout=timeout)
+                if not done:
+                    waiter.cancel()
+                polls = await self._take(consumer, active_partitions)
+        return polls
+
+    async def _take(self, consumer: AIOKafkaConsumer, partitions: set[TP]) -> list[Poll]:
+        """What has been fetched, with the positions before and after."""
+        fetcher = consumer._fetcher
+        if consumer._closed or fetcher._closed:
+            raise ConsumerStoppedError
+        if fetcher._subscriptions.reassignment_in_progress:
+            await fetcher._subscriptions.wait_for_assignment()
+        before = self._positions(consumer, partitions)
+        # With no time to wait this runs to its end without a break, so the positions before are exact.
+        drained = await fetcher.fetched_records(partitions, timeout=0, max_records=consumer._max_poll_records)
+        after = self._positions(consumer, before)
+        return [
+            Poll(tp, before[tp], position, drained.get(tp, []))
+            for tp, position in after.items()
+            if position != before[tp]
+        ]
+
+    def _positions(
+        self, consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        assignment = consumer._subscription.subscription and consumer._subscription.subscription.assignment
+        found: dict[TopicPartition, int] = {}
+        if not assignment:
+            return found
+        for tp in partitions:
+            key = TopicPartition(tp.topic, tp.partition)
+            state = assignment.state_value(key)
+            if state is not None and state.has_valid_position:
+                found[key] = state.position
+        return found
+
+    async def positions(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where the reader stands, for those of the partitions that are assigned and known."""
+
+        async def inside() -> dict[TopicPartition, int]:
+            return self._positions(self._ensure_consumer(), partitions)
+
+        found: dict[TopicPartition, int] = await self.call_thread(inside)
+        return found
+
+    async def seek_to(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Read on from these offsets; partitions that are not assigned any more are left out."""
+
+        async def inside() -> None:
+            consumer = self._ensure_consumer()
+            assigned = consumer.assignment()
+            for tp, offset in offsets.items():
+                if tp in assigned:
+                    consumer.seek(tp, offset)
+
+        await self.call_thread(inside)
+
+
+class PollConsumer(Consumer):
+    """Faust's consumer, delivering polls and committing nothing."""
+
+    _thread: PollThread
+
+    def _new_consumer_thread(self) -> PollThread:
+        return PollThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def positions(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where the reader stands, for those of the partitions that are assigned and known."""
+        return await self._thread.positions(partitions)
+
+    async def seek_to(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Read on from these offsets."""
+        await self._thread.seek_to(offsets)
+
+    def hold(self, partitions: Iterable[TopicPartition]) -> None:
+        """Deliver nothing more of these partitions for now."""
+        self.pause_partitions(TP(tp.topic, tp.partition) for tp in partitions)
+
+    def release(self, partitions: Iterable[TopicPartition]) -> None:
+        """Deliver these partitions again, as far as they are still assigned."""
+        self.resume_partitions({TP(tp.topic, tp.partition) for tp in partitions} & self.assignment())
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit nothing, since offsets go out inside the tasks' transactions; forget what was acked."""
+        self._acked.clear()
+        self._acked_index.clear()
+        self._gap.clear()
+        self._unacked_messages.clear()
+        return False
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Hand polls to the streams until the consumer or the fetcher stops."""
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                polls, _ = await self._wait_next_records(POLL_SECONDS)
+                for poll in cast("list[Poll]", polls or ()):
+                    await self._hand_over(poll)
+                await asyncio.sleep(0)
+        except (ConsumerStoppedError, asyncio.CancelledError):
+            if not self.app.should_stop:
+                raise
+
+    async def _hand_over(self, poll: Poll) -> None:
+        tp = TP(poll.tp.topic, poll.tp.partition)
+        if tp not in self.assignment():
+            return
+        if not self.flow_active:
+            # A rebalance holds the streams still: read it again afterwards.
+            await self.seek_to({poll.tp: poll.start})
+            return
+        message = ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            poll.start,
+            timestamp=poll.records[0].timestamp / 1000.0 if poll.records else 0.0,
+            timestamp_type=0,
+            headers=None,
+            key=None,
+            value=cast("Any", poll),
+            checksum=None,
+            serialized_key_size=0,
+            serialized_value_size=0,
+            tp=tp,
+            # Without it, or with another, the stream drops the message without a word.
+            generation_id=self.app.consumer_generation_id,
+        )
+        await self.wait_first(self.callback(message), self.suspend_flow.wait())
+
+
+class PollTransport(Transport):
+    """Faust's aiokafka transport with our consumer."""
+
+    Consumer: ClassVar[type[PollConsumer]] = PollConsumer
+
+
+class PollSchema(faust.Schema[Any, Any]):
+    """Passes a poll through undecoded."""
+
+    def compile(self, app: Any, **_: Any) -> Any:
+        """Build the function that makes an event of a message."""
+        create_event = app.create_event
+
+        async def decode(message: Any, **_: Any) -> Any:
+            return create_event(None, message.value, None, message)
+
+        return decode
+
+
+class WorkerBoot(faust.app.BootStrategy):
+    """Starts no producer of Faust's and no web server, whatever the settings say."""
+
+    enable_kafka_producer = False
+    enable_web = False
+
+
+class BatchApp(faust.App):
+    """A Faust app whose messages are polls."""
+
+    BootStrategy = WorkerBoot
+
+    def __init__(self, settings: Settings, **options: Any) -> None:
+        self.settings = settings
+        super().__init__(settings.app_id, **options)
+
+    def _new_transport(self) -> PollTransport:
+        return PollTransport(self.conf.broker_consumer, self)
+
+    def _create_directories(self) -> None:
+        """Create none: nothing is kept on disk."""
+
+    async def wait_until_ended(self) -> None:
+        """Return when the app has failed or was stopped."""
+        ends = [asyncio.ensure_future(event.wait()) for event in (self._crashed, self._stopped)]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()

@@ -1,0 +1,154 @@
+"""Every message of the public contract: its topic, shape, key and what a schema cannot say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from lyo.models.events import types as events
+from lyo.models.events.types import Kind
+from lyo.streams.topics import PREDICTION_KINDS, Names
+from lyo.tools.contracts import outputs
+
+__all__ = ["INPUTS", "MESSAGES", "OUTPUTS", "VERSION", "Message"]
+
+VERSION: Final = 1
+"""Of the contract: a new one is a new folder of released schemas and of golden messages."""
+
+USER_KEY: Final = r"^[1-9][0-9]{0,18}$"
+"""A user id in decimal digits."""
+_KEY_IS_USER: Final = "The record's key is user_id in decimal digits."
+_TENANT: Final = "organization_id must be the learner's: the first named by what is no outcome or request."
+_ONCE: Final = "Of a learner's last 64 events on the topic, one with a known id is not counted again."
+_ZONE: Final = "timezone must be a name of the IANA time zone database."
+_CURRENT: Final = (
+    "The newest record of a key counts; one without a value says that there is none any more. Read with "
+    "isolation.level=read_committed. Fields that are not listed here may be added: ignore them."
+)
+_EPISODES: Final = "The fields of the newest episode stand beside the list of episodes."
+
+
+def _time(field: str) -> str:
+    return (
+        f"{field} lies between 1970-01-01T00:00:00Z and 2199-12-31T23:59:59.999Z, and not more than a day "
+        "after the record's own Kafka timestamp."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message: where it is, what it looks like, and the rules beyond its schema."""
+
+    name: str  # of the schema's file
+    topic: str  # under the default prefix
+    shape: type[Any]
+    inbound: bool  # read by this system
+    key: str  # what the record's key is, in words
+    key_pattern: str  # the same as a regular expression
+    rules: tuple[str, ...] = ()
+    kind: Kind | None = None  # the `type` of its lines in an event file
+
+    @property
+    def description(self) -> str:
+        """The shape's docstring and the rules, one paragraph."""
+        said = " ".join((self.shape.__doc__ or "").split())
+        return " ".join((said, *self.rules))
+
+
+_NAMES: Final = Names()
+_SESSION_ENDS: Final = "ended_at is not before started_at and at most 24 hours after it."
+
+
+def _event(kind: Kind, shape: type[Any], time: str, *rules: str, once: str = _ONCE) -> Message:
+    return Message(
+        name=_NAMES.topic(kind).removeprefix(_NAMES.prefix),
+        topic=_NAMES.topic(kind),
+        shape=shape,
+        inbound=True,
+        key="user_id in decimal digits",
+        key_pattern=USER_KEY,
+        rules=(_KEY_IS_USER, _time(time), _TENANT, once, *rules),
+        kind=kind,
+    )
+
+
+def _erasure(*rules: str) -> Message:
+    made = _event(Kind.ERASURE, events.Erasure, "requested_at", once="Erasing twice is the same as once.")
+    kept = tuple(rule for rule in made.rules if rule != _TENANT)
+    return replace(made, rules=(*kept, *rules))
+
+
+def _catalogue(kind: Kind, shape: type[Any], key: str, pattern: str, *rules: str) -> Message:
+    return Message(
+        name=_NAMES.topic(kind).removeprefix(_NAMES.prefix),
+        topic=_NAMES.topic(kind),
+        shape=shape,
+        inbound=True,
+        key=key,
+        key_pattern=pattern,
+        rules=(f"The record's key is {key}; the newest record of a key counts.", *rules),
+        kind=kind,
+    )
+
+
+INPUTS: Final = (
+    _event(Kind.LESSON_COMPLETION, events.LessonCompletion, "occurred_at"),
+    _event(Kind.SESSION, events.Session, "started_at", _time("ended_at"), _SESSION_ENDS),
+    _event(Kind.SENTIMENT, events.Sentiment, "occurred_at"),
+    _event(Kind.OUTCOME, events.Outcome, "occurred_at"),
+    _event(Kind.PREFERENCES, events.Preferences, "updated_at", _ZONE),
+    _event(Kind.STRUGGLE_REQUEST, events.StruggleRequest, "requested_at"),
+    _erasure(
+        _time("consented_at"),
+        "The newest record of a key counts; one that is older than what is known is overruled.",
+        "User ids are unique across organizations: organization_id is not compared.",
+        "A tombstone lifts no erasure. Consent is acknowledged before the first event that shall count.",
+    ),
+    _catalogue(Kind.CONTENT, events.Content, "content_id", r"^[\s\S]{1,100}$"),
+    _catalogue(Kind.ORGANIZATION, events.Organization, "organization_id in decimal digits", USER_KEY, _ZONE),
+)
+
+_SHAPES: Final[dict[str, tuple[type[Any], str, tuple[str, ...]]]] = {
+    "dropout-risk": (outputs.DropoutRisk, "", ()),
+    "timing": (outputs.TimingProfile, "", ()),
+    "plateaus": (outputs.Plateaus, "skill_id", (_EPISODES,)),
+    "regressions": (outputs.Regressions, "skill_id", (_EPISODES,)),
+    "struggle": (outputs.Struggle, "content_id", ()),
+}
+
+
+def _output(name: str, topic: str, shape: type[Any], subject: str, *rules: str) -> Message:
+    key = "user_id in decimal digits" + (f", a vertical bar, {subject}" if subject else "")
+    pattern = USER_KEY if not subject else USER_KEY.removesuffix("$") + r"\|[\s\S]{1,100}$"
+    return Message(
+        name=name,
+        topic=topic,
+        shape=shape,
+        inbound=False,
+        key=key,
+        key_pattern=pattern,
+        rules=(f"The record's key is {key}.", _CURRENT, *rules),
+    )
+
+
+def _predictions(kinds: Iterable[str]) -> Iterable[Message]:
+    for kind in kinds:
+        shape, subject, rules = _SHAPES[kind]
+        yield _output(f"predictions.{kind}", _NAMES.prediction(kind), shape, subject, *rules)
+
+
+OUTPUTS: Final = (
+    *_predictions(PREDICTION_KINDS),
+    _output("interventions", _NAMES.interventions, outputs.Intervention, "intervention_id"),
+    Message(
+        name="dead-letters",
+        topic=_NAMES.dead_letters,
+        shape=outputs.DeadLetter,
+        inbound=False,
+        key="topic/partition/offset of the record, - for the offset of one that was never sent",
+        key_pattern=r"^[a-zA-Z0-9._-]+/[0-9]+/([0-9]+|-)$",
+        rules=("A letter is a report: the record itself stays in its topic.",),
+    ),
+)
+MESSAGES: Final = (*INPUTS, *OUTPUTS)

@@ -1,0 +1,81 @@
+"""Struggle requests that the demo makes itself about files that have none."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+
+from lyo.models.events.decode import Columns, Kind
+
+REMEMBERED = 3_000  # newest events
+LEARNERS = 5
+BELOW = 0.5  # a score under it went badly
+# What is asked about where a file names no content.
+OWN_CONTENT, OWN_DIFFICULTY = "demo-lesson", 0.7
+FROM_FILE = "learners who did most lately, about a content that went badly"
+INVENTED = f"the file names no content, so about one of the demo's own of difficulty {OWN_DIFFICULTY}"
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """An event of a learner: when (ms), by whom, of which content."""
+
+    at: int
+    user: int
+    organization: int | None
+    content_id: str = OWN_CONTENT
+    content_type: str | None = None
+    skills: tuple[str, ...] = ()
+    difficulty: float | None = OWN_DIFFICULTY
+    bad: bool = False
+
+
+def newest(before: list[Met], columns: Columns) -> list[Met]:
+    """The newest events of those before and these."""
+    chosen = columns.at.argsort(kind="stable")[-REMEMBERED:].tolist()
+    found = [_met(columns, one) for one in chosen]
+    return sorted([*before, *found], key=lambda met: met.at)[-REMEMBERED:]
+
+
+def _met(columns: Columns, one: int) -> Met:
+    at, user, organization = int(columns.at[one]), int(columns.user[one]), int(columns.org[one]) or None
+    if columns.kind is not Kind.LESSON_COMPLETION:
+        return Met(at, user, organization)
+    row = columns.rows[one]
+    bad = row.score is not None and row.score < BELOW
+    return Met(
+        at, user, organization, row.content_id, row.content_type, tuple(row.skills), row.difficulty, bad
+    )
+
+
+def requests(met: list[Met], clock: str) -> list[str]:
+    """Lines of struggle requests at the clock's time: one of each of the learners who did most lately.
+
+    It is about the newest content that went badly, else the newest. The skills that it trains are named as
+    its prerequisites, and the learner's other skills of late as similar topics.
+    """
+    of: dict[int, list[Met]] = defaultdict(list)
+    for one in met:
+        of[one.user].append(one)
+    chosen = sorted(of, key=lambda user: (-len(of[user]), user))[:LEARNERS]
+    return [json.dumps(_request(of[user], clock)) for user in chosen]
+
+
+def _request(recent: list[Met], clock: str) -> dict[str, object]:
+    about = next((one for one in reversed(recent) if one.bad), recent[-1])
+    others = dict.fromkeys(skill for one in reversed(recent) for skill in one.skills)
+    return {
+        "type": "struggle_request",
+        "request_id": f"demo-{about.user}",
+        "user_id": about.user,
+        "organization_id": about.organization,
+        "requested_at": clock,
+        "content_metadata": {
+            "content_id": about.content_id,
+            "type": about.content_type or "lesson",
+            "difficulty_rating": about.difficulty,
+            "prerequisites": list(about.skills) or None,
+            "similar_topics": [skill for skill in others if skill not in about.skills][:5] or None,
+        },
+    }

@@ -1,0 +1,116 @@
+"""Which events the demo shows: simulated learners, or a file with the time of its last event."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from lyo.models.events.decode import Columns, Kind, decode
+from lyo.streams.event_files.progress import OnBytes
+from lyo.streams.event_files.reader import check, opened
+from lyo.streams.kafka.input_records import CATALOGUE, Record
+from lyo.tools.demo.children import DemoError
+from lyo.tools.demo.questions import FROM_FILE, INVENTED, Met, newest, requests
+from lyo.tools.simulation import Plan, generate
+
+DAY = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file to publish.
+
+    `clock` is the instant to show a real file as of, None = the system's clock. `requests` are lines of
+    struggle requests that the demo makes itself, since the file has none.
+    """
+
+    path: Path
+    title: str
+    clock: str | None = None
+    requests: tuple[str, ...] = ()
+    about: str = ""  # what these are about
+
+
+def simulated(
+    path: Path, learners: int, days: int, seed: int, on_day: Callable[[int], None] | None = None
+) -> Source:
+    """Write a file of simulated learners up to today (UTC)."""
+    plan = Plan(learners, days, seed, time.time_ns() // 1_000_000 // DAY * DAY)
+    with path.open("wb") as file:
+        for piece in generate(plan, on_day):
+            file.write(piece)
+    return Source(path, f"{learners:,} simulated learners over {days} days up to today, seed {seed}")
+
+
+@dataclass(slots=True)
+class _Scan:
+    """What there is to know of a file before it is published; times in ms."""
+
+    last: int = -1
+    asks: bool = False  # has struggle requests of its own
+    users: set[int] = field(default_factory=set)
+    completed: list[Met] = field(default_factory=list)  # the newest ones
+    other: list[Met] = field(default_factory=list)  # the newest events of other kinds
+
+    def add(self, kind: Kind, columns: Columns) -> None:
+        if not len(columns.at):
+            return
+        self.users.update(np.unique(columns.user).tolist())
+        ends = columns.at if columns.end is None else np.maximum(columns.at, columns.end)
+        self.last = max(self.last, int(ends.max()))
+        self.asks = self.asks or kind is Kind.STRUGGLE_REQUEST
+        if kind is Kind.LESSON_COMPLETION:
+            self.completed = newest(self.completed, columns)
+        else:
+            self.other = newest(self.other, columns)
+
+
+def from_file(path: Path, on_bytes: OnBytes | None = None) -> Source:
+    """Look through an event file for its learners, its last event and what to ask about.
+
+    Raises:
+        DemoError: the file cannot be read, or holds no event.
+    """
+    try:
+        scan = _scanned(path, on_bytes)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DemoError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if scan.last < 0:
+        raise DemoError(f"{path} holds no event (lyo publish --dry-run {path} says what is wrong with it)")
+    clock = instant(scan.last)
+    own = () if scan.asks else tuple(requests(scan.completed or scan.other, clock))
+    about = FROM_FILE if scan.completed else INVENTED
+    return Source(path, f"{path.name}: {len(scan.users):,} learners", clock, own, about)
+
+
+def _scanned(path: Path, on_bytes: OnBytes | None) -> _Scan:
+    now = time.time_ns() // 1_000_000
+    scan = _Scan()
+    with opened(path) as file:
+        for piece in file.pieces():
+            for kind, records in _by_kind(check(piece, now).records).items():
+                columns, _ = decode(kind, None, [one.value for one in records], [now] * len(records))
+                scan.add(kind, columns)
+            if on_bytes is not None:
+                on_bytes(piece.position, file.size)
+    return scan
+
+
+def instant(at: int) -> str:
+    """An instant in ms as RFC 3339 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _by_kind(records: list[Record]) -> dict[Kind, list[Record]]:
+    found: dict[Kind, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.kind not in CATALOGUE and record.kind is not Kind.ERASURE:
+            found[record.kind].append(record)
+    return found
