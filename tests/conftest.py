@@ -16,8 +16,8 @@ from pydantic import SecretStr
 
 from lyo.tools.stack import LocalKafka, LocalPostgres
 from lyo.tools.stack.local import default_home
-from tests.support import containers
-from tests.support.servers import KafkaServer, PostgresServer
+from tests.support.servers import containers
+from tests.support.servers.kinds import KafkaServer, PostgresServer
 
 if TYPE_CHECKING:
     from lyo.streams.settings import Settings

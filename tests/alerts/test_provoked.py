@@ -17,10 +17,11 @@ from lyo.streams import topics
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalKafka, LocalPostgres
-from tests.integration.worker_running import Event
-from tests.support import alerting, broker_tool
-from tests.support.fleet import Member
-from tests.support.incidents import LEARNER, Incidents, frozen, incidents, stamp
+from tests.support.faults.fleet import Member
+from tests.support.faults.incidents import LEARNER, Incidents, frozen, incidents, stamp
+from tests.support.monitor import alerting
+from tests.support.servers import broker_tool
+from tests.support.worker.running import Event
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(2_400)]
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
-from tests.browser.site import Site, site
+from tests.support.browser.site import Site, site
 from tests.support.processes import ROOT
-from tests.support.servers import PostgresServer
+from tests.support.servers.kinds import PostgresServer
 
 ARGUMENTS = (
     "--no-sandbox",

@@ -16,8 +16,8 @@ from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-unt
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.browser.conftest import ARGUMENTS, screenshot
-from tests.browser.oncall import OPERATOR, VIEWER, OnCall, on_call
-from tests.support.servers import KafkaServer, PostgresServer
+from tests.support.browser.oncall import OPERATOR, VIEWER, OnCall, on_call
+from tests.support.servers.kinds import KafkaServer, PostgresServer
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -12,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-unt
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import SCREENSHOTS, Open, screenshot
-from tests.browser.site import HOSTILE, NOBODY, SPARSE, Site
+from tests.support.browser.site import HOSTILE, NOBODY, SPARSE, Site
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

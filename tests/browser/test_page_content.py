@@ -17,7 +17,7 @@ from lyo.models.state.layout import decode_learners
 from lyo.predictive.page import words
 from lyo.predictive.page.view import PageData, build
 from tests.browser.conftest import Open, screenshot
-from tests.browser.site import ARABIC, BRACES, END, HOSTILE, IMAGE, LONG, NOBODY, SCRIPT, SPARSE, Site
+from tests.support.browser.site import ARABIC, BRACES, END, HOSTILE, IMAGE, LONG, NOBODY, SCRIPT, SPARSE, Site
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -18,10 +18,10 @@ from lyo.streams import topics
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalKafka
-from tests.support.deployment import deployed
-from tests.support.outages import outage
+from tests.support.faults.deployment import deployed
+from tests.support.learners.published import Paced, simulated
 from tests.support.processes import wait_for
-from tests.support.published import Paced, simulated
+from tests.support.servers.outages import outage
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(0)]
 

@@ -9,8 +9,8 @@ import pytest
 
 from lyo.streams.failpoints import RELAY_STEPS, SINK_STEPS, TASK_STEPS
 from lyo.streams.settings import Settings
-from tests.support.deployment import QUICK, deployed
-from tests.support.published import outcomes_aside, parts, simulated
+from tests.support.faults.deployment import QUICK, deployed
+from tests.support.learners.published import outcomes_aside, parts, simulated
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(0)]
 

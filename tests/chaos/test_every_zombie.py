@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from lyo.streams.settings import Settings
-from tests.integration.sink_running import tables
-from tests.support.deployment import QUICK, deployed
-from tests.support.published import parts, simulated
-from tests.support.zombies import frozen, processed, rows, woken
+from tests.support.faults.deployment import QUICK, deployed
+from tests.support.faults.zombies import frozen, processed, rows, woken
+from tests.support.learners.published import parts, simulated
+from tests.support.sink.running import tables
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.slow]
 

@@ -12,9 +12,9 @@ import pytest
 
 from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalKafka, LocalPostgres
-from tests.support.deployment import deployed
-from tests.support.published import Paced, simulated
-from tests.support.storm import Storm, come_and_go, kill_one
+from tests.support.faults.deployment import deployed
+from tests.support.faults.storm import Storm, come_and_go, kill_one
+from tests.support.learners.published import Paced, simulated
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(0)]
 

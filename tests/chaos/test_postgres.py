@@ -15,11 +15,11 @@ from lyo.storage.reads.progress import behind
 from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalPostgres
 from lyo.tools.stack.processes import LOOPBACK
-from tests.support.deployment import QUICK, Deployment, deployed
-from tests.support.outages import outage
+from tests.support.faults.deployment import QUICK, Deployment, deployed
+from tests.support.learners.published import parts, simulated
 from tests.support.processes import lag, wait_for
-from tests.support.proxy import Proxy, proxied
-from tests.support.published import parts, simulated
+from tests.support.servers.outages import outage
+from tests.support.servers.proxy import Proxy, proxied
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(0)]
 

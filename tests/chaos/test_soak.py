@@ -18,11 +18,11 @@ import pytest
 from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalKafka, LocalPostgres
 from lyo.tools.stack.processes import LOOPBACK
-from tests.support.deployment import deployed
-from tests.support.outages import away, resetting, slow
-from tests.support.proxy import proxied
-from tests.support.published import Paced, parts, simulated
-from tests.support.storm import Memory, Storm, freeze_one, kill_one
+from tests.support.faults.deployment import deployed
+from tests.support.faults.storm import Memory, Storm, freeze_one, kill_one
+from tests.support.learners.published import Paced, parts, simulated
+from tests.support.servers.outages import away, resetting, slow
+from tests.support.servers.proxy import proxied
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(0)]
 

@@ -12,10 +12,10 @@ import pytest
 from lyo.streams import topics
 from lyo.streams.settings import Settings
 from tests.conftest import JARS
-from tests.integration.worker_running import read
-from tests.support.cluster import addresses, three_brokers
-from tests.support.deployment import deployed
-from tests.support.published import Paced, simulated
+from tests.support.faults.deployment import deployed
+from tests.support.learners.published import Paced, simulated
+from tests.support.servers.cluster import addresses, three_brokers
+from tests.support.worker.running import read
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(0)]
 

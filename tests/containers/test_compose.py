@@ -26,9 +26,9 @@ from lyo.models.state import layout
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from lyo.tools.simulation import Plan, generate
-from tests.containers.composing import PARTITIONS, ROOT, SECRET, Compose, sh
-from tests.containers.engine import engine, why_not
-from tests.support.agreement import replayed
+from tests.support.containers.composing import PARTITIONS, ROOT, SECRET, Compose, sh
+from tests.support.containers.engine import engine, why_not
+from tests.support.faults.agreement import replayed
 from tests.support.processes import wait_for
 
 WANTED = "LYO_TEST_CONTAINERS"

@@ -16,9 +16,9 @@ from pydantic import BaseModel, TypeAdapter
 from lyo.predictive.api import examples, schemas
 from lyo.predictive.api.app import openapi
 from lyo.streams.settings import Settings
-from tests.support.api import BASE, ISSUER, rfc, serving
-from tests.support.specification import examples as specified
-from tests.support.stored import DAY, HOUR, LEARNER, NOW, TENANT
+from tests.support.api.client import BASE, ISSUER, rfc, serving
+from tests.support.api.specification import examples as specified
+from tests.support.learners.stored import DAY, HOUR, LEARNER, NOW, TENANT
 
 pytestmark = pytest.mark.integration
 

@@ -20,7 +20,7 @@ from lyo.predictive import client
 from lyo.predictive.client import InvalidEvent, Publisher, building, record_of
 from lyo.streams.clock import Clock
 from lyo.tools.contracts.messages import INPUTS
-from tests.contract.holding import faults
+from tests.support.contract.holding import faults
 
 NOW = Clock(None)
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)

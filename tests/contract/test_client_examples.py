@@ -14,7 +14,7 @@ from aiokafka import ConsumerRecord
 from lyo.models.events.decode import Kind, decode, partition
 from lyo.streams import topics
 from lyo.streams.settings import Settings
-from tests.integration.worker_running import read
+from tests.support.worker.running import read
 
 DOCS = Path(__file__).parents[2] / "docs"
 Environment = Callable[[Settings], dict[str, str]]

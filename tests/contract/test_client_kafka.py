@@ -31,8 +31,8 @@ from lyo.streams import topics
 from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalKafka
 from tests.contract.test_client_checks import FULL, build
-from tests.integration.worker_running import all_done, read
 from tests.support.processes import process
+from tests.support.worker.running import all_done, read
 
 pytestmark = pytest.mark.integration
 

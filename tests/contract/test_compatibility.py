@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lyo.tools.contracts.compatibility import breaks
 from lyo.tools.contracts.messages import MESSAGES
 from lyo.tools.contracts.schemas import FILE_LINE, all_schemas
-from tests.contract.holding import BY_NAME
+from tests.support.contract.holding import BY_NAME
 
 SCHEMAS = all_schemas()
 Schema = dict[str, Any]

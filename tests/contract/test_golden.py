@@ -34,8 +34,8 @@ from lyo.storage.sink.records import (
 )
 from lyo.storage.sink.rows import tenant_of
 from lyo.tools.contracts.messages import INPUTS, OUTPUTS, VERSION
-from tests.contract.golden_making import GOLDEN, reads
-from tests.contract.holding import BY_NAME, faults
+from tests.support.contract.golden_making import GOLDEN, reads
+from tests.support.contract.holding import BY_NAME, faults
 
 FOLDERS = sorted(GOLDEN.glob("v[0-9]*"), key=lambda folder: int(folder.name[1:]))
 SUBJECTS = {
@@ -90,7 +90,7 @@ def published(folder: Path, name: str) -> list[tuple[bytes, bytes | None]]:
 def test_there_is_a_folder_for_every_version_and_the_newest_is_of_this_contract_and_layout() -> None:
     assert [folder.name for folder in FOLDERS] == [f"v{n}" for n in range(1, VERSION + 1)]
     newest = json.loads((FOLDERS[-1] / "version.json").read_text())
-    # A new layout is a new version of the contract: set VERSION and run tests.contract.golden_making.
+    # A new layout is a new version of the contract: set VERSION and run tests.support.contract.golden_making.
     assert newest == {"contract": VERSION, "layout": LAYOUT}
 
 

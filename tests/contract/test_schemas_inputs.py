@@ -16,7 +16,7 @@ from lyo.streams.event_files.reader import Piece, check
 from lyo.tools.contracts.examples import EXAMPLES
 from lyo.tools.contracts.messages import INPUTS, Message
 from lyo.tools.contracts.schemas import FILE_LINE, all_schemas
-from tests.contract.holding import faults
+from tests.support.contract.holding import faults
 
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 FAR = 9_000_000_000_000  # a Kafka timestamp later than any time: nothing is from the future

@@ -21,8 +21,8 @@ from lyo.tools.contracts import outputs
 from lyo.tools.contracts.examples import EXAMPLES
 from lyo.tools.contracts.messages import MESSAGES, OUTPUTS
 from lyo.tools.contracts.outputs import PlateauEpisode, Plateaus, RegressionEpisode, Regressions
-from tests.contract.holding import BY_NAME, faults
-from tests.unit.building import (
+from tests.support.contract.holding import BY_NAME, faults
+from tests.support.learners.building import (
     START,
     Sent,
     Stream,

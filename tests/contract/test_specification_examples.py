@@ -20,7 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from lyo import predictive
 from lyo.models.arrays.zones import DAY, HOUR
 from lyo.predictive import predictors
-from tests.contract.specification_python import (
+from tests.support.api.client import ISSUER, api_settings, serving
+from tests.support.contract.specification_python import (
     BLOCKS,
     EDITS,
     IN_A_FUNCTION,
@@ -30,9 +31,8 @@ from tests.contract.specification_python import (
     User,
     defined,
 )
-from tests.integration.stored_learners import World, world_in
-from tests.support.api import ISSUER, api_settings, serving
-from tests.unit.building import START, completion, iso, session
+from tests.support.learners.building import START, completion, iso, session
+from tests.support.learners.stored_learners import World, world_in
 
 pytestmark = pytest.mark.integration
 

@@ -12,7 +12,7 @@ from itertools import groupby
 from lyo.models.state import layout
 from tests.fuzz.run import CORPUS
 from tests.fuzz.targets import KINDS
-from tests.unit import building
+from tests.support.learners import building
 
 NASTY = (
     b"",

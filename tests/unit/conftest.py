@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.simulation.loop import SimLoop
+from tests.support.simulation.loop import SimLoop
 
 
 @pytest.fixture

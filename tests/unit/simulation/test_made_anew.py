@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lyo.streams.topics import Names
-from tests.unit.simulation.plan import SECONDS, Plan
-from tests.unit.simulation.world import Failed, World
+from tests.support.simulation.plan import SECONDS, Plan
+from tests.support.simulation.world import Failed, World
 
 SEEDS = 4
 NAMES = Names()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.simulation import mutants, runs
+from tests.support.simulation import mutants, runs
 
 ROOT = Path(__file__).resolve().parents[3]
 SEEDS = int(os.environ.get("SIM_SEEDS", "300"))
@@ -93,7 +93,7 @@ def test_a_seed_is_the_same_run_in_every_process() -> None:
     here = runs.digest(runs.run(seed))
     assert here == runs.digest(runs.run(seed))
     there = subprocess.run(
-        [sys.executable, "-m", "tests.unit.simulation.runs", str(seed)],
+        [sys.executable, "-m", "tests.support.simulation.runs", str(seed)],
         env=os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": str(ROOT)},
         cwd=ROOT,
         capture_output=True,

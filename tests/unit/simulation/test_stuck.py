@@ -12,8 +12,8 @@ from aiokafka.errors import TopicAuthorizationFailedError
 from lyo.streams.producers.transactional_producer import Outbound
 from lyo.streams.runtime.global_topics import CatalogueFollower
 from lyo.streams.runtime.task import Task
-from tests.unit.simulation import oracle, runs
-from tests.unit.simulation.world import Failed, World
+from tests.support.simulation import oracle, runs
+from tests.support.simulation.world import Failed, World
 
 
 def quiet_world(seed: int) -> World:

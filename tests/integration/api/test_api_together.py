@@ -1,0 +1,150 @@
+"""Questions that wait at the same time are read and computed together, and answered as each alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import InterfaceError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from lyo.models.arrays.zones import DAY, HOUR
+from lyo.models.state.layout import LAYOUT, LayoutError
+from lyo.predictive.answers import answers, learner_responses
+from lyo.predictive.answers.reading import Asked, Part, Seen
+from lyo.predictive.answers.request_batcher import MOST, Together
+from lyo.streams.topics import Names
+from tests.support.learners.building import CONTENTS, ORGANIZATIONS, START, completion, session
+from tests.support.learners.stored_learners import World, world_in
+
+pytestmark = pytest.mark.integration
+
+ALL: dict[str, Any] = {"active_only": False}
+# What tells it of a learner read together with others, of one read alone, and what is to be read.
+WAYS: list[tuple[Any, Any, Part, dict[str, Any]]] = [
+    (learner_responses.dropout_risk, answers.dropout_risk, Part.RISK, {}),
+    (learner_responses.timing_profile, answers.timing_profile, Part.TIMING, {}),
+    (learner_responses.timing_check, answers.timing_check, Part.TIMING, {}),
+    (learner_responses.plateaus, answers.plateaus, Part.PLATEAUS, ALL),
+    (learner_responses.regressions, answers.regressions, Part.REGRESSIONS, ALL),
+    (learner_responses.insights, answers.insights, ~Part.NOTHING, {}),
+]
+NOW = START + 80 * DAY
+
+
+@pytest.fixture
+async def world(database_url: str) -> AsyncIterator[World]:
+    async with world_in(database_url) as made:
+        await made.catalogue(*CONTENTS, organizations=ORGANIZATIONS)
+        for user in range(1, 7):
+            await made.feed(
+                [
+                    session(user, START + day * DAY + user * HOUR, organization_id=7)
+                    for day in range(20 + user)
+                ]
+                + [completion(user, START + day * DAY, "s", score=0.9) for day in range(4 + user)]
+                + [completion(user, START + day * DAY, "calc", score=0.4) for day in range(12)]
+            )
+        yield made
+
+
+class Counted:
+    """Makes the world's sessions, and counts them: one for each batch."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self.made, self.begun = world, 0, asyncio.Event()
+
+    def __call__(self) -> AsyncSession:
+        self.made += 1
+        self.begun.set()
+        return self._world.session()
+
+
+def questions() -> list[dict[str, Any]]:
+    """About known learners and an unknown one, for three tenants, as of three moments."""
+    return [
+        {
+            "user_id": user,
+            "organization": (7, None, 8)[number % 3],
+            "at": NOW + (number % 4) * 9 * DAY,
+            "now": NOW,
+        }
+        for number, user in enumerate((1, 2, 3, 4, 5, 6, 99, 1, 1, 2))
+    ]
+
+
+async def test_many_at_once_are_answered_as_each_alone_with_few_queries(world: World) -> None:
+    sessions = Counted(world)
+    together = Together(sessions, Names())
+    asked = [(about, *way) for about in questions() for way in WAYS]
+    found = await asyncio.gather(
+        *(together.read(Asked(**about, parts=part)) for about, _, _, part, _ in asked)
+    )
+    assert sessions.made <= len(asked) / MOST + 2
+    told = []
+    for (about, tell, alone, _, more), seen in zip(asked, found, strict=True):
+        told.append((alone, tell(seen, **more)))
+        async with world.session() as db:
+            assert told[-1][1] == await alone(db, **about, **more), (alone.__name__, about)
+    for many in (answers.plateaus, answers.regressions):
+        assert any(answer for function, answer in told if function is many)
+    foreign = [
+        (await together.read(Asked(user, organization, NOW, NOW))).foreign
+        for user, organization in ((1, 7), (1, 8), (1, None), (99, 8))
+    ]
+    assert foreign == [False, True, False, False]
+
+
+async def test_what_comes_while_a_batch_is_under_way_becomes_the_next(world: World) -> None:
+    sessions = Counted(world)
+    together = Together(sessions, Names())
+    waiting = [asyncio.create_task(together.read(risk_of(1)))]
+    await sessions.begun.wait()
+    waiting += [asyncio.create_task(together.read(risk_of(user))) for user in range(2, 2 + MOST)]
+    found = await asyncio.gather(*waiting)
+    assert [seen.asked.user_id for seen in found] == list(range(1, 2 + MOST))
+    assert sessions.made == 2
+
+
+def risk_of(user: int) -> Asked:
+    """A question about a learner's dropout risk."""
+    return Asked(user, 7, NOW, NOW, Part.RISK)
+
+
+async def test_one_who_gives_up_leaves_the_others_their_answers(world: World) -> None:
+    together = Together(world.session, Names())
+    tasks = [asyncio.create_task(together.read(risk_of(user))) for user in (1, 2, 3)]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    first, second, third = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(second, asyncio.CancelledError)
+    assert isinstance(first, Seen)
+    assert isinstance(third, Seen)
+    assert (first.row["user_id"], third.row["user_id"]) == (1, 3)
+    assert (await together.read(risk_of(2))).row["user_id"] == 2
+
+
+async def test_a_row_that_cannot_be_read_is_the_fault_of_its_own_question_alone(world: World) -> None:
+    await world.rows(f"UPDATE learner_rows SET row = set_byte(row, 0, {LAYOUT + 1}) WHERE user_id = 2")
+    together = Together(world.session, Names())
+    found = await asyncio.gather(
+        *(together.read(risk_of(user)) for user in (1, 2, 3)),
+        return_exceptions=True,
+    )
+    assert [isinstance(each, LayoutError) for each in found] == [False, True, False]
+
+
+async def test_where_postgres_does_not_answer_all_who_wait_are_told(world: World) -> None:
+    def broken() -> AsyncSession:
+        raise InterfaceError("connect", None, ConnectionError("refused"))
+
+    together = Together(broken, Names())
+    found = await asyncio.gather(
+        *(together.read(risk_of(user)) for user in range(1, 40)),
+        return_exceptions=True,
+    )
+    assert all(isinstance(each, SQLAlchemyError) for each in found)
+    whole = Together(world.session, Names())
+    assert (await whole.read(risk_of(1))).row["user_id"] == 1

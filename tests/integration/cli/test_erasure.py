@@ -1,0 +1,397 @@
+"""A learner is erased while events keep coming: nothing of the learner is anywhere, whatever happens then."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from lyo.models.events.decode import Kind, partition
+from lyo.storage.database import plain_url
+from lyo.storage.reads.progress import behind
+from lyo.storage.schema.migrate import upgrade
+from lyo.storage.schema.tables import STREAM_TABLES, erasure_fences, metadata, outbox
+from lyo.streams import topics
+from lyo.streams.kafka import clients
+from lyo.streams.runtime import tombstones
+from lyo.streams.settings import Settings
+from tests.support.faults import agreement
+from tests.support.learners.building import Sent, completion, iso
+from tests.support.processes import ROOT, lag, process, wait_for
+from tests.support.worker.running import publisher, read
+from tests.unit.models.test_erasure import life
+
+pytestmark = pytest.mark.integration
+
+Environment = Callable[[Settings], dict[str, str]]
+GONE = 7
+OTHERS = (8, 9, 10, 11)
+HOUR, DAY = 3_600_000, 86_400_000
+
+
+def quick(settings: Settings, at: int) -> Settings:
+    return settings.model_copy(
+        update={"clock": iso(at), "session_timeout_ms": 3_000, "transaction_timeout_ms": 6_000}
+    )
+
+
+def shifted(user: int, days: range, to: int) -> list[Sent]:
+    """Events of every kind on some days, of which day 0 begins at ``to`` (ms)."""
+    made = []
+    for event in life(user, days):
+        body = dict(event.body)
+        for name, value in event.body.items():
+            if name.endswith("_at") and value is not None:
+                body[name] = iso(agreement_ms(value) - START_OF_LIVES + to)
+        made.append(Sent(event.kind, body))
+    return made
+
+
+def agreement_ms(text: str) -> int:
+    from tests.support.learners.building import ms
+
+    return ms(text)
+
+
+START_OF_LIVES = agreement_ms("2026-03-02T00:00:00Z")
+
+
+async def send(settings: Settings, events: list[Sent]) -> None:
+    names = topics.names(settings)
+    async with publisher(settings) as producer:
+        for event in events:
+            user = event.body["user_id"]
+            await producer.send(
+                names.topic(event.kind),
+                json.dumps(event.body).encode(),
+                b"%d" % user,
+                partition=partition(user, settings.partitions),
+            )
+        await producer.flush()
+
+
+async def forget(settings: Settings, user: int, at: int, consent: int | None = None) -> None:
+    body: dict[str, Any] = {"event_id": f"x{at}", "user_id": user, "requested_at": iso(at)}
+    if consent is not None:
+        body["consented_at"] = iso(consent)
+    await send(settings, [Sent(Kind.ERASURE, body)])
+
+
+async def bad(settings: Settings, user: int) -> None:
+    """Records that the contract refuses, one of them under another learner's key."""
+    names = topics.names(settings)
+    async with publisher(settings) as producer:
+        for key, value in ((user, b'{"user_id":%d,"mood":"private"}'), (OTHERS[0], b'{"user_id":%d}')):
+            await producer.send_and_wait(
+                names.topic(Kind.SENTIMENT),
+                value % user,
+                b"%d" % key,
+                partition=partition(key, settings.partitions),
+            )
+
+
+async def on_topics(settings: Settings, user: int) -> dict[str, int]:
+    """Keys with a value that the outputs, rows and dead letters hold of a learner."""
+    names = topics.names(settings)
+    places = {
+        tp
+        for number in range(settings.partitions)
+        for tp in tombstones.places(names, number, settings.partitions)
+    }
+    return (await tombstones.held(settings, names, places, {user})).removed(user)
+
+
+async def test_what_is_written_and_not_decided_yet_is_waited_for(kafka_settings: Settings) -> None:
+    await topics.ensure(kafka_settings)
+    row = topics.names(kafka_settings).skill_rows
+    tp = TopicPartition(row, partition(GONE, kafka_settings.partitions))
+    producer = clients.producer(kafka_settings, f"{kafka_settings.app_id}-held")
+    await producer.start()
+    try:
+        await producer.begin_transaction()
+        await producer.send_and_wait(row, b"row", b"%d|algebra" % GONE, partition=tp.partition)
+        looking = asyncio.create_task(
+            tombstones.held(kafka_settings, topics.names(kafka_settings), [tp], {GONE})
+        )
+        # Long enough to read an empty partition to its end many times over; it must not be taken for one.
+        await asyncio.wait({looking}, timeout=1.5)
+        assert not looking.done()
+        await producer.commit_transaction()
+        async with asyncio.timeout(30):
+            assert (await looking).removed(GONE) == {row: 1}
+    finally:
+        await producer.stop()
+
+
+async def in_tables(settings: Settings, user: int) -> dict[str, int]:
+    """Rows that Postgres holds of a learner, fence, requests for erasure and keys of removals aside."""
+    connection = await asyncpg.connect(plain_url(settings.database_url))
+    found = {}
+    try:
+        for table in metadata.sorted_tables:
+            if "user_id" in table.c and table not in (*STREAM_TABLES, erasure_fences):
+                found[table.name] = await connection.fetchval(
+                    f"SELECT count(*) FROM {table.name} WHERE user_id = $1", user
+                )
+        found["outbox"] = await connection.fetchval(
+            f"SELECT count(*) FROM {outbox.name} WHERE key = $1", str(user)
+        )
+    finally:
+        await connection.close()
+    return {name: count for name, count in found.items() if count}
+
+
+async def fence(settings: Settings, user: int) -> dict[str, Any]:
+    connection = await asyncpg.connect(plain_url(settings.database_url))
+    try:
+        row = await connection.fetchrow("SELECT * FROM erasure_fences WHERE user_id = $1", user)
+        return {} if row is None else dict(row)
+    finally:
+        await connection.close()
+
+
+def drained(settings: Settings) -> Callable[[], Awaitable[bool]]:
+    async def done() -> bool:
+        return await lag(settings) == 0 and await behind(settings) == 0
+
+    return done
+
+
+def is_gone(settings: Settings) -> Callable[[], Awaitable[bool]]:
+    async def done() -> bool:
+        return not await on_topics(settings, GONE) and not await in_tables(settings, GONE)
+
+    return done
+
+
+async def others(settings: Settings) -> dict[bytes, bytes]:
+    """The rows of everyone else."""
+    mine = b"%d" % GONE
+    return {k: v for k, v in (await agreement.stored_rows(settings)).items() if k.split(b"|")[0] != mine}
+
+
+class Run:
+    """Processes over one set of topics, and the events of the learner who goes and of those who stay."""
+
+    def __init__(self, settings: Settings, environment: Environment, folder: Path) -> None:
+        self.now = time.time_ns() // 1_000_000
+        self.settings = quick(settings, self.now)
+        self.names = topics.names(self.settings)
+        self.variables = environment(self.settings)
+        self.folder = folder
+        born = self.now // DAY * DAY - 60 * DAY
+        self.old = shifted(GONE, range(50), born)
+        self.everyone = [event for user in OTHERS for event in shifted(user, range(0, 60, 3), born)]
+        self.before: dict[str, int] = {}
+
+    def process(self, name: str, log: str, **more: str) -> AbstractAsyncContextManager[Any]:
+        return process(name, self.variables | more, self.folder / log)
+
+    async def settle(self, what: str) -> None:
+        await wait_for(drained(self.settings), what)
+
+    async def known(self) -> None:
+        """Everything there can be of the learner is there."""
+        await send(self.settings, [*self.old, *self.everyone[::2]])
+        await bad(self.settings, GONE)
+        await self.settle("everything is folded and stored")
+
+        async def decided() -> bool:
+            return self.names.interventions in await on_topics(self.settings, GONE)
+
+        await wait_for(decided, "a day has ended and something was decided about the learner")
+        await self.settle("that is stored, too")
+        self.before = await on_topics(self.settings, GONE)
+        kinds = ("dropout-risk", "timing", "struggle")
+        rows = (self.names.learner_rows, self.names.skill_rows, self.names.dead_letters)
+        assert self.before.keys() >= {*rows, *(self.names.prediction(kind) for kind in kinds)}
+        assert self.before[self.names.prediction("struggle")] == 10
+        assert self.before[self.names.dead_letters] == 2
+        assert len(await in_tables(self.settings, GONE)) >= 7
+
+    async def gone(self) -> None:
+        """Nothing is left, the fence tells what was removed, and what is sent again is passed over."""
+        await wait_for(is_gone(self.settings), "nothing of the learner is left")
+        await send(self.settings, self.old[::-1])
+        await bad(self.settings, GONE)
+        await self.settle("what was sent again is passed over")
+        assert await on_topics(self.settings, GONE) == {}
+        assert await in_tables(self.settings, GONE) == {}
+        told = await fence(self.settings, GONE)
+        removed = json.loads(told["topics"])
+        assert removed.keys() >= self.before.keys()
+        assert removed[self.names.prediction("struggle")] == 10
+        assert json.loads(told["removed"]).keys() >= {"learner_rows", "skill_rows", "outcome_facts"}
+
+    async def begun_anew(self) -> None:
+        """After a consent only what came after it counts, and nobody else's rows change."""
+        kept = await others(self.settings)
+        assert {int(key.split(b"|")[0]) for key in kept} == set(OTHERS)
+        await forget(self.settings, GONE, self.now + 1, consent=self.now + 1_000)
+        new = shifted(GONE, range(1), self.now + 2_000 - 9 * HOUR)
+        await send(self.settings, [*self.old[:30], *new])
+        await self.settle("the new learner is folded and stored")
+        assert await others(self.settings) == kept
+        await self.only_the_new()
+
+    async def only_the_new(self) -> None:
+        row = (await agreement.stored_rows(self.settings))[b"%d" % GONE]
+        assert counted(row) == {"sessions": 1, "completions": 1, "applied": 3}
+        assert (await in_tables(self.settings, GONE))["learner_rows"] == 1
+        assert (await on_topics(self.settings, GONE))[self.names.prediction("struggle")] == 1
+
+
+async def test_a_learner_is_erased_everywhere_and_stays_so(
+    settings: Settings, environment: Environment, tmp_path: Path
+) -> None:
+    await topics.ensure(settings)
+    upgrade(settings.database_url)
+    run = Run(settings, environment, tmp_path)
+    async with run.process("sink", "sink.log"):
+        async with run.process("worker", "first.log") as first:
+            await run.known()
+            # Erased with more of the others coming, and the worker killed.
+            keeps_coming = asyncio.create_task(send(run.settings, run.everyone[1::2]))
+            await forget(run.settings, GONE, run.now)
+            first.kill()
+            await keeps_coming
+        # The next one ends in the middle of its first transaction, which may be the erasure's.
+        async with run.process("worker", "dies.log", LYO_CRASH_AT="rows_sent:1") as dies:
+            await asyncio.to_thread(dies.wait, 60)
+        async with run.process("worker", "second.log"):
+            await run.gone()
+            await run.begun_anew()
+            known = await agreement.stored_rows(run.settings)
+    # All of it from offset 0: the rows are the same, and the old learner is not among them.
+    await wait_for(lambda: rebuilt(run.variables), "everything has stopped and is begun anew", 60)
+    async with run.process("sink", "sink.again"), run.process("worker", "third.log"):
+        await run.settle("the log is folded and stored again")
+        assert await agreement.stored_rows(run.settings) == known
+        await run.only_the_new()
+
+
+async def rebuilt(variables: dict[str, str]) -> bool:
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "lyo.cli.main", "rebuild", "--yes"],
+        env=variables,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0 or "has members" in done.stderr, done.stderr
+    return done.returncode == 0
+
+
+def counted(row: bytes) -> dict[str, int]:
+    from lyo.models.state.layout import decode_learners
+
+    [decoded] = decode_learners([row])
+    return {name: int(decoded[name]) for name in ("sessions", "completions", "applied")}
+
+
+async def test_an_older_record_sent_again_is_overruled_on_the_topic(
+    kafka_settings: Settings, environment: Environment, tmp_path: Path
+) -> None:
+    now = time.time_ns() // 1_000_000
+    settings = quick(kafka_settings, now)
+    await topics.ensure(settings)
+    await forget(settings, GONE, now - DAY, consent=now - DAY + 1)
+    await forget(settings, GONE, now)
+    await forget(settings, GONE, now - DAY, consent=now - DAY + 1)
+    async with process("worker", environment(settings), tmp_path / "worker.log"):
+
+        async def overruled() -> bool:
+            newest = await agreement.newest(settings, topics.names(settings).topic(Kind.ERASURE))
+            said = json.loads(newest[b"%d" % GONE])
+            return "consented_at" not in said and said["requested_at"] == iso(now)
+
+        await wait_for(overruled, "the topic says again that the learner is erased", 60)
+
+
+async def test_the_compacted_topics_say_how_long_bytes_may_stay(kafka_settings: Settings) -> None:
+    """What docs/erasure.md states about compaction is how topics are created."""
+    await topics.ensure(kafka_settings)
+    names = topics.names(kafka_settings)
+    async with clients.admin(kafka_settings) as client:
+        for topic in (names.learner_rows, names.interventions, names.dead_letters):
+            config = await topics.configuration(client, topic)
+            assert "compact" in config["cleanup.policy"]
+            assert int(config["max.compaction.lag.ms"]) == 6 * HOUR
+            assert int(config["delete.retention.ms"]) == 7 * DAY
+
+
+async def test_compaction_leaves_no_record_of_an_erased_learner(
+    kafka_settings: Settings, environment: Environment, tmp_path: Path
+) -> None:
+    now = time.time_ns() // 1_000_000
+    # By the real clock: a segment ends by the timestamps of its records.
+    settings, number = kafka_settings, partition(GONE, kafka_settings.partitions)
+    neighbour = next(
+        user for user in range(GONE + 1, 10_000) if partition(user, settings.partitions) == number
+    )
+    await topics.ensure(settings)
+    names = topics.names(settings)
+    kept = [names.learner_rows, names.skill_rows, names.prediction("dropout-risk")]
+    days = now // DAY * DAY - 10 * DAY
+    async with process("worker", environment(settings), tmp_path / "worker.log"):
+        await send(settings, [*shifted(GONE, range(5), days), *shifted(neighbour, range(5), days)])
+        await wait_for(drained_log(settings), "everything is folded")
+        await forget(settings, GONE, now)
+
+        async def deleted() -> bool:
+            return not await on_topics(settings, GONE)
+
+        await wait_for(deleted, "nothing of the learner is current", 60)
+        before = await bytes_of(settings, GONE, kept)
+        assert set(before) == set(kept)
+        # What takes six hours as topics are created; a segment that is written to is never compacted.
+        for topic in kept:
+            await configured(settings, topic, {"segment.ms": "1", "min.cleanable.dirty.ratio": "0"})
+        scores = itertools.cycle((0.1, 0.9, 0.5))
+
+        async def compacted() -> bool:
+            done = completion(neighbour, time.time_ns() // 1_000_000, "algebra", score=next(scores))
+            await send(settings, [done])
+            return not await bytes_of(settings, GONE, kept)
+
+        await wait_for(compacted, "no record holds anything of the learner", 180)
+        assert set(await bytes_of(settings, neighbour, kept)) == set(kept)
+
+
+def drained_log(settings: Settings) -> Callable[[], Awaitable[bool]]:
+    async def done() -> bool:
+        return await lag(settings) == 0
+
+    return done
+
+
+async def bytes_of(settings: Settings, user: int, wanted: list[str]) -> dict[str, int]:
+    """Records with a value, overtaken ones included, that topics hold under a learner's keys."""
+    found = {}
+    for topic in wanted:
+        records = await read(settings, topic)
+        mine = [one for one in records if one.value is not None and one.key.split(b"|")[0] == b"%d" % user]
+        if mine:
+            found[topic] = len(mine)
+    return found
+
+
+async def configured(settings: Settings, topic: str, more: dict[str, str]) -> None:
+    async with clients.admin(settings) as client:
+        before = await topics.configuration(client, topic)
+        wanted = {"cleanup.policy": before["cleanup.policy"]} | more
+        await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, wanted)])

@@ -1,0 +1,74 @@
+"""An upgrade and a way back with events coming in: the version before this one beside this one."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lyo.streams.settings import Settings
+from tests.support.faults.deployment import QUICK, deployed
+from tests.support.learners.published import parts, simulated
+from tests.support.processes import ROOT, wait_for
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+# Moved on with each release, to the release before it.
+BEFORE = "93eed902230a6fc2f0702e2f856886a978cf3e48"
+OLD = "cli.main"  # where its command is
+
+
+def unpacked(commit: str, folder: Path) -> Path:
+    """The files of a commit; skips where the clone's history does not reach back to it."""
+    folder.mkdir()
+    archive = folder.with_suffix(".tar")
+    command = ["git", "archive", "--output", str(archive), commit]
+    if subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode:
+        pytest.skip(f"this clone's history does not reach back to {commit}")
+    subprocess.run(["tar", "-xf", str(archive), "-C", str(folder)], check=True)
+    return folder
+
+
+async def test_two_versions_work_side_by_side_and_the_older_takes_over_again(
+    settings: Settings, environment: Callable[[Settings], dict[str, str]], tmp_path: Path
+) -> None:
+    before = {"PYTHONPATH": str(unpacked(BEFORE, tmp_path / "before"))}
+    place = [sys.executable, "-c", "import streams, storage; print(streams.__file__, storage.__file__)"]
+    said = await asyncio.to_thread(subprocess.check_output, place, env=before, cwd=tmp_path, text=True)
+    assert all(path.startswith(before["PYTHONPATH"]) for path in said.split())
+    files = parts(simulated(tmp_path / "events.jsonl", learners=30, days=30, seed=14), 4)
+    async with deployed(settings.model_copy(update=QUICK), environment, tmp_path) as deployment:
+        fleet = deployment.fleet
+        old = fleet.add("worker-old", program=OLD, **before), fleet.add("sink-old", program=OLD, **before)
+        await deployment.give(files[0])
+        await deployment.quiet()
+
+        new = fleet.add("worker-new"), fleet.add("sink-new")
+        publishing = asyncio.create_task(deployment.give(files[1]))
+
+        async def both() -> bool:
+            return new[0].said("open rows=") > 0 and new[1].said("claimed") > 0
+
+        await wait_for(both, "the new version has partitions", 90)
+        await publishing
+        await deployment.quiet()
+        for member in (*old, *new):
+            assert member.alive, member.tail()
+
+        for member in old:
+            await member.stop()
+        await deployment.give(files[2])
+        report = await deployment.verdict()
+        assert report.clean, f"upgraded: {report}"
+
+        old = fleet.add("worker-old", program=OLD, **before), fleet.add("sink-old", program=OLD, **before)
+        for member in new:
+            await member.stop()
+        await deployment.give(files[3])
+        report = await deployment.verdict()
+        assert report.clean, f"rolled back: {report}"
+        await fleet.stop()

@@ -1,0 +1,378 @@
+"""The oracle of every fault: the same events folded once, in order, in one process, compared key by key.
+
+Totals alone say nothing, since a loss and a double count cancel: every row is compared byte by byte, and an
+event that is missing or counted twice is found by its id from what the row says it has applied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+import numpy as np
+
+from lyo.evaluation.replay import FOREVER, Replay
+from lyo.models.events.identity import event_id_hash
+from lyo.models.predictions.records import IDENTITY_FREE
+from lyo.models.state import layout
+from lyo.models.state.learner import LEARNER, RING_KINDS
+from lyo.models.state.skill import SKILL
+from lyo.storage.database import plain_url
+from lyo.streams import topics
+from lyo.streams.event_files.reader import check, opened
+from lyo.streams.settings import Settings
+from tests.support import logs
+from tests.support.faults import agreement
+from tests.support.faults.agreement import Fields, Predictions
+
+Rows = dict[bytes, bytes]
+Events = dict[int, list[str]]
+Pair = tuple[bytes, bytes | None]
+
+SHOWN: Final = 5
+_WHOLE: Final = 1 << 64
+_ID: Final = b'"prediction_id":"'
+_VERSION: Final = b'"version":'
+_MOST: Final = 2  # events lost, and events doubled, that are looked for by name in one learner's row
+
+
+@dataclass(slots=True)
+class Expected:
+    """What the events make, folded once."""
+
+    rows: Rows
+    predictions: Predictions
+    published: int = 0
+    closed: set[tuple[str, str]] = field(default_factory=set)
+    """Struggle requests that no longer follow the learner: they only have to be there."""
+    paths: tuple[Path, ...] = ()
+
+    def events(self, users: set[int]) -> Events:
+        """Ids of the events that count towards ``applied``, by learner."""
+        return event_ids(self.paths, users)
+
+
+@dataclass(slots=True)
+class Found:
+    """What Kafka and Postgres have, read committed."""
+
+    rows: Rows
+    predictions: Predictions
+    ambiguous: list[str] = field(default_factory=list)
+    """Prediction ids that carry two contents."""
+    older: list[str] = field(default_factory=list)
+    """Rows and predictions that follow a newer one of their key in the log."""
+    stored_rows: Rows | None = None
+    stored: Predictions | None = None
+
+
+@dataclass(slots=True)
+class Report:
+    """Differences by what they are; of events their ids where the rows tell them."""
+
+    published: int
+    lost: list[str] = field(default_factory=list)
+    twice: list[str] = field(default_factory=list)
+    rows: list[str] = field(default_factory=list)
+    predictions: list[str] = field(default_factory=list)
+    stored_rows: list[str] = field(default_factory=list)
+    stored: list[str] = field(default_factory=list)
+    ambiguous: list[str] = field(default_factory=list)
+    older: list[str] = field(default_factory=list)
+    compared: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing differs at all."""
+        return not any(texts for _, texts in self._parts())
+
+    def _parts(self) -> list[tuple[str, list[str]]]:
+        return [
+            ("lost", self.lost),
+            ("counted twice", self.twice),
+            ("rows that differ", self.rows),
+            ("predictions that differ", self.predictions),
+            ("rows in Postgres that differ", self.stored_rows),
+            ("predictions in Postgres that differ", self.stored),
+            ("ids with two contents", self.ambiguous),
+            ("records older than the one before", self.older),
+        ]
+
+    def __str__(self) -> str:
+        lines = [f"events published: {self.published:,}"]
+        for name, texts in self._parts():
+            lines.append(f"{name}: {len(texts):,}")
+            lines += [f"    {text[:300]}" for text in texts[:SHOWN]]
+        lines.append("compared: " + ", ".join(f"{count:,} {name}" for name, count in self.compared.items()))
+        return "\n".join(lines)
+
+
+# ------------------------------------------------------------ what is expected
+
+
+def expect(paths: Iterable[Path], at: int) -> Expected:
+    """Fold event files once, in order, as of ``at`` (ms)."""
+    paths = tuple(paths)
+    replay = Replay()
+    for path in paths:
+        replay.read(path, at, None, None)
+    replay.settle(at)
+    closed = set().union(*(agreement.asked_about(path) for path in paths))
+    return Expected(agreement.rows(replay.engine), agreement.predicted(replay), replay.events, closed, paths)
+
+
+def event_ids(paths: Iterable[Path], users: set[int]) -> Events:
+    """Ids of the sessions, completions and sentiments of some learners in event files."""
+    found: Events = defaultdict(list)
+    for path in paths:
+        with opened(path) as file:
+            for piece in file.pieces():
+                for record in check(piece, FOREVER).records:
+                    if record.user in users and record.kind in RING_KINDS:
+                        found[record.user].append(json.loads(record.value)["event_id"])
+    return dict(found)
+
+
+# ------------------------------------------------------------ what there is
+
+
+async def look(settings: Settings, *, postgres: bool = True) -> Found:
+    """Read the changelogs, the prediction topics and Postgres."""
+    names = topics.names(settings)
+    learners = rows_of(await _log(settings, names.learner_rows))
+    found = Found(learners.newest, {}, older=learners.older)
+    found.rows |= rows_of(await _log(settings, names.skill_rows)).newest
+    for kind, topic in names.predictions.items():
+        read = predictions_of(await _log(settings, topic))
+        found.predictions |= {(kind, key.decode()): json.loads(value) for key, value in read.newest.items()}
+        found.ambiguous += [f"{kind} {number}" for number in read.ambiguous]
+        found.older += [f"{kind} {text}" for text in read.older]
+    if postgres:
+        found.stored_rows = await _stored_rows(settings.database_url)
+        found.stored = await agreement.in_postgres(settings.database_url)
+    return found
+
+
+async def _log(settings: Settings, topic: str) -> list[Pair]:
+    """Every committed record of a topic, each key's in the order of the log."""
+    return [(record.key, record.value) for record in await logs.records(settings, topic)]
+
+
+@dataclass(slots=True)
+class Read:
+    """What a log says, read from its beginning."""
+
+    newest: Rows
+    ambiguous: list[str] = field(default_factory=list)
+    older: list[str] = field(default_factory=list)
+
+
+def predictions_of(log: Iterable[Pair]) -> Read:
+    """The newest prediction of each key; ids that carry two contents, and versions that go back, anywhere."""
+    newest: dict[bytes, bytes | None] = {}
+    contents: dict[bytes, int] = {}
+    versions: dict[bytes, int] = {}
+    twofold: set[bytes] = set()
+    older: list[str] = []
+    for key, value in log:
+        newest[key] = value
+        if value is None:
+            versions.pop(key, None)
+            continue
+        number, version = _id_and_version(value)
+        if contents.setdefault(number, hash((key, value))) != hash((key, value)):
+            twofold.add(number)
+        if version < versions.get(key, 0):
+            older.append(f"{key.decode()}: version {version} after {versions[key]}")
+        versions[key] = version
+    kept = {key: value for key, value in newest.items() if value is not None}
+    return Read(kept, sorted(number.decode() for number in twofold), older)
+
+
+def _id_and_version(value: bytes) -> tuple[bytes, int]:
+    start = value.index(_ID) + len(_ID)
+    after = value.index(_VERSION) + len(_VERSION)
+    return value[start : start + 32], int(value[after : value.index(b",", after)])
+
+
+def rows_of(log: Iterable[Pair]) -> Read:
+    """The newest row of each key; learners' rows that have applied fewer events than the one before."""
+    newest: dict[bytes, bytes | None] = {}
+    older: list[str] = []
+    for key, value in log:
+        if key.startswith(b"#"):  # a partition's own: how far it is swept, what it stands at, who was erased
+            continue
+        before, newest[key] = newest.get(key), value
+        if before is not None and value is not None and b"|" not in key:
+            was, is_ = _applied(before)[0], _applied(value)[0]
+            if is_ < was:
+                older.append(f"{_shown(key)}: {is_} events after {was}")
+    return Read({key: value for key, value in newest.items() if value is not None}, older=older)
+
+
+async def _stored_rows(database_url: str) -> Rows:
+    connection = await asyncpg.connect(plain_url(database_url))
+    try:
+        learners = await connection.fetch('SELECT user_id, "row" FROM learner_rows')
+        skills = await connection.fetch('SELECT user_id, skill_id, "row" FROM skill_rows')
+    finally:
+        await connection.close()
+    found = {b"%d" % row["user_id"]: row["row"] for row in learners}
+    return found | {layout.skill_key(row["user_id"], row["skill_id"]): row["row"] for row in skills}
+
+
+# ------------------------------------------------------------ the comparison
+
+
+def compare(expected: Expected, found: Found) -> Report:
+    """Every difference between what was to be and what is."""
+    report = Report(expected.published, ambiguous=list(found.ambiguous), older=list(found.older))
+    report.rows = unlike_rows(expected.rows, found.rows)
+    report.lost, report.twice = _miscounted(expected, found.rows)
+    comparable = {
+        key: {name: value for name, value in fields.items() if name not in IDENTITY_FREE}
+        for key, fields in found.predictions.items()
+    }
+    report.predictions = agreement.differences(expected.predictions, comparable, expected.closed)
+    report.compared = {"rows": len(expected.rows), "predictions": len(expected.predictions)}
+    if found.stored_rows is not None:
+        report.stored_rows = unlike_rows(found.rows, found.stored_rows)
+        report.compared["rows in Postgres"] = len(found.stored_rows)
+    if found.stored is not None:
+        report.stored = _unlike_postgres(found.predictions, found.stored)
+        report.compared["predictions in Postgres"] = len(found.stored)
+    return report
+
+
+def _unlike_postgres(topics_: Predictions, stored: Predictions) -> list[str]:
+    """Contents that differ, and current rows that come from another prediction than the topic's newest."""
+    said = agreement.differences(topics_, stored)
+    for key in topics_.keys() & stored.keys():
+        wanted, is_ = topics_[key]["prediction_id"], stored[key].get("prediction_id")
+        if _is_current(key[0], topics_[key]) and is_ != wanted:
+            said.append(f"{key} comes from prediction {is_}, the topic's newest is {wanted}")
+    return sorted(said)
+
+
+def _is_current(kind: str, record: Fields) -> bool:
+    return kind not in agreement.EPISODIC or bool(record.get("episodes"))
+
+
+def unlike_rows(wanted: Mapping[bytes, bytes], found: Mapping[bytes, bytes]) -> list[str]:
+    """Rows that are missing, too much, or differ in a byte; with the columns that do."""
+    said = [f"{_shown(key)} is missing" for key in wanted.keys() - found.keys()]
+    said += [f"{_shown(key)} is too much" for key in found.keys() - wanted.keys()]
+    said += [
+        f"{_shown(key)} differs in {', '.join(_columns(key, value, found[key]))}"
+        for key, value in wanted.items()
+        if key in found and found[key] != value
+    ]
+    return sorted(said)
+
+
+def _shown(key: bytes) -> str:
+    return f"row {key.decode(errors='replace')}"
+
+
+def _columns(key: bytes, one: bytes, other: bytes) -> list[str]:
+    """The names of the columns in which two stored rows differ."""
+    dtype = SKILL if b"|" in key else LEARNER
+    size = 1 + dtype.itemsize
+    if one[:1] != other[:1] or len(one) != len(other):
+        return ["layout or length"]
+    rows = [np.frombuffer(value[1:size], dtype)[0] for value in (one, other)]
+    names = [name for name in dtype.names or () if rows[0][name].tobytes() != rows[1][name].tobytes()]
+    return names + (["topic"] if one[size:] != other[size:] else [])
+
+
+# ------------------------------------------------------------ which events
+
+
+def _miscounted(expected: Expected, found: Rows) -> tuple[list[str], list[str]]:
+    """Events that are lost and events that are counted twice, by learner and id."""
+    wrong = {key for key in expected.rows.keys() | found.keys() if b"|" not in key}
+    wrong = {key for key in wrong if expected.rows.get(key) != found.get(key)}
+    if not wrong:
+        return [], []
+    ids = expected.events({int(key) for key in wrong})
+    lost: list[str] = []
+    twice: list[str] = []
+    for key in sorted(wrong):
+        names = ids.get(int(key), [])
+        missing, doubled = miscounted(expected.rows.get(key), found.get(key), names)
+        lost += [f"learner {key.decode()}: {name}" for name in missing]
+        twice += [f"learner {key.decode()}: {name}" for name in doubled]
+    return lost, twice
+
+
+def miscounted(
+    wanted: bytes | None, found: bytes | None, ids: Sequence[str]
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Which of a learner's events the found row lacks, and which it has twice.
+
+    A row holds how many events it has applied and the sum of their ids' hashes: two sums, so a loss and a
+    double count that cancel in the one do not in the other. Where no few events explain them, unnamed ones
+    are given: at least so many.
+    """
+    count = _applied(found)[0] - _applied(wanted)[0]
+    total = (_applied(found)[1] - _applied(wanted)[1]) % _WHOLE
+    if count == 0 and total == 0:
+        return [], []
+    if found is None:
+        return list(dict.fromkeys(ids)), []
+    by_hash = {event_id_hash(name): name for name in ids}
+    explained = _explained(count, total, by_hash)
+    if explained is not None:
+        return explained
+    unnamed = "an event that cannot be named"
+    if count == 0:
+        return [unnamed], [unnamed]
+    return [unnamed] * max(-count, 0), [unnamed] * max(count, 0)
+
+
+def _explained(count: int, total: int, by_hash: Mapping[int, str]) -> tuple[list[str], list[str]] | None:
+    """The fewest events, doubled and lost, whose hashes make up the difference; None if too many would."""
+    hashes = list(by_hash)
+    for doubled in range(max(count, 0), _MOST + 1):
+        lost = doubled - count
+        if lost > _MOST:
+            break
+        sums = {sum(some): some for some in combinations(hashes, lost)}
+        for more in combinations(hashes, doubled):
+            some = sums.get((sum(more) - total) % _WHOLE)
+            if some is not None and not set(some) & set(more):
+                return [by_hash[one] for one in some], [by_hash[one] for one in more]
+    return None
+
+
+def _applied(row: bytes | None) -> tuple[int, int]:
+    if row is None:
+        return 0, 0
+    fields = np.frombuffer(row[1:], LEARNER)[0]
+    return int(fields["applied"]), int(fields["fingerprint"])
+
+
+# ------------------------------------------------------------ waiting for the quiet moment
+
+
+async def settled(
+    expected: Expected, settings: Settings, *, postgres: bool = True, seconds: float = 60.0
+) -> Report:
+    """Compare until nothing differs any more, at most for so long; gives the last report.
+
+    Only a difference that stays counts: with everything read and stored, sweeps may still be under way.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        report = compare(expected, await look(settings, postgres=postgres))
+        if report.clean or time.monotonic() > end:
+            return report
+        await asyncio.sleep(1)

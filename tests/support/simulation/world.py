@@ -1,0 +1,453 @@
+"""One simulated deployment: workers and sinks with the product's own code, over the fakes, faults by seed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import asyncpg
+from aiokafka import TopicPartition
+
+from lyo.models.engine import Engine
+from lyo.models.erasure import Fences
+from lyo.models.events.decode import Kind
+from lyo.models.events.identity import partition
+from lyo.models.state.catalogue import Catalogue
+from lyo.storage.faults import SinkError
+from lyo.storage.sink import erasures
+from lyo.storage.sink.offsets import Stolen
+from lyo.storage.sink.rows import tenant_of
+from lyo.storage.sink.sink import Sink
+from lyo.storage.sink.writer import Writer
+from lyo.storage.times import instant
+from lyo.streams import topics
+from lyo.streams.bootstrap import REFUSED
+from lyo.streams.runtime.worker import Worker
+from lyo.streams.settings import Settings
+from tests.support.learners.building import START
+from tests.support.simulation.broker import Broker, Stored
+from tests.support.simulation.clients import Cluster
+from tests.support.simulation.database import Database
+from tests.support.simulation.faust_app import App
+from tests.support.simulation.group import Group
+from tests.support.simulation.loop import PROCESS, Process, SimLoop, Stuck, current
+from tests.support.simulation.network import Network
+from tests.support.simulation.plan import CALM, FASTER, IDLE, REST, SECONDS, STEPS, Failed, Plan
+from tests.support.simulation.statements import DELETE_SQL, MERGE_SQL, statements
+from tests.support.simulation.tally import Tally, learner_time, prediction_time, skill_time
+from tests.support.simulation.workload import catalogue, fences, publications
+
+
+class World:
+    """Everything of one run."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.dice = random.Random(f"{plan.seed}-world")
+        self.loop = SimLoop()
+        self.network = Network(self.loop, plan.seed, plan.faults)
+        self.settings = Settings(
+            partitions=self.dice.choice((1, 1, 2, 3)),
+            session_timeout_ms=3_000,
+            rebalance_timeout_ms=6_000,
+            transaction_timeout_ms=5_000,
+            request_timeout_ms=3_000,
+            stalled_seconds=25.0,
+            poll_records=100,
+            batch_records=self.dice.choice((4, 30, 32_000)),
+            output_batch_bytes=16_384,
+        )
+        self.names = topics.names(self.settings)
+        counts = {spec.name: spec.partitions for spec in topics.specs(self.settings)}
+        self.broker = Broker(self.network, self.now, counts)
+        self.broker.transaction_seconds = self.settings.transaction_timeout_ms / 1000
+        # A run has three days. In none of them would a topic be compacted that keeps everything for a week,
+        # so a week is one day here.
+        self.broker.compacted = {
+            spec.name: int(spec.config.get("min.compaction.lag.ms", "0")) // 7
+            for spec in topics.specs(self.settings)
+            if spec.config["cleanup.policy"] == "compact"
+        }
+        session, rebalance = 3.0, 6.0
+        self.cluster = Cluster(
+            self.network,
+            self.broker,
+            {
+                name: Group(self.network, counts, session, rebalance)
+                for name in (self.settings.app_id, f"{self.settings.app_id}-sink")
+            },
+        )
+        self.database = Database(self.network, statements(), self.reached)
+        self.counts = counts
+        self.stored_topics = frozenset(Writer(self.names, tenant_of).topics)
+        self.published: list[Stored] = []
+        self.publications = publications(plan.seed, plan.events)
+        asked = [one for one in self.publications if one.kind is Kind.ERASURE]
+        self.fences = fences(asked)
+        self.unexpected: list[str] = []
+        self.trace: list[str] = []
+        self.workers: dict[str, Worker] = {}
+        self.sinks: dict[str, Sink] = {}
+        self.processes: dict[str, Process] = {}
+        self.frozen: set[str] = set()
+        self.ended = False
+        self.healed = float("inf")
+        self._stops = list(plan.stops)
+        self._reached: dict[str, int] = {}
+
+    # ------------------------------------------------------------ time
+
+    def now(self) -> int:
+        """The wall clock (ms), which stands still when everything is published."""
+        return START + int(min(self.loop.time(), SECONDS) * 1_000 * FASTER)
+
+    def note(self, what: str) -> None:
+        """Remember something for the trace."""
+        self.trace.append(f"{self.loop.time():8.3f} {what}")
+
+    # ------------------------------------------------------------ the run
+
+    def run(self) -> None:
+        """Run until everything is at rest.
+
+        Raises:
+            Failed: it does not come to rest, or a process ended for a reason that it must not have.
+        """
+        asyncio.set_event_loop(None)
+        with self._patched():
+            try:
+                self.loop.run_until_complete(self._scenario())
+            except Stuck as error:
+                raise Failed(str(error)) from None
+            finally:
+                self._clean_up()
+        if self.unexpected:
+            raise Failed("; ".join(self.unexpected[:3]))
+
+    def _clean_up(self) -> None:
+        self.ended = True
+        for process in self.processes.values():
+            process.kill()
+        with contextlib.suppress(Stuck):
+            for _ in range(3):
+                pending = asyncio.all_tasks(self.loop)
+                for task in pending:
+                    task.cancel()
+                if pending:
+                    self.loop.run_until_complete(asyncio.wait(pending, timeout=60))
+        self.loop.close()
+
+    async def _scenario(self) -> None:
+        dice = self.dice
+        for kind, key, value in catalogue(dice):
+            self.broker.append(TopicPartition(self.names.topic(kind), 0), [(key, value)])
+        for name in ("worker-1", "worker-2")[: dice.choice((1, 2, 2))]:
+            self._supervise(name)
+        for name in ("sink-1", "sink-2")[: dice.choice((1, 2))]:
+            self._supervise(name)
+        publishing = self.loop.create_task(self._publish())
+        disasters = self.loop.create_task(self._disasters())
+        if dice.random() < 0.4:
+            self.network.later(dice.uniform(3, 20), self._supervise, "worker-3")
+        await publishing
+        await disasters
+        self._heal()
+        await self._rest()
+        if self.frozen:
+            self._thaw()
+            await self._rest()
+
+    async def _publish(self) -> None:
+        for one in self.publications:
+            await self._until(one.at)
+            tp = TopicPartition(self.names.topic(one.kind), partition(one.user, self.settings.partitions))
+            offset = self.broker.append(tp, [(one.key, one.value)])
+            record = self.broker.logs[tp].entries[offset][0]
+            assert record is not None
+            if one.kind is Kind.ERASURE:
+                self.note(f"asked {one.value!r}")
+            else:
+                self.published.append(record)
+
+    async def _until(self, at: int) -> None:
+        """Wait for an instant (ms) of the wall clock, or for its end."""
+        moment = min((at - START) / 1_000 / FASTER + 0.001, SECONDS)
+        await asyncio.sleep(max(moment - self.loop.time(), 0))
+
+    async def _disasters(self) -> None:
+        for at in sorted(self.dice.uniform(1, SECONDS) for _ in range(self.plan.disasters)):
+            await asyncio.sleep(max(at - self.loop.time(), 0))
+            if self.plan.kinds:
+                self._disaster(self.dice.choice(self.plan.kinds))
+        await asyncio.sleep(max(SECONDS - self.loop.time(), 0))
+
+    def _disaster(self, kind: str) -> None:
+        what, _, whom = kind.partition(" ")
+        if kind == "compact":
+            self.note(kind)
+            self.broker.compact()
+        elif what == "broker":
+            self.note(kind)
+            self.broker.down = True
+            self.network.later(self.dice.uniform(0.2, 4), self.broker.back)
+        elif what == "database":
+            self.note(kind)
+            self.database.crash()
+            self.network.later(self.dice.uniform(0.2, 8), self.database.back)
+        else:
+            names = [name for name in sorted(self.processes) if name.startswith(whom)]
+            self._strike(what, self.dice.choice(names))
+
+    def _strike(self, what: str, name: str) -> None:
+        process = self.processes[name]
+        if process.dead or name in self.frozen or (what == "freeze" and not self._others(name)):
+            return
+        self.note(f"{what} {name}")
+        if what == "kill":
+            process.kill()
+        elif what == "freeze":
+            self.frozen.add(name)
+            process.pause()
+        elif what == "pause":
+            process.pause()
+            # About as long as it takes others to take over, or shorter, or longer.
+            seconds = self.dice.choice((0.3, 2.0, self.dice.uniform(3, 6), 9.0))
+            self.network.later(seconds, self._resume, name, process)
+        elif name in self.workers:
+            self.workers[name].end(None)
+        elif name in self.sinks:
+            self.sinks[name].stop()
+
+    def _others(self, name: str) -> list[str]:
+        """Processes that can take over from this one."""
+        alike = [other for other in self.processes if other[:4] == name[:4]]
+        return [other for other in alike if other != name and other not in self.frozen]
+
+    def _resume(self, name: str, process: Process) -> None:
+        if process.paused and name not in self.frozen:
+            self.note(f"resume {name}")
+            process.resume()
+
+    def _heal(self) -> None:
+        self.note("healed")
+        self.healed = self.loop.time()
+        faults = self.network.faults
+        faults.lost_requests = faults.lost_answers = faults.slow = faults.lost_polls = 0.0
+        self.broker.down = self.database.down = False
+        self._stops.clear()
+        for name, process in self.processes.items():
+            self._resume(name, process)
+
+    def _thaw(self) -> None:
+        """Wake those that were stopped before others took over and finished everything."""
+        self.note("thaw")
+        self.healed = self.loop.time()
+        names, self.frozen = sorted(self.frozen), set()
+        for name in names:
+            self._resume(name, self.processes[name])
+
+    def reached(self, step: str) -> None:
+        """The running process reached a step: perhaps it is struck there."""
+        number = self._reached[step] = self._reached.get(step, 0) + 1
+        for name, times, what in self._stops:
+            if (name, times) == (step, number):
+                self.note(f"at {step}:")
+                self._strike(what, current().name.partition(".")[0])
+
+    # ------------------------------------------------------------ processes
+
+    def _supervise(self, name: str) -> None:
+        if not self.ended:
+            self.loop.create_task(self._keep_running(name), context=_outside())
+
+    async def _keep_running(self, name: str) -> None:
+        """Start a process again whenever it ends, as a supervisor does."""
+        for start in range(1_000):
+            process = self.processes[name] = Process(f"{name}.{start}", self.loop)
+            body = self._worker(name) if name.startswith("worker") else self._sink(name)
+            run = process.spawn(body)
+            await asyncio.wait([run])
+            self.workers.pop(name, None)
+            self.sinks.pop(name, None)
+            error = None if run.cancelled() else run.exception()
+            self.note(f"ended {name}: {error!r}")
+            if error is not None and not self.ended and not self._expected(error):
+                self.unexpected.append(f"{name} ended at {self.loop.time():.2f} with {error!r}")
+            process.kill()
+            await asyncio.sleep(self.dice.uniform(0.05, 2.0))
+
+    def _expected(self, error: BaseException) -> bool:
+        """Whether a process may end like this: only with something being away, or another owner."""
+        quiet = self.loop.time() - self.healed
+        if isinstance(error, Stolen):
+            # It may have waited for the locks of one that stands still.
+            return quiet < CALM + IDLE
+        if quiet > CALM:
+            return False
+        if isinstance(error, SinkError):
+            return any(text in str(error) for text in ("cannot use Postgres", "nothing was done"))
+        away = "nothing was done", "Kafka", "content and organizations"
+        return isinstance(error, REFUSED) and any(text in str(error) for text in away)
+
+    async def _worker(self, name: str) -> None:
+        known, held = Catalogue(), Fences()
+
+        def make() -> Any:
+            return Engine(known, fences=held) if self.plan.real_engine else Tally(held)
+
+        worker = SimWorker(self.settings, catalogue=known, engine=make, register=App.register, fences=held)
+        worker.cluster = self.cluster
+        self.workers[name] = worker
+        await worker.run()
+
+    async def _sink(self, name: str) -> None:
+        most = self.dice.choice((3, 40, 5_000))
+        sink = self.sinks[name] = Sink(self.settings, batch_records=most, steps=SimSteps(self))  # type: ignore[arg-type]
+        await sink.run()
+
+    # ------------------------------------------------------------ rest
+
+    async def _rest(self) -> None:
+        until = self.loop.time() + REST
+        calm = 0
+        while calm < 3 and not self.unexpected:
+            await asyncio.sleep(1.0)
+            reason = self.unrest()
+            calm = 0 if reason else calm + 1
+            if self.loop.time() > until:
+                raise Failed(f"does not come to rest within {REST:g} s of quiet: {reason}")
+
+    def unrest(self) -> str | None:
+        """What is still to be done."""
+        inputs = {tp for tp in self.broker.logs if tp.topic in self.names.inputs}
+        committed = self.broker.groups.get(self.settings.app_id, {})
+        for tp in sorted(inputs):
+            done = committed[tp].offset if tp in committed else 0
+            if done < len(self.broker.logs[tp].entries):
+                return f"{tp.topic}-{tp.partition} is processed up to {done}"
+        awake = [worker for name, worker in self.workers.items() if name not in self.frozen]
+        tasks = [task for worker in awake for task in worker.tasks.values()]
+        if sorted(task.number for task in tasks) != list(range(self.settings.partitions)):
+            return f"open tasks: {sorted(task.number for task in tasks)}"
+        for task in tasks:
+            if task._engine is None or task._engine.due(self.now()):
+                return f"task {task.number} has predictions due"
+        return self._unerased(tasks) or self._unstored()
+
+    def _unerased(self, tasks: list[Any]) -> str | None:
+        rows = self.database.tables.get("erasure_fences", {})
+        engines = {task.number: task._engine for task in tasks}
+        for user, fence in self.fences.items():
+            # A consent from before the erasure may be compacted away before anybody has read it.
+            done = engines[partition(user, self.settings.partitions)].erasing._done.get(user)
+            if done is None or (done.erased_at, done.counts_from) != (fence.erased_at, fence.counts_from):
+                return f"learner {user} is not erased from the topics"
+            row = rows.get((user,), {"erased_at": None, "epoch": None})
+            opened = row["epoch"] if row["epoch"] and row["epoch"] > row["erased_at"] else None
+            wanted = None if fence.counts_from is None else instant(fence.counts_from)
+            if (row["erased_at"], opened) != (instant(fence.erased_at), wanted):
+                return f"learner {user} is not erased from the tables"
+        return None
+
+    def _unstored(self) -> str | None:
+        offsets = self.database.tables.get("sink_offsets", {})
+        for tp, log in self.broker.logs.items():
+            if tp.topic in self.stored_topics:
+                stored = offsets.get((tp.topic, tp.partition), {"next_offset": 0})["next_offset"]
+                if log.pending or stored < len(log.entries):
+                    return f"{tp.topic}-{tp.partition} is stored up to {stored}"
+        return None
+
+    # ------------------------------------------------------------ in place of what connects
+
+    @contextmanager
+    def _patched(self) -> Iterator[None]:
+        """Hand the fakes to the product: its Kafka clients, its connection, its clock, its steps."""
+        clock = SimpleNamespace(
+            monotonic=self.loop.time, time_ns=lambda: self.now() * 1_000_000, time=lambda: self.now() / 1_000
+        )
+
+        disabled = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)
+        with contextlib.ExitStack() as stack:
+            for name in (
+                "lyo.streams.runtime.task",
+                "lyo.streams.producers.transactional_producer",
+                "lyo.streams.runtime.linger",
+                "lyo.streams.kafka.clients",
+                "lyo.streams.clock",
+                "lyo.streams.topics",
+                "lyo.storage.session",
+                "lyo.storage.sink.sink",
+                "lyo.storage.sink.refused",
+                "lyo.storage.sink.offset_mirror",
+            ):
+                stack.enter_context(mock.patch(f"{name}.time", clock))
+            for target, fake in {
+                # The same text each time, and most of the time that a sink's start takes.
+                "lyo.storage.sink.writer.merge_sql": MERGE_SQL.__getitem__,
+                "lyo.storage.sink.writer.delete_sql": DELETE_SQL.__getitem__,
+                "lyo.streams.runtime.context.Steps": lambda _crash_at: SimSteps(self),
+                "lyo.streams.runtime.worker.AIOKafkaAdminClient": self.cluster.admin,
+                "lyo.streams.kafka.clients.AIOKafkaAdminClient": self.cluster.admin,
+                "lyo.streams.kafka.clients.AIOKafkaConsumer": self.cluster.consumer,
+                "lyo.streams.kafka.clients.AIOKafkaProducer": self.cluster.producer,
+                # It would ask a real socket why the broker refuses us.
+                "lyo.streams.kafka.clients.refusal": _away,
+            }.items():
+                stack.enter_context(mock.patch(target, fake))
+            stack.enter_context(mock.patch.object(asyncpg, "connect", self.database.connect))
+            if not self.plan.real_engine:
+                for time_of in (learner_time, skill_time, prediction_time):
+                    stack.enter_context(mock.patch.object(erasures, time_of.__name__, time_of))
+            try:
+                yield
+            finally:
+                logging.disable(disabled)
+
+
+class SimWorker(Worker):
+    """The product's worker; only Faust itself is replaced."""
+
+    cluster: Cluster
+
+    def _create_app(self) -> Any:
+        app = App(self.cluster, self.settings, list(self.names.inputs))
+        self._register(app, self.deliver)  # type: ignore[arg-type]
+        app.on_partitions_revoked.connect(self._on_revoked)
+        app.on_partitions_assigned.connect(self._on_assigned)
+        return app
+
+
+class SimSteps:
+    """Stands in for `lyo.streams.failpoints.Steps`: tells the world where a task is."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.armed = world.dice.random() < 0.5
+
+    def __call__(self, name: str) -> None:
+        assert name in STEPS
+        self._world.reached(name)
+
+
+def _outside() -> Any:
+    context = contextvars.Context()
+    context.run(PROCESS.set, None)
+    return context
+
+
+__all__ = ["Failed", "Plan", "World"]
+
+
+async def _away(_settings: object) -> tuple[str, bool]:
+    """A broker that is away, and may come back."""
+    return "", False

@@ -1,0 +1,481 @@
+"""Interventions: triggers, types and priorities, what supersedes, what is retracted, and each reason once."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from lyo.models.arrays.zones import DAY, HOUR
+from lyo.models.formulas.dropout import LEVEL_BOUNDS
+from lyo.models.interventions.cadence import HYSTERESIS, RULES
+from lyo.models.interventions.decisions import Intervention
+from lyo.models.interventions.triggers import InterventionType
+from tests.support.learners.building import (
+    MINUTE,
+    START,
+    Sent,
+    Stream,
+    catalogue,
+    completion,
+    iso,
+    ms,
+    preferences,
+    sentiment,
+    session,
+)
+
+DAWN = 2 * HOUR
+"""After every learner's boundary, in UTC."""
+CONTRACT = {
+    "intervention_id",
+    "user_id",
+    "organization_id",
+    "audience",
+    "type",
+    "priority",
+    "title",
+    "message",
+    "action",
+    "because",
+    "status",
+    "supersedes",
+    "not_before",
+    "expires_at",
+    "refused",
+    "as_of",
+}
+
+
+def habit(user: int, days: int, *, first: int = 0, hour: int = 18, **more: Any) -> list[Sent]:
+    """A session and a good completion a day."""
+    made = []
+    for day in range(first, first + days):
+        at = START + day * DAY + hour * HOUR
+        made.append(session(user, at, 40, **more))
+        made.append(completion(user, at + 20 * MINUTE, f"skill-{day}", score=0.9, **more))
+    return made
+
+
+def day_by_day(stream: Stream, first: int, last: int) -> None:
+    """Let the days pass, ``first`` to ``last`` included."""
+    for day in range(first, last + 1):
+        stream.sweep(START + day * DAY + DAWN)
+
+
+def silent(days: int, *, user: int = 1, known: Any = None, before: tuple[Sent, ...] = ()) -> Stream:
+    """A learner with a habit of six days, silent for so many days after."""
+    stream = Stream(known)
+    stream.feed([*before, *habit(user, 6)])
+    day_by_day(stream, 6, 5 + days)
+    return stream
+
+
+def risk(stream: Stream, user: int = 1) -> int:
+    return round(100 * stream.one("dropout-risk", str(user))["risk_score"])
+
+
+def of_dropout(stream: Stream, **more: Any) -> list[dict[str, Any]]:
+    return [one for one in stream.decided(**more) if one["type"] in ("gentle_nudge", "emotional_support")]
+
+
+# -- dropout -----------------------------------------------------------------------------------------------
+
+
+def test_high_dropout_risk_gives_emotional_support_of_priority_nine_or_more() -> None:
+    """The specification's integration test."""
+    stream = silent(1)
+    while risk(stream) <= LEVEL_BOUNDS[1]:
+        stream.sweep(stream.engine.sweeping.until + DAY)
+    support = stream.decided(type="emotional_support", status="active")
+    assert support
+    assert support[0]["priority"] >= 9
+
+
+def test_a_silent_learner_is_nudged_then_supported_then_an_educator_is_told() -> None:
+    stream = silent(40)
+    told = of_dropout(stream)
+    assert [(one["audience"], one["type"], one["priority"], one["level"], one["status"]) for one in told] == [
+        ("learner", "gentle_nudge", 5, "medium", "superseded"),
+        ("learner", "emotional_support", 9, "high", "superseded"),
+        ("educator", "emotional_support", 10, "critical", "active"),
+        ("learner", "emotional_support", 10, "critical", "active"),
+    ]
+    nudge, support, _, critical = told
+    assert nudge["supersedes"] is None
+    assert support["supersedes"] == nudge["intervention_id"]
+    assert critical["supersedes"] == support["intervention_id"]
+    assert nudge["reason"] == "a graver one has taken its place"
+    # Silence goes on: nothing more is said about it.
+    assert len([one for one in stream.told if one["status"] == "active"]) == 4
+
+
+def test_a_record_has_the_contracts_fields_and_rests_on_a_prediction_that_was_sent() -> None:
+    stream = silent(40)
+    sent = {json.loads(value)["prediction_id"] for value in stream.raw["dropout-risk"].values()}
+    ids = set(sent)
+    for changes in stream.changes:
+        for pairs in changes.predictions.values():
+            ids |= {json.loads(value)["prediction_id"] for _, value in pairs if value is not None}
+    for one in stream.told:
+        assert set(one) >= CONTRACT
+        assert len(one["because"]) == 1
+        assert set(one["because"]) <= ids
+        assert 1 <= one["priority"] <= 10
+        assert one["as_of"] <= one["not_before"] < one["expires_at"]
+        assert json.loads(json.dumps(one)) == one
+    for key, value in stream.interventions.items():
+        told = json.loads(value)
+        assert key == f"{told['user_id']}|{told['intervention_id']}".encode()
+
+
+def test_a_prediction_that_does_not_change_is_sent_again_with_what_rests_on_it() -> None:
+    """A cool-down ends weeks after the regression was sent last."""
+    stream = Stream()
+    stream.feed(
+        [completion(1, START + day * DAY, skill, score=1.0) for skill in ("a", "b") for day in range(5)]
+    )
+    day_by_day(stream, 5, 110)
+    refreshes = stream.decided(type="skill_refresh")
+    assert {one["skill_id"] for one in refreshes} == {"a", "b"}
+    for changes in stream.changes:
+        together = {
+            json.loads(value)["prediction_id"]
+            for pairs in changes.predictions.values()
+            for _, value in pairs
+            if value is not None
+        }
+        for _, value in changes.interventions:
+            told = json.loads(value or b"{}")
+            if told.get("status") == "active":
+                assert set(told["because"]) <= together
+
+
+def test_who_returns_is_left_in_peace() -> None:
+    stream = silent(12)
+    before = of_dropout(stream, status="active")
+    assert before
+    stream.feed(habit(1, 1, first=18))
+    assert LEVEL_BOUNDS[0] < risk(stream) < LEVEL_BOUNDS[1] - HYSTERESIS
+    for one in before:
+        now = json.loads(stream.interventions[f"1|{one['intervention_id']}".encode()])
+        assert (now["status"], now["reason"]) == ("retracted", "the dropout risk has fallen")
+        assert {name: now[name] for name in CONTRACT - {"status"}} == {
+            name: one[name] for name in CONTRACT - {"status"}
+        }
+    # The risk is still medium, which alone would call for a nudge.
+    day_by_day(stream, 19, 19)
+    assert risk(stream) > LEVEL_BOUNDS[0]
+    assert of_dropout(stream, status="active") == []
+
+
+def test_a_second_silence_is_a_new_reason_after_the_cool_down() -> None:
+    stream = silent(20)
+    stream.feed(habit(1, 3, first=26))
+    day_by_day(stream, 27, 60)
+    told = [one for one in stream.told if one["level"] and one["status"] == "active"]
+    assert {one["episode_start"] for one in told} == {
+        iso(START + 5 * DAY + 18 * HOUR + 40 * MINUTE),
+        iso(START + 28 * DAY + 18 * HOUR + 40 * MINUTE),
+    }
+    ids = [one["intervention_id"] for one in told]
+    assert len(ids) == len(set(ids))
+
+
+def moods(stream: Stream, day: int, value: float, many: int) -> None:
+    """Add so many feelings to a learner's day."""
+    stream.feed([sentiment(1, START + day * DAY + 10 * HOUR + n, value) for n in range(many)])
+
+
+def test_a_level_is_left_five_points_below_where_it_is_entered() -> None:
+    """A mood that swings the score around a level's bound flaps nothing."""
+    stream = silent(9)
+    day = 14
+    entered = [one for one in of_dropout(stream, audience="learner") if one["status"] == "active"]
+    assert len(entered) == 1
+    bound = {"medium": 30, "high": 50, "critical": 70}[entered[0]["level"]]
+    seen = []
+    for value, many in ((-1.0, 3), (1.0, 8), (-1.0, 30), (1.0, 90)):
+        moods(stream, day, value, many)
+        score = risk(stream)
+        now = json.loads(stream.interventions[f"1|{entered[0]['intervention_id']}".encode()])
+        seen.append(score)
+        assert (now["status"] == "active") == (score >= bound - HYSTERESIS)
+    assert len(set(seen)) > 1, "the score did not move: the test says nothing"
+
+
+@pytest.mark.parametrize(("score", "status"), [(30, "active"), (25, "active"), (24, "retracted")])
+def test_hysteresis_by_the_score_itself(monkeypatch: pytest.MonkeyPatch, score: int, status: str) -> None:
+    from lyo.models.interventions import candidates
+
+    stream = silent(4)
+    nudges = stream.decided(type="gentle_nudge")
+    assert [one["status"] for one in nudges] == ["active"]
+    true_look = candidates.Look.at.__func__  # type: ignore[attr-defined]
+
+    def at(cls: Any, engine: Any, slots: Any) -> Any:
+        look = true_look(cls, engine, slots)
+        look.score[:] = score
+        return look
+
+    monkeypatch.setattr(candidates.Look, "at", classmethod(at))
+    stream.feed([sentiment(1, START + 9 * DAY + 12 * HOUR, 0.0)])
+    assert stream.decided(type="gentle_nudge")[0]["status"] == status
+    day_by_day(stream, 10, 10)
+    assert stream.decided(type="gentle_nudge")[0]["status"] == status
+    assert len(stream.decided(type="gentle_nudge")) == 1
+
+
+# -- skills ------------------------------------------------------------------------------------------------
+
+
+def stuck(user: int, days: int, skill: str = "algebra", first: int = 0) -> list[Sent]:
+    """Two mediocre attempts a day, without improvement."""
+    return [
+        completion(user, START + (first + day) * DAY + hour * HOUR, skill, score=0.5, topic="Algebra")
+        for day in range(days)
+        for hour in (9, 15)
+    ]
+
+
+def test_a_plateau_of_more_than_five_days_calls_for_another_approach_once() -> None:
+    stream = Stream()
+    for day in range(12):
+        stream.feed(stuck(1, 1, first=day))
+        stream.sweep(START + (day + 1) * DAY + DAWN)
+    plateau = stream.sent["plateaus", b"1|algebra"]
+    found = stream.decided(type="alternative_approach")
+    assert len(found) == 1
+    assert (found[0]["priority"], found[0]["skill_id"], found[0]["audience"]) == (6, "algebra", "learner")
+    assert found[0]["title"] == "Another way into Algebra"
+    assert plateau["intervention_suggested"] in found[0]["message"]
+    assert found[0]["episode_start"] == plateau["detected_at"]
+    # On the sixth day it was first over five.
+    assert "6 days" in found[0]["message"]
+
+
+def test_a_plateau_that_is_over_takes_its_intervention_with_it() -> None:
+    stream = Stream()
+    for day in range(7):
+        stream.feed(stuck(1, 1, first=day))
+        stream.sweep(START + (day + 1) * DAY + DAWN)
+    assert stream.decided(type="alternative_approach")[0]["status"] == "active"
+    stream.feed(
+        [
+            completion(1, START + 7 * DAY + n * HOUR, "algebra", score=1.0, topic="Algebra")
+            for n in range(10, 20)
+        ]
+    )
+    assert stream.sent["plateaus", b"1|algebra"]["resolved"]
+    over = stream.decided(type="alternative_approach")[0]
+    assert (over["status"], over["reason"]) == ("retracted", "the plateau is over")
+
+
+def test_a_regression_calls_for_a_refresh_when_it_is_urgent_and_once() -> None:
+    stream = Stream()
+    stream.feed([completion(1, START + day * DAY, "s", score=1.0) for day in range(5)])
+    first = None
+    for day in range(5, 118):
+        stream.sweep(START + day * DAY + DAWN)
+        regression = stream.sent.get(("regressions", b"1|s"))
+        found = stream.decided(type="skill_refresh")
+        urgent = regression is not None and regression["urgency"] in ("high", "critical")
+        assert bool(found) == urgent
+        if urgent and first is None:
+            first = found[0]
+            assert first["priority"] == 7
+            assert first["level"] == "high"
+            assert regression is not None
+            assert first["episode_start"] == regression["detected_at"]
+            assert f"{regression['days_since_practice']} days" in first["message"]
+    assert first is not None
+    assert [one["intervention_id"] for one in stream.decided(type="skill_refresh")] == [
+        first["intervention_id"]
+    ]
+
+
+def test_a_critical_regression_is_more_urgent() -> None:
+    stream = Stream()
+    stream.feed([completion(1, START + day * DAY, "s", score=1.0) for day in range(5)])
+    stream.sweep(START + 118 * DAY)
+    assert stream.sent["regressions", b"1|s"]["urgency"] == "critical"
+    (refresh,) = stream.decided(type="skill_refresh")
+    assert (refresh["priority"], refresh["level"]) == (8, "critical")
+
+
+def test_reviewing_a_skill_retracts_its_refresh() -> None:
+    stream = Stream()
+    stream.feed([completion(1, START + day * DAY, "s", score=1.0) for day in range(5)])
+    day = 5
+    while not stream.decided(type="skill_refresh"):
+        day += 1
+        stream.sweep(START + day * DAY + DAWN)
+    stream.feed([completion(1, START + day * DAY + (12 + n) * HOUR, "s", score=1.0) for n in range(4)])
+    assert not stream.sent["regressions", b"1|s"]["is_active"]
+    (refresh,) = stream.decided(type="skill_refresh")
+    assert (refresh["status"], refresh["reason"]) == ("retracted", "the skill no longer regresses")
+
+
+# -- timing ------------------------------------------------------------------------------------------------
+
+
+def rhythm(days: int = 14, **more: Any) -> Stream:
+    stream = Stream(more.pop("known", None))
+    stream.feed(habit(1, days, **more))
+    return stream
+
+
+def test_a_usual_hour_of_a_usual_day_is_nudged_once_a_day() -> None:
+    stream = rhythm()
+    for hours in range(24 * 14 + 2, 24 * 15 + 2, 5):
+        stream.sweep(START + hours * HOUR)
+    (nudge,) = stream.decided(type="optimal_timing_nudge")
+    assert (nudge["priority"], nudge["not_before"]) == (4, iso(START + 14 * DAY + 18 * HOUR))
+    assert nudge["expires_at"] == iso(START + 14 * DAY + 20 * HOUR)
+    assert "18:00" in nudge["message"]
+
+
+def test_there_is_no_nudge_without_a_rhythm() -> None:
+    stream = Stream()
+    stream.feed(habit(1, 9))
+    day_by_day(stream, 9, 12)
+    assert stream.one("timing", "1")["confidence"] == 0
+    assert stream.decided(type="optimal_timing_nudge") == []
+
+
+def test_there_is_no_nudge_on_an_unusual_day() -> None:
+    """Mondays and Tuesdays only."""
+    stream = Stream()
+    for week in range(6):
+        stream.feed([*habit(1, 2, first=7 * week)])
+    for day in range(36, 45):
+        stream.sweep(START + day * DAY + DAWN)
+    days = {
+        ms(one["not_before"]) // DAY - START // DAY for one in stream.decided(type="optimal_timing_nudge")
+    }
+    assert days == {42, 43}
+
+
+def test_who_has_studied_today_is_not_nudged_any_more() -> None:
+    stream = rhythm()
+    day_by_day(stream, 14, 14)
+    (nudge,) = stream.decided(type="optimal_timing_nudge")
+    stream.feed([session(1, START + 14 * DAY + 9 * HOUR)])
+    (now,) = stream.decided(type="optimal_timing_nudge")
+    assert now["intervention_id"] == nudge["intervention_id"]
+    assert (now["status"], now["reason"]) == ("retracted", "the learner has studied today")
+
+
+def test_studying_after_a_nudge_has_expired_changes_nothing() -> None:
+    stream = rhythm()
+    day_by_day(stream, 14, 14)
+    stream.feed([session(1, START + 14 * DAY + 22 * HOUR)])
+    assert stream.decided(type="optimal_timing_nudge")[0]["status"] == "active"
+
+
+def test_who_studied_before_the_boundary_was_swept_is_not_nudged() -> None:
+    stream = rhythm()
+    stream.feed([session(1, START + 14 * DAY + 9 * HOUR)])
+    stream.sweep(START + 14 * DAY + 10 * HOUR)
+    assert stream.decided(type="optimal_timing_nudge") == []
+
+
+# -- restarts, repetition, forgetting ----------------------------------------------------------------------
+
+
+def test_a_restart_decides_nothing_twice_and_forgets_nothing() -> None:
+    events = habit(1, 14)
+    stream, whole = Stream(), Stream()
+    stream.feed(events)
+    whole.feed(events)
+    for day in range(14, 60):
+        stream = stream.restored(pieces=2)
+        for one in (stream, whole):
+            one.sweep(START + day * DAY + DAWN)
+    assert stream.interventions == whole.interventions
+    assert stream.told == whole.told
+
+
+def test_a_sweep_that_is_swept_again_after_a_crash_decides_nothing_twice() -> None:
+    """The partition's boundary is written with the last piece: after a crash the first is swept again."""
+    events = [event for user in range(1, 6) for event in habit(user, 14)]
+    stream, at_once = Stream(), Stream()
+    stream.feed(events)
+    at_once.feed(events)
+    limit = START + 20 * DAY + DAWN
+    stream._take(stream.engine.sweep(limit, 2))
+    first = list(stream.told)
+    assert first
+    again = stream.restored()
+    assert again.engine.sweeping.until < limit
+    again.sweep(limit)
+    told = again.told
+    pairs = [(one["intervention_id"], one["status"]) for one in told]
+    assert len(pairs) == len(set(pairs))
+    assert told[: len(first)] == first
+    at_once.sweep(limit)
+    assert again.interventions == at_once.interventions
+
+
+def test_events_sent_again_change_nothing() -> None:
+    stream = Stream()
+    events = habit(1, 14)
+    stream.feed(events)
+    day_by_day(stream, 14, 25)
+    before = dict(stream.interventions)
+    stream.feed(events[-20:])
+    assert stream.interventions == before
+
+
+def test_what_is_older_than_any_cool_down_is_deleted_and_not_decided_again() -> None:
+    stream = Stream()
+    stream.feed(habit(1, 6))
+    day_by_day(stream, 6, 30)
+    assert of_dropout(stream)
+    # The learner is back for good; the old silence is forgotten a month after it expired.
+    for day in range(31, 90):
+        stream.feed(habit(1, 1, first=day))
+        stream.sweep(START + (day + 1) * DAY + DAWN)
+    assert of_dropout(stream) == []
+    assert len(stream.interventions) <= 3
+    assert not stream.engine.state.learners.column("open").any() or stream.decided(status="active")
+
+
+def test_a_silence_that_goes_on_is_never_forgotten() -> None:
+    stream = silent(115)
+    assert len(of_dropout(stream)) == 4
+    assert len([one for one in stream.told if one["status"] == "active" and one["level"]]) == 4
+
+
+def test_memory_holds_records_only_while_they_are_open() -> None:
+    stream = silent(60)
+    deciding = stream.engine._deciding
+    assert deciding is not None
+    held = [one for known in deciding._of.values() for one in known.values()]
+    assert held
+    assert all(one.raw is None for one in held)
+    again = stream.restored().engine._deciding
+    assert again is not None
+    assert all(one.raw is None for known in again._of.values() for one in known.values())
+
+
+def test_replays_decide_nothing() -> None:
+    from lyo.evaluation.replay import Replay
+
+    assert Replay().engine._deciding is None
+
+
+def test_every_type_has_a_rule_that_keeps_it_longer_than_its_cool_down() -> None:
+    assert set(RULES) == set(InterventionType)
+    for rule in RULES.values():
+        assert rule.lasts > 0
+        assert rule.lasts + rule.kept >= max(rule.cool_down, rule.per_skill) * DAY
+    assert set(Intervention.__struct_fields__) >= CONTRACT
+
+
+def test_a_learner_of_an_organization_is_named_with_it() -> None:
+    stream = Stream(catalogue(organizations=[{"organization_id": 7}]))
+    stream.feed([preferences(1, START, organization_id=7), *habit(1, 6, organization_id=7)])
+    day_by_day(stream, 6, 20)
+    assert {one["organization_id"] for one in stream.told} == {7}

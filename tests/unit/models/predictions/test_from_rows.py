@@ -1,0 +1,248 @@
+"""Predictions from stored rows are those of the stream, for one learner as for many, and age with time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import chain
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from lyo.models.arrays.zones import DAY, HOUR
+from lyo.models.events.types import ContentMetadata
+from lyo.models.predictions import from_rows
+from lyo.models.predictions.emit import KINDS as PREDICTION_KINDS
+from lyo.models.predictions.from_rows import Stored, of_values
+from lyo.models.state.catalogue import Catalogue
+from lyo.models.state.layout import LAYOUT, LayoutError, split_skill_key
+from lyo.models.state.struggle_requests import Request
+from tests.support.learners.building import (
+    MINUTE,
+    START,
+    Stream,
+    by_kind,
+    catalogue,
+    completion,
+    iso,
+    lives,
+    ms,
+    outcome,
+    preferences,
+    request,
+    run,
+    sample_catalogue,
+    session,
+)
+from tests.support.learners.building import stored as rows_of
+
+SKILL_KINDS = {"plateaus": from_rows.plateaus, "regressions": from_rows.regressions}
+Current = dict[tuple[str, bytes], dict[str, Any]]
+
+
+def known(stream: Stream, *users: int) -> Stored:
+    """What a store has of learners; all in the order of their slots if none is named."""
+    learners, skills = rows_of(stream.engine)
+    chosen = list(users) or [int(key) for key in learners]
+    mine = [(*split_skill_key(key), value) for key, value in skills.items()]
+    return of_values(
+        chosen,
+        [learners.get(b"%d" % user) for user in chosen],
+        [(chosen.index(user), name, value) for user, name, value in mine if user in chosen],
+    )
+
+
+def asked(record: dict[str, Any]) -> Request:
+    """The request that a struggle record answers."""
+    metadata = msgspec.convert(record["content_metadata"], ContentMetadata)
+    at = ms(record["requested_at"])
+    return Request(record["request_id"], record["content_id"], at, 0, metadata, record["answered"])
+
+
+def predicted(rows: Stored, books: Catalogue, at: int, requests: dict[int, list[Request]]) -> Current:
+    """Every prediction about these learners at an instant, by kind and key."""
+    found: Current = {}
+    learners = rows.as_of(books, at)
+    for kind, records in (
+        ("dropout-risk", from_rows.dropout_risks(learners)),
+        ("timing", from_rows.timing_profiles(learners)[0]),
+    ):
+        found |= {(kind, b"%d" % record["user_id"]): record for record in records}
+    for kind, report in SKILL_KINDS.items():
+        for record in chain(*report(rows, books, at)):
+            found[kind, f"{record['user_id']}|{record['skill_id']}".encode()] = record
+    users = rows.rows["user"].tolist()
+    whose = [place for place, user in enumerate(users) for _ in requests.get(user, [])]
+    questions = [request for user in users for request in requests.get(user, [])]
+    if questions:
+        for record in from_rows.struggles(rows, learners, books, np.array(whose), questions):
+            found["struggle", f"{record['user_id']}|{record['content_id']}".encode()] = record
+    return found
+
+
+def questions_of(current: Current) -> dict[int, list[Request]]:
+    found: dict[int, list[Request]] = {}
+    for (kind, _), record in current.items():
+        if kind == "struggle":
+            found.setdefault(record["user_id"], []).append(asked(record))
+    return found
+
+
+def test_at_the_instant_of_the_streams_record_the_answer_is_that_record() -> None:
+    compared: Counter[str] = Counter()
+    for seed in range(12):
+        stream = Stream(sample_catalogue())
+        stream.take(by_kind(lives(seed, 250, users=4)))
+        newest = int(stream.engine.state.learners.rows["newest"].max())
+        stream.feed(
+            [request(1, newest, content_id="lesson-a"), request(2, newest, prerequisites=["algebra"])]
+        )
+        stream.sweep(newest + seed % 4 * 9 * DAY)
+        current = stream.current()
+        requests = questions_of(current)
+        for (kind, key), record in current.items():
+            rows = known(stream, int(key.partition(b"|")[0]))
+            again = predicted(rows, stream.engine.state.catalogue, ms(record["as_of"]), requests)
+            assert again[kind, key] == record
+            compared[kind] += 1
+    assert compared.keys() == set(PREDICTION_KINDS)
+    assert min(compared.values()) >= 10, compared
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_many_learners_are_answered_as_each_alone(seed: int) -> None:
+    stream = Stream(sample_catalogue())
+    stream.take(by_kind(lives(seed, 300, users=6)))
+    books, requests = stream.engine.state.catalogue, questions_of(stream.current())
+    for later in (0, 40 * DAY):
+        at = int(stream.engine.state.learners.rows["newest"].max()) + later
+        together = predicted(known(stream), books, at, requests)
+        apart: Current = {}
+        for user in stream.engine.state.learners.rows["user"].tolist():
+            apart |= predicted(known(stream, user), books, at, requests)
+        assert together == apart
+
+
+def test_nothing_is_predicted_from_before_the_newest_event() -> None:
+    stream = run([session(1, START + day * DAY) for day in range(20)])
+    rows = known(stream, 1)
+    newest = int(rows.rows["newest"][0])
+    early, same = (from_rows.dropout_risks(rows.as_of(Catalogue(), at)) for at in (newest - 9 * DAY, newest))
+    assert early == same
+    assert early[0]["as_of"] == iso(newest)
+
+
+def test_silence_raises_the_risk_and_practised_skills_fade_without_an_event() -> None:
+    events = [session(1, START + day * DAY) for day in range(20)]
+    events += [completion(1, START + day * DAY, "s", score=0.95) for day in range(8)]
+    rows = known(run(events), 1)
+    books = Catalogue()
+    last = START + 20 * DAY
+    risks = [
+        from_rows.dropout_risks(rows.as_of(books, last + days * DAY))[0]["risk_score"]
+        for days in range(0, 80, 5)
+    ]
+    assert risks == sorted(risks)
+    assert risks[-1] > risks[0] + 0.3
+    assert from_rows.regressions(rows, books, last) == [[]]
+    ((faded,),) = from_rows.regressions(rows, books, last + 200 * DAY)
+    ((later,),) = from_rows.regressions(rows, books, last + 300 * DAY)
+    assert faded["is_active"]
+    assert later["current_mastery"] < faded["current_mastery"]
+    assert later["detected_at"] == faded["detected_at"]
+
+
+def test_asking_changes_no_row() -> None:
+    stream = Stream(sample_catalogue())
+    stream.take(by_kind(lives(3, 200)))
+    rows = known(stream)
+    before = rows.rows.tobytes(), rows.skills.tobytes()
+    predicted(rows, stream.engine.state.catalogue, START + 400 * DAY, questions_of(stream.current()))
+    assert (rows.rows.tobytes(), rows.skills.tobytes()) == before
+
+
+def test_of_an_unknown_learner_the_answer_is_neutral_and_says_why() -> None:
+    rows = of_values([5], [None], organizations=[7])
+    books = catalogue(organizations=[{"organization_id": 7, "timezone": "Asia/Tokyo"}])
+    learners = rows.as_of(books, START)
+    (risk,) = from_rows.dropout_risks(learners)
+    ((profile,), _) = from_rows.timing_profiles(learners)
+    assert (risk["risk_score"], risk["confidence"]) == (0.5, 0)
+    assert risk["reason"] == "not enough data: 0 of 3 sessions, 0 of 3 days since the first"
+    assert (profile["confidence"], profile["peak_hours"], profile["timezone"]) == (0, [], "Asia/Tokyo")
+    assert (risk["organization_id"], risk["as_of"]) == (7, iso(START))
+    request = Request("r", "c", START, 0, ContentMetadata(prerequisites=["s"]))
+    (answer,) = from_rows.struggles(rows, learners, books, np.array([0]), [request])
+    assert answer["confidence"] < 0.5
+    assert from_rows.plateaus(rows, books, START) == from_rows.regressions(rows, books, START) == [[]]
+
+
+def test_a_row_of_a_newer_layout_is_refused_with_what_to_do() -> None:
+    learners, skills = rows_of(run([completion(1, START, "s")]).engine)
+    newer = bytes([LAYOUT + 1])
+    with pytest.raises(LayoutError, match=f"layout {LAYOUT + 1}: this version reads layout {LAYOUT}; start"):
+        of_values([1], [newer + learners[b"1"][1:]])
+    with pytest.raises(LayoutError, match="skill row of layout"):
+        of_values([1], [learners[b"1"]], [(0, "s", newer + skills[b"1|s"][1:])])
+
+
+# -- is it a good time -------------------------------------------------------------------------------------
+
+EVENING = [session(1, START + day * DAY + 19 * HOUR) for day in range(30)]
+TODAY = START + 30 * DAY
+BUSY = {"organization_id": 7, "quiet_hours": {"from": "21:00", "to": "07:00"}, "max_nudges_per_day": 1}
+
+
+def judged(stream: Stream, at: int) -> Any:
+    rows = known(stream, 1)
+    learners = rows.as_of(stream.engine.state.catalogue, at)
+    _, profile = from_rows.timing_profiles(learners)
+    return from_rows.moment(learners, profile, 0, at, stream.engine.state.catalogue)
+
+
+def test_the_peak_hour_is_a_good_time_and_another_names_the_next() -> None:
+    stream = run(EVENING)
+    assert judged(stream, TODAY + 19 * HOUR).is_good
+    other = judged(stream, TODAY + 9 * HOUR)
+    assert not other.is_good
+    assert other.alternative is not None
+    assert TODAY + 9 * HOUR < other.alternative <= TODAY + 19 * HOUR
+
+
+def test_the_organizations_limits_hold_where_the_learner_set_none() -> None:
+    books = catalogue(organizations=[BUSY])
+    theirs = [*EVENING[:-1], session(1, START + 29 * DAY + 19 * HOUR, organization_id=7)]
+    assert judged(run(theirs, books), TODAY + 22 * HOUR).reasoning == "These are your quiet hours"
+    own = [*theirs, preferences(1, TODAY, quiet_hours={"from": "01:00", "to": "02:00"})]
+    assert judged(run(own, books), TODAY + 22 * HOUR).reasoning != "These are your quiet hours"
+    assert judged(run(own, books), TODAY + 90 * MINUTE).reasoning == "These are your quiet hours"
+
+
+def test_the_cap_counts_what_was_sent_on_the_local_day() -> None:
+    books = catalogue(organizations=[BUSY])
+    theirs = [*EVENING[:-1], session(1, START + 29 * DAY + 19 * HOUR, organization_id=7)]
+    nudged = [*theirs, outcome(1, TODAY + 8 * HOUR, "nudge_sent")]
+    refused = judged(run(nudged, books), TODAY + 19 * HOUR)
+    assert refused.reasoning == "You have had as many reminders today as you allow"
+    assert refused.alternative is not None
+    assert TODAY + DAY < refused.alternative <= TODAY + DAY + 19 * HOUR
+    assert judged(run(nudged, books), TODAY + DAY + 19 * HOUR).is_good
+    twice = [
+        *nudged,
+        outcome(1, TODAY + 9 * HOUR, "reminder_sent"),
+        preferences(1, TODAY, max_nudges_per_day=2),
+    ]
+    assert not judged(run(twice, books), TODAY + 19 * HOUR).is_good
+    thrice = [*twice, preferences(1, TODAY + 1, max_nudges_per_day=3)]
+    assert judged(run(thrice, books), TODAY + 19 * HOUR).is_good
+
+
+def test_who_has_studied_today_is_told_so_outside_the_peak_hours() -> None:
+    stream = run([*EVENING, session(1, TODAY + 5 * HOUR)])
+    assert not judged(stream, TODAY + 12 * HOUR).is_good
+    rows = known(stream, 1)
+    learners = rows.as_of(Catalogue(), TODAY + 12 * HOUR)
+    assert from_rows.studied(learners, 0, TODAY + 12 * HOUR)
+    assert not from_rows.studied(learners, 0, TODAY + DAY + 12 * HOUR)
+    assert from_rows.studied(learners, 0, TODAY - HOUR)

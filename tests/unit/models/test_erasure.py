@@ -1,0 +1,338 @@
+"""The fence: an erased learner stays erased in whatever order things come, and others do not notice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lyo.models.arrays.zones import DAY, HOUR
+from lyo.models.engine import Engine
+from lyo.models.erasure import Fence, Fences, Mark, encode_mark, mark_key, record_of
+from lyo.models.events.decode import Kind, decode
+from lyo.models.state.layout import SWEEP_KEY
+from tests.support.learners.building import (
+    START,
+    Sent,
+    Stream,
+    by_kind,
+    columns,
+    completion,
+    iso,
+    lives,
+    outcome,
+    preferences,
+    request,
+    sample_catalogue,
+    sentiment,
+    session,
+)
+
+GONE, STAYS = 7, 8
+ERASED = START + 40 * DAY
+CONSENT = START + 50 * DAY
+
+
+def erasure(fences: Fences, user: int, asked: int, consent: int | None = None) -> None:
+    body = {"event_id": f"x{user}-{asked}-{consent}", "user_id": user, "requested_at": iso(asked)}
+    if consent is not None:
+        body["consented_at"] = iso(consent)
+    assert fences.put(b"%d" % user, json.dumps(body).encode()) is None
+
+
+def life(user: int, days: range) -> list[Sent]:
+    """Events of every kind on some days."""
+    made: list[Sent] = []
+    for day in days:
+        at, name = START + day * DAY + 9 * HOUR, f"{user}-{day}"
+        made += [
+            session(user, at, name=f"s{name}"),
+            completion(user, at, "algebra", "sets", score=day % 10 / 10, name=f"c{name}"),
+            sentiment(user, at, 0.4, name=f"m{name}"),
+        ]
+        if day % 5 == 0:
+            made += [
+                request(user, at, name=f"r{name}", content_id=f"content-{day}", prerequisites=["algebra"]),
+                outcome(user, at, "returned", name=f"o{name}"),
+                preferences(user, at, timezone="Europe/Berlin", name=f"p{name}"),
+            ]
+    return made
+
+
+def erase(stream: Stream) -> None:
+    """What a task does when a fence is new: forget, and delete every key of these learners."""
+    pending = stream.engine.pending(0, 1)
+    if not pending:
+        return
+    look = [user for user in pending if stream.engine.erasing.needs_look(user)]
+    stream.engine.commit(stream.engine.erase(pending))
+    names = {str(user) for user in look}
+    for kept in (stream.learner_rows, stream.skill_rows, stream.interventions, *stream.raw.values()):
+        for key in [key for key in kept if key.decode().partition("|")[0] in names]:
+            del kept[key]
+    for place in [place for place in stream.sent if place[1].decode().partition("|")[0] in names]:
+        del stream.sent[place]
+    for user, fence in pending.items():
+        said = Mark(user_id=user, erased_at=fence.erased_at, epoch=fence.epoch)
+        stream.learner_rows[mark_key(user)] = encode_mark(said)
+
+
+def state(stream: Stream) -> dict[str, dict[bytes, bytes]]:
+    """Everything that is kept of everyone, but marks and where the sweep stands."""
+    rows = {key: value for key, value in stream.learner_rows.items() if not key.startswith(b"#")}
+    predictions = {f"{kind}".encode() + b" " + key: value for kind, key, value in stream.engine.current()}
+    return {"learners": rows, "skills": dict(stream.skill_rows), "predictions": predictions}
+
+
+def of(user: int, kept: dict[str, dict[bytes, bytes]]) -> list[str]:
+    name = str(user)
+    keys = [key.decode().split(" ")[-1] for part in kept.values() for key in part]
+    return [key for key in keys if key.split("|")[0] == name]
+
+
+def stream_with(fences: Fences) -> Stream:
+    stream = Stream(sample_catalogue())
+    stream.engine = Engine(stream.engine.state.catalogue, fences=fences)
+    return stream
+
+
+OLD = life(GONE, range(30))
+OTHER = life(STAYS, range(0, 60, 2))
+NEW = life(GONE, range(51, 60))
+
+
+def expected(events: Sequence[Sent]) -> dict[str, dict[bytes, bytes]]:
+    """The state of a stream that was only ever given these events, in the order of their times."""
+    stream = Stream(sample_catalogue())
+    stream.take(by_kind(events))
+    return state(stream)
+
+
+@settings(max_examples=25)
+@given(st.data())
+def test_any_order_of_old_events_and_the_erasure_gives_the_erased_result(data: st.DataObject) -> None:
+    """Old events before, after, twice; the erasure once or again, in between a restart: as if never known."""
+    old = data.draw(st.permutations(OLD))[: data.draw(st.integers(1, len(OLD)))]
+    fences = Fences()
+    stream = stream_with(fences)
+    cut = data.draw(st.integers(0, len(old)))
+    parts = [old[:cut], old[cut:], OTHER, old[: data.draw(st.integers(0, 20))]]
+    steps: list[list[Sent] | str] = [*parts, "erase"]
+    for step in data.draw(st.permutations(steps)):
+        if isinstance(step, str):
+            erasure(fences, GONE, ERASED)
+            erase(stream)
+            if data.draw(st.booleans()):
+                erasure(fences, GONE, ERASED - DAY)
+                erase(stream)
+        elif step:
+            stream.take(by_kind(step))
+        if data.draw(st.booleans()):
+            stream = restarted(stream, fences)
+    stream.sweep(START + 70 * DAY)
+    assert of(GONE, state(stream)) == []
+    only_other = Stream(sample_catalogue())
+    only_other.take(by_kind(OTHER))
+    only_other.sweep(START + 70 * DAY)
+    assert state(stream) == state(only_other)
+
+
+@settings(max_examples=15)
+@given(st.data())
+def test_after_consent_a_new_learner_begins_whatever_is_sent_again(data: st.DataObject) -> None:
+    """Erasure and consent in any order, old events anywhere: only what came after the consent counts."""
+    fences = Fences()
+    stream = stream_with(fences)
+    stream.take(by_kind(OLD))
+    for asked in data.draw(st.permutations([(ERASED, None), (ERASED - DAY, None), (CONSENT, CONSENT)])):
+        erasure(fences, GONE, *asked)
+        erase(stream)
+        if data.draw(st.booleans()):
+            stream.take(by_kind(OLD[: data.draw(st.integers(1, len(OLD)))]))
+        if data.draw(st.booleans()):
+            stream = restarted(stream, fences)
+    mixed = data.draw(st.permutations([OLD, NEW, OTHER]))
+    for some in mixed:
+        stream.take(by_kind(some))
+        erase(stream)
+    assert state(stream) == expected([*NEW, *OTHER])
+
+
+def restarted(stream: Stream, fences: Fences) -> Stream:
+    """The same from the topics, with the fences read first, as far as the rows are carried out."""
+    again = stream_with(fences)
+    logs: list[dict[bytes, Any]] = [
+        stream.learner_rows,
+        stream.skill_rows,
+        stream.raw.get("struggle", {}),
+        stream.interventions,
+    ]
+    again.engine.load(*(list(log.items()) for log in logs))
+    again.engine.loaded()
+    again.learner_rows, again.skill_rows = dict(stream.learner_rows), dict(stream.skill_rows)
+    again.raw = {kind: dict(values) for kind, values in stream.raw.items()}
+    again.sent, again.interventions = dict(stream.sent), dict(stream.interventions)
+    erase(again)
+    return again
+
+
+def test_a_restart_from_rows_older_than_the_erasure_erases_them_again() -> None:
+    fences = Fences()
+    stream = stream_with(fences)
+    stream.take(by_kind([*OLD, *OTHER]))
+    assert of(GONE, state(stream))
+    erasure(fences, GONE, ERASED)
+    again = restarted(stream, fences)
+    assert of(GONE, state(again)) == []
+    assert of(STAYS, state(again)) == of(STAYS, state(stream))
+    assert again.engine.pending(0, 1) == {}
+
+
+def test_the_mark_keeps_the_fence_where_the_topic_has_lost_it() -> None:
+    fences = Fences()
+    stream = stream_with(fences)
+    erasure(fences, GONE, ERASED)
+    erase(stream)
+    forgetful = Fences()
+    again = restarted(stream, forgetful)
+    again.take(by_kind(OLD))
+    assert of(GONE, state(again)) == []
+    assert forgetful.overtaken([GONE]) == [GONE]
+
+
+def test_rows_and_requests_and_decisions_deleted_from_their_topics_are_not_restored() -> None:
+    stream = Stream(sample_catalogue())
+    stream.feed([*OLD, *OTHER])
+    stream.sweep(START + 60 * DAY)
+    logs: list[list[Any]] = []
+    for log_of in (stream.learner_rows, stream.skill_rows, stream.raw["struggle"], stream.interventions):
+        log = list(log_of.items())
+        logs.append([*log, *((key, None) for key, _ in log if key.startswith(b"7"))])
+    for pieces in (1, 5):
+        again = stream_with(Fences())
+        for piece in range(pieces):
+            again.engine.load(*(_piece(log, piece, pieces) for log in logs))
+        again.engine.loaded()
+        kept = {key for _, key, _ in again.engine.current()}
+        assert kept
+        assert not any(key.startswith(b"7") for key in kept)
+        assert not again.engine.due(START + 60 * DAY)
+
+
+def _piece(log: list[Any], piece: int, pieces: int) -> list[Any]:
+    return log[piece * len(log) // pieces : (piece + 1) * len(log) // pieces]
+
+
+def test_a_forgotten_learner_is_never_due_and_other_learners_keep_their_answers() -> None:
+    fences = Fences()
+    stream = stream_with(fences)
+    everyone = lives(3, 300, users=6, days=40)
+    stream.take(by_kind(everyone))
+    kept = {key: value for kind, key, value in stream.engine.current() if key.split(b"|")[0] != b"2"}
+    erasure(fences, 2, START + 60 * DAY)
+    erase(stream)
+    assert {key: value for _, key, value in stream.engine.current()} == kept
+    told = len(stream.changes)
+    stream.sweep(START + 90 * DAY)
+    keys = {
+        key.split(b"|")[0]
+        for changes in stream.changes[told:]
+        for pairs in changes.predictions.values()
+        for key, _ in pairs
+    }
+    assert keys
+    assert b"2" not in keys
+    assert b"0" not in keys
+
+
+def test_erased_events_are_counted_and_leave_the_others_of_their_batch() -> None:
+    fences = Fences()
+    stream = stream_with(fences)
+    erasure(fences, GONE, ERASED)
+    changes = stream.take(columns([*OLD[:5], *OTHER[:5]]))
+    assert changes.counts["erased"] == 5
+    assert changes.counts["applied"] + changes.counts["requests"] > 0
+    assert {key for key, _ in changes.learner_rows} == {b"%d" % STAYS}
+
+
+@pytest.mark.parametrize(
+    ("fence", "at", "counts"),
+    [
+        (Fence(ERASED), CONSENT + DAY, False),
+        (Fence(ERASED, CONSENT), CONSENT, True),
+        (Fence(ERASED, CONSENT), CONSENT - 1, False),
+        (Fence(ERASED, ERASED), CONSENT, False),  # a consent no newer than the erasure
+        (Fence(CONSENT, ERASED), CONSENT + DAY, False),
+    ],
+)
+def test_which_events_count(fence: Fence, at: int, counts: bool) -> None:
+    assert fence.lets(np.array([at])).tolist() == [counts]
+
+
+@given(st.lists(st.builds(Fence, st.integers(0, 9), st.integers(0, 9)), min_size=1), st.randoms())
+def test_fences_are_the_same_in_any_order(fences: list[Fence], chance: object) -> None:
+    def merged(some: list[Fence]) -> Fence:
+        whole = some[0]
+        for one in some[1:]:
+            whole = whole.merged(one)
+        return whole
+
+    shuffled = [*fences, *fences]
+    chance.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert merged(fences)[:2] == merged(shuffled)[:2]
+
+
+@given(st.builds(Fence, st.integers(0, 10**12), st.integers(0, 10**12), st.integers(0, 5)))
+def test_a_fence_written_anew_is_read_as_the_same(fence: Fence) -> None:
+    key, value = record_of(5, fence)
+    _, rejected = decode(Kind.ERASURE, [key], [value], [10**13])
+    assert rejected == []
+    fences = Fences()
+    fences.put(key, value)
+    found = fences.get(5)
+    assert found is not None
+    assert found.counts_from == fence.counts_from
+    assert fences.overtaken([5]) == []
+
+
+def test_an_old_record_or_a_tombstone_on_the_topic_lifts_nothing() -> None:
+    fences = Fences()
+    erasure(fences, GONE, START, START + DAY)
+    erasure(fences, GONE, ERASED)
+    erasure(fences, GONE, START, START + DAY)  # the old consent, sent again: now the newest record of its key
+    assert fences.overtaken([GONE, STAYS]) == [GONE]
+    assert not fences.get(GONE).is_open  # type: ignore[union-attr]
+    refused = fences.put(b"7", None)
+    assert refused is not None
+    assert "not taken back" in refused.reason
+    assert fences.get(GONE) is not None
+    assert fences.overtaken([GONE]) == [GONE]
+
+
+def test_what_is_no_erasure_is_refused_by_its_field() -> None:
+    fences = Fences()
+    body = {"event_id": "x", "user_id": 7, "requested_at": iso(START), "consented_at": "2026-03-01T00:00:00"}
+    refused = fences.put(b"7", json.dumps(body).encode())
+    assert refused is not None
+    assert refused.field == "consented_at"
+    late = json.dumps(body | {"consented_at": iso(START + 5 * DAY)}).encode()
+    refused = fences.put(b"7", late, START)
+    assert refused is not None
+    assert refused.field == "consented_at"
+    assert len(fences) == 0
+
+
+def test_the_sweep_record_and_marks_stay_out_of_the_rows() -> None:
+    fences = Fences()
+    stream = stream_with(fences)
+    stream.take(by_kind([*OLD, *OTHER]))
+    stream.sweep(START + 31 * DAY)
+    erasure(fences, GONE, ERASED)
+    erase(stream)
+    assert {key for key in stream.learner_rows if key.startswith(b"#")} == {SWEEP_KEY, mark_key(GONE)}
+    assert restarted(stream, fences).engine.sweeping.until == stream.engine.sweeping.until

@@ -1,0 +1,374 @@
+"""Tokens: what is accepted, what is refused with which reason, and what the log says of it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import logging
+import time
+from datetime import datetime
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from pydantic import ValidationError
+
+from lyo.predictive.api.access.auth import KeyMissingError, Verifier
+from lyo.predictive.api.access.caller import Caller
+from lyo.predictive.api.access.keys import Keys, NoKeysError, usable
+from lyo.predictive.api.problems import Problem
+from lyo.streams.settings import Settings, describe
+from tests.support.api.tokens import SECRET, Issuer, secret_token
+
+ISSUER = Issuer()
+NOW = int(time.time())
+
+
+def verifier(*, secret: str | None = None, keys: bool = True, **more: Any) -> Verifier:
+    settings = Settings(jwt_secret=secret, **more)
+    return Verifier(settings, Keys(lambda: ISSUER.jwks, 300, 30) if keys else None)
+
+
+async def refusal(token: str, using: Verifier | None = None) -> str:
+    with pytest.raises(Problem) as caught:
+        await (using or verifier()).caller(f"Bearer {token}")
+    assert caught.value.status == 401
+    challenge = caught.value.headers["WWW-Authenticate"]
+    assert challenge.startswith('Bearer realm="lyo", error="invalid_token"')
+    return caught.value.detail
+
+
+def segment(value: dict[str, Any]) -> bytes:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=")
+
+
+def forged(header: dict[str, Any], claims: dict[str, Any], secret: bytes | None = None) -> str:
+    """A token put together by hand, as PyJWT would refuse to make it."""
+    body = segment(header) + b"." + segment(claims)
+    mac = b"" if secret is None else hmac.new(secret, body, hashlib.sha256).digest()
+    return (body + b"." + base64.urlsafe_b64encode(mac).rstrip(b"=")).decode()
+
+
+CLAIMS = {"sub": "5", "aud": "lyo", "exp": NOW + 86_400}
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
+async def test_a_learners_token_names_learner_and_tenant(algorithm: str) -> None:
+    caller = await verifier().caller(f"Bearer {ISSUER.token(algorithm, sub='5', org=7)}")
+    assert caller == Caller("learner:5", 5, 7)
+
+
+@pytest.mark.parametrize("org", [7, "7"])
+@pytest.mark.parametrize("roles", [{"roles": ["x", "service"]}, {"role": "service"}, {"roles": "x service"}])
+async def test_a_services_token_names_its_tenant_only(org: Any, roles: dict[str, Any]) -> None:
+    caller = await verifier().caller(f"bearer {ISSUER.token(sub='backend', org=org, **roles)}")
+    assert (caller.user_id, caller.organization, caller.service) == (None, 7, True)
+
+
+async def test_a_secret_is_accepted_only_where_one_is_set() -> None:
+    token = secret_token(sub="5")
+    assert (await verifier(secret=SECRET).caller(f"Bearer {token}")).user_id == 5
+    assert (await verifier(secret=SECRET, keys=False).caller(f"Bearer {token}")).user_id == 5
+    assert await refusal(token) == "The algorithm is not allowed."
+
+
+@pytest.mark.parametrize(
+    ("claims", "reason"),
+    [
+        ({"exp": NOW - 31}, "The token has expired."),
+        ({"exp": None}, "The token has no claim exp."),
+        ({"exp": 10**400}, "The token is malformed."),
+        ({"nbf": NOW + 3_600}, "The token is not valid yet."),
+        ({"iat": NOW + 3_600}, "The token is not valid yet."),
+        ({"aud": "someone-else"}, "The token is for another audience."),
+        ({"aud": None}, "The token has no claim aud."),
+        ({"sub": None}, "The token has no claim sub."),
+        ({"sub": 5}, "The claim sub is not text."),
+        ({"sub": "0"}, "The claim sub is not an id."),
+        ({"sub": "05"}, "The claim sub is not an id."),
+        ({"sub": "-5"}, "The claim sub is not an id."),
+        ({"sub": "5 "}, "The claim sub is not an id."),
+        ({"sub": "٥"}, "The claim sub is not an id."),
+        ({"sub": str(2**63)}, "The claim sub is not an id."),
+        ({"org": "x"}, "The claim org is not an id."),
+        ({"org": True}, "The claim org is not an id."),
+        ({"org": 1.5}, "The claim org is not an id."),
+        ({"roles": ["service"]}, "A service's token has no claim org."),
+    ],
+)
+async def test_each_claim_is_checked(claims: dict[str, Any], reason: str) -> None:
+    assert await refusal(ISSUER.token(**({"sub": "5"} | claims))) == reason
+
+
+async def test_clocks_may_differ_by_the_leeway_and_no_more() -> None:
+    using, now = verifier(jwt_leeway_seconds=100), int(time.time())
+    assert (await using.caller(f"Bearer {ISSUER.token(sub='5', exp=now - 60)}")).user_id == 5
+    assert await refusal(ISSUER.token(sub="5", exp=now - 120), using) == "The token has expired."
+
+
+async def test_the_issuer_is_checked_where_one_is_set() -> None:
+    using = verifier(jwt_issuer="https://lyo.example")
+    assert (await using.caller(f"Bearer {ISSUER.token(sub='5', iss='https://lyo.example')}")).user_id == 5
+    assert await refusal(ISSUER.token(sub="5", iss="other"), using) == "The token is from another issuer."
+    assert await refusal(ISSUER.token(sub="5"), using) == "The token has no claim iss."
+
+
+async def test_claims_may_have_other_names() -> None:
+    using = verifier(jwt_user_claim="uid", jwt_organization_claim="tenant", jwt_service_role="admin")
+    caller = await using.caller(f"Bearer {ISSUER.token(sub='x', uid=5, tenant=3)}")
+    assert (caller.user_id, caller.organization) == (5, 3)
+    caller = await using.caller(f"Bearer {ISSUER.token(sub='x', uid='y', tenant=3, roles=['admin'])}")
+    assert caller.service
+
+
+async def test_one_tenant_alone_needs_no_claim() -> None:
+    using = verifier(jwt_single_tenant=True)
+    caller = await using.caller(f"Bearer {ISSUER.token(sub='backend', roles=['service'])}")
+    assert (caller.service, caller.organization) == (True, None)
+
+
+@pytest.mark.parametrize("algorithm", ["none", "None", "NONE", ""])
+@pytest.mark.parametrize("secret", [None, SECRET])
+async def test_an_unsigned_token_is_refused(algorithm: str, secret: str | None) -> None:
+    token = forged({"alg": algorithm, "typ": "JWT"}, CLAIMS)
+    assert await refusal(token, verifier(secret=secret)) == "The algorithm is not allowed."
+
+
+@pytest.mark.parametrize("kid", ["rsa-1", "ec-1", None])
+@pytest.mark.parametrize("secret", [None, SECRET])
+async def test_a_public_key_is_never_taken_for_a_secret(kid: str | None, secret: str | None) -> None:
+    header = {"alg": "HS256", "typ": "JWT"} | ({} if kid is None else {"kid": kid})
+    token = forged(header, CLAIMS, ISSUER.public_pem)
+    expected = "The algorithm is not allowed." if secret is None else "The signature is wrong."
+    assert await refusal(token, verifier(secret=secret)) == expected
+
+
+async def test_a_key_is_used_for_its_own_algorithm_only() -> None:
+    token = ISSUER.token("RS256", sub="5", kid="ec-1")
+    assert await refusal(token) == "The algorithm is not that of the key."
+
+
+async def test_the_wrong_key_is_refused() -> None:
+    stranger = Issuer()
+    assert await refusal(stranger.token(sub="5")) == "The signature is wrong."
+    assert await refusal(stranger.token(sub="5", kid="nobody")) == "The key is not known."
+    assert await refusal(ISSUER.token(sub="5", kid=None)) == "The key is not known."
+    tampered = ISSUER.token(sub="5").split(".")
+    tampered[1] = segment(CLAIMS | {"sub": "6"}).decode()
+    assert await refusal(".".join(tampered)) == "The signature is wrong."
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["x", "a.b.c", "..", "ä.ö.ü", "e30.e30.", "x" * 9_000, "eyJhbGciOjF9.e30.", "W10.e30.", "\x00.\x00.\x00"],
+)
+async def test_what_is_no_token_is_refused(token: str) -> None:
+    assert await refusal(token)
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic dTpw", "Token abc"])
+async def test_a_missing_token_is_refused(header: str | None) -> None:
+    with pytest.raises(Problem) as caught:
+        await verifier().caller(header)
+    assert caught.value.status == 401
+    assert caught.value.headers["WWW-Authenticate"].startswith('Bearer realm="lyo"')
+
+
+async def test_every_refusal_is_one_line_without_the_token(caplog: pytest.LogCaptureFixture) -> None:
+    tokens = [
+        ISSUER.token(sub="4711", exp=NOW - 99),
+        ISSUER.token(sub="4711", aud="x"),
+        forged({"alg": "none"}, CLAIMS | {"sub": "4711"}),
+        Issuer().token(sub="4711"),
+        "qqqqqq.zzzzzz.yyyyyy",
+    ]
+    with caplog.at_level(logging.INFO, logger="lyo"):
+        for token in tokens:
+            await refusal(token)
+    assert len(caplog.messages) == len(tokens)
+    for token, message in zip(tokens, caplog.messages, strict=True):
+        assert message.startswith("401: ")
+        assert "\n" not in message
+        assert "4711" not in message
+        assert not any(part in message for part in token.split(".") if len(part) > 3)
+
+
+def test_without_a_key_there_is_no_service() -> None:
+    with pytest.raises(KeyMissingError, match="LYO_JWT_JWKS_URL or LYO_JWT_JWKS_FILE"):
+        verifier(keys=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("jwt_secret", "x" * 31, "LYO_JWT_SECRET: has fewer than 32 bytes"),
+        ("jwt_jwks_url", "http://keys.example/jwks", "LYO_JWT_JWKS_URL: must be https"),
+        ("jwt_jwks_url", "file:///etc/passwd", "LYO_JWT_JWKS_URL: is not a URL"),
+        ("api_rate_limit", "many", "LYO_API_RATE_LIMIT"),
+        ("api_cors_origins", "*", "LYO_API_CORS_ORIGINS"),
+    ],
+)
+def test_a_bad_setting_is_named_and_a_secret_is_not_shown(name: str, value: str, says: str) -> None:
+    given: dict[str, Any] = {name: value}
+    with pytest.raises(ValidationError) as caught:
+        Settings(**given)
+    line = describe(caught.value)
+    assert line.startswith(says)
+    assert "xxxx" not in line
+
+
+# -- keys --------------------------------------------------------------------------------------------------
+
+
+class Source:
+    """A JWKS that counts how often it is read, and may be away."""
+
+    def __init__(self, *issuers: Issuer) -> None:
+        self.issuers, self.reads, self.away = list(issuers), 0, False
+
+    def __call__(self) -> dict[str, Any]:
+        self.reads += 1
+        if self.away:
+            raise OSError("nobody there")
+        return {"keys": [key for issuer in self.issuers for key in issuer.jwks["keys"]]}
+
+
+class Ticks:
+    """A clock in seconds that stands until it is set."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_keys_are_read_once_and_again_when_they_are_old() -> None:
+    source, clock = Source(ISSUER), Ticks()
+    keys = Keys(source, 300, 30, clock)
+    for _ in range(3):
+        assert await keys.find("rsa-1") is not None
+    assert source.reads == 1
+    clock.now += 301
+    assert await keys.find("rsa-1") is not None
+    assert keys._background is not None
+    await keys._background
+    assert source.reads == 2
+
+
+async def test_a_new_key_is_found_at_once_but_strangers_cannot_make_us_read_all_the_time() -> None:
+    source, clock = Source(ISSUER), Ticks()
+    keys = Keys(source, 300, 30, clock)
+    await keys.find("rsa-1")
+    clock.now += 31
+    source.issuers.append(Issuer(suffix="2"))
+    assert await keys.find("rsa-2") is not None
+    assert source.reads == 2
+    for number in range(20):
+        assert await keys.find(f"stranger-{number}") is None
+    assert source.reads == 2
+    clock.now += 31
+    assert await keys.find("stranger") is None
+    assert source.reads == 3
+
+
+async def test_known_keys_stay_while_their_source_is_away() -> None:
+    source, clock = Source(ISSUER), Ticks()
+    keys = Keys(source, 300, 30, clock)
+    await keys.find("rsa-1")
+    source.away = True
+    clock.now += 1_000
+    assert await keys.find("rsa-1") is not None
+    assert keys._background is not None
+    await keys._background
+    assert await keys.find("rsa-1") is not None
+
+
+async def test_a_source_that_is_away_is_not_asked_at_every_request_and_found_again() -> None:
+    source, clock = Source(ISSUER), Ticks()
+    source.away = True
+    keys = Keys(source, 300, 30, clock)
+    for _ in range(5):
+        with pytest.raises(NoKeysError, match="nobody there"):
+            await keys.find("rsa-1")
+    assert source.reads == 1
+    source.away = False
+    clock.now += 31
+    assert await keys.find("rsa-1") is not None
+
+
+async def test_without_any_keys_yet_the_answer_is_to_try_again() -> None:
+    source = Source()
+    source.away = True
+    waiting = Verifier(Settings(), Keys(source, 300, 30))
+    with pytest.raises(Problem) as caught:
+        await waiting.caller(f"Bearer {ISSUER.token(sub='5')}")
+    assert caught.value.status == 503
+    assert caught.value.headers["Retry-After"] == "2"
+
+
+def test_only_keys_fit_for_their_purpose_are_used() -> None:
+    short = Issuer(rsa=rsa.generate_private_key(public_exponent=65537, key_size=1024)).jwks["keys"][0]
+    good = ISSUER.jwks["keys"][0]
+    secret = {"kty": "oct", "k": "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0", "kid": "s", "alg": "HS256"}
+    encryption = good | {"kid": "e", "use": "enc"}
+    other = good | {"kid": "o", "alg": "RS512"}
+    assert set(usable({"keys": [short, good, secret, encryption, other]})) == {"rsa-1"}
+    useless: list[Any] = [[], {"keys": [short]}, {"keys": []}, {}, None]
+    for document in useless:
+        with pytest.raises(Exception, match=r"holds no key|did not contain"):
+            usable(document)
+
+
+async def test_a_token_seen_before_is_refused_once_it_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+    using, token = verifier(jwt_leeway_seconds=30), ISSUER.token(sub="5", exp=NOW + 600)
+    assert (await using.caller(f"Bearer {token}")).user_id == 5
+    clock = Ticks()
+    monkeypatch.setattr("lyo.predictive.api.access.auth.time.time", clock)
+    clock.now = NOW + 629.0
+    assert (await using.caller(f"Bearer {token}")).user_id == 5, "without another look at the signature"
+    clock.now = NOW + 630.0
+    monkeypatch.setattr("jwt.api_jwt.datetime", _Later)
+    assert await refusal(token, using) == "The token has expired."
+
+
+class _Later(datetime):
+    """The time as PyJWT sees it after the expiry."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> _Later:
+        return cls.fromtimestamp(NOW + 631, tz)
+
+
+async def test_a_token_seen_before_is_refused_once_its_key_is_gone() -> None:
+    source, clock = Source(ISSUER), Ticks()
+    using, token = Verifier(Settings(), Keys(source, 300, 30, clock)), ISSUER.token(sub="5")
+    assert (await using.caller(f"Bearer {token}")).user_id == 5
+    source.issuers = [Issuer(suffix="2")]
+    clock.now += 301
+    await using.caller(f"Bearer {token}")
+    assert using.keys is not None
+    assert using.keys._background is not None
+    await using.keys._background
+    assert await refusal(token, using) == "The key is not known."
+
+
+async def test_a_key_of_the_same_name_is_checked_again_for_a_token_seen_before() -> None:
+    source, clock = Source(ISSUER), Ticks()
+    using, token = Verifier(Settings(), Keys(source, 300, 30, clock)), ISSUER.token(sub="5")
+    assert (await using.caller(f"Bearer {token}")).user_id == 5
+    source.issuers = [Issuer()]
+    assert using.keys is not None
+    clock.now += 31
+    await using.keys.read()
+    assert await refusal(token, using) == "The signature is wrong."
+
+
+async def test_not_more_than_so_many_tokens_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lyo.predictive.api.access.auth.MOST_SEEN", 3)
+    using = verifier()
+    for user in range(1, 8):
+        await using.caller(f"Bearer {ISSUER.token(sub=str(user))}")
+        assert len(using._seen) <= 3

@@ -1,0 +1,71 @@
+"""What the documents name exists: tests, files, links, settings, commands; the settings' table is current."""
+
+from __future__ import annotations
+
+import re
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from lyo.cli.main import COMMANDS
+from lyo.cli.operations.settings import as_markdown
+from lyo.streams.settings import reference
+
+ROOT = Path(__file__).parents[3]
+PAGES = sorted(path for path in chain(ROOT.glob("*.md"), (ROOT / "docs").rglob("*.md")))
+TESTS = {path.name: path.read_text() for path in (ROOT / "tests").rglob("*.py")}
+NAMES = set(re.findall(r"def (test_\w+)\(", "".join(TESTS.values())))
+TOP_LEVEL = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
+NOT_SETTINGS = {"LYO_HOME", "LYO_DEBUG", "LYO_TEST", "LYO_IMAGE", "LYO_TEST_ADVISORIES"}
+
+
+def texts(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+@pytest.fixture(params=PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def page(request: pytest.FixtureRequest) -> Path:
+    found: Path = request.param
+    return found
+
+
+def test_there_are_pages() -> None:
+    assert {"README.md", "CHANGELOG.md"} <= {page.name for page in PAGES}
+    assert len(NAMES) > 300
+
+
+def test_every_test_that_a_page_names_exists(page: Path) -> None:
+    named = set(re.findall(r"`(test_\w+)`", texts(page)))
+    assert named <= NAMES
+    assert set(re.findall(r"`(test_\w+\.py)`", texts(page))) <= set(TESTS)
+
+
+def test_every_link_leads_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", texts(page))
+    missing = [one for one in targets if "://" not in one and not (page.parent / one).exists()]
+    assert missing == []
+
+
+def test_every_path_in_code_marks_exists(page: Path) -> None:
+    named = re.findall(r"`([\w./-]+/[\w./-]*)`", texts(page))
+    ours = [one for one in named if one.split("/")[0] in TOP_LEVEL]
+    assert [one for one in ours if not (ROOT / one).exists()] == []
+
+
+def test_every_setting_that_a_page_names_exists(page: Path) -> None:
+    known = {one.variable for one in reference()} | NOT_SETTINGS
+    assert set(re.findall(r"\bLYO_[A-Z]+(?:_[A-Z]+)*\b", texts(page))) <= known
+
+
+def test_every_command_that_a_page_names_exists(page: Path) -> None:
+    named = set(re.findall(r"(?:`|^\$ |\n\$ |&& )(?:\.venv/bin/)?lyo ([a-z]+)", texts(page)))
+    assert named <= set(COMMANDS)
+
+
+def test_the_table_of_settings_is_current() -> None:
+    assert texts(ROOT / "docs" / "settings.md") == as_markdown(reference())
+
+
+def test_every_setting_says_what_it_is() -> None:
+    assert [one.variable for one in reference() if len(one.description) < 10] == []
