@@ -49,9 +49,18 @@ class Engine:
         catalogue: contents and organizations.
         deciding: whether interventions are decided; predictions are the same either way.
         fences: of the erased learners; the same for all engines of a process.
+        write_layout: layout of the rows that it gives to be stored.
     """
 
-    def __init__(self, catalogue: Catalogue, *, deciding: bool = True, fences: Fences | None = None) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        *,
+        deciding: bool = True,
+        fences: Fences | None = None,
+        write_layout: int = layout.LAYOUT,
+    ) -> None:
+        self._layout = write_layout
         self.state = State(catalogue)
         self.sweeping = Sweeping(self.state)
         self._open = False
@@ -147,9 +156,9 @@ class Engine:
         if self._deciding is not None:
             changes.interventions = self._deciding.review(slots)
         self._report(changes, sent)
-        changes.learner_rows = layout.encode_learners(rows)
+        changes.learner_rows = layout.encode_learners(rows, self._layout)
         if len(touched):
-            changes.skill_rows = self.state.encode_skills(touched)
+            changes.skill_rows = self.state.encode_skills(touched, self._layout)
         return changes
 
     def _admit(

@@ -41,7 +41,7 @@ def create_worker(settings: Settings, register: Register) -> Worker:
 
     def engine() -> Engine:
         gc.collect()  # else the state before this one is often still there beside it
-        return Engine(catalogue, fences=fences)
+        return Engine(catalogue, fences=fences, write_layout=settings.write_layout)
 
     return Worker(
         settings,

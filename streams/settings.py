@@ -114,6 +114,13 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(
         1.0, gt=0, le=3_600, description="How often a quiet partition is looked over for due predictions (s)."
     )
+    write_layout: int = Field(
+        2,
+        ge=1,
+        le=2,
+        description="Layout in which a worker writes rows: the one before while workers of the release "
+        "before run, which cannot read this one's.",
+    )
     stalled_seconds: float = Field(
         60.0,
         ge=5,

@@ -64,7 +64,7 @@ def far_behind(
     behind = counted & (at < newest - DAY)
     if not behind.any():
         return 0
-    full = rows["ring_count"][who[behind], RING_KINDS.index(kind)] > RING
+    full = rows["rings"]["count"][who[behind], RING_KINDS.index(kind)] > RING
     return int(full.sum())
 
 
@@ -73,7 +73,7 @@ def _suspects(
 ) -> NDArray[np.bool_]:
     """Events that equal one in the ring or an earlier one of the batch; all others are surely new."""
     low = (ids & _LOW).astype(np.uint32)
-    held = rows["ring_low"][:, ring][who] == low[:, None]
+    held = rows["rings"]["low"][:, ring][who] == low[:, None]
     suspects = held.any(axis=1)
     order = np.lexsort((ids, who))
     same = (who[order][1:] == who[order][:-1]) & (ids[order][1:] == ids[order][:-1])
@@ -98,10 +98,10 @@ def _one_by_one(
 
 def _held(row: np.void, ring: int) -> deque[int]:
     """The ids of one ring, oldest first."""
-    count = int(row["ring_count"][ring])
+    count = int(row["rings"]["count"][ring])
     places = np.arange(max(0, count - RING), count) % RING
-    low = row["ring_low"][ring][places].astype(np.uint64)
-    high = row["ring_high"][ring][places].astype(np.uint64)
+    low = row["rings"]["low"][ring][places].astype(np.uint64)
+    high = row["rings"]["high"][ring][places].astype(np.uint64)
     return deque((low | high << np.uint64(32)).tolist(), maxlen=RING)
 
 
@@ -111,9 +111,10 @@ def _remember(rows: Rows, who: NDArray[np.int64], ids: NDArray[np.uint64], ring:
     order = np.argsort(who, kind="stable")
     who, ids = who[order], ids[order]
     rank = ranks(who)
+    rings = rows["rings"]
     ones, counts = np.unique(who, return_counts=True)
-    place = (rows["ring_count"][who, ring].astype(np.int64) + rank) % RING
+    place = (rings["count"][who, ring].astype(np.int64) + rank) % RING
     newest = rank >= np.repeat(counts, counts) - RING
-    rows["ring_low"][who[newest], ring, place[newest]] = (ids[newest] & _LOW).astype(np.uint32)
-    rows["ring_high"][who[newest], ring, place[newest]] = (ids[newest] >> np.uint64(32)).astype(np.uint16)
-    rows["ring_count"][ones, ring] += counts.astype(np.uint32)
+    rings["low"][who[newest], ring, place[newest]] = (ids[newest] & _LOW).astype(np.uint32)
+    rings["high"][who[newest], ring, place[newest]] = (ids[newest] >> np.uint64(32)).astype(np.uint16)
+    rings["count"][ones, ring] += counts.astype(np.uint32)

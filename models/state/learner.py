@@ -36,13 +36,23 @@ DAYS = 90
 RING = 64
 RECENT = 16
 RING_KINDS = (Kind.LESSON_COMPLETION, Kind.SESSION, Kind.SENTIMENT)
+"""Kinds whose events are recognised when they are sent again, in the order of their rings in stored rows: a
+new one comes last, and needs no new layout."""
 OUTCOME_KINDS = tuple(OutcomeKind)
 SENTIMENT_UNIT = 127
 MINUTE = 60_000
 HALF_HOUR = 30 * MINUTE
 
+EVENT_IDS = np.dtype(
+    [
+        ("count", "<u4"),  # events so far; the next id goes to this place, modulo RING
+        ("low", "<u4", (RING,)),  # low 32 bits of the newest event-id hashes
+        ("high", "<u2", (RING,)),  # and the high 16
+    ]
+)
 LEARNER = np.dtype(
     [
+        # The first six are at the same place in every layout: SQL reads them out of stored rows.
         ("user", "<i8"),
         ("organization", "<i8"),
         ("newest", "<i8"),  # newest event of any kind, ms
@@ -73,12 +83,11 @@ LEARNER = np.dtype(
         ("quiet_to", "<i2"),
         ("nudges", "<i2"),  # most nudges a day, -1 = not set
         ("zone", "S32"),
-        ("ring_count", "<u4", (len(RING_KINDS),)),
-        ("ring_low", "<u4", (len(RING_KINDS), RING)),  # low 32 bits of the newest event-id hashes
-        ("ring_high", "<u2", (len(RING_KINDS), RING)),  # and the high 16
+        # Last: a stored row may hold fewer, see `models.state.layout`.
+        ("rings", EVENT_IDS, (len(RING_KINDS),)),
     ]
 )
-BOOKKEEPING = ("ring_count", "ring_low", "ring_high")
+BOOKKEEPING = ("rings",)
 """Columns that remember the order of arrival; all others are the same for every order inside the bounds."""
 
 Rows = NDArray[np.void]

@@ -185,11 +185,11 @@ class State:
         found = self.find_skills(owner, np.array([self.intern(name)]))
         self.forget_skills(found[(found >= 0) & (owner >= 0)])
 
-    def encode_skills(self, slots: Ints) -> list[Key]:
+    def encode_skills(self, slots: Ints, write_layout: int = layout.LAYOUT) -> list[Key]:
         """Keys and values of rows of skills ``(n,)``, for their changelog."""
         names = [self._names[number] for number in self.skills.column("name")[slots].tolist()]
         topics = [
             None if number < 0 else self._names[number]
             for number in self.skills.column("topic")[slots].tolist()
         ]
-        return layout.encode_skills(self.skills.rows[slots], names, topics)
+        return layout.encode_skills(self.skills.rows[slots], names, topics, write_layout)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from lyo.models.events.decode import Content, EventError, Organization, decode_content, decode_organization
-from lyo.models.state.layout import LAYOUT
-from lyo.models.state.learner import LEARNER
+from lyo.models.state.layout import LAYOUTS
 from lyo.storage.sink.records import Item, newest
 
 if TYPE_CHECKING:
@@ -77,8 +76,7 @@ WHERE {_NEWER}
 DELETE_CONTENTS_SQL: Final = "DELETE FROM contents WHERE content_id = ANY($1::text[])"
 DELETE_ORGANIZATIONS_SQL: Final = "DELETE FROM organizations WHERE organization_id::text = ANY($1::text[])"
 
-_AT: Final = 1 + int(LEARNER.fields["organization"][1]) if LEARNER.fields is not None else 0
-_TENANT: Final = slice(_AT, _AT + 8)
+_TENANT: Final = slice(9, 17)  # in every layout, see `models.state.learner.LEARNER`
 
 TenantOf = Callable[[bytes], int | None]
 """The organization of a learner's row, from its bytes; None: of no organization."""
@@ -190,6 +188,6 @@ def tenant_of(row: bytes) -> int | None:
 
     The bytes are stored all the same: a newer version reads them.
     """
-    if len(row) != 1 + LEARNER.itemsize or row[0] != LAYOUT:
+    if len(row) < _TENANT.stop or row[0] not in LAYOUTS:
         return None
     return int.from_bytes(row[_TENANT], "little", signed=True) or None

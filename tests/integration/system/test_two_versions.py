@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 # Moved on with each release, to the release before it.
 BEFORE = "93eed902230a6fc2f0702e2f856886a978cf3e48"
 OLD = "cli.main"  # where its command is
+LAYOUT = 1  # of the rows that it reads and writes
 
 
 def unpacked(commit: str, folder: Path) -> Path:
@@ -41,7 +42,9 @@ async def test_two_versions_work_side_by_side_and_the_older_takes_over_again(
     said = await asyncio.to_thread(subprocess.check_output, place, env=before, cwd=tmp_path, text=True)
     assert all(path.startswith(before["PYTHONPATH"]) for path in said.split())
     files = parts(simulated(tmp_path / "events.jsonl", learners=30, days=30, seed=14), 4)
-    async with deployed(settings.model_copy(update=QUICK), environment, tmp_path) as deployment:
+    async with deployed(
+        settings.model_copy(update=QUICK | {"write_layout": LAYOUT}), environment, tmp_path
+    ) as deployment:
         fleet = deployment.fleet
         old = fleet.add("worker-old", program=OLD, **before), fleet.add("sink-old", program=OLD, **before)
         await deployment.give(files[0])

@@ -63,10 +63,10 @@ def asked_about(path: Path) -> set[tuple[str, str]]:
     return found
 
 
-def rows(engine: Engine) -> dict[bytes, bytes]:
+def rows(engine: Engine, write_layout: int = layout.LAYOUT) -> dict[bytes, bytes]:
     """Every row of an engine as it is stored."""
-    skills = engine.state.encode_skills(np.arange(len(engine.state.skills)))
-    found = dict(layout.encode_learners(engine.state.learners.rows) + skills)
+    skills = engine.state.encode_skills(np.arange(len(engine.state.skills)), write_layout)
+    found = dict(layout.encode_learners(engine.state.learners.rows, write_layout) + skills)
     return {key: value for key, value in found.items() if key.partition(b"|")[0] != b"0"}  # of the forgotten
 
 

@@ -101,7 +101,8 @@ class Deployment:
     async def verdict(self, seconds: float = 60.0) -> Report:
         """What the oracle says once everything is processed."""
         await self.quiet()
-        expected = await asyncio.to_thread(expect, self.given, newest(self.given))
+        write_layout = self.settings.write_layout
+        expected = await asyncio.to_thread(expect, self.given, newest(self.given), write_layout)
         return await settled(expected, self.settings, seconds=seconds)
 
 

@@ -17,14 +17,12 @@ from pathlib import Path
 from typing import Final
 
 import asyncpg
-import numpy as np
 
 from lyo.evaluation.replay import FOREVER, Replay
 from lyo.models.events.identity import event_id_hash
 from lyo.models.predictions.records import IDENTITY_FREE
 from lyo.models.state import layout
-from lyo.models.state.learner import LEARNER, RING_KINDS
-from lyo.models.state.skill import SKILL
+from lyo.models.state.learner import RING_KINDS
 from lyo.storage.database import plain_url
 from lyo.streams import topics
 from lyo.streams.event_files.reader import check, opened
@@ -118,15 +116,16 @@ class Report:
 # ------------------------------------------------------------ what is expected
 
 
-def expect(paths: Iterable[Path], at: int) -> Expected:
-    """Fold event files once, in order, as of ``at`` (ms)."""
+def expect(paths: Iterable[Path], at: int, write_layout: int = layout.LAYOUT) -> Expected:
+    """Fold event files once, in order, as of ``at`` (ms); with rows of a layout."""
     paths = tuple(paths)
     replay = Replay()
     for path in paths:
         replay.read(path, at, None, None)
     replay.settle(at)
     closed = set().union(*(agreement.asked_about(path) for path in paths))
-    return Expected(agreement.rows(replay.engine), agreement.predicted(replay), replay.events, closed, paths)
+    rows = agreement.rows(replay.engine, write_layout)
+    return Expected(rows, agreement.predicted(replay), replay.events, closed, paths)
 
 
 def event_ids(paths: Iterable[Path], users: set[int]) -> Events:
@@ -284,13 +283,15 @@ def _shown(key: bytes) -> str:
 
 def _columns(key: bytes, one: bytes, other: bytes) -> list[str]:
     """The names of the columns in which two stored rows differ."""
-    dtype = SKILL if b"|" in key else LEARNER
-    size = 1 + dtype.itemsize
-    if one[:1] != other[:1] or len(one) != len(other):
-        return ["layout or length"]
-    rows = [np.frombuffer(value[1:size], dtype)[0] for value in (one, other)]
-    names = [name for name in dtype.names or () if rows[0][name].tobytes() != rows[1][name].tobytes()]
-    return names + (["topic"] if one[size:] != other[size:] else [])
+    if one[:1] != other[:1]:
+        return ["layout"]
+    topics: list[str | None] = [None, None]
+    if b"|" in key:
+        rows, topics = layout.decode_skills([one, other])
+    else:
+        rows = layout.decode_learners([one, other])
+    names = [name for name in rows.dtype.names or () if rows[0][name].tobytes() != rows[1][name].tobytes()]
+    return names + (["topic"] if topics[0] != topics[1] else [])
 
 
 # ------------------------------------------------------------ which events
@@ -356,7 +357,7 @@ def _explained(count: int, total: int, by_hash: Mapping[int, str]) -> tuple[list
 def _applied(row: bytes | None) -> tuple[int, int]:
     if row is None:
         return 0, 0
-    fields = np.frombuffer(row[1:], LEARNER)[0]
+    fields = layout.decode_learners([row])[0]
     return int(fields["applied"]), int(fields["fingerprint"])
 
 

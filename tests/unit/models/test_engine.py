@@ -249,7 +249,7 @@ def test_whose_the_questions_of_a_piece_are_is_looked_up_once(monkeypatch: pytes
     assert len(engine.state.learners) == 7
 
 
-@pytest.mark.parametrize("value", [b"", b"\x00", b"\x02" + bytes(5000), b"\x01short"])
+@pytest.mark.parametrize("value", [b"", b"\x00", b"\x03" + bytes(5000), b"\x01short", b"\x02short"])
 def test_a_row_of_an_unknown_layout_is_refused(value: bytes) -> None:
     with pytest.raises(LayoutError, match=r"layout|bytes"):
         Engine(Catalogue()).load([(b"1", value)], [], [])

@@ -181,7 +181,9 @@ def test_of_an_unknown_learner_the_answer_is_neutral_and_says_why() -> None:
 def test_a_row_of_a_newer_layout_is_refused_with_what_to_do() -> None:
     learners, skills = rows_of(run([completion(1, START, "s")]).engine)
     newer = bytes([LAYOUT + 1])
-    with pytest.raises(LayoutError, match=f"layout {LAYOUT + 1}: this version reads layout {LAYOUT}; start"):
+    with pytest.raises(
+        LayoutError, match=f"layout {LAYOUT + 1}: this version reads layouts 1, {LAYOUT}; start"
+    ):
         of_values([1], [newer + learners[b"1"][1:]])
     with pytest.raises(LayoutError, match="skill row of layout"):
         of_values([1], [learners[b"1"]], [(0, "s", newer + skills[b"1|s"][1:])])

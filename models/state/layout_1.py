@@ -1,0 +1,134 @@
+"""Layout 1 of stored rows, frozen: rows of it lie in changelogs and in Postgres."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["LEARNER", "SKILL", "lower_learners", "lower_skills", "raise_learners", "raise_skills"]
+
+RINGS = 3
+"""Lesson completions, sessions, sentiment."""
+
+LEARNER = np.dtype(
+    [
+        ("user", "<i8"),
+        ("organization", "<i8"),
+        ("newest", "<i8"),
+        ("first", "<i8"),
+        ("last_session", "<i8"),
+        ("last_completion", "<i8"),
+        ("open_since", "<i8"),
+        ("fingerprint", "<u8"),
+        ("zone_stamp", "<u8"),
+        ("quiet_stamp", "<u8"),
+        ("nudges_stamp", "<u8"),
+        ("recent_sessions", "<u8", (16,)),
+        ("recent_completions", "<u4", (16,)),
+        ("outcome_at", "<u4", (12,)),
+        ("applied", "<u4"),
+        ("sessions", "<u4"),
+        ("completions", "<u4"),
+        ("score_sum", "<u4", (90,)),
+        ("day", "<u2", (90,)),
+        ("minutes", "<u2", (90,)),
+        ("completed", "<u2", (90,)),
+        ("scored", "<u2", (90,)),
+        ("sentiment_sum", "<i2", (90,)),
+        ("halfhours", "<u2", (90, 3)),
+        ("started", "u1", (90,)),
+        ("sentiments", "u1", (90,)),
+        ("quiet_from", "<i2"),
+        ("quiet_to", "<i2"),
+        ("nudges", "<i2"),
+        ("zone", "S32"),
+        ("ring_count", "<u4", (RINGS,)),
+        ("ring_low", "<u4", (RINGS, 64)),
+        ("ring_high", "<u2", (RINGS, 64)),
+    ]
+)
+PLATEAU = np.dtype(
+    [
+        ("since", "<u4"),
+        ("detected", "<u4"),
+        ("ended", "<u4"),
+        ("attempts", "<u4"),
+        ("mastery", "<i4"),
+        ("improvement", "<i4"),
+        ("reason", "u1"),
+        ("pattern", "u1"),
+    ]
+)
+REGRESSION = np.dtype(
+    [("detected", "<u4"), ("ended", "<u4"), ("practised", "<u4"), ("peak", "<i4"), ("current", "<i4")]
+)
+MEMORY = np.dtype(
+    [
+        ("first_at", "<i8"),
+        ("last_at", "<i8"),
+        ("last_id", "<u8"),
+        ("regressed_since", "<i8"),
+        ("window_since", "<i8"),
+        ("window_detected", "<i8"),
+        ("window_jumps", "<i8"),
+        ("attempts", "<u4"),
+        ("scored", "<u4"),
+        ("hits", "<i4"),
+        ("weight", "<i4"),
+        ("peak", "<i4"),
+        ("stability", "<i4"),
+        ("window_sum", "<i4"),
+        ("window_fast", "<i4"),
+        ("window_attempts", "<u4"),
+        ("window_item", "<u4"),
+        ("window_days", "<u2"),
+        ("window_last_day", "<u2"),
+        ("window_quick_wrong", "<u2"),
+        ("window_slow_right", "<u2"),
+        ("window_repeated", "<u2"),
+        ("window_last", "<i2"),
+        ("plateaus", PLATEAU, (2,)),
+        ("regressions", REGRESSION, (2,)),
+    ]
+)
+SKILL = np.dtype(
+    [
+        ("user", "<i8"),
+        ("now", MEMORY),
+        ("before", MEMORY),
+        ("at", "<i8", (8,)),
+        ("id", "<u8", (8,)),
+        ("item", "<u4", (8,)),
+        ("score", "<i2", (8,)),
+        ("seconds", "<u2", (8,)),
+        ("held", "u1"),
+        ("topic_stamp", "<u8"),
+        ("reordered", "<u4"),
+    ]
+)
+
+Rows = NDArray[np.void]
+_RING = {"count": "ring_count", "low": "ring_low", "high": "ring_high"}
+
+
+def raise_learners(old: Rows, new: Rows) -> None:
+    """Finish LEARNER rows ``new (n,)``, in place, that have the like-named columns of ``old (n,)``.
+
+    Layout 2 has a record for each ring of event ids, at the end of the row.
+    """
+    for name, column in _RING.items():
+        new["rings"][name][:, :RINGS] = old[column]
+
+
+def lower_learners(new: Rows, old: Rows) -> None:
+    """The reverse: finish rows ``old (n,)`` of this layout. Rings that it does not have are left out."""
+    for name, column in _RING.items():
+        old[column] = new["rings"][name][:, :RINGS]
+
+
+def raise_skills(old: Rows, new: Rows) -> None:
+    """The same for SKILL rows: what layout 2 adds begins as in a new row."""
+
+
+def lower_skills(new: Rows, old: Rows) -> None:
+    """The reverse for SKILL rows."""

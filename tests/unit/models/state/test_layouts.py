@@ -1,0 +1,123 @@
+"""Stored rows of every layout: each is read by this version, and the one before can still be written."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from lyo.models.engine import Engine
+from lyo.models.state import layout, layout_1
+from lyo.models.state.layout import LAYOUT, LAYOUTS, LayoutError
+from lyo.models.state.learner import EVENT_IDS, LEARNER, RING_KINDS
+from lyo.streams.settings import Settings
+from tests.support.learners.building import (
+    START,
+    Stream,
+    batches,
+    lives,
+    run,
+    sample_catalogue,
+    session,
+    stored,
+)
+
+BEFORE = LAYOUT - 1
+SHARED = ("user", "organization", "newest", "first", "last_session", "last_completion")
+
+
+def older(events: int = 200, seed: int = 5) -> Stream:
+    """A stream whose rows are written in the layout before."""
+    stream = Stream(sample_catalogue())
+    stream.engine = Engine(sample_catalogue(), write_layout=BEFORE)
+    stream.feed(lives(seed, events))
+    return stream
+
+
+def test_the_setting_offers_the_last_two_layouts() -> None:
+    assert Settings.model_fields["write_layout"].default == LAYOUT
+    for number in LAYOUTS[-2:]:
+        assert Settings(write_layout=number).write_layout == number
+    for number in (BEFORE - 1, LAYOUT + 1):
+        with pytest.raises(ValueError, match="write_layout"):
+            Settings(write_layout=number)
+
+
+def test_columns_that_sql_reads_are_where_they_were() -> None:
+    for dtype in (LEARNER, layout_1.LEARNER):
+        assert dtype.fields is not None
+        assert [dtype.fields[name][1] for name in SHARED] == list(range(0, 48, 8))
+
+
+def test_what_the_layout_before_holds_is_not_lost_by_writing_it() -> None:
+    present, before = run(lives(5, 200), sample_catalogue()), older()
+    assert {value[0] for value in (before.learner_rows | before.skill_rows).values()} == {BEFORE}
+    again = before.restored()
+    assert stored(again.engine) == stored(before.engine) == stored(present.engine)
+
+
+def test_a_worker_goes_on_from_rows_of_the_layout_before_as_if_nothing_had_been() -> None:
+    rng, events = random.Random(3), lives(9, 300)
+    whole = run(events, sample_catalogue())
+    stream = Stream(sample_catalogue())
+    stream.engine = Engine(sample_catalogue(), write_layout=BEFORE)
+    stream.feed(events[:150])
+    stream = stream.restored()
+    # The last events again: they are recognised by the rings that were read.
+    for piece in batches(rng, events[120:]):
+        stream.feed(piece)
+    rows = stored(stream.engine)
+    assert rows == stored(whole.engine)
+    assert {value[0] for value in rows[0].values()} == {LAYOUT}
+    assert stream.current().keys() == whole.current().keys()
+
+
+def test_one_topic_may_hold_rows_of_both_layouts() -> None:
+    rows = run(lives(5, 200)).engine.state.learners.rows
+    values = [
+        layout.encode_learners(rows[place : place + 1], number)[0][1]
+        for place, number in zip(range(len(rows)), [LAYOUT, BEFORE, LAYOUT], strict=True)
+    ]
+    assert layout.decode_learners(values).tobytes() == rows.tobytes()
+
+
+def test_a_row_from_before_a_kind_had_a_ring_is_read() -> None:
+    stream = run([session(1, START + number, name=f"e{number}") for number in range(3)])
+    value = stream.learner_rows[b"1"]
+    [row] = layout.decode_learners([value[: -EVENT_IDS.itemsize]])
+    assert row["rings"]["count"].tolist() == [0, 3, 0]
+    [row] = layout.decode_learners([value[: -2 * EVENT_IDS.itemsize]])
+    assert row["rings"]["count"].tolist() == [0, 0, 0]
+    assert row["sessions"] == 3
+
+
+def test_rings_of_kinds_that_a_later_version_has_are_left_out() -> None:
+    value = run([session(1, START)]).learner_rows[b"1"]
+    assert layout.decode_learners([value + bytes(EVENT_IDS.itemsize)]) == layout.decode_learners([value])
+
+
+def test_rings_are_where_they_were() -> None:
+    """The order of the kinds is part of the stored rows."""
+    assert [kind.value for kind in RING_KINDS[:3]] == ["lesson_completion", "session", "sentiment"]
+    assert LEARNER.names is not None
+    assert LEARNER.names[-1] == "rings"
+
+
+@pytest.mark.parametrize("cut", [1, EVENT_IDS.itemsize - 1, len(RING_KINDS) * EVENT_IDS.itemsize])
+@pytest.mark.parametrize("number", LAYOUTS)
+def test_a_row_that_was_cut_is_refused(cut: int, number: int) -> None:
+    rows = run([session(1, START)]).engine.state.learners.rows
+    [(_, value)] = layout.encode_learners(rows, number)
+    with pytest.raises(LayoutError, match=f"{number} has {len(value) - cut} bytes: expected {len(value)}"):
+        layout.decode_learners([value[:-cut]])
+
+
+def test_columns_are_carried_by_name_as_far_as_both_reach() -> None:
+    inner = np.dtype([("kept", "<i4"), ("added", "<i4")])
+    old = np.ones(2, [("gone", "u1"), ("list", "<u2", (3,)), ("part", [("kept", "<i4")], (2,))])
+    new = np.zeros(2, [("part", inner, (2,)), ("list", "<u2", (5,)), ("fresh", "<i8")])
+    layout.carry(old, new)
+    assert new["list"].tolist() == [[1, 1, 1, 0, 0]] * 2
+    assert new["part"].tolist() == [[(1, 0), (1, 0)]] * 2
+    assert new["fresh"].tolist() == [0, 0]
