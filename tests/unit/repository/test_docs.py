@@ -14,8 +14,8 @@ from lyo.streams.settings import reference
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted(path for path in chain(ROOT.glob("*.md"), (ROOT / "docs").rglob("*.md")))
-TESTS = {path.name: path.read_text() for path in (ROOT / "tests").rglob("*.py")}
-NAMES = set(re.findall(r"def (test_\w+)\(", "".join(TESTS.values())))
+TESTS = list((ROOT / "tests").rglob("*.py"))
+NAMES = set(re.findall(r"def (test_\w+)\(", "".join(path.read_text() for path in TESTS)))
 TOP_LEVEL = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
 NOT_SETTINGS = {"LYO_HOME", "LYO_DEBUG", "LYO_TEST", "LYO_IMAGE", "LYO_TEST_ADVISORIES"}
 
@@ -38,7 +38,7 @@ def test_there_are_pages() -> None:
 def test_every_test_that_a_page_names_exists(page: Path) -> None:
     named = set(re.findall(r"`(test_\w+)`", texts(page)))
     assert named <= NAMES
-    assert set(re.findall(r"`(test_\w+\.py)`", texts(page))) <= set(TESTS)
+    assert set(re.findall(r"`(test_\w+\.py)`", texts(page))) <= {path.name for path in TESTS}
 
 
 def test_every_link_leads_somewhere(page: Path) -> None:
