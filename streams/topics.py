@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import TopicAlreadyExistsError, for_code
-
 from lyo.models.events.decode import Kind
-from lyo.streams.kafka.clients import admin, partition_counts
 from lyo.streams.kafka.input_records import CATALOGUE
 from lyo.streams.settings import Settings
 
@@ -184,36 +177,6 @@ def specs(settings: Settings) -> list[TopicSpec]:
     ]
 
 
-async def ensure(settings: Settings) -> list[str]:
-    """Create the topics that are missing, and return their names.
-
-    Raises:
-        TopicError: a topic has another number of partitions than the settings say, or Kafka refuses one.
-        aiokafka.errors.KafkaError: Kafka cannot be reached.
-    """
-    async with admin(settings) as client:
-        wanted = {spec.name: spec for spec in specs(settings)}
-        found = await partition_counts(client, list(wanted))
-        check(settings, found)
-        missing = [spec for name, spec in wanted.items() if name not in found]
-        if missing:
-            await _create(client, missing)
-            check(settings, await _listed(client, list(wanted), settings.connect_seconds))
-    return [spec.name for spec in missing]
-
-
-async def create(settings: Settings, missing: list[TopicSpec]) -> None:
-    """Create these topics, whatever the others are like.
-
-    Raises:
-        TopicError: Kafka refuses one; the message names it.
-        aiokafka.errors.KafkaError: Kafka cannot be reached.
-    """
-    async with admin(settings) as client:
-        await _create(client, missing)
-        await _listed(client, [spec.name for spec in missing], settings.connect_seconds)
-
-
 def check(settings: Settings, found: Mapping[str, int]) -> None:
     """Refuse topics whose number of partitions is not the settings'.
 
@@ -227,35 +190,3 @@ def check(settings: Settings, found: Mapping[str, int]) -> None:
                 f"topic {spec.name} has {count} partitions where the settings say {spec.partitions} "
                 "(LYO_PARTITIONS is fixed when topics are created; another number is a new set of topics)"
             )
-
-
-async def _listed(client: AIOKafkaAdminClient, wanted: list[str], seconds: float) -> dict[str, int]:
-    """The topics' partition counts, once the broker lists them all, which may take it a moment."""
-    until = time.monotonic() + seconds
-    while len(found := await partition_counts(client, wanted)) < len(wanted):
-        if time.monotonic() > until:
-            missing = ", ".join(sorted(set(wanted) - set(found)))
-            raise TopicError(f"Kafka does not list what it created {seconds:g} s ago: {missing}")
-        await asyncio.sleep(0.05)
-    return found
-
-
-async def _create(client: AIOKafkaAdminClient, missing: list[TopicSpec]) -> None:
-    answer = await client.create_topics(
-        [
-            NewTopic(spec.name, spec.partitions, spec.replication, topic_configs=spec.config)
-            for spec in missing
-        ]
-    )
-    for name, code, *rest in answer.topic_errors:
-        if code not in (0, TopicAlreadyExistsError.errno):
-            raise TopicError(
-                f"topic {name} was not created: {for_code(code).__name__} {' '.join(map(str, rest))}"
-            )
-
-
-async def configuration(client: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
-    """A topic's configuration as the broker has it."""
-    resource = ConfigResource(ConfigResourceType.TOPIC, topic)
-    answers = await client.describe_configs([resource])
-    return {entry[0]: entry[1] for answer in answers for found in answer.resources for entry in found[4]}

@@ -6,6 +6,7 @@ import asyncio
 
 import click
 
+from lyo.streams import topic_admin
 from lyo.streams import topics as specified
 from lyo.streams.kafka.clients import Unreachable, reach
 from lyo.streams.settings import load_settings
@@ -21,7 +22,7 @@ def topics() -> None:
     """
     settings = load_settings()
     try:
-        created = asyncio.run(reach(settings, lambda: specified.ensure(settings)))
+        created = asyncio.run(reach(settings, lambda: topic_admin.ensure(settings)))
     except (specified.TopicError, Unreachable) as error:
         raise click.ClickException(str(error)) from None
     for name in created:

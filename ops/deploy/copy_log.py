@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from lyo.models.events.decode import Kind, partition
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings, load_settings
 from lyo.streams.topics import Names, TopicError
@@ -57,7 +57,7 @@ async def copy(
     """
     if source == settings.topic_prefix:
         raise CopyError(f"LYO_TOPIC_PREFIX is {source!r}, too: a log is copied into topics of its own")
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     before, after = Names(source), topics.names(settings)
     await _check_empty(settings, [after.topic(kind) for kind in KINDS])
     kinds = {before.topic(kind): kind for kind in KINDS}

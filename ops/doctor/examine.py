@@ -17,7 +17,7 @@ from lyo.storage.database import shown_url
 from lyo.storage.schema import condition
 from lyo.storage.schema.condition import Condition
 from lyo.storage.schema.migrate import upgrade
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.clock import Clock
 from lyo.streams.kafka import clients
 from lyo.streams.kafka.security import refusal
@@ -148,7 +148,7 @@ async def _create_topics(settings: Settings, missing: set[str]) -> list[str]:
     done = []
     for spec in (spec for spec in topics.specs(settings) if spec.name in missing):
         try:
-            await topics.create(settings, [spec])
+            await topic_admin.create(settings, [spec])
         except (KafkaError, OSError, topics.TopicError) as problem:
             done.append(f"could not create {spec.name}: {problem}")
         else:

@@ -17,7 +17,7 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import TopicPartition
 
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 
@@ -93,7 +93,7 @@ async def _gone(client: AIOKafkaAdminClient, names: list[str]) -> bool:
 
 async def _made(settings: Settings) -> bool:
     try:
-        await topics.ensure(settings)
+        await topic_admin.ensure(settings)
     except (topics.TopicError, KafkaError):
         return False
     return True

@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, ProducerFenced
 
 from lyo.models.erasure import Fences
-from lyo.streams import memory, metrics, topics
+from lyo.streams import memory, metrics, topic_admin, topics
 from lyo.streams.kafka import clients
 from lyo.streams.kafka.clients import explain
 from lyo.streams.log import logger
@@ -126,7 +126,7 @@ class Worker:
 
     async def _connect(self, stack: contextlib.AsyncExitStack) -> None:
         settings = self.settings
-        created = await clients.reach(settings, lambda: topics.ensure(settings))
+        created = await clients.reach(settings, lambda: topic_admin.ensure(settings))
         if created:
             log.info("created topics=%d", len(created))
         offsets = clients.consumer(settings)

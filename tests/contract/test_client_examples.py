@@ -12,7 +12,7 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from lyo.models.events.decode import Kind, decode, partition
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.settings import Settings
 from tests.support.worker.running import read
 
@@ -51,7 +51,7 @@ async def taken(settings: Settings, kind: Kind) -> list[ConsumerRecord]:
 
 @pytest.mark.integration
 async def test_the_clients_example(kafka_settings: Settings, environment: Environment) -> None:
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     said = await run(kafka_settings, environment, "publish_events.py")
     assert re.match(r"lesson completion [0-9a-f-]{36} is at \S+lesson-completions/[0-3]/0$", said[0])
     assert said[1:] == ["500 more are acknowledged", "refused: sentiment: expected float <= 1.0"]
@@ -63,7 +63,7 @@ async def test_the_clients_example(kafka_settings: Settings, environment: Enviro
 
 @pytest.mark.integration
 async def test_the_example_without_the_client(kafka_settings: Settings, environment: Environment) -> None:
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     topic = topics.names(kafka_settings).topic(Kind.SENTIMENT)
     said = await run(kafka_settings, environment, "publish_raw.py", kafka_settings.bootstrap_servers, topic)
     [record] = await taken(kafka_settings, Kind.SENTIMENT)

@@ -27,7 +27,7 @@ from lyo.predictive.client import (
     sentiment,
 )
 from lyo.predictive.client import session as stay
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalKafka
 from tests.contract.test_client_checks import FULL, build
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 async def ready(kafka_settings: Settings) -> Settings:
     """Settings whose topics are there."""
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     return kafka_settings
 
 
@@ -215,7 +215,7 @@ async def test_a_broker_that_goes_away_is_said_with_the_events_and_they_count_on
     own_kafka: LocalKafka,
 ) -> None:
     settings = Settings(bootstrap_servers=own_kafka.bootstrap_servers, partitions=2)
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     made = [sentiment(user_id=user, value=0.0) for user in range(1, 6)]
     events = Publisher(settings=settings, patience=5.0)
     await events.start()
@@ -238,7 +238,7 @@ async def test_a_broker_that_goes_away_is_said_with_the_events_and_they_count_on
 
 async def test_a_broker_that_is_back_in_time_gets_everything_once(own_kafka: LocalKafka) -> None:
     settings = Settings(bootstrap_servers=own_kafka.bootstrap_servers, partitions=2)
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     made = [
         stay(user_id=user, started_at=sentiment(user_id=1, value=0).occurred_at) for user in range(1, 300)
     ]

@@ -28,7 +28,7 @@ from jwt.algorithms import RSAAlgorithm
 
 from lyo.models.events.decode import Kind, partition
 from lyo.storage.schema.migrate import upgrade
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.kafka import clients
 from lyo.streams.kafka.input_records import CATALOGUE
 from lyo.streams.settings import Settings
@@ -130,7 +130,7 @@ def measure(settings: Settings, asked: Asked, folder: Path) -> Measured:
     today = int(time.time() * 1000) // DAY * DAY
     made = learners.fold(asked.seed, today)
     asyncio.run(learners.fill(settings, made, asked.learners))
-    asyncio.run(topics.ensure(settings))
+    asyncio.run(topic_admin.ensure(settings))
     with ExitStack() as stack:
         ours = {}
         for name in ("worker", "sink"):

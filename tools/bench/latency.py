@@ -13,7 +13,7 @@ import numpy as np
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from lyo.models.events.decode import Kind, partition
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from lyo.tools.bench.stack import Waiting, worker
@@ -34,7 +34,7 @@ class Latency:
 
 async def measure(settings: Settings, samples: int, folder: Path) -> Latency:
     """Send single sessions of different learners to an idle worker and wait for each dropout risk."""
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     log = folder / "latency.log"
     with worker(settings, log) as child:
         waiting = Waiting(child, log, LONGEST)

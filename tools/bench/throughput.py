@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from lyo.models.events.decode import decode
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.event_files.publisher import publish_file
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
@@ -44,7 +44,7 @@ class Throughput:
 
 async def measure(settings: Settings, path: Path, folder: Path) -> Throughput:
     """Publish a file, let one worker fold it; timed from its first task open to the last commit."""
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     await publish_file(path, settings)
     reference, total = await _bare(settings)
     log = folder / "worker.log"

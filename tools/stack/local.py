@@ -66,11 +66,11 @@ def up(
 def furnish(addresses: Addresses, say: Callable[[str], None] = lambda _: None) -> None:
     """Create the topics that are missing and bring the tables to the newest revision."""
     from lyo.storage.schema.migrate import upgrade
-    from lyo.streams import topics
+    from lyo.streams import topic_admin
     from lyo.streams.settings import load_settings
 
     settings = load_settings(**msgspec.structs.asdict(addresses))
-    created = asyncio.run(topics.ensure(settings))
+    created = asyncio.run(topic_admin.ensure(settings))
     if created:
         say(f"Created {len(created)} topics")
     upgrade(settings.database_url)

@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaProducer
 from lyo.models.engine import Engine
 from lyo.models.events.decode import Kind, Rejected, decode, partition
 from lyo.models.state.catalogue import Catalogue
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.dead_letters import dead_letter
 from lyo.streams.dead_letters.reader import Letterbox
 from lyo.streams.dead_letters.retry import HEADER, Retrier, Status
@@ -124,7 +124,7 @@ def sentiment(event_id: str, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 async def bench(kafka_settings: Settings, environment: Environment) -> Any:
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     async with publisher(kafka_settings) as producer:
         yield Bench(kafka_settings, producer, environment(kafka_settings))
 
@@ -205,7 +205,7 @@ async def test_what_a_worker_refused_for_its_clock_is_counted_once_after_a_retry
     kafka_settings: Settings, environment: Environment, tmp_path: Path
 ) -> None:
     """The whole way: refused by a worker, retried twice, then counted by a worker."""
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     made = events(30, users=3)
     names = topics.names(kafka_settings)
     value = json.dumps(sentiment("too early", user_id=1)).encode()
@@ -320,7 +320,7 @@ async def test_retries_at_once_are_counted_once(bench: Bench) -> None:
 async def test_a_retry_leaves_no_lag_behind(
     kafka_settings: Settings, environment: Environment, tmp_path: Path
 ) -> None:
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     async with (
         publisher(kafka_settings) as producer,
         WorkerProcess(environment(kafka_settings), tmp_path / "log") as worker,

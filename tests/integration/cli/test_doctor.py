@@ -21,7 +21,7 @@ from lyo.ops.doctor.findings import Finding, Status, well
 from lyo.storage.database import plain_url
 from lyo.storage.schema.migrate import downgrade, upgrade
 from lyo.storage.schema.revision import newest_revision
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalKafka, LocalPostgres
@@ -49,7 +49,7 @@ Environment = Callable[[Settings], dict[str, str]]
 @pytest.fixture
 async def sound(settings: Settings) -> Settings:
     """A deployment with nothing wrong."""
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     await asyncio.to_thread(upgrade, settings.database_url)
     return settings
 
@@ -148,7 +148,7 @@ async def test_fix_creates_what_is_missing_and_the_next_look_finds_nothing(
     answer = json.loads(fixed.stdout)
     assert (fixed.returncode, answer["ok"]) == (0, True), fixed.stdout
     assert {line.removeprefix("created ") for line in answer["done"]} > missing
-    assert await topics.ensure(settings) == []
+    assert await topic_admin.ensure(settings) == []
 
     again = await asyncio.to_thread(lyo, environment(settings), "--fix", "--json")
     assert (again.returncode, json.loads(again.stdout)["done"]) == (0, [])
@@ -157,7 +157,7 @@ async def test_fix_creates_what_is_missing_and_the_next_look_finds_nothing(
 async def test_fix_creates_the_database_too(kafka_settings: Settings, database_url: str, unique: str) -> None:
     url = database_url.replace(unique, f"{unique}_more")
     settings = kafka_settings.model_copy(update={"database_url": url})
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     found = await examine(settings)
     assert "does not exist" in next(one.found for one in found if one.check == "postgres.reachable")
     assert {one.status for one in found if one.check == "postgres.schema"} == {Status.UNKNOWN}
@@ -211,7 +211,7 @@ async def test_topics_that_are_not_co_partitioned_are_told_apart_by_their_number
     name = topics.names(sound).skill_rows
     spec = spec_of(sound, name)
     await delete_topic(sound, name)
-    await topics.create(sound, [topics.TopicSpec(name, 3, spec.replication, spec.config)])
+    await topic_admin.create(sound, [topics.TopicSpec(name, 3, spec.replication, spec.config)])
     found = bad(await examine(sound))
     assert {check for check, _ in found} == {"topics.partitions", "topics.co-partitioned"}
     together = next(one for (check, _), one in found.items() if check == "topics.co-partitioned")
@@ -358,7 +358,7 @@ async def test_missing_permissions_in_kafka_are_found_with_the_command_that_gran
     with GuardedKafka(tmp_path / "guarded", jar_cache=default_home() / "jars", private=True) as guarded:
         root = settings.model_copy(update={"bootstrap_servers": guarded.bootstrap_servers})
         clerk = guarded.as_clerk(root)
-        await topics.ensure(root)
+        await topic_admin.ensure(root)
         assert {about for check, about in bad(await examine(clerk)) if check == "topics.there"} == {
             spec.name for spec in topics.specs(root)
         }, "who may see nothing sees no topic"
@@ -395,7 +395,7 @@ async def test_with_kafka_down_its_checks_are_unknown_and_postgres_is_still_look
     own_kafka: LocalKafka, sound: Settings
 ) -> None:
     settings = sound.model_copy(update={"bootstrap_servers": own_kafka.bootstrap_servers})
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     own_kafka.stop()
     found = await examine(settings)
     assert set(bad(found)) == {("kafka.reachable", own_kafka.bootstrap_servers)}

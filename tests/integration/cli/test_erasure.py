@@ -23,7 +23,7 @@ from lyo.storage.database import plain_url
 from lyo.storage.reads.progress import behind
 from lyo.storage.schema.migrate import upgrade
 from lyo.storage.schema.tables import STREAM_TABLES, erasure_fences, metadata, outbox
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.kafka import clients
 from lyo.streams.runtime import tombstones
 from lyo.streams.settings import Settings
@@ -114,7 +114,7 @@ async def on_topics(settings: Settings, user: int) -> dict[str, int]:
 
 
 async def test_what_is_written_and_not_decided_yet_is_waited_for(kafka_settings: Settings) -> None:
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     row = topics.names(kafka_settings).skill_rows
     tp = TopicPartition(row, partition(GONE, kafka_settings.partitions))
     producer = clients.producer(kafka_settings, f"{kafka_settings.app_id}-held")
@@ -256,7 +256,7 @@ class Run:
 async def test_a_learner_is_erased_everywhere_and_stays_so(
     settings: Settings, environment: Environment, tmp_path: Path
 ) -> None:
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     upgrade(settings.database_url)
     run = Run(settings, environment, tmp_path)
     async with run.process("sink", "sink.log"):
@@ -308,7 +308,7 @@ async def test_an_older_record_sent_again_is_overruled_on_the_topic(
 ) -> None:
     now = time.time_ns() // 1_000_000
     settings = quick(kafka_settings, now)
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     await forget(settings, GONE, now - DAY, consent=now - DAY + 1)
     await forget(settings, GONE, now)
     await forget(settings, GONE, now - DAY, consent=now - DAY + 1)
@@ -324,11 +324,11 @@ async def test_an_older_record_sent_again_is_overruled_on_the_topic(
 
 async def test_the_compacted_topics_say_how_long_bytes_may_stay(kafka_settings: Settings) -> None:
     """What docs/erasure.md states about compaction is how topics are created."""
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     names = topics.names(kafka_settings)
     async with clients.admin(kafka_settings) as client:
         for topic in (names.learner_rows, names.interventions, names.dead_letters):
-            config = await topics.configuration(client, topic)
+            config = await topic_admin.configuration(client, topic)
             assert "compact" in config["cleanup.policy"]
             assert int(config["max.compaction.lag.ms"]) == 6 * HOUR
             assert int(config["delete.retention.ms"]) == 7 * DAY
@@ -343,7 +343,7 @@ async def test_compaction_leaves_no_record_of_an_erased_learner(
     neighbour = next(
         user for user in range(GONE + 1, 10_000) if partition(user, settings.partitions) == number
     )
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     names = topics.names(settings)
     kept = [names.learner_rows, names.skill_rows, names.prediction("dropout-risk")]
     days = now // DAY * DAY - 10 * DAY
@@ -392,6 +392,6 @@ async def bytes_of(settings: Settings, user: int, wanted: list[str]) -> dict[str
 
 async def configured(settings: Settings, topic: str, more: dict[str, str]) -> None:
     async with clients.admin(settings) as client:
-        before = await topics.configuration(client, topic)
+        before = await topic_admin.configuration(client, topic)
         wanted = {"cleanup.policy": before["cleanup.policy"]} | more
         await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, wanted)])

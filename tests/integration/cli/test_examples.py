@@ -16,7 +16,7 @@ import pytest
 from lyo.cli.files.simulate import write
 from lyo.storage.reads.progress import behind
 from lyo.storage.schema.migrate import upgrade
-from lyo.streams import topics
+from lyo.streams import topic_admin
 from lyo.streams.event_files.publisher import publish_file
 from lyo.streams.settings import Settings
 from lyo.tools.simulation import Plan
@@ -55,7 +55,7 @@ def test_every_example_is_named_in_the_docs() -> None:
 
 async def test_the_three_ways_in(settings: Settings, environment: Environment, tmp_path: Path) -> None:
     settings = settings.model_copy(update={"clock": "2026-04-20T00:00:00Z"})
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     upgrade(settings.database_url)
     path = tmp_path / "events.jsonl.gz"
     write(Plan(learners=LEARNERS, days=60, seed=5, end=APRIL, bad=0.0, first_user=1), path)

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 from lyo.models.events.decode import Kind, partition
 from lyo.ops.deploy.copy_log import CopyError, copy
 from lyo.storage.schema.migrate import upgrade
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.settings import Settings
 from tests.support.faults.deployment import QUICK, Deployment, deployed
 from tests.support.learners.published import parts, simulated
@@ -27,7 +27,7 @@ AT = 1_700_000_000_000
 
 async def filled(settings: Settings) -> int:
     """Events of 30 learners, two bad ones, a content and an organization; gives how many records."""
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     names = topics.names(settings)
     made = events(90, 30)
     async with publisher(settings) as producer:

@@ -14,7 +14,7 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from lyo.models.events.decode import Kind, partition
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.event_files.publisher import publish_file
 from lyo.streams.event_files.reader import Piece, check
 from lyo.streams.kafka.clients import Unreachable, consumer, partitions_of, read_to_end
@@ -71,7 +71,7 @@ def pairs(found: dict[Place, list[ConsumerRecord]]) -> dict[Place, list[tuple[by
 
 async def test_every_good_line_is_in_its_partition_in_order(kafka_settings: Settings, tmp_path: Path) -> None:
     lines = simulated(tmp_path / "events.jsonl", bad=0.02)
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     bad: list[int] = []
     began = time.time_ns() // 1_000_000
     published = await publish_file(
@@ -87,7 +87,7 @@ async def test_every_good_line_is_in_its_partition_in_order(kafka_settings: Sett
 
 
 async def test_the_catalogue_is_acknowledged_before_what_comes_after_it(kafka_settings: Settings) -> None:
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     content = b'{"type":"content","content_id":"c%d","skills":[]}'
     session = b'{"type":"session","event_id":"e%d","user_id":%d,"started_at":"2026-03-01T12:00:00Z"}'
     lines = [line for n in range(1, 11) for line in (session % (n, n), content % n)]
@@ -119,7 +119,7 @@ async def test_a_broker_killed_and_started_again_loses_and_doubles_nothing(
 ) -> None:
     lines = simulated(tmp_path / "events.jsonl", learners=400, days=40)
     settings = Settings(bootstrap_servers=own_kafka.bootstrap_servers, partitions=4)
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     killed = asyncio.Event()
 
     def on_bytes(done: int, size: int | None) -> None:
@@ -145,7 +145,7 @@ async def test_missing_topics_are_named(kafka_settings: Settings, tmp_path: Path
 
 async def test_another_number_of_partitions_is_refused(kafka_settings: Settings, tmp_path: Path) -> None:
     simulated(tmp_path / "events.jsonl", learners=1, days=1)
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     with pytest.raises(TopicError, match="partitions"):
         await publish_file(tmp_path / "events.jsonl", kafka_settings.model_copy(update={"partitions": 5}))
 
@@ -159,7 +159,7 @@ async def test_a_kafka_that_is_not_there_is_said(unused_port: int, tmp_path: Pat
 async def test_the_command_publishes_standard_input_and_tells_what_it_did(
     kafka_settings: Settings, environment: Callable[[Settings], dict[str, str]]
 ) -> None:
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     lines = b"".join(generate(Plan(5, 5, 3, TODAY))) + b"oops\n"
     done = await asyncio.to_thread(
         subprocess.run,
@@ -204,7 +204,7 @@ def unused_port() -> int:
 
 
 async def test_a_producer_whose_task_has_ended_is_replaced(kafka_settings: Settings, tmp_path: Path) -> None:
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     records = good(simulated(tmp_path / "events.jsonl"))
     sender = await Sender.connect(kafka_settings)
     try:

@@ -13,7 +13,7 @@ from lyo.ops.monitor.quality import FIGURES, Looking, Quality, Success, read
 from lyo.storage.database import plain_url
 from lyo.storage.schema.migrate import upgrade
 from lyo.storage.sink.rows import tenant_of
-from lyo.streams import topics
+from lyo.streams import topic_admin
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from tests.support.learners.quality_story import NOW, story
@@ -73,7 +73,7 @@ CONFIDENCE = {
 async def told(settings: Settings) -> Settings:
     """The story in Postgres, through the topics and the sink."""
     upgrade(settings.database_url)
-    await clients.reach(settings, lambda: topics.ensure(settings))
+    await clients.reach(settings, lambda: topic_admin.ensure(settings))
     await publish(settings, story(settings))
     async with running(settings, tenants=tenant_of) as (_, task):
         await all_stored(settings, task)

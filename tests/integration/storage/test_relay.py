@@ -20,7 +20,7 @@ from lyo.storage.outbox.relay import Relay
 from lyo.storage.outbox.retention import forget
 from lyo.storage.outbox.sender import OutboxSender, Sent
 from lyo.storage.schema.migrate import upgrade
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalKafka, LocalPostgres
@@ -38,7 +38,7 @@ INSERT = "INSERT INTO outbox (topic, key, partition_key, value) VALUES ($1, $2, 
 @pytest.fixture
 async def ready(settings: Settings) -> Settings:
     """Settings with topics and tables."""
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     upgrade(settings.database_url)
     return settings
 
@@ -231,7 +231,7 @@ async def test_kafka_away_is_waited_for(
             "request_timeout_ms": 2_000,
         }
     )
-    await topics.ensure(ready)
+    await topic_admin.ensure(ready)
     upgrade(database_url)
     some = rows(ready, 90)
     async with relaying(ready) as relay:
@@ -269,7 +269,7 @@ async def test_it_stops_while_kafka_is_away(kafka_settings: Settings, database_u
 
 async def test_postgres_away_is_waited_for(kafka_settings: Settings, own_postgres: LocalPostgres) -> None:
     ready = kafka_settings.model_copy(update={"database_url": own_postgres.database_url})
-    await topics.ensure(ready)
+    await topic_admin.ensure(ready)
     upgrade(ready.database_url)
     some = rows(ready, 60)
     async with relaying(ready, poll_seconds=NEVER) as relay:
@@ -342,7 +342,7 @@ async def test_a_topic_that_is_created_a_moment_later_is_waited_for(
     sent = Sent()
     await sender.send([row], sent)
     assert (sent.ids, sent.refused) == ([], {}), "it may come yet"
-    await topics.ensure(later)
+    await topic_admin.ensure(later)
     await sender.send([row], sent)
     assert sent.ids == [1]
     await sender.close()

@@ -22,7 +22,7 @@ from lyo.storage.sink.offsets import Place, Stolen, claim
 from lyo.storage.sink.rebuild import empty
 from lyo.storage.sink.rows import TenantOf, tenant_of
 from lyo.storage.sink.sink import Sink
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalPostgres
@@ -52,7 +52,7 @@ COUNT = 600
 @pytest.fixture
 async def ready(settings: Settings) -> Settings:
     """Settings with topics and tables."""
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     upgrade(settings.database_url)
     return settings
 
@@ -89,7 +89,7 @@ async def test_the_newest_records_alone_rebuild_every_table(ready: Settings, oth
 async def compacted(settings: Settings, records: list[Sent]) -> Settings:
     """Topics of another prefix as compaction leaves the first ones: the newest value of each key."""
     after = settings.model_copy(update={"topic_prefix": f"{settings.topic_prefix}compacted."})
-    await topics.ensure(after)
+    await topic_admin.ensure(after)
     names = topics.names(settings)
     whole = {names.topic(Kind.OUTCOME), names.topic(Kind.PREFERENCES)}
     newest: dict[object, Sent] = {}
@@ -277,7 +277,7 @@ async def test_postgres_away_means_lag_and_a_stop_is_heard(
     kafka_settings: Settings, own_postgres: LocalPostgres, other_database: str
 ) -> None:
     ready = kafka_settings.model_copy(update={"database_url": own_postgres.database_url})
-    await topics.ensure(ready)
+    await topic_admin.ensure(ready)
     upgrade(ready.database_url)
     async with running(ready) as (sink, task):
         await publish(ready, mixture(ready, COUNT // 2, seed=4))
@@ -346,7 +346,7 @@ async def test_a_topic_made_anew_is_named_though_it_has_grown_past_what_was_stor
 async def _made(settings: Settings) -> bool:
     """Whether every topic is there again; Kafka takes a moment to delete one."""
     try:
-        return bool(await topics.ensure(settings))
+        return bool(await topic_admin.ensure(settings))
     except topics.TopicError:
         return False
 
@@ -381,7 +381,7 @@ async def test_what_is_missing_is_said_in_one_line(settings: Settings, environme
         return said.decode()
 
     assert "create the topics with `lyo topics`" in await complaint(settings)
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     assert "run `lyo migrate`" in await complaint(settings)
     away = "postgresql://postgres:secret@127.0.0.1:1/lyo"
     said = await complaint(settings.model_copy(update={"database_url": away}))

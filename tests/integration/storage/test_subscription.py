@@ -19,7 +19,7 @@ from lyo.storage.reads.progress import behind
 from lyo.storage.schema.migrate import upgrade
 from lyo.storage.sink.rebuild import empty
 from lyo.storage.subscription.follow import Subscription, SubscriptionError
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalPostgres
 from tests.support.sink.records import dropout, plateau, struggle, timing
@@ -46,7 +46,7 @@ NEVER = 100_000.0
 @pytest.fixture
 async def ready(settings: Settings) -> Settings:
     """Settings with topics and tables."""
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     upgrade(settings.database_url)
     return settings
 
@@ -198,7 +198,7 @@ async def test_a_restart_of_postgres_is_sat_out(
     kafka_settings: Settings, own_postgres: LocalPostgres
 ) -> None:
     ready = kafka_settings.model_copy(update={"database_url": own_postgres.database_url})
-    await topics.ensure(ready)
+    await topic_admin.ensure(ready)
     upgrade(ready.database_url)
     following = Following(ready.database_url)
     async with running(ready) as (_, task):

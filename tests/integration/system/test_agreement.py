@@ -15,7 +15,7 @@ from lyo.evaluation.replay import Replay
 from lyo.models.predictions.records import texts
 from lyo.storage.reads.progress import behind
 from lyo.storage.schema.migrate import upgrade
-from lyo.streams import topics
+from lyo.streams import topic_admin
 from lyo.streams.event_files.publisher import publish_file
 from lyo.streams.settings import Settings
 from lyo.tools.simulation import Plan
@@ -80,7 +80,7 @@ async def check(
             "batch_records": 2_000,
         }
     )
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     upgrade(settings.database_url)
     variables = environment(settings)
     async with (

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from lyo.models.events.decode import Kind
 from lyo.ops.monitor.snapshot import Status
 from lyo.storage.schema.migrate import upgrade
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from tests.support.monitor.watching import partition, seen, watching, workers
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.integration]
 
 @pytest.fixture
 async def ready(settings: Settings) -> Settings:
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     await asyncio.to_thread(upgrade, settings.database_url)
     return settings
 

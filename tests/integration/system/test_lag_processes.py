@@ -19,7 +19,7 @@ from lyo.ops.monitor.snapshot import Snapshot, Status
 from lyo.storage.database import plain_url
 from lyo.storage.reads import monitoring
 from lyo.storage.schema.migrate import upgrade
-from lyo.streams import topics
+from lyo.streams import topic_admin
 from lyo.streams.kafka.client_ids import sink_group
 from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalPostgres
@@ -38,7 +38,7 @@ Environment = Callable[[Settings], dict[str, str]]
 
 @pytest.fixture
 async def ready(settings: Settings) -> Settings:
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     await asyncio.to_thread(upgrade, settings.database_url)
     return settings
 
@@ -108,7 +108,7 @@ async def test_the_sinks_lag_is_postgres_and_its_mirror_while_postgres_is_away(
     kafka_settings: Settings, own_postgres: LocalPostgres
 ) -> None:
     settings = kafka_settings.model_copy(update={"database_url": own_postgres.database_url})
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     await asyncio.to_thread(upgrade, settings.database_url)
     records = [sent(settings, "dropout-risk", dropout(user)) for user in range(1, 41)]
     async with watching(settings) as monitor:

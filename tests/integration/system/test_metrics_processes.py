@@ -13,7 +13,7 @@ import pytest
 
 from lyo.models.events.decode import Kind
 from lyo.storage.schema.migrate import upgrade
-from lyo.streams import topics
+from lyo.streams import topic_admin
 from lyo.streams.kafka import clients
 from lyo.streams.metrics import PROCESSES
 from lyo.streams.settings import Settings
@@ -82,7 +82,7 @@ async def test_every_process_shows_what_it_does_and_nothing_of_learners(
     def of(name: str) -> dict[str, str]:
         return variables | {"LYO_METRICS_PORT": str(ports[name])}
 
-    await clients.reach(ours, lambda: topics.ensure(ours))
+    await clients.reach(ours, lambda: topic_admin.ensure(ours))
     events = [event for user in range(FIRST_USER, FIRST_USER + USERS) for event in life(user)]
     async with AsyncExitStack() as stack:
         start = stack.enter_async_context

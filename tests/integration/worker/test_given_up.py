@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.failpoints import Steps
 from lyo.streams.producers.transactional_producer import Outbound
 from lyo.streams.settings import Settings
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.integration
 
 async def test_nothing_is_left_of_a_transaction_that_kafka_was_away_for(own_kafka: LocalKafka) -> None:
     settings = Settings(bootstrap_servers=own_kafka.bootstrap_servers, partitions=1)
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     names = topics.names(settings)
     told: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))

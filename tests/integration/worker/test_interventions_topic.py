@@ -15,7 +15,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from lyo.models.events.decode import Kind, partition
 from lyo.storage.schema.migrate import upgrade
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from tests.support import logs
@@ -129,7 +129,7 @@ async def test_a_silent_learners_reasons_are_decided_once_whenever_the_worker_is
     now = START + timedelta(days=DAYS - 1, hours=2)
     set_clock(clock, now.isoformat())
     settings = settings.model_copy(update={"clock": f"@{clock}", "sweep_seconds": 0.1})
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     upgrade(settings.database_url)
     events = [event for user in USERS for day in range(DAYS) for event in studied(user, day)]
     await publish(settings, events, now)

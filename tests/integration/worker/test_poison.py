@@ -22,7 +22,7 @@ from lyo.models.events.decode import partition
 from lyo.models.predictions.records import texts
 from lyo.storage.reads.progress import behind
 from lyo.storage.schema.migrate import upgrade
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.event_files.reader import Piece, check, opened
 from lyo.streams.kafka import clients
 from lyo.streams.kafka.input_records import CATALOGUE, Record
@@ -134,7 +134,7 @@ async def test_one_per_cent_of_poison_is_told_apart_and_every_good_event_is_coun
     records = stream(path)
     replay = agreement.replayed(path, newest_of(path))
     settings = settings.model_copy(update={"clock": texts(np.array([replay.newest]))[0]})
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     upgrade(settings.database_url)
     logs = tmp_path / "worker.log", tmp_path / "sink.log"
 

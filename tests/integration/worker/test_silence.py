@@ -12,7 +12,7 @@ import pytest
 
 from lyo.models.events.decode import Kind, partition
 from lyo.models.formulas.dropout import LEVELS
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from tests.support import logs
@@ -86,7 +86,7 @@ async def test_without_any_event_a_silent_learner_moves_from_low_to_critical_at_
     now = START + timedelta(days=DAYS - 1, hours=2)
     set_clock(clock, now.isoformat())
     settings = settings.model_copy(update={"clock": f"@{clock}", "sweep_seconds": 0.2})
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     await publish(settings, range(DAYS))
     file = event_file(tmp_path / "events.jsonl")
     async with process("worker", environment(settings), tmp_path / "worker.log"):
@@ -126,7 +126,7 @@ async def test_with_a_backlog_of_unread_events_nobody_becomes_critical(
     settings = settings.model_copy(
         update={"clock": last.isoformat(), "sweep_seconds": 0.05, "poll_records": 1, "batch_records": 1}
     )
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     # The worker knows the learner from the first days and is away while the others come.
     await publish(settings, range(10))
     early = settings.model_copy(update={"clock": (START + timedelta(days=9, hours=2)).isoformat()})

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lyo.streams import topics
+from lyo.streams import topic_admin
 from lyo.streams.failpoints import TASK_STEPS
 from lyo.streams.settings import Settings
 from tests.support.worker.running import (
@@ -50,7 +50,7 @@ async def test_two_workers_one_joining_halfway_and_one_killed_count_every_event_
 ) -> None:
     variables = environment_of(environment, quick)
     made = events(120_000, users=5_000)
-    await topics.ensure(quick)
+    await topic_admin.ensure(quick)
     async with (
         publisher(quick) as producer,
         WorkerProcess(variables, tmp_path / "first.log") as first,
@@ -80,7 +80,7 @@ async def test_a_worker_that_dies_at_any_named_step_loses_nothing_and_repeats_no
     quick: Settings, environment: Environment, tmp_path: Path
 ) -> None:
     variables = environment_of(environment, quick)
-    await topics.ensure(quick)
+    await topic_admin.ensure(quick)
     made = events(300 * (len(TASK_STEPS) + 1), users=200)
     async with publisher(quick) as producer:
         for number, step in enumerate(TASK_STEPS):

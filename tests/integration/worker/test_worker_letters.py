@@ -12,7 +12,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from lyo.models.events.decode import Kind, partition
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.settings import Settings
 from tests.support.worker.running import (
     WorkerProcess,
@@ -56,7 +56,7 @@ async def send_bad(settings: Settings, producer: AIOKafkaProducer) -> None:
 async def test_bad_events_become_dead_letters_that_say_why_and_good_ones_are_counted(
     kafka_settings: Settings, environment: Environment, tmp_path: Path
 ) -> None:
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     made = events(600, users=20)
     async with (
         publisher(kafka_settings) as producer,
@@ -87,7 +87,7 @@ async def test_bad_events_become_dead_letters_that_say_why_and_good_ones_are_cou
 async def test_bad_content_becomes_one_dead_letter_however_many_workers_read_it(
     kafka_settings: Settings, environment: Environment, tmp_path: Path
 ) -> None:
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     content = topics.names(kafka_settings).topic(Kind.CONTENT)
     variables = environment(kafka_settings) | {"LYO_SWEEP_SECONDS": "0.1"}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lyo.streams import topics
+from lyo.streams import topic_admin
 from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalKafka
 from tests.support.worker.running import (
@@ -35,7 +35,7 @@ async def test_a_worker_frozen_past_its_session_cannot_write_when_it_wakes(
 ) -> None:
     variables = environment(kafka_settings) | SMALL | {"LYO_SESSION_TIMEOUT_MS": "2000"}
     made = events(40_000, users=1_000)
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     async with (
         publisher(kafka_settings) as producer,
         WorkerProcess(variables, tmp_path / "frozen.log") as frozen,
@@ -74,7 +74,7 @@ async def test_a_broker_killed_and_started_again_costs_no_event_and_repeats_none
     settings = Settings(bootstrap_servers=own_kafka.bootstrap_servers, partitions=2)
     variables = environment(settings) | SMALL
     made = events(30_000, users=1_000)
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     async with WorkerProcess(variables, tmp_path / "log") as worker:
         async with publisher(settings) as producer:
             await publish(settings, producer, made)
@@ -95,7 +95,7 @@ async def test_a_worker_whose_kafka_stays_away_ends_with_a_line(
     own_kafka: LocalKafka, environment: Environment, tmp_path: Path
 ) -> None:
     settings = Settings(bootstrap_servers=own_kafka.bootstrap_servers, partitions=2, stalled_seconds=5)
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     variables = environment(settings) | {"LYO_REQUEST_TIMEOUT_MS": "1000"}
     async with WorkerProcess(variables, tmp_path / "log") as worker:
         await worker.says("task=", times=2)

@@ -18,7 +18,7 @@ from lyo.models.predictions.records import IDENTITY_FREE
 from lyo.models.state.catalogue import Catalogue
 from lyo.storage.reads.progress import behind
 from lyo.storage.schema.migrate import upgrade
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.kafka import clients
 from lyo.streams.runtime.restore import RestoreError, restore
 from lyo.streams.settings import Settings
@@ -113,7 +113,7 @@ async def test_what_a_worker_refuses_and_how_it_is_mended(
 ) -> None:
     now = time.time_ns() // 1_000_000
     settings = quick(settings, now).model_copy(update={"partitions": 1})
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     upgrade(settings.database_url)
     variables = environment(settings) | {"LYO_PARTITIONS": "1"}
     names = topics.names(settings)
@@ -167,7 +167,7 @@ async def test_a_topic_made_anew_is_refused_by_name_and_a_rebuild_mends_it(
 ) -> None:
     now = time.time_ns() // 1_000_000
     settings = quick(settings, now).model_copy(update={"partitions": 1})
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     upgrade(settings.database_url)
     variables = environment(settings) | {"LYO_PARTITIONS": "1"}
     names = topics.names(settings)
@@ -221,7 +221,7 @@ async def rebuilt(variables: dict[str, str]) -> None:
 
 async def _ensured(settings: Settings) -> bool:
     try:
-        await topics.ensure(settings)
+        await topic_admin.ensure(settings)
     except topics.TopicError:
         return False
     return True
@@ -231,7 +231,7 @@ async def test_a_rebuild_is_refused_while_a_worker_runs(
     settings: Settings, environment: Callable[[Settings], dict[str, str]], tmp_path: Path
 ) -> None:
     settings = settings.model_copy(update={"session_timeout_ms": 3_000})
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     variables = environment(settings)
     log = tmp_path / "log"
     async with process("worker", variables, log):
@@ -244,7 +244,7 @@ async def test_a_rebuild_is_refused_while_a_worker_runs(
 
 
 async def test_a_missing_changelog_is_an_error_and_no_hang(kafka_settings: Settings) -> None:
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     names = topics.names(kafka_settings)
     await deleted(kafka_settings, names.skill_rows)
     with pytest.raises(RestoreError, match=rf"topic {names.skill_rows} is missing.*lyo rebuild"):
@@ -256,7 +256,7 @@ async def test_a_command_erases_with_a_receipt(
 ) -> None:
     now = time.time_ns() // 1_000_000
     settings = quick(settings, now).model_copy(update={"clock": None})
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
     upgrade(settings.database_url)
     variables = environment(settings)
     variables.pop("LYO_CLOCK", None)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from tests.support.worker.running import WorkerProcess, events, publish, publisher
@@ -41,18 +41,18 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
 async def test_a_wrong_number_of_partitions_is_refused_with_both_numbers(
     kafka_settings: Settings, environment: Environment
 ) -> None:
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     done = worker(environment(kafka_settings), LYO_PARTITIONS="6")
     assert done.returncode == 1
     assert "has 4 partitions where the settings say 6" in last_line(done)
     with pytest.raises(topics.TopicError, match=r"4 partitions .* 6"):
-        await topics.ensure(kafka_settings.model_copy(update={"partitions": 6}))
+        await topic_admin.ensure(kafka_settings.model_copy(update={"partitions": 6}))
 
 
 async def test_topics_are_created_once_with_their_configurations(kafka_settings: Settings) -> None:
-    created = await topics.ensure(kafka_settings)
+    created = await topic_admin.ensure(kafka_settings)
     assert sorted(created) == sorted(spec.name for spec in topics.specs(kafka_settings))
-    assert await topics.ensure(kafka_settings) == []
+    assert await topic_admin.ensure(kafka_settings) == []
     async with clients.admin(kafka_settings) as client:
         counts = await clients.partition_counts(client, created)
     assert counts == {spec.name: spec.partitions for spec in topics.specs(kafka_settings)}
@@ -82,7 +82,7 @@ async def test_an_idle_worker_answers_in_tens_of_milliseconds_and_stops_within_s
     record_property: Callable[[str, object], None],
 ) -> None:
     """From before the event is published to the moment when a read-committed consumer has the prediction."""
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     reader = clients.consumer(kafka_settings)
     await reader.start()
     topic = topics.names(kafka_settings).prediction("dropout-risk")

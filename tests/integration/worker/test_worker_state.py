@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import ProducerFenced
 
 from lyo.models.events.decode import Kind, Rejected
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.failpoints import Steps
 from lyo.streams.kafka import clients
 from lyo.streams.producers.transactional_producer import Outbound, RecordTooLarge
@@ -33,7 +33,7 @@ def outbound(settings: Settings, number: int = 1) -> Outbound:
 async def test_restore_reads_what_was_committed_and_nothing_that_was_aborted(
     kafka_settings: Settings,
 ) -> None:
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     names = topics.names(kafka_settings)
     rows = names.learner_rows
     first = outbound(kafka_settings)
@@ -57,7 +57,7 @@ async def test_restore_reads_what_was_committed_and_nothing_that_was_aborted(
 
 
 async def test_an_earlier_owner_of_a_number_is_refused_by_the_broker(kafka_settings: Settings) -> None:
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     rows = topics.names(kafka_settings).learner_rows
     stale, newer = outbound(kafka_settings), outbound(kafka_settings)
     await stale.start()
@@ -72,7 +72,7 @@ async def test_an_earlier_owner_of_a_number_is_refused_by_the_broker(kafka_setti
 
 
 async def test_an_owner_learns_from_the_broker_whether_it_still_is_one(kafka_settings: Settings) -> None:
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     inputs = [TopicPartition(name, 1) for name in topics.names(kafka_settings).inputs]
     first = outbound(kafka_settings)
     await first.start()
@@ -101,7 +101,7 @@ class Awaiting(Outbound):
 async def test_an_owner_fenced_while_it_hands_over_a_transaction_is_told_that_it_is_fenced(
     kafka_settings: Settings,
 ) -> None:
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     names = topics.names(kafka_settings)
     stale = Awaiting(kafka_settings, 1, names.dead_letters, Steps())
     newer = outbound(kafka_settings)
@@ -127,7 +127,7 @@ class Nowhere:
 async def test_offsets_are_read_when_no_earlier_owner_can_move_them_any_more(
     kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     names = topics.names(kafka_settings)
     tp = TopicPartition(names.topic(Kind.SESSION), 1)
     earlier = outbound(kafka_settings)
@@ -169,7 +169,7 @@ async def test_offsets_are_read_when_no_earlier_owner_can_move_them_any_more(
 async def test_a_prediction_too_large_becomes_a_dead_letter_and_a_row_too_large_an_error(
     kafka_settings: Settings,
 ) -> None:
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     names = topics.names(kafka_settings)
     topic = names.prediction("timing")
     sender = outbound(kafka_settings)
@@ -186,7 +186,7 @@ async def test_a_prediction_too_large_becomes_a_dead_letter_and_a_row_too_large_
 
 
 async def test_a_committed_offset_beyond_a_topic_created_anew_is_refused(kafka_settings: Settings) -> None:
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     names = topics.names(kafka_settings)
     tp = TopicPartition(names.topic(Kind.SESSION), 1)
     async with publisher(kafka_settings) as producer:
@@ -230,7 +230,7 @@ class Contents:
 
 
 async def test_content_acknowledged_before_a_batch_is_seen_by_it(kafka_settings: Settings) -> None:
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     names = topics.names(kafka_settings)
     contents = Contents()
     follower = CatalogueFollower(kafka_settings, names, contents)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.dead_letters.dead_letter import timestamp
 from lyo.streams.settings import Settings
 from tests.support.clock import set_clock
@@ -50,7 +50,7 @@ async def test_a_silent_learner_is_swept_when_the_clock_passes_and_not_before(
     clock = tmp_path / "clock"
     set_clock(clock, instant(59))
     variables = environment(kafka_settings) | {"LYO_CLOCK": f"@{clock}", "LYO_SWEEP_SECONDS": "0.1"}
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     made = events(40, users=10, at=instant(0))
     later = events(4, users=1, first=1_000, at=instant(30))
     async with (
@@ -92,7 +92,7 @@ async def test_nobody_is_swept_past_a_backlog_of_unread_events(
         "LYO_BATCH_RECORDS": "60",
     }
     users, rounds = 100, 40
-    await topics.ensure(kafka_settings)
+    await topic_admin.ensure(kafka_settings)
     async with publisher(kafka_settings) as producer:
         for number in range(rounds):
             at = 30 * number

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from lyo.models.events.decode import Kind, partition
 from lyo.storage.schema.migrate import upgrade
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from tests.support.processes import ROOT
@@ -172,7 +172,7 @@ def _started(name: str, environment: dict[str, str], folder: Path, started: list
 
 
 async def _topics(settings: Settings) -> None:
-    await topics.ensure(settings)
+    await topic_admin.ensure(settings)
 
 
 async def _delete(settings: Settings) -> None:

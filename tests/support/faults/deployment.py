@@ -15,7 +15,7 @@ from lyo.models.events.decode import Kind
 from lyo.storage.database import plain_url
 from lyo.storage.reads.progress import behind
 from lyo.storage.schema.migrate import upgrade
-from lyo.streams import topics
+from lyo.streams import topic_admin, topics
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from tests.support.clock import set_clock
@@ -120,7 +120,7 @@ async def deployed(
     set_clock(clock, "2026-01-01T00:00:00Z")
     settings = settings.model_copy(update={"clock": f"@{clock}"})
     # A broker that was started a moment ago on a busy machine may not take a connection at once.
-    await clients.reach(settings, lambda: topics.ensure(settings))
+    await clients.reach(settings, lambda: topic_admin.ensure(settings))
     upgrade(settings.database_url)
     variables = environment(settings) | (through or {})
     async with fleet(folder / "fleet", variables, supervised=supervised) as running:

@@ -21,7 +21,7 @@ from lyo.models.events.decode import Kind
 from lyo.storage.database import plain_url
 from lyo.storage.reads.progress import behind
 from lyo.storage.schema.migrate import upgrade
-from lyo.streams import topics
+from lyo.streams import topic_admin
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalKafka, processes
@@ -263,7 +263,7 @@ class Incidents:
 async def incidents(settings: Settings, environment: Environment, folder: Path) -> AsyncIterator[Incidents]:
     """Worker, sink, API and monitor, each with a port, and Prometheus with the shortened rules."""
     settings = settings.model_copy(update={"jwt_secret": SECRET, "metrics_port": 0})
-    await clients.reach(settings, lambda: topics.ensure(settings))
+    await clients.reach(settings, lambda: topic_admin.ensure(settings))
     await asyncio.to_thread(upgrade, settings.database_url)
     ports = {name: processes.free_port() for name in ("worker", "sink", "api", "monitor", "api-requests")}
     jobs = {f"lyo-{name}": port for name, port in ports.items() if name != "api-requests"}
