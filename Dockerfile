@@ -5,14 +5,14 @@ ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
-COPY requirements.in requirements.txt ops/deploy/containers/runtime.py ./
-# The locked versions with their hashes, without what only development needs.
-RUN python3 runtime.py requirements.in requirements.txt > runtime.txt \
- && python3 -m venv /opt/lyo \
- && /opt/lyo/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes --no-deps -r runtime.txt
+COPY requirements-runtime.txt ./
+RUN python3 -m venv /opt/lyo \
+ && /opt/lyo/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes --no-deps \
+      -r requirements-runtime.txt
 COPY . /lyo
 # The wheel, compiled now, since nothing can be written later.
-RUN /opt/lyo/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation --compile /lyo
+RUN /opt/lyo/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation --compile /lyo \
+ && /opt/lyo/bin/pip uninstall --quiet --yes setuptools wheel
 
 FROM ${PYTHON_IMAGE}
 COPY --from=build /opt/lyo /opt/lyo

@@ -70,9 +70,12 @@ soak: setup  ## an hour of events with a fault every minute (SOAK_MINUTES=10: sh
 fuzz: $(STAMP)  ## feed the decoders what coverage leads to (FUZZ_SECONDS=60: each of five for so long)
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-20} $(BIN)/python -m tests.fuzz.run
 
-lock: $(STAMP)  ## requirements.txt from requirements.in (UPGRADE=1: newest versions of everything)
-	$(BIN)/uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
-	  --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) --quiet requirements.in --output-file requirements.txt
+LOCK_WITH = $(BIN)/uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+  --no-emit-index-url --no-header --no-annotate --quiet pyproject.toml
+
+lock: $(STAMP)  ## the lock files from pyproject.toml: everything, and what images install (UPGRADE=1: newest versions)
+	$(LOCK_WITH) --extra dev $(if $(UPGRADE),--upgrade) --output-file requirements.txt
+	$(LOCK_WITH) --extra all --extra build --constraint requirements.txt --output-file requirements-runtime.txt
 
 clean:  ## stop the local stack; remove it, the virtual environment and all caches
 	@if [ -x $(BIN)/lyo ]; then $(BIN)/lyo down || true; fi

@@ -88,6 +88,11 @@ def load(name: str, entry: Entry) -> click.Command:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
+        if error.name is not None and error.name.partition(".")[0] != "lyo":
+            raise click.ClickException(
+                f"'lyo {name}' needs {error.name}, which is not installed: pip install 'lyo-predictive[all]' "
+                "(lyo-predictive[dev] for the local stack)"
+            ) from None
         if error.name != module_name:
             raise
         raise click.ClickException(f"'lyo {name}' is not part of this version.") from None

@@ -32,13 +32,12 @@ imported() {
 
 # The wheels that the image will ask for; pip in the stand-in finds them without a network.
 wheels() {
-  local lock=$cache/runtime.txt
-  "$root/.venv/bin/python" "$here/runtime.py" "$root/requirements.in" "$root/requirements.txt" > "$lock.new"
-  if ! cmp --silent "$lock.new" "$lock"; then
+  local lock=$root/requirements-runtime.txt kept=$cache/runtime.txt
+  if ! cmp --silent "$lock" "$kept"; then
     rm -rf "$cache/wheels"
     "$root/.venv/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
-      --dest "$cache/wheels" -r "$lock.new" >&2
-    mv "$lock.new" "$lock"
+      --dest "$cache/wheels" -r "$lock" >&2
+    cp "$lock" "$kept"
   fi
 }
 
