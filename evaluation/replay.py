@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lyo.models.engine import Engine
-from lyo.models.erasure import fence_of
+from lyo.models.erasure import marker_of
 from lyo.models.events.decode import Columns, Kind, decode
 from lyo.models.state.catalogue import Catalogue
 from lyo.streams.event_files.progress import OnBytes
@@ -69,15 +69,15 @@ class Replay:
             if record.kind in CATALOGUE:
                 self.engine.state.catalogue.put(record.kind, record.key, record.value)
             elif record.kind is Kind.ERASURE:
-                self._fence(record.value, until)
+                self._marker(record.value, until)
 
-    def _fence(self, value: bytes, until: int | None) -> None:
+    def _marker(self, value: bytes, until: int | None) -> None:
         """Erase a learner, as if the erasure had been known from the beginning."""
         columns, _ = decode(Kind.ERASURE, None, [value], [-1])
         if until is not None and int(columns.at[0]) > until:
             return
         user = int(columns.user[0])
-        self.engine.erasing.fences.add(user, fence_of(columns.rows[0]), said=True)
+        self.engine.erasing.markers.add(user, marker_of(columns.rows[0]), said=True)
         self.engine.commit(self.engine.erase(self.engine.pending(0, 1)))
 
     def _fold(self, checked: Checked, until: int | None, piece: Piece, on_bad: OnBad | None) -> None:

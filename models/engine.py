@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lyo.models.arrays.zones import DAY
-from lyo.models.erasure import ERASED_KEY, Erasing, Fence, Fences
+from lyo.models.erasure import ERASED_KEY, Erasing, ErasureMarker, ErasureMarkers
 from lyo.models.events.decode import Columns, Kind, Rejected
 from lyo.models.interventions.policy import Deciding
 from lyo.models.predictions.emit import Asked, Predicting, Sent
@@ -48,7 +48,7 @@ class Engine:
     Args:
         catalogue: contents and organizations.
         deciding: whether interventions are decided; predictions are the same either way.
-        fences: of the erased learners; the same for all engines of a process.
+        markers: of the erased learners; the same for all engines of a process.
         write_layout: layout of the rows that it gives to be stored.
     """
 
@@ -57,7 +57,7 @@ class Engine:
         catalogue: Catalogue,
         *,
         deciding: bool = True,
-        fences: Fences | None = None,
+        markers: ErasureMarkers | None = None,
         write_layout: int = layout.LAYOUT,
     ) -> None:
         self._layout = write_layout
@@ -66,7 +66,7 @@ class Engine:
         self._open = False
         self._predicting = Predicting(self.state)
         self._deciding = Deciding(self.state, self._predicting) if deciding else None
-        self.erasing = Erasing(self.state, self._deciding, Fences() if fences is None else fences)
+        self.erasing = Erasing(self.state, self._deciding, ErasureMarkers() if markers is None else markers)
 
     # -- restore ---------------------------------------------------------------------------------------
 
@@ -285,11 +285,11 @@ class Engine:
 
     # -- erasure ---------------------------------------------------------------------------------------
 
-    def pending(self, number: int, count: int) -> dict[int, Fence]:
+    def pending(self, number: int, count: int) -> dict[int, ErasureMarker]:
         """Learners of partition ``number`` of ``count`` who are to be erased, or known anew."""
         return self.erasing.pending(number, count)
 
-    def erase(self, pending: dict[int, Fence]) -> Changes:
+    def erase(self, pending: dict[int, ErasureMarker]) -> Changes:
         """Forget learners; the caller deletes what the topics hold of them, and commits."""
         self._begin()
         erased = self.erasing.carry_out(pending)

@@ -1,9 +1,9 @@
-"""Erasure: the fence that keeps a learner forgotten, and what the fold and the restore do about it.
+"""Erasure: the marker that keeps a learner forgotten, and how the fold and the restore obey it.
 
-A fence is all that is kept of an erased learner: who, when it was asked, and the epoch, the instant from
-which events count again. Fences are the maximum of what was ever said, so their order does not matter, and
-an event counts or not by its own time alone: published again, or read again from the log's beginning, it is
-dropped again. Design: "Erasure".
+An erasure marker is all that is kept of an erased learner: who, when the erasure was requested, and the
+consent, the instant from which events count again. A marker is the maximum of everything ever recorded, so
+the order of records does not matter. Whether an event counts depends on its own time alone: an event that is
+published again, or read again from the log's beginning, is dropped again. Design: "Erasure".
 """
 
 from __future__ import annotations
@@ -26,16 +26,25 @@ if TYPE_CHECKING:
     from lyo.models.interventions.policy import Deciding
     from lyo.models.state.partition import State
 
-__all__ = ["ERASED_KEY", "OPEN_NEVER", "Erasing", "Fence", "Fences", "Mark", "fence_of", "mark_key"]
+__all__ = [
+    "ERASED_KEY",
+    "OPEN_NEVER",
+    "AppliedErasure",
+    "Erasing",
+    "ErasureMarker",
+    "ErasureMarkers",
+    "applied_key",
+    "marker_of",
+]
 
 ERASED_KEY: Final = b"#erased|"
-"""What the key of a mark begins with, in the changelog of the learners' rows; the user id follows."""
+"""Prefix of the key of an applied erasure in the changelog of the learners' rows; the user id follows."""
 OPEN_NEVER: Final = 0
 
 Ints = NDArray[np.int64]
 
 
-class Fence(NamedTuple):
+class ErasureMarker(NamedTuple):
     """What is kept of an erased learner; times in ms.
 
     Attributes:
@@ -45,39 +54,41 @@ class Fence(NamedTuple):
     """
 
     erased_at: int
-    epoch: int = OPEN_NEVER
+    consented_at: int = OPEN_NEVER
     organization: int = 0
 
     @property
     def is_open(self) -> bool:
         """Whether events count again: a consent older than the erasure is no consent."""
-        return self.epoch > self.erased_at
+        return self.consented_at > self.erased_at
 
     @property
     def counts_from(self) -> int | None:
         """The time from which events count; None: none does."""
-        return self.epoch if self.is_open else None
+        return self.consented_at if self.is_open else None
 
-    def merged(self, other: Fence) -> Fence:
+    def merged(self, other: ErasureMarker) -> ErasureMarker:
         """The later of both, part by part: the same in any order, once or often."""
-        newer = other if (other.erased_at, other.epoch) >= (self.erased_at, self.epoch) else self
-        return Fence(
+        newer = (
+            other if (other.erased_at, other.consented_at) >= (self.erased_at, self.consented_at) else self
+        )
+        return ErasureMarker(
             max(self.erased_at, other.erased_at),
-            max(self.epoch, other.epoch),
+            max(self.consented_at, other.consented_at),
             newer.organization or self.organization or other.organization,
         )
 
     def lets(self, at: Ints) -> NDArray[np.bool_]:
         """Which events at these times ``(n,)`` count."""
-        return at >= self.epoch if self.is_open else np.zeros(len(at), bool)
+        return at >= self.consented_at if self.is_open else np.zeros(len(at), bool)
 
 
-class Mark(msgspec.Struct, frozen=True, kw_only=True):
-    """The value of a mark: everything of the learner from before this fence is gone from the topics."""
+class AppliedErasure(msgspec.Struct, frozen=True, kw_only=True):
+    """An erasure marker that was applied: the topics hold nothing of the learner from before it."""
 
     user_id: int
     erased_at: int
-    epoch: int
+    consented_at: int = msgspec.field(name="epoch")
     organization_id: int | None = None
     done_at: int = 0
     """Of the clock, ms."""
@@ -85,68 +96,68 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     """Keys that were deleted, by topic."""
 
     @property
-    def fence(self) -> Fence:
-        """The fence that was carried out."""
-        return Fence(self.erased_at, self.epoch, self.organization_id or 0)
+    def marker(self) -> ErasureMarker:
+        """The erasure marker that was carried out."""
+        return ErasureMarker(self.erased_at, self.consented_at, self.organization_id or 0)
 
 
-encode_mark = msgspec.json.Encoder().encode
-decode_mark = msgspec.json.Decoder(Mark).decode
+encode_applied = msgspec.json.Encoder().encode
+decode_applied = msgspec.json.Decoder(AppliedErasure).decode
 
 
-def mark_key(user: int) -> bytes:
-    """Key of a learner's mark."""
+def applied_key(user: int) -> bytes:
+    """Key of a learner's applied erasure in the changelog."""
     return ERASED_KEY + b"%d" % user
 
 
-def fence_of(event: Erasure) -> Fence:
-    """The fence that an erasure or a consent asks for."""
+def marker_of(event: Erasure) -> ErasureMarker:
+    """The erasure marker that an erasure or a consent asks for."""
     organization = event.organization_id or 0
     asked = milliseconds(event.requested_at)
     if event.consented_at is None:
-        return Fence(asked, OPEN_NEVER, organization)
-    epoch = milliseconds(event.consented_at)
+        return ErasureMarker(asked, OPEN_NEVER, organization)
+    consented_at = milliseconds(event.consented_at)
     # A consent stands for the erasure before it, too: compaction may have removed that one's record.
-    return Fence(min(asked, epoch - 1), epoch, organization)
+    return ErasureMarker(min(asked, consented_at - 1), consented_at, organization)
 
 
-def record_of(user: int, fence: Fence) -> tuple[bytes, bytes]:
-    """Key and value of the erasures' record that says the same as a fence."""
-    name = blake2b(b"%d %d %d" % (user, *fence[:2]), digest_size=16).hexdigest()
+def record_of(user: int, marker: ErasureMarker) -> tuple[bytes, bytes]:
+    """Key and value of the erasures' record that says the same as an erasure marker."""
+    name = blake2b(b"%d %d %d" % (user, *marker[:2]), digest_size=16).hexdigest()
     said: dict[str, Any] = {"event_id": name, "user_id": user}
-    if fence.organization:
-        said["organization_id"] = fence.organization
-    said["requested_at"] = text(max(fence.erased_at, 0))
-    if fence.is_open:
-        said["consented_at"] = text(fence.epoch)
+    if marker.organization:
+        said["organization_id"] = marker.organization
+    said["requested_at"] = text(max(marker.erased_at, 0))
+    if marker.is_open:
+        said["consented_at"] = text(marker.consented_at)
     return b"%d" % user, msgspec.json.encode(said)
 
 
-class Fences:
-    """Every fence, by user; read whole from the erasures topic before anything is folded."""
+class ErasureMarkers:
+    """Every erasure marker, by user; read whole from the erasures topic before anything is folded."""
 
     def __init__(self) -> None:
         self.revision = 0
-        self._of: dict[int, Fence] = {}
-        self._said: dict[int, Fence | None] = {}
+        self._of: dict[int, ErasureMarker] = {}
+        self._said: dict[int, ErasureMarker | None] = {}
         self._users: Ints | None = None
 
     def __len__(self) -> int:
         """How many learners have one."""
         return len(self._of)
 
-    def get(self, user: int) -> Fence | None:
-        """A learner's fence."""
+    def get(self, user: int) -> ErasureMarker | None:
+        """A learner's erasure marker."""
         return self._of.get(user)
 
-    def items(self) -> Iterable[tuple[int, Fence]]:
-        """Users and their fences."""
+    def items(self) -> Iterable[tuple[int, ErasureMarker]]:
+        """Users and their erasure markers."""
         return self._of.items()
 
     def put(self, key: bytes | None, value: bytes | None, timestamp: int = -1) -> Rejected | None:
         """Take one record of the erasures topic; gives why it was refused, if it was.
 
-        A tombstone lifts no fence: `overtaken` says what the topic should hold instead.
+        A tombstone lifts no erasure marker: `overtaken` says what the topic should hold instead.
         """
         if value is None:
             if key is not None and key.isdigit() and int(key) in self._of:
@@ -156,16 +167,16 @@ class Fences:
         columns, rejected = decode(Kind.ERASURE, [key], [value], [timestamp])
         if rejected:
             return rejected[0]
-        self.add(int(columns.user[0]), fence_of(columns.rows[0]), said=True)
+        self.add(int(columns.user[0]), marker_of(columns.rows[0]), said=True)
         return None
 
-    def add(self, user: int, fence: Fence, *, said: bool = False) -> None:
-        """Take a fence, from the topic if ``said``, else from a mark."""
+    def add(self, user: int, marker: ErasureMarker, *, said: bool = False) -> None:
+        """Take an erasure marker, from the topic if ``said``, else from an applied erasure."""
         before = self._of.get(user)
-        now = fence if before is None else before.merged(fence)
+        now = marker if before is None else before.merged(marker)
         self._of[user] = now
         if said:
-            self._said[user] = fence
+            self._said[user] = marker
         if now != before or said:
             self.revision += 1
         if before is None:
@@ -178,7 +189,7 @@ class Fences:
         ]
 
     def hit(self, users: Ints) -> Ints:
-        """Places ``(m,)`` of users ``(n,)`` that have a fence."""
+        """Places ``(m,)`` of users ``(n,)`` that have an erasure marker."""
         if not self._of:
             return np.zeros(0, np.int64)
         known = self._users
@@ -188,72 +199,72 @@ class Fences:
         return np.flatnonzero(known[found] == users)
 
 
-def _same(said: Fence | None, fence: Fence) -> bool:
-    return said is not None and said.counts_from == fence.counts_from
+def _same(said: ErasureMarker | None, marker: ErasureMarker) -> bool:
+    return said is not None and said.counts_from == marker.counts_from
 
 
 class Erasing:
-    """The fences as one engine sees them, and which of them its state has carried out."""
+    """The erasure markers as one engine sees them, and which of them its state has carried out."""
 
-    def __init__(self, state: State, deciding: Deciding | None, fences: Fences) -> None:
+    def __init__(self, state: State, deciding: Deciding | None, markers: ErasureMarkers) -> None:
         self._state, self._deciding = state, deciding
-        self.fences = fences
-        self._done: dict[int, Fence] = {}
+        self.markers = markers
+        self._done: dict[int, ErasureMarker] = {}
 
     # -- the fold --------------------------------------------------------------------------------------
 
     def admit(self, batches: list[Columns], counts: Counter[str]) -> list[Columns]:
-        """The events that no fence holds back."""
-        if not self.fences:
+        """The events that no erasure marker holds back."""
+        if not self.markers:
             return batches
         return [self._admitted(batch, counts) for batch in batches]
 
     def _admitted(self, batch: Columns, counts: Counter[str]) -> Columns:
-        hit = self.fences.hit(batch.user)
+        hit = self.markers.hit(batch.user)
         if not len(hit):
             return batch
         keep = np.ones(len(batch.user), bool)
         for user in np.unique(batch.user[hit]).tolist():
-            fence = self.fences.get(user)
+            marker = self.markers.get(user)
             mine = hit[batch.user[hit] == user]
-            keep[mine] = fence is None or fence.lets(batch.at[mine])
+            keep[mine] = marker is None or marker.lets(batch.at[mine])
         counts["erased"] += int((~keep).sum())
         return batch if keep.all() else batch.take(np.flatnonzero(keep))
 
     # -- the restore -----------------------------------------------------------------------------------
 
     def load(self, key: bytes, value: bytes | None) -> None:
-        """Take a mark from the changelog. A mark is a fence: it holds even where the topic has lost it.
+        """Take an applied erasure from the changelog; its marker holds even where the topic has lost it.
 
         Raises:
-            msgspec.MsgspecError: not a mark.
+            msgspec.MsgspecError: not an applied erasure.
         """
         user = int(key.removeprefix(ERASED_KEY))
         if value is None:
             self._done.pop(user, None)
             return
-        fence = decode_mark(value).fence
-        self._done[user] = fence
-        self.fences.add(user, fence)
+        marker = decode_applied(value).marker
+        self._done[user] = marker
+        self.markers.add(user, marker)
 
     # -- erasing ---------------------------------------------------------------------------------------
 
-    def pending(self, number: int, count: int) -> dict[int, Fence]:
-        """Fences of the learners of partition ``number`` of ``count`` that are not carried out yet."""
+    def pending(self, number: int, count: int) -> dict[int, ErasureMarker]:
+        """Markers of the learners of partition ``number`` of ``count`` that are not carried out yet."""
         return {
-            user: fence
-            for user, fence in self.fences.items()
-            if self._done.get(user, _NONE)[:2] != fence[:2] and partition(user, count) == number
+            user: marker
+            for user, marker in self.markers.items()
+            if self._done.get(user, _NONE)[:2] != marker[:2] and partition(user, count) == number
         }
 
     def needs_look(self, user: int) -> bool:
         """Whether something of the learner may be on the topics: not if only a consent has come since."""
-        done, fence = self._done.get(user), self.fences.get(user)
-        if done is None or fence is None:
+        done, marker = self._done.get(user), self.markers.get(user)
+        if done is None or marker is None:
             return True
-        return done.is_open or done.erased_at != fence.erased_at
+        return done.is_open or done.erased_at != marker.erased_at
 
-    def carry_out(self, pending: dict[int, Fence]) -> list[int]:
+    def carry_out(self, pending: dict[int, ErasureMarker]) -> list[int]:
         """Forget learners in memory; gives those of whom the topics may hold something, to be deleted."""
         erased = [user for user in pending if self.needs_look(user)]
         for user in erased:
@@ -275,4 +286,4 @@ class Erasing:
             self._deciding.forget(int(slot[0]))
 
 
-_NONE: Final = Fence(-1, -1)
+_NONE: Final = ErasureMarker(-1, -1)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from aiokafka.errors import KafkaError
 
 from lyo.models.engine import Engine
-from lyo.models.erasure import Fences
+from lyo.models.erasure import ErasureMarkers
 from lyo.models.state.catalogue import Catalogue
 from lyo.streams import log, metrics
 from lyo.streams.kafka.clients import Unreachable
@@ -37,18 +37,18 @@ REFUSED = (
 def create_worker(settings: Settings, register: Register) -> Worker:
     """A worker with the product's models; connects nothing."""
     catalogue = Catalogue()
-    fences = Fences()
+    markers = ErasureMarkers()
 
     def engine() -> Engine:
         gc.collect()  # else the state before this one is often still there beside it
-        return Engine(catalogue, fences=fences, write_layout=settings.write_layout)
+        return Engine(catalogue, markers=markers, write_layout=settings.write_layout)
 
     return Worker(
         settings,
         catalogue=catalogue,
         engine=engine,
         register=register,
-        fences=fences,
+        markers=markers,
     )
 
 

@@ -145,7 +145,7 @@ COMPACTION_LAG_MS: Final = 6 * 3_600_000
 _COMPACTED: Final = {"cleanup.policy": "compact", "delete.retention.ms": str(DELETE_RETENTION_MS)}
 # Whoever reads only the newest record of a learner takes an old consent for it that was sent again after an
 # erasure. A worker overrules it, which it can only if both are still there when it comes back.
-_FENCES: Final = _COMPACTED | {"min.compaction.lag.ms": str(DELETE_RETENTION_MS)}
+_ERASURES: Final = _COMPACTED | {"min.compaction.lag.ms": str(DELETE_RETENTION_MS)}
 # Written anew with every batch, so compaction must keep up: small segments that close early.
 _BUSY: Final = _COMPACTED | {
     "segment.bytes": str(64 * 1024 * 1024),
@@ -167,7 +167,7 @@ def specs(settings: Settings) -> list[TopicSpec]:
     }
     return [
         *(TopicSpec(name, many, replicas, dict(_LOG)) for name in n.inputs),
-        TopicSpec(n.topic(Kind.ERASURE), many, replicas, dict(_FENCES)),
+        TopicSpec(n.topic(Kind.ERASURE), many, replicas, dict(_ERASURES)),
         *(TopicSpec(name, 1, replicas, dict(_COMPACTED)) for name in n.catalogue),
         *(TopicSpec(name, many, replicas, dict(_BUSY)) for name in n.predictions.values()),
         TopicSpec(n.interventions, many, replicas, dict(_BUSY)),

@@ -69,5 +69,5 @@ async def erasure_progress(
         return recording.progress(user_id, event, {})
     owned = seen is None or seen.owned
     remaining = await lookups.remaining(db, user_id, aside=topic) if owned else {}
-    fence = await lookups.fence(db, user_id, organization)
-    return recording.progress(user_id, event, remaining, fence)
+    marker = await lookups.erasure_marker(db, user_id, organization)
+    return recording.progress(user_id, event, remaining, marker)

@@ -25,7 +25,7 @@ __all__ = ["Event", "event", "new_id", "progress", "question", "record"]
 _ID_FIELD: Final = {Kind.STRUGGLE_REQUEST: "request_id"}
 ERASED: Final = "Nothing is recorded: the learner is erased and has not consented since."
 KEPT: Final = (
-    "the fence: the user id and the times of the erasure and of a consent",
+    "the erasure marker: the user id and the times of the erasure and of a consent",
     "the learner's events in the input topics, as long as those keep records; they are never folded again",
     "the ids of removed rows in removed_rows, for subscribers, for LYO_REMOVED_DAYS",
 )
@@ -140,12 +140,12 @@ def progress(
     user_id: int,
     asked: Mapping[str, Any] | None,
     remaining: Mapping[str, int],
-    fence: Mapping[str, Any] | None = None,
+    marker: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """How far an erasure has come, from its row in the outbox, what is stored, and the learner's fence."""
+    """How far an erasure has come, from its row in the outbox, what is stored, and the learner's marker."""
     said: dict[str, Any] = {} if asked is None else msgspec.json.decode(asked["value"])
-    known: Mapping[str, Any] = fence or dict.fromkeys(("erased_at", "epoch", "stored_at", "topics_at"))
-    if asked is None and fence is None:
+    known: Mapping[str, Any] = marker or dict.fromkeys(("erased_at", "epoch", "stored_at", "topics_at"))
+    if asked is None and marker is None:
         status = "not_requested"
     elif asked is not None and asked["sent_at"] is None:
         status = "requested"
@@ -165,31 +165,31 @@ def progress(
     }
 
 
-def _is_newer(said: Mapping[str, Any], fence: Mapping[str, Any]) -> bool:
-    """Whether an erasure was asked for after the one that the fence is of."""
+def _is_newer(said: Mapping[str, Any], marker: Mapping[str, Any]) -> bool:
+    """Whether an erasure was asked for after the one that the erasure marker is of."""
     at = said.get(time_field(Kind.ERASURE))
-    return at is not None and "consented_at" not in said and datetime.fromisoformat(at) > fence["erased_at"]
+    return at is not None and "consented_at" not in said and datetime.fromisoformat(at) > marker["erased_at"]
 
 
-def _is_open(fence: Mapping[str, Any]) -> bool:
+def _is_open(marker: Mapping[str, Any]) -> bool:
     """Whether a consent has come since: what is stored then is a new learner's."""
-    return fence["epoch"] is not None and fence["epoch"] > fence["erased_at"]
+    return marker["epoch"] is not None and marker["epoch"] > marker["erased_at"]
 
 
-def _removal(fence: Mapping[str, Any]) -> dict[str, Any]:
+def _removal(marker: Mapping[str, Any]) -> dict[str, Any]:
     """What was removed where, and until when compaction may keep its bytes."""
-    gone_at = fence["topics_at"]
+    gone_at = marker["topics_at"]
     compacted = None if gone_at is None else gone_at + timedelta(milliseconds=COMPACTION_LAG_MS)
     until = None if compacted is None else compacted + timedelta(milliseconds=DELETE_RETENTION_MS)
     return {
-        "removed": _counts(fence.get("removed")),
-        "removed_at": text_of(fence["stored_at"]),
-        "topics_removed": _counts(fence.get("topics")),
+        "removed": _counts(marker.get("removed")),
+        "removed_at": text_of(marker["stored_at"]),
+        "topics_removed": _counts(marker.get("topics")),
         "topics_removed_at": text_of(gone_at),
         "compacted_by": text_of(compacted),
         "tombstones_until": text_of(until),
-        "fence_at": text_of(fence["erased_at"]),
-        "consented_at": text_of(fence["epoch"]),
+        "fence_at": text_of(marker["erased_at"]),
+        "consented_at": text_of(marker["epoch"]),
         "kept": list(KEPT),
     }
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Wanted",
     "catalogue",
-    "fence",
+    "erasure_marker",
     "learners",
     "remaining",
 ]
@@ -186,7 +186,7 @@ async def catalogue(
     return records, (int(counts[0]), int(counts[1]))
 
 
-_FENCE: Final = text(
+_MARKER: Final = text(
     """
 SELECT erased_at, epoch, stored_at, removed, topics_at, topics FROM erasure_fences
 WHERE user_id = :user AND (CAST(:organization AS int8) IS NULL OR organization_id = :organization)
@@ -194,9 +194,9 @@ WHERE user_id = :user AND (CAST(:organization AS int8) IS NULL OR organization_i
 )
 
 
-async def fence(db: AsyncSession, user_id: int, organization: int | None) -> Row | None:
-    """What is kept of an erased learner: the fence, and what was removed when."""
-    found = await db.execute(_FENCE, {"user": user_id, "organization": organization})
+async def erasure_marker(db: AsyncSession, user_id: int, organization: int | None) -> Row | None:
+    """What is kept of an erased learner: the erasure marker, and what was removed when."""
+    found = await db.execute(_MARKER, {"user": user_id, "organization": organization})
     row = found.mappings().first()
     return None if row is None else dict(row)
 
@@ -204,7 +204,7 @@ async def fence(db: AsyncSession, user_id: int, organization: int | None) -> Row
 async def remaining(db: AsyncSession, user_id: int, aside: str) -> dict[str, int]:
     """How many rows each table still holds of a learner; the outbox's of topic `aside` are not counted.
 
-    Nor are the keys by which subscribers learn what to delete, and the fence.
+    Nor are the keys by which subscribers learn what to delete, and the erasure marker.
     """
     queries = []
     for table in metadata.sorted_tables:

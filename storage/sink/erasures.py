@@ -1,7 +1,7 @@
-"""Erased learners in Postgres: their fences, what goes, and what is no longer let in.
+"""Erased learners in Postgres: their erasure markers, what goes, and what is no longer let in.
 
-The fences come from the erasures topic, which a sink reads whole before it stores anything and again, as far
-as it has grown, before every batch. So nothing is stored of what came before a fence that was known.
+The erasure markers come from the topic, which a sink reads whole before it stores anything and again, as far
+as it has grown, before every batch. So nothing is stored of what came before a marker that was known.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import orjson
 
-from lyo.models.erasure import ERASED_KEY, Fence, Mark, decode_mark
+from lyo.models.erasure import ERASED_KEY, AppliedErasure, ErasureMarker, decode_applied
 from lyo.models.events.decode import Kind, decode
 from lyo.models.state import layout
 from lyo.storage.times import instant
@@ -94,31 +94,31 @@ def _moment(at: int) -> datetime | None:
     return instant(at) if at > 0 else None
 
 
-async def changed(connection: Any, fences: Mapping[int, Fence]) -> dict[int, Fence]:
-    """Those of the fences that say more than Postgres knows."""
-    rows = await connection.fetch(_KNOWN_SQL, list(fences))
+async def changed(connection: Any, markers: Mapping[int, ErasureMarker]) -> dict[int, ErasureMarker]:
+    """Those of the erasure markers that say more than Postgres knows."""
+    rows = await connection.fetch(_KNOWN_SQL, list(markers))
     known = {row["user_id"]: (row["erased_at"], row["epoch"]) for row in rows}
-    return {user: fence for user, fence in fences.items() if _says_more(fence, known.get(user))}
+    return {user: marker for user, marker in markers.items() if _says_more(marker, known.get(user))}
 
 
-def _says_more(fence: Fence, known: tuple[datetime, datetime | None] | None) -> bool:
-    """Whether a fence is later in a part than what is known: the topic may have forgotten the erasure."""
+def _says_more(marker: ErasureMarker, known: tuple[datetime, datetime | None] | None) -> bool:
+    """Whether a marker is later in a part than what is known: the topic may have forgotten the erasure."""
     if known is None:
         return True
-    erased_at, epoch = known
-    return instant(max(fence.erased_at, 0)) > erased_at or (
-        fence.epoch > 0 and (epoch is None or instant(fence.epoch) > epoch)
+    erased_at, consented_at = known
+    return instant(max(marker.erased_at, 0)) > erased_at or (
+        marker.consented_at > 0 and (consented_at is None or instant(marker.consented_at) > consented_at)
     )
 
 
-async def put(connection: Any, fences: Mapping[int, Fence]) -> None:
-    """Write fences, in the caller's transaction."""
+async def put(connection: Any, markers: Mapping[int, ErasureMarker]) -> None:
+    """Write erasure markers, in the caller's transaction."""
     await connection.execute(
         _PUT_SQL,
-        list(fences),
-        [fence.organization or None for fence in fences.values()],
-        [instant(max(fence.erased_at, 0)) for fence in fences.values()],
-        [_moment(fence.epoch) for fence in fences.values()],
+        list(markers),
+        [marker.organization or None for marker in markers.values()],
+        [instant(max(marker.erased_at, 0)) for marker in markers.values()],
+        [_moment(marker.consented_at) for marker in markers.values()],
     )
 
 
@@ -150,36 +150,38 @@ async def remove(
 
 async def note(connection: Any, records: Iterable[Record]) -> None:
     """Remember what the workers say that they have deleted from the topics."""
-    found: list[Mark] = [decode_mark(record.value) for record in records if record.value is not None]
+    found: list[AppliedErasure] = [
+        decode_applied(record.value) for record in records if record.value is not None
+    ]
     if found:
         await connection.execute(
             _MARK_SQL,
-            [mark.user_id for mark in found],
-            [instant(max(mark.erased_at, 0)) for mark in found],
-            [instant(mark.done_at) for mark in found],
-            [orjson.dumps(mark.removed).decode() for mark in found],
+            [applied.user_id for applied in found],
+            [instant(max(applied.erased_at, 0)) for applied in found],
+            [instant(applied.done_at) for applied in found],
+            [orjson.dumps(applied.removed).decode() for applied in found],
         )
 
 
-def is_mark(record: Record) -> bool:
-    """Whether a record of the learners' changelog is a mark that a worker can have written."""
+def is_applied(record: Record) -> bool:
+    """Whether a record of the learners' changelog is an applied erasure that a worker can have written."""
     if record.key is None or not record.key.startswith(ERASED_KEY) or record.value is None:
         return False
     try:
-        return decode_mark(record.value).user_id > 0
+        return decode_applied(record.value).user_id > 0
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return False
 
 
 class Gate:
-    """Lets into Postgres what no fence holds back.
+    """Lets into Postgres what no erasure marker holds back.
 
     Args:
-        fences: those of the learners of a batch.
+        markers: those of the learners of a batch.
     """
 
-    def __init__(self, fences: Mapping[int, Fence]) -> None:
-        self._fences = fences
+    def __init__(self, markers: Mapping[int, ErasureMarker]) -> None:
+        self._markers = markers
 
     def items(self, items: Sequence[Item], time_of: Any) -> list[Item]:
         """Rows and predictions that may be stored: tombstones always, others by their time."""
@@ -187,8 +189,8 @@ class Gate:
             item
             for item in items
             if item.record.value is None
-            or (fence := self._fences.get(item.user)) is None
-            or (fence.is_open and time_of(item.record.value) >= fence.epoch)
+            or (marker := self._markers.get(item.user)) is None
+            or (marker.is_open and time_of(item.record.value) >= marker.consented_at)
         ]
 
     def events(self, kind: Kind, records: Sequence[Record]) -> list[Record]:
@@ -196,11 +198,11 @@ class Gate:
         return [record for record in records if self._lets(kind, record)]
 
     def _lets(self, kind: Kind, record: Record) -> bool:
-        fence = self._fences.get(int(record.key)) if record.key and record.key.isdigit() else None
-        if fence is None:
+        marker = self._markers.get(int(record.key)) if record.key and record.key.isdigit() else None
+        if marker is None:
             return True
         columns, _ = decode(kind, [record.key], [record.value], [record.timestamp])
-        return bool(len(columns.at)) and bool(fence.lets(columns.at)[0])
+        return bool(len(columns.at)) and bool(marker.lets(columns.at)[0])
 
 
 class _AsOf(msgspec.Struct, gc=False):

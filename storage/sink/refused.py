@@ -10,7 +10,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from lyo.models.erasure import Fences
+from lyo.models.erasure import ErasureMarkers
 from lyo.models.events.decode import Rejected
 from lyo.storage.faults import SinkError, one_line
 from lyo.storage.sink.records import Record, Refusal
@@ -35,11 +35,11 @@ class UnstoredLetters:
         written: how many so far.
     """
 
-    def __init__(self, settings: Settings, names: Names, fences: Fences) -> None:
+    def __init__(self, settings: Settings, names: Names, markers: ErasureMarkers) -> None:
         self.written = 0
         self._settings = settings
         self._names = names
-        self._fences = fences
+        self._markers = markers
         self._clock = Clock(settings.clock)
         self._producer: AIOKafkaProducer | None = None
         self._tell_at = 0.0
@@ -50,7 +50,7 @@ class UnstoredLetters:
         Raises:
             SinkError: Kafka does not take them.
         """
-        refusals = [one for one in refusals if not forgets(self._fences, self._names, one.record)]
+        refusals = [one for one in refusals if not forgets(self._markers, self._names, one.record)]
         if not refusals:
             return
         try:

@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from lyo.models.erasure import Fences
+from lyo.models.erasure import ErasureMarkers
 from lyo.models.events.decode import Kind
 from lyo.storage.faults import Fault, SinkError, judge, lasting, one_line
 from lyo.storage.session import Session
@@ -89,9 +89,9 @@ class Sink:
         self._session = Session(settings.database_url)
         self._consumer: Any = None
         self._mirror: Mirror | None = None
-        self._fences = Fences()
-        self._letters = UnstoredLetters(settings, self.names, self._fences)
-        self._fences_seen = -1
+        self._markers = ErasureMarkers()
+        self._letters = UnstoredLetters(settings, self.names, self._markers)
+        self._markers_seen = -1
         self._follower: Any = None
         self._partitions = settings.partitions
         self._lock = asyncio.Lock()
@@ -292,7 +292,7 @@ class Sink:
         target = await self._reached()
         if target:
             await self._store(records, target, generation)
-        elif self._fences_seen != self._fences.revision:
+        elif self._markers_seen != self._markers.revision:
             await self._erase(generation)
 
     async def _reached(self) -> dict[Place, int]:
@@ -355,7 +355,7 @@ class Sink:
         ahead = {p: offset for p, offset in target.items() if offset > self.positions[p].next_offset}
         async with self._session.at_work() as connection:
             began = time.monotonic()
-            stored = await self.writer.store(connection, batch, self.positions, ahead, self._fences)
+            stored = await self.writer.store(connection, batch, self.positions, ahead, self._markers)
         if stored:
             self.stored += batch.stored
             metrics.STORE_SECONDS.observe(time.monotonic() - began)
@@ -391,7 +391,7 @@ class Sink:
     def _create_follower(self) -> CatalogueFollower:
         # The topic's own number of partitions counts: a sink needs no LYO_PARTITIONS.
         settings = self.settings.model_copy(update={"partitions": self._partitions})
-        return CatalogueFollower(settings, self.names, None, self._fences)
+        return CatalogueFollower(settings, self.names, None, self._markers)
 
     async def _erase(self, generation: int) -> bool:
         """Before anything is stored: read every erasure that was acknowledged, and carry it out.
@@ -417,17 +417,17 @@ class Sink:
         return False
 
     async def _carry_out(self) -> None:
-        """Delete the rows of learners whose fences are new; at the start, of all who stay forgotten."""
-        fences, first = self._fences, self._fences_seen < 0
-        if self._fences_seen == fences.revision:
+        """Delete the rows of learners whose markers are new; at the start, of all who stay forgotten."""
+        markers, first = self._markers, self._markers_seen < 0
+        if self._markers_seen == markers.revision:
             return
-        seen, known = fences.revision, dict(fences.items())
+        seen, known = markers.revision, dict(markers.items())
         async with self._session.at_work() as connection:
             wanted = await erasures.changed(connection, known)
             if first:
-                # Postgres may be an older copy of itself, which knows the fence and still has the rows.
-                wanted |= {user: fence for user, fence in known.items() if not fence.is_open}
+                # Postgres may be an older copy of itself, which knows the marker and still has the rows.
+                wanted |= {user: marker for user, marker in known.items() if not marker.is_open}
             if wanted:
                 count = await self.writer.erase(connection, wanted, self._partitions)
                 log.info("erased learners=%d rows=%d", len(wanted), count)
-        self._fences_seen = seen
+        self._markers_seen = seen

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
-from lyo.models.erasure import Fence, Fences
+from lyo.models.erasure import ErasureMarker, ErasureMarkers
 from lyo.models.events.decode import Kind, partition
 from lyo.storage.sink import erasures, outcomes, preferences, rows
 from lyo.storage.sink.merges import INTERVENTIONS, PLANS, Plan, delete_sql, merge_sql
@@ -35,7 +35,7 @@ class Batch:
     items: dict[str, list[Item]] = field(default_factory=dict)
     events: dict[str, list[Record]] = field(default_factory=dict)
     refused: list[Refusal] = field(default_factory=list)
-    marks: list[Record] = field(default_factory=list)
+    applied: list[Record] = field(default_factory=list)
     partitions: set[int] = field(default_factory=set)
 
     @property
@@ -85,7 +85,7 @@ class Writer:
                 screened = screen_predictions(some, self.plans[topic].subject)
             elif topic in {self._learners, self._skills}:
                 screened = screen_rows(some, BY_USER if topic == self._learners else BY_SKILL)
-                batch.marks += filter(erasures.is_mark, some)
+                batch.applied += filter(erasures.is_applied, some)
             else:
                 batch.events[topic] = some
                 continue
@@ -99,11 +99,11 @@ class Writer:
         batch: Batch,
         positions: Mapping[Place, Position],
         target: Mapping[Place, int],
-        fences: Fences | None = None,
+        markers: ErasureMarkers | None = None,
     ) -> bool:
         """Store a batch and move the offsets to `target`; False if that was done already.
 
-        What `fences` hold back is passed over.
+        What `markers` hold back is passed over.
 
         Raises:
             lyo.storage.sink.offsets.Stolen: another sink has claimed one of the partitions.
@@ -115,7 +115,7 @@ class Writer:
             if not await advance(connection, positions, target):
                 return False
             self._steps("sink_offsets")
-            await self._write(connection, batch if fences is None else self._admitted(batch, fences))
+            await self._write(connection, batch if markers is None else self._admitted(batch, markers))
             self._steps("sink_rows")
             said = [f"{place.topic} {place.partition} {next_offset}" for place, next_offset in target.items()]
             await connection.execute(_NOTIFY_SQL, [line for line in said if not self._internal(line)])
@@ -123,18 +123,20 @@ class Writer:
         self._steps("sink_committed")
         return True
 
-    async def erase(self, connection: Connection, fences: Mapping[int, Fence], partitions: int) -> int:
-        """Write fences and delete every row of these learners, in one transaction; gives how many."""
-        numbers = {user: partition(user, partitions) for user in fences}
+    async def erase(
+        self, connection: Connection, markers: Mapping[int, ErasureMarker], partitions: int
+    ) -> int:
+        """Write markers and delete every row of these learners, in one transaction; gives how many."""
+        numbers = {user: partition(user, partitions) for user in markers}
         async with connection.transaction():
             await lock(connection, numbers.values())
-            await erasures.put(connection, fences)
+            await erasures.put(connection, markers)
             return await erasures.remove(connection, numbers, self.plans, self._erasures)
 
-    def _admitted(self, batch: Batch, fences: Fences) -> Batch:
-        """The batch without what fences hold back."""
+    def _admitted(self, batch: Batch, markers: ErasureMarkers) -> Batch:
+        """The batch without what erasure markers hold back."""
         users = erasures.users_of(batch.items.values(), (batch.events.get(name, ()) for name in self._kinds))
-        found = {user: fence for user in users if (fence := fences.get(user)) is not None}
+        found = {user: marker for user in users if (marker := markers.get(user)) is not None}
         if not found:
             return batch
         gate = erasures.Gate(found)
@@ -165,7 +167,7 @@ class Writer:
         await outcomes.derive(connection, touched)
         if self._preferences in batch.events:
             await preferences.write_preferences(connection, batch.events[self._preferences])
-        await erasures.note(connection, batch.marks)
+        await erasures.note(connection, batch.applied)
         if self._contents in batch.events:
             await rows.write_contents(connection, batch.events[self._contents])
         if self._organizations in batch.events:

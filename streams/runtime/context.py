@@ -10,7 +10,7 @@ from typing import Protocol
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from lyo.models.erasure import Fences
+from lyo.models.erasure import ErasureMarkers
 from lyo.streams.clock import Clock
 from lyo.streams.failpoints import Steps
 from lyo.streams.runtime.global_topics import CatalogueFollower
@@ -48,7 +48,7 @@ class Shared:
         reader: Reader,
         offsets: AIOKafkaConsumer,
         admin: AIOKafkaAdminClient,
-        fences: Fences | None = None,
+        markers: ErasureMarkers | None = None,
     ) -> None:
         self.settings = settings
         self.names = names
@@ -57,7 +57,7 @@ class Shared:
         self.reader = reader
         self.offsets = offsets
         self.admin = admin
-        self.fences = Fences() if fences is None else fences
+        self.markers = ErasureMarkers() if markers is None else markers
         self.clock = Clock(settings.clock)
         self.steps = Steps(settings.crash_at)
         self.counts: Counter[str] = Counter()

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from lyo.models.erasure import Fences
+from lyo.models.erasure import ErasureMarkers
 from lyo.models.events.decode import Kind, Rejected
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
@@ -27,14 +27,18 @@ class CatalogueFollower:
     """Keeps a catalogue up to date; bad records are kept aside for the dead letters and stop nothing."""
 
     def __init__(
-        self, settings: Settings, names: Names, catalogue: Catalogue | None, fences: Fences | None = None
+        self,
+        settings: Settings,
+        names: Names,
+        catalogue: Catalogue | None,
+        markers: ErasureMarkers | None = None,
     ) -> None:
         self._settings = settings
         followed = {} if catalogue is None else names.catalogue
         self._kinds = {TopicPartition(name, 0): kind for name, kind in followed.items()}
         self._catalogue = catalogue
-        self._fences = fences
-        if fences is not None:
+        self._markers = markers
+        if markers is not None:
             erasures = names.topic(Kind.ERASURE)
             self._kinds |= {TopicPartition(erasures, n): Kind.ERASURE for n in range(settings.partitions)}
         self._reader: AIOKafkaConsumer | None = None
@@ -144,8 +148,8 @@ class CatalogueFollower:
                 self.rejected.append((record, rejected))
 
     def _take(self, kind: Kind, record: ConsumerRecord) -> Rejected | None:
-        if kind is Kind.ERASURE and self._fences is not None:
-            return self._fences.put(record.key, record.value, record.timestamp)
+        if kind is Kind.ERASURE and self._markers is not None:
+            return self._markers.put(record.key, record.value, record.timestamp)
         if self._catalogue is None:
             raise RuntimeError(f"records of kind {kind} are followed, but nobody takes them")
         return self._catalogue.put(kind, record.key, record.value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Protocol
 
-from lyo.models.erasure import Fence
+from lyo.models.erasure import ErasureMarker
 from lyo.models.events.decode import Columns, Kind, Rejected
 
 Pair = tuple[bytes, bytes | None]
@@ -67,10 +67,10 @@ class Engine(Protocol):
     def sweep(self, limit: int, most: int = 5000) -> Any:
         """The next chunk of a sweep up to ``limit`` (ms); gives `Changes`."""
 
-    def pending(self, number: int, count: int) -> dict[int, Fence]:
+    def pending(self, number: int, count: int) -> dict[int, ErasureMarker]:
         """Learners of partition ``number`` of ``count`` who are to be erased, or known anew."""
 
-    def erase(self, pending: dict[int, Fence]) -> Any:
+    def erase(self, pending: dict[int, ErasureMarker]) -> Any:
         """Forget learners in memory; gives `Changes`, whose ``erased`` are to be looked for on the topics."""
 
     def commit(self, changes: Any) -> None:

@@ -405,7 +405,7 @@ class Task:
         return self._engine
 
     async def _erase(self) -> None:
-        """Carry out every fence that is known, before anything else is folded or said."""
+        """Carry out every erasure marker that is known, before anything else is folded or said."""
         while self._eraser.due and self._outbound is not None:
             changes = await self._eraser.carry_out(self._open_engine(), self._outbound)
             self._count(changes, {}, 0)

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 
 from aiokafka import ConsumerRecord, TopicPartition
 
-from lyo.models.erasure import Fence, Fences, Mark, encode_mark, mark_key, record_of
+from lyo.models.erasure import (
+    AppliedErasure,
+    ErasureMarker,
+    ErasureMarkers,
+    applied_key,
+    encode_applied,
+    record_of,
+)
 from lyo.models.events.decode import Kind, partition
 from lyo.streams.dead_letters import dead_letter
 from lyo.streams.kafka import clients
@@ -102,36 +109,36 @@ def _owner(names: Names, record: dead_letter.Refused, users: Collection[int]) ->
     return user if user in users else None
 
 
-def marks(pending: dict[int, Fence], found: Held, now: int) -> list[tuple[bytes, bytes]]:
-    """The records that say that these fences are carried out; ``now`` in ms."""
+def applied_records(pending: dict[int, ErasureMarker], found: Held, now: int) -> list[tuple[bytes, bytes]]:
+    """The records that say that these erasure markers are carried out; ``now`` in ms."""
     return [
         (
-            mark_key(user),
-            encode_mark(
-                Mark(
+            applied_key(user),
+            encode_applied(
+                AppliedErasure(
                     user_id=user,
-                    erased_at=fence.erased_at,
-                    epoch=fence.epoch,
-                    organization_id=fence.organization or None,
+                    erased_at=marker.erased_at,
+                    consented_at=marker.consented_at,
+                    organization_id=marker.organization or None,
                     done_at=now,
                     removed=found.removed(user),
                 )
             ),
         )
-        for user, fence in pending.items()
+        for user, marker in pending.items()
     ]
 
 
-def forgets(fences: Fences, names: Names, record: dead_letter.Refused) -> bool:
+def forgets(markers: ErasureMarkers, names: Names, record: dead_letter.Refused) -> bool:
     """Whether a record is about a learner who is to stay forgotten: then no letter is kept of it."""
-    if not len(fences) or record.topic in names.catalogue:
+    if not len(markers) or record.topic in names.catalogue:
         return False
-    found = [fences.get(user) for user in dead_letter.learners(record.key, record.value)]
-    return any(fence is not None and not fence.is_open for fence in found)
+    found = [markers.get(user) for user in dead_letter.learners(record.key, record.value)]
+    return any(marker is not None and not marker.is_open for marker in found)
 
 
 class Eraser:
-    """Carries out the fences of one partition number's learners, in its task's transactions."""
+    """Carries out the erasure markers of one partition number's learners, in its task's transactions."""
 
     def __init__(self, number: int, shared: Shared, read: Callable[[int], None]) -> None:
         self._number = number
@@ -141,13 +148,13 @@ class Eraser:
 
     @property
     def due(self) -> bool:
-        """Whether a fence may have come since the last time."""
-        fences = self._shared.fences
-        return len(fences) > 0 and self._seen != fences.revision
+        """Whether an erasure marker may have come since the last time."""
+        markers = self._shared.markers
+        return len(markers) > 0 and self._seen != markers.revision
 
     def forgets(self, record: ConsumerRecord) -> bool:
         """Whether no letter is kept of a record."""
-        return forgets(self._shared.fences, self._shared.names, record)
+        return forgets(self._shared.markers, self._shared.names, record)
 
     async def carry_out(self, engine: Engine, outbound: Outbound) -> Changes:
         """Forget learners, and delete all that the topics hold of them, in one transaction.
@@ -155,16 +162,16 @@ class Eraser:
         What was committed before is all that there can be: from here on the engine says nothing of them.
         """
         shared, now = self._shared, self._shared.clock.now()
-        seen = shared.fences.revision
+        seen = shared.markers.revision
         pending = engine.pending(self._number, shared.settings.partitions)
         changes: Changes = engine.erase(pending)
         found = Held()
         if changes.erased:
             where = places(shared.names, self._number, shared.settings.partitions)
             found = await held(shared.settings, shared.names, where, set(changes.erased), self._read)
-        anew = [record_of(user, fence) for user, fence in self._overtaken()]
+        anew = [record_of(user, marker) for user, marker in self._overtaken()]
         if pending or anew:
-            rows = {shared.names.learner_rows: marks(pending, found, now)} if pending else {}
+            rows = {shared.names.learner_rows: applied_records(pending, found, now)} if pending else {}
             outputs = {shared.names.topic(Kind.ERASURE): anew} if anew else {}
             await outbound.transact(outputs, rows, {}, now, found.tombstones())
             deleted = sum(map(len, found.keys.values()))
@@ -174,8 +181,10 @@ class Eraser:
         self._seen = seen
         return changes
 
-    def _overtaken(self) -> list[tuple[int, Fence]]:
-        """This number's fences that the topic no longer says, since an older record came after them."""
-        fences, many = self._shared.fences, self._shared.settings.partitions
-        mine = [user for user, _ in fences.items() if partition(user, many) == self._number]
-        return [(user, fence) for user in fences.overtaken(mine) if (fence := fences.get(user)) is not None]
+    def _overtaken(self) -> list[tuple[int, ErasureMarker]]:
+        """This number's markers that the topic no longer says, since an older record came after them."""
+        markers, many = self._shared.markers, self._shared.settings.partitions
+        mine = [user for user, _ in markers.items() if partition(user, many) == self._number]
+        return [
+            (user, marker) for user in markers.overtaken(mine) if (marker := markers.get(user)) is not None
+        ]

@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, ProducerFenced
 
-from lyo.models.erasure import Fences
+from lyo.models.erasure import ErasureMarkers
 from lyo.streams import memory, metrics, topic_admin, topics
 from lyo.streams.kafka import clients
 from lyo.streams.kafka.clients import explain
@@ -52,12 +52,12 @@ class Worker:
         catalogue: Catalogue,
         engine: Callable[[], Engine],
         register: Register,
-        fences: Fences | None = None,
+        markers: ErasureMarkers | None = None,
     ) -> None:
         self.settings = settings
         self.names: Names = topics.names(settings)
-        self.fences = Fences() if fences is None else fences
-        self.follower = CatalogueFollower(settings, self.names, catalogue, self.fences)
+        self.markers = ErasureMarkers() if markers is None else markers
+        self.follower = CatalogueFollower(settings, self.names, catalogue, self.markers)
         self.tasks: dict[int, Task] = {}
         self.shared: Shared | None = None
         self._engine = engine
@@ -137,7 +137,7 @@ class Worker:
         await admin.start()
         stack.push_async_callback(self.follower.stop)
         await self.follower.start(offsets)
-        log.info("catalogue read records=%d fences=%d", self.follower.records, len(self.fences))
+        log.info("catalogue read records=%d erasure_markers=%d", self.follower.records, len(self.markers))
         self.shared = Shared(
             settings,
             self.names,
@@ -146,7 +146,7 @@ class Worker:
             reader=self,
             offsets=offsets,
             admin=admin,
-            fences=self.fences,
+            markers=self.markers,
         )
 
     def _create_app(self) -> BatchApp:

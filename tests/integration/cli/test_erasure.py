@@ -136,7 +136,7 @@ async def test_what_is_written_and_not_decided_yet_is_waited_for(kafka_settings:
 
 
 async def in_tables(settings: Settings, user: int) -> dict[str, int]:
-    """Rows that Postgres holds of a learner, fence, requests for erasure and keys of removals aside."""
+    """Rows that Postgres holds of a learner, marker, requests for erasure and keys of removals aside."""
     connection = await asyncpg.connect(plain_url(settings.database_url))
     found = {}
     try:
@@ -153,7 +153,7 @@ async def in_tables(settings: Settings, user: int) -> dict[str, int]:
     return {name: count for name, count in found.items() if count}
 
 
-async def fence(settings: Settings, user: int) -> dict[str, Any]:
+async def marker(settings: Settings, user: int) -> dict[str, Any]:
     connection = await asyncpg.connect(plain_url(settings.database_url))
     try:
         row = await connection.fetchrow("SELECT * FROM erasure_fences WHERE user_id = $1", user)
@@ -222,14 +222,14 @@ class Run:
         assert len(await in_tables(self.settings, GONE)) >= 7
 
     async def gone(self) -> None:
-        """Nothing is left, the fence tells what was removed, and what is sent again is passed over."""
+        """Nothing is left, the marker tells what was removed, and what is sent again is passed over."""
         await wait_for(is_gone(self.settings), "nothing of the learner is left")
         await send(self.settings, self.old[::-1])
         await bad(self.settings, GONE)
         await self.settle("what was sent again is passed over")
         assert await on_topics(self.settings, GONE) == {}
         assert await in_tables(self.settings, GONE) == {}
-        told = await fence(self.settings, GONE)
+        told = await marker(self.settings, GONE)
         removed = json.loads(told["topics"])
         assert removed.keys() >= self.before.keys()
         assert removed[self.names.prediction("struggle")] == 10

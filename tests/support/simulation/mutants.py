@@ -11,7 +11,7 @@ from unittest import mock
 
 from aiokafka.structs import OffsetAndMetadata
 
-from lyo.models.erasure import Erasing, Fences
+from lyo.models.erasure import Erasing, ErasureMarkers
 from lyo.models.state import deduplication
 from lyo.storage.sink import sink as sinks
 from lyo.storage.sink import writer
@@ -263,22 +263,22 @@ def what_is_not_decided_is_not_erased() -> Iterator[None]:
 
 @contextmanager
 def erased_learners_rows_are_stored() -> Iterator[None]:
-    """The sink stores whatever comes, though it knows the fence."""
-    with mock.patch.object(writer.Writer, "_admitted", lambda _self, batch, _fences: batch):
+    """The sink stores whatever comes, though it knows the erasure marker."""
+    with mock.patch.object(writer.Writer, "_admitted", lambda _self, batch, _markers: batch):
         yield
 
 
 @contextmanager
-def fences_hold_nothing_back() -> Iterator[None]:
-    """A fence is carried out once; what comes later of the learner is folded."""
+def markers_hold_nothing_back() -> Iterator[None]:
+    """An erasure marker is carried out once; what comes later of the learner is folded."""
     with mock.patch.object(Erasing, "admit", lambda _self, batches, _counts: batches):
         yield
 
 
 @contextmanager
-def a_fence_that_is_overtaken_is_left() -> Iterator[None]:
+def a_marker_that_is_overtaken_is_left() -> Iterator[None]:
     """An old consent published again is the last word on the topic."""
-    with mock.patch.object(Fences, "overtaken", return_value=[]):
+    with mock.patch.object(ErasureMarkers, "overtaken", return_value=[]):
         yield
 
 
@@ -312,7 +312,7 @@ MUTANTS: dict[str, Mutant] = {
         uncommitted_is_read,
         what_is_not_decided_is_not_erased,
         erased_learners_rows_are_stored,
-        fences_hold_nothing_back,
-        a_fence_that_is_overtaken_is_left,
+        markers_hold_nothing_back,
+        a_marker_that_is_overtaken_is_left,
     )
 }

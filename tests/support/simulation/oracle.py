@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lyo.models.engine import Engine
-from lyo.models.erasure import Fences
+from lyo.models.erasure import ErasureMarkers
 from lyo.models.events.decode import Columns, Kind, Rejected, decode
 from lyo.models.predictions.records import IDENTITY_FREE
 from lyo.models.state import layout
@@ -66,8 +66,8 @@ def _folded(world: World) -> tuple[Any, Counter[Place]]:
             )
             if bad is not None:
                 refused[record.topic, record.partition, record.offset] += 1
-    fences = world.fences
-    engine: Any = Engine(known, deciding=False, fences=fences) if world.plan.real_engine else Tally(fences)
+    markers = world.markers
+    engine: Any = Engine(known, deciding=False, markers=markers) if world.plan.real_engine else Tally(markers)
     by_kind: dict[Kind, list[Stored]] = {}
     for record in world.published:
         by_kind.setdefault(world.names.inputs[record.topic], []).append(record)
@@ -160,8 +160,8 @@ def _asked(world: World, refused: Counter[Place]) -> set[tuple[str, bytes]]:
     for record in world.published:
         if world.names.inputs[record.topic] is Kind.STRUGGLE_REQUEST and not refused[_place(record)]:
             body = json.loads(record.value or b"")
-            fence = world.fences.get(body["user_id"])
-            if fence is not None and not fence.lets(np.array([ms(body["requested_at"])]))[0]:
+            marker = world.markers.get(body["user_id"])
+            if marker is not None and not marker.lets(np.array([ms(body["requested_at"])]))[0]:
                 continue
             content = body["content_metadata"].get("content_id") or body["request_id"]
             found.add(("struggle", f"{body['user_id']}|{content}".encode()))
@@ -191,7 +191,7 @@ def _letters(world: World, refused: Counter[Place]) -> list[str]:
     perhaps = {
         _place(record)
         for record in world.published
-        if any(world.fences.get(user) for user in dead_letter.learners(record.key, record.value))
+        if any(world.markers.get(user) for user in dead_letter.learners(record.key, record.value))
     }
     wrong = sorted(
         place
@@ -205,7 +205,7 @@ def _early(world: World, refused: Counter[Place]) -> list[str]:
     """A backlog is not silence: what was published before a boundary is in the predictions as of it."""
     times: dict[int, list[int]] = {}
     for record in world.published:
-        if not refused[_place(record)] and world.fences.get(int(record.key or b"")) is None:
+        if not refused[_place(record)] and world.markers.get(int(record.key or b"")) is None:
             times.setdefault(int(record.key or b""), []).append(record.timestamp)
     said = []
     for record in _all(world, world.names.prediction("dropout-risk")):
@@ -227,14 +227,14 @@ def _erased(world: World) -> list[str]:
     names, said = world.names, []
     newest = world.broker.newest(names.topic(Kind.ERASURE))
     outputs = (*names.predictions.values(), names.interventions, names.learner_rows, names.skill_rows)
-    for user, fence in world.fences.items():
+    for user, marker in world.markers.items():
         record = newest.get(b"%d" % user)
-        told = Fences()
+        told = ErasureMarkers()
         if record is not None:
             told.put(record.key, record.value, record.timestamp)
-        if (last := told.get(user)) is None or last.counts_from != fence.counts_from:
-            said.append(f"the newest record about {user} says {last}, not {fence}")
-        if fence.is_open:
+        if (last := told.get(user)) is None or last.counts_from != marker.counts_from:
+            said.append(f"the newest record about {user} says {last}, not {marker}")
+        if marker.is_open:
             continue
         said += [
             f"{topic} still holds {key!r} of an erased learner"

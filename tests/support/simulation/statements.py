@@ -237,7 +237,7 @@ async def _known(tx: Session, users: list[int]) -> list[Row]:
     return [{"user_id": user, **row} for user, row in found if row is not None]
 
 
-async def _fence(
+async def _marker(
     tx: Session, users: list[int], tenants: list[int | None], erased: list[Any], epochs: list[Any]
 ) -> None:
     for user, tenant, erased_at, epoch in zip(users, tenants, erased, epochs, strict=True):
@@ -324,7 +324,7 @@ def statements() -> dict[str, Handler]:
     }
     found |= {
         erasures._KNOWN_SQL: _known,
-        erasures._PUT_SQL: _fence,
+        erasures._PUT_SQL: _marker,
         erasures._COUNT_SQL: _counted,
         erasures._MARK_SQL: _mark,
         # Nothing is published through the outbox here.

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from typing import Any, cast
 
 from lyo.models.arrays.zones import DAY
-from lyo.models.erasure import ERASED_KEY, Erasing, Fence, Fences
+from lyo.models.erasure import ERASED_KEY, Erasing, ErasureMarker, ErasureMarkers
 from lyo.models.events.decode import Columns, Kind, Rejected
 from lyo.models.state import layout
 
@@ -35,10 +35,10 @@ class TallyChanges:
 
 
 class Forgetting(Erasing):
-    """The product's own account of fences, over the small engine."""
+    """The product's own account of erasure markers, over the small engine."""
 
-    def __init__(self, tally: Tally, fences: Fences) -> None:
-        super().__init__(cast("Any", tally), None, fences)
+    def __init__(self, tally: Tally, markers: ErasureMarkers) -> None:
+        super().__init__(cast("Any", tally), None, markers)
         self._tally = tally
 
     def forget(self, user: int) -> None:
@@ -49,8 +49,8 @@ class Forgetting(Erasing):
 class Tally:
     """Counts events per learner and kind, and per skill; a learner is due at the end of each UTC day."""
 
-    def __init__(self, fences: Fences | None = None) -> None:
-        self.erasing = Forgetting(self, Fences() if fences is None else fences)
+    def __init__(self, markers: ErasureMarkers | None = None) -> None:
+        self.erasing = Forgetting(self, ErasureMarkers() if markers is None else markers)
         self.learners: dict[int, dict[str, int]] = {}
         self.skills: dict[bytes, tuple[int, int]] = {}  # how many, and the newest (ms)
         self.swept = 0
@@ -121,11 +121,11 @@ class Tally:
         ]
         return changes
 
-    def pending(self, number: int, count: int) -> dict[int, Fence]:
+    def pending(self, number: int, count: int) -> dict[int, ErasureMarker]:
         """Learners who are to be erased, or known anew."""
         return self.erasing.pending(number, count)
 
-    def erase(self, pending: dict[int, Fence]) -> TallyChanges:
+    def erase(self, pending: dict[int, ErasureMarker]) -> TallyChanges:
         """Forget learners."""
         erased = self.erasing.carry_out(pending)
         return TallyChanges(erased=erased, counts=Counter(erasures=len(erased)))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lyo.models.arrays.zones import DAY
-from lyo.models.erasure import Fences
+from lyo.models.erasure import ErasureMarkers
 from lyo.models.events.decode import Kind
 from tests.support.learners import building
 from tests.support.learners.building import CONTENTS, ORGANIZATIONS, START, Sent
@@ -80,9 +80,9 @@ def erasures(seed: int, made: list[Publication]) -> list[Publication]:
     return found
 
 
-def fences(asked: list[Publication]) -> Fences:
+def markers(asked: list[Publication]) -> ErasureMarkers:
     """All that was asked, as the product sees it in the end."""
-    found = Fences()
+    found = ErasureMarkers()
     for one in asked:
         assert found.put(one.key, one.value, one.at) is None
     return found

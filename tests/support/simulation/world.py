@@ -17,7 +17,7 @@ import asyncpg
 from aiokafka import TopicPartition
 
 from lyo.models.engine import Engine
-from lyo.models.erasure import Fences
+from lyo.models.erasure import ErasureMarkers
 from lyo.models.events.decode import Kind
 from lyo.models.events.identity import partition
 from lyo.models.state.catalogue import Catalogue
@@ -43,7 +43,7 @@ from tests.support.simulation.network import Network
 from tests.support.simulation.plan import CALM, FASTER, IDLE, REST, SECONDS, STEPS, Failed, Plan
 from tests.support.simulation.statements import DELETE_SQL, MERGE_SQL, statements
 from tests.support.simulation.tally import Tally, learner_time, prediction_time, skill_time
-from tests.support.simulation.workload import catalogue, fences, publications
+from tests.support.simulation.workload import catalogue, markers, publications
 
 
 class World:
@@ -91,7 +91,7 @@ class World:
         self.published: list[Stored] = []
         self.publications = publications(plan.seed, plan.events)
         asked = [one for one in self.publications if one.kind is Kind.ERASURE]
-        self.fences = fences(asked)
+        self.markers = markers(asked)
         self.unexpected: list[str] = []
         self.trace: list[str] = []
         self.workers: dict[str, Worker] = {}
@@ -298,12 +298,12 @@ class World:
         return isinstance(error, REFUSED) and any(text in str(error) for text in away)
 
     async def _worker(self, name: str) -> None:
-        known, held = Catalogue(), Fences()
+        known, held = Catalogue(), ErasureMarkers()
 
         def make() -> Any:
-            return Engine(known, fences=held) if self.plan.real_engine else Tally(held)
+            return Engine(known, markers=held) if self.plan.real_engine else Tally(held)
 
-        worker = SimWorker(self.settings, catalogue=known, engine=make, register=App.register, fences=held)
+        worker = SimWorker(self.settings, catalogue=known, engine=make, register=App.register, markers=held)
         worker.cluster = self.cluster
         self.workers[name] = worker
         await worker.run()
@@ -345,15 +345,15 @@ class World:
     def _unerased(self, tasks: list[Any]) -> str | None:
         rows = self.database.tables.get("erasure_fences", {})
         engines = {task.number: task._engine for task in tasks}
-        for user, fence in self.fences.items():
+        for user, marker in self.markers.items():
             # A consent from before the erasure may be compacted away before anybody has read it.
             done = engines[partition(user, self.settings.partitions)].erasing._done.get(user)
-            if done is None or (done.erased_at, done.counts_from) != (fence.erased_at, fence.counts_from):
+            if done is None or (done.erased_at, done.counts_from) != (marker.erased_at, marker.counts_from):
                 return f"learner {user} is not erased from the topics"
             row = rows.get((user,), {"erased_at": None, "epoch": None})
             opened = row["epoch"] if row["epoch"] and row["epoch"] > row["erased_at"] else None
-            wanted = None if fence.counts_from is None else instant(fence.counts_from)
-            if (row["erased_at"], opened) != (instant(fence.erased_at), wanted):
+            wanted = None if marker.counts_from is None else instant(marker.counts_from)
+            if (row["erased_at"], opened) != (instant(marker.erased_at), wanted):
                 return f"learner {user} is not erased from the tables"
         return None
 

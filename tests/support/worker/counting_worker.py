@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from lyo.models.erasure import Fence
+from lyo.models.erasure import ErasureMarker
 from lyo.models.events.decode import Columns, Kind, Rejected
 from lyo.streams.runtime.worker import Worker
 
@@ -89,10 +89,10 @@ class CountingEngine:
         changes.counts["swept"] = len(users)
         return changes
 
-    def pending(self, number: int, count: int) -> dict[int, Fence]:
+    def pending(self, number: int, count: int) -> dict[int, ErasureMarker]:
         return {}
 
-    def erase(self, pending: dict[int, Fence]) -> CountingChanges:
+    def erase(self, pending: dict[int, ErasureMarker]) -> CountingChanges:
         return CountingChanges()
 
     def commit(self, changes: CountingChanges) -> None:

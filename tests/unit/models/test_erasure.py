@@ -1,4 +1,4 @@
-"""The fence: an erased learner stays erased in whatever order things come, and others do not notice."""
+"""The marker: an erased learner stays erased in whatever order things come, and others do not notice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from lyo.models.arrays.zones import DAY, HOUR
 from lyo.models.engine import Engine
-from lyo.models.erasure import Fence, Fences, Mark, encode_mark, mark_key, record_of
+from lyo.models.erasure import (
+    AppliedErasure,
+    ErasureMarker,
+    ErasureMarkers,
+    applied_key,
+    encode_applied,
+    record_of,
+)
 from lyo.models.events.decode import Kind, decode
 from lyo.models.state.layout import SWEEP_KEY
 from tests.support.learners.building import (
@@ -38,11 +45,11 @@ ERASED = START + 40 * DAY
 CONSENT = START + 50 * DAY
 
 
-def erasure(fences: Fences, user: int, asked: int, consent: int | None = None) -> None:
+def erasure(markers: ErasureMarkers, user: int, asked: int, consent: int | None = None) -> None:
     body = {"event_id": f"x{user}-{asked}-{consent}", "user_id": user, "requested_at": iso(asked)}
     if consent is not None:
         body["consented_at"] = iso(consent)
-    assert fences.put(b"%d" % user, json.dumps(body).encode()) is None
+    assert markers.put(b"%d" % user, json.dumps(body).encode()) is None
 
 
 def life(user: int, days: range) -> list[Sent]:
@@ -65,7 +72,7 @@ def life(user: int, days: range) -> list[Sent]:
 
 
 def erase(stream: Stream) -> None:
-    """What a task does when a fence is new: forget, and delete every key of these learners."""
+    """What a task does when an erasure marker is new: forget, and delete every key of these learners."""
     pending = stream.engine.pending(0, 1)
     if not pending:
         return
@@ -77,13 +84,13 @@ def erase(stream: Stream) -> None:
             del kept[key]
     for place in [place for place in stream.sent if place[1].decode().partition("|")[0] in names]:
         del stream.sent[place]
-    for user, fence in pending.items():
-        said = Mark(user_id=user, erased_at=fence.erased_at, epoch=fence.epoch)
-        stream.learner_rows[mark_key(user)] = encode_mark(said)
+    for user, marker in pending.items():
+        said = AppliedErasure(user_id=user, erased_at=marker.erased_at, consented_at=marker.consented_at)
+        stream.learner_rows[applied_key(user)] = encode_applied(said)
 
 
 def state(stream: Stream) -> dict[str, dict[bytes, bytes]]:
-    """Everything that is kept of everyone, but marks and where the sweep stands."""
+    """Everything that is kept of everyone, but applied erasures and where the sweep stands."""
     rows = {key: value for key, value in stream.learner_rows.items() if not key.startswith(b"#")}
     predictions = {f"{kind}".encode() + b" " + key: value for kind, key, value in stream.engine.current()}
     return {"learners": rows, "skills": dict(stream.skill_rows), "predictions": predictions}
@@ -95,9 +102,9 @@ def of(user: int, kept: dict[str, dict[bytes, bytes]]) -> list[str]:
     return [key for key in keys if key.split("|")[0] == name]
 
 
-def stream_with(fences: Fences) -> Stream:
+def stream_with(markers: ErasureMarkers) -> Stream:
     stream = Stream(sample_catalogue())
-    stream.engine = Engine(stream.engine.state.catalogue, fences=fences)
+    stream.engine = Engine(stream.engine.state.catalogue, markers=markers)
     return stream
 
 
@@ -118,22 +125,22 @@ def expected(events: Sequence[Sent]) -> dict[str, dict[bytes, bytes]]:
 def test_any_order_of_old_events_and_the_erasure_gives_the_erased_result(data: st.DataObject) -> None:
     """Old events before, after, twice; the erasure once or again, in between a restart: as if never known."""
     old = data.draw(st.permutations(OLD))[: data.draw(st.integers(1, len(OLD)))]
-    fences = Fences()
-    stream = stream_with(fences)
+    markers = ErasureMarkers()
+    stream = stream_with(markers)
     cut = data.draw(st.integers(0, len(old)))
     parts = [old[:cut], old[cut:], OTHER, old[: data.draw(st.integers(0, 20))]]
     steps: list[list[Sent] | str] = [*parts, "erase"]
     for step in data.draw(st.permutations(steps)):
         if isinstance(step, str):
-            erasure(fences, GONE, ERASED)
+            erasure(markers, GONE, ERASED)
             erase(stream)
             if data.draw(st.booleans()):
-                erasure(fences, GONE, ERASED - DAY)
+                erasure(markers, GONE, ERASED - DAY)
                 erase(stream)
         elif step:
             stream.take(by_kind(step))
         if data.draw(st.booleans()):
-            stream = restarted(stream, fences)
+            stream = restarted(stream, markers)
     stream.sweep(START + 70 * DAY)
     assert of(GONE, state(stream)) == []
     only_other = Stream(sample_catalogue())
@@ -146,16 +153,16 @@ def test_any_order_of_old_events_and_the_erasure_gives_the_erased_result(data: s
 @given(st.data())
 def test_after_consent_a_new_learner_begins_whatever_is_sent_again(data: st.DataObject) -> None:
     """Erasure and consent in any order, old events anywhere: only what came after the consent counts."""
-    fences = Fences()
-    stream = stream_with(fences)
+    markers = ErasureMarkers()
+    stream = stream_with(markers)
     stream.take(by_kind(OLD))
     for asked in data.draw(st.permutations([(ERASED, None), (ERASED - DAY, None), (CONSENT, CONSENT)])):
-        erasure(fences, GONE, *asked)
+        erasure(markers, GONE, *asked)
         erase(stream)
         if data.draw(st.booleans()):
             stream.take(by_kind(OLD[: data.draw(st.integers(1, len(OLD)))]))
         if data.draw(st.booleans()):
-            stream = restarted(stream, fences)
+            stream = restarted(stream, markers)
     mixed = data.draw(st.permutations([OLD, NEW, OTHER]))
     for some in mixed:
         stream.take(by_kind(some))
@@ -163,9 +170,9 @@ def test_after_consent_a_new_learner_begins_whatever_is_sent_again(data: st.Data
     assert state(stream) == expected([*NEW, *OTHER])
 
 
-def restarted(stream: Stream, fences: Fences) -> Stream:
-    """The same from the topics, with the fences read first, as far as the rows are carried out."""
-    again = stream_with(fences)
+def restarted(stream: Stream, markers: ErasureMarkers) -> Stream:
+    """The same from the topics, with the erasure markers read first, as far as the rows are carried out."""
+    again = stream_with(markers)
     logs: list[dict[bytes, Any]] = [
         stream.learner_rows,
         stream.skill_rows,
@@ -182,23 +189,23 @@ def restarted(stream: Stream, fences: Fences) -> Stream:
 
 
 def test_a_restart_from_rows_older_than_the_erasure_erases_them_again() -> None:
-    fences = Fences()
-    stream = stream_with(fences)
+    markers = ErasureMarkers()
+    stream = stream_with(markers)
     stream.take(by_kind([*OLD, *OTHER]))
     assert of(GONE, state(stream))
-    erasure(fences, GONE, ERASED)
-    again = restarted(stream, fences)
+    erasure(markers, GONE, ERASED)
+    again = restarted(stream, markers)
     assert of(GONE, state(again)) == []
     assert of(STAYS, state(again)) == of(STAYS, state(stream))
     assert again.engine.pending(0, 1) == {}
 
 
-def test_the_mark_keeps_the_fence_where_the_topic_has_lost_it() -> None:
-    fences = Fences()
-    stream = stream_with(fences)
-    erasure(fences, GONE, ERASED)
+def test_the_applied_erasure_keeps_the_marker_where_the_topic_has_lost_it() -> None:
+    markers = ErasureMarkers()
+    stream = stream_with(markers)
+    erasure(markers, GONE, ERASED)
     erase(stream)
-    forgetful = Fences()
+    forgetful = ErasureMarkers()
     again = restarted(stream, forgetful)
     again.take(by_kind(OLD))
     assert of(GONE, state(again)) == []
@@ -214,7 +221,7 @@ def test_rows_and_requests_and_decisions_deleted_from_their_topics_are_not_resto
         log = list(log_of.items())
         logs.append([*log, *((key, None) for key, _ in log if key.startswith(b"7"))])
     for pieces in (1, 5):
-        again = stream_with(Fences())
+        again = stream_with(ErasureMarkers())
         for piece in range(pieces):
             again.engine.load(*(_piece(log, piece, pieces) for log in logs))
         again.engine.loaded()
@@ -229,12 +236,12 @@ def _piece(log: list[Any], piece: int, pieces: int) -> list[Any]:
 
 
 def test_a_forgotten_learner_is_never_due_and_other_learners_keep_their_answers() -> None:
-    fences = Fences()
-    stream = stream_with(fences)
+    markers = ErasureMarkers()
+    stream = stream_with(markers)
     everyone = lives(3, 300, users=6, days=40)
     stream.take(by_kind(everyone))
     kept = {key: value for kind, key, value in stream.engine.current() if key.split(b"|")[0] != b"2"}
-    erasure(fences, 2, START + 60 * DAY)
+    erasure(markers, 2, START + 60 * DAY)
     erase(stream)
     assert {key: value for _, key, value in stream.engine.current()} == kept
     told = len(stream.changes)
@@ -251,9 +258,9 @@ def test_a_forgotten_learner_is_never_due_and_other_learners_keep_their_answers(
 
 
 def test_erased_events_are_counted_and_leave_the_others_of_their_batch() -> None:
-    fences = Fences()
-    stream = stream_with(fences)
-    erasure(fences, GONE, ERASED)
+    markers = ErasureMarkers()
+    stream = stream_with(markers)
+    erasure(markers, GONE, ERASED)
     changes = stream.take(columns([*OLD[:5], *OTHER[:5]]))
     assert changes.counts["erased"] == 5
     assert changes.counts["applied"] + changes.counts["requests"] > 0
@@ -261,78 +268,80 @@ def test_erased_events_are_counted_and_leave_the_others_of_their_batch() -> None
 
 
 @pytest.mark.parametrize(
-    ("fence", "at", "counts"),
+    ("marker", "at", "counts"),
     [
-        (Fence(ERASED), CONSENT + DAY, False),
-        (Fence(ERASED, CONSENT), CONSENT, True),
-        (Fence(ERASED, CONSENT), CONSENT - 1, False),
-        (Fence(ERASED, ERASED), CONSENT, False),  # a consent no newer than the erasure
-        (Fence(CONSENT, ERASED), CONSENT + DAY, False),
+        (ErasureMarker(ERASED), CONSENT + DAY, False),
+        (ErasureMarker(ERASED, CONSENT), CONSENT, True),
+        (ErasureMarker(ERASED, CONSENT), CONSENT - 1, False),
+        (ErasureMarker(ERASED, ERASED), CONSENT, False),  # a consent no newer than the erasure
+        (ErasureMarker(CONSENT, ERASED), CONSENT + DAY, False),
     ],
 )
-def test_which_events_count(fence: Fence, at: int, counts: bool) -> None:
-    assert fence.lets(np.array([at])).tolist() == [counts]
+def test_which_events_count(marker: ErasureMarker, at: int, counts: bool) -> None:
+    assert marker.lets(np.array([at])).tolist() == [counts]
 
 
-@given(st.lists(st.builds(Fence, st.integers(0, 9), st.integers(0, 9)), min_size=1), st.randoms())
-def test_fences_are_the_same_in_any_order(fences: list[Fence], chance: object) -> None:
-    def merged(some: list[Fence]) -> Fence:
+@given(st.lists(st.builds(ErasureMarker, st.integers(0, 9), st.integers(0, 9)), min_size=1), st.randoms())
+def test_markers_are_the_same_in_any_order(markers: list[ErasureMarker], chance: object) -> None:
+    def merged(some: list[ErasureMarker]) -> ErasureMarker:
         whole = some[0]
         for one in some[1:]:
             whole = whole.merged(one)
         return whole
 
-    shuffled = [*fences, *fences]
+    shuffled = [*markers, *markers]
     chance.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert merged(fences)[:2] == merged(shuffled)[:2]
+    assert merged(markers)[:2] == merged(shuffled)[:2]
 
 
-@given(st.builds(Fence, st.integers(0, 10**12), st.integers(0, 10**12), st.integers(0, 5)))
-def test_a_fence_written_anew_is_read_as_the_same(fence: Fence) -> None:
-    key, value = record_of(5, fence)
+@given(st.builds(ErasureMarker, st.integers(0, 10**12), st.integers(0, 10**12), st.integers(0, 5)))
+def test_a_marker_written_anew_is_read_as_the_same(marker: ErasureMarker) -> None:
+    key, value = record_of(5, marker)
     _, rejected = decode(Kind.ERASURE, [key], [value], [10**13])
     assert rejected == []
-    fences = Fences()
-    fences.put(key, value)
-    found = fences.get(5)
+    markers = ErasureMarkers()
+    markers.put(key, value)
+    found = markers.get(5)
     assert found is not None
-    assert found.counts_from == fence.counts_from
-    assert fences.overtaken([5]) == []
+    assert found.counts_from == marker.counts_from
+    assert markers.overtaken([5]) == []
 
 
 def test_an_old_record_or_a_tombstone_on_the_topic_lifts_nothing() -> None:
-    fences = Fences()
-    erasure(fences, GONE, START, START + DAY)
-    erasure(fences, GONE, ERASED)
-    erasure(fences, GONE, START, START + DAY)  # the old consent, sent again: now the newest record of its key
-    assert fences.overtaken([GONE, STAYS]) == [GONE]
-    assert not fences.get(GONE).is_open  # type: ignore[union-attr]
-    refused = fences.put(b"7", None)
+    markers = ErasureMarkers()
+    erasure(markers, GONE, START, START + DAY)
+    erasure(markers, GONE, ERASED)
+    erasure(
+        markers, GONE, START, START + DAY
+    )  # the old consent, sent again: now the newest record of its key
+    assert markers.overtaken([GONE, STAYS]) == [GONE]
+    assert not markers.get(GONE).is_open  # type: ignore[union-attr]
+    refused = markers.put(b"7", None)
     assert refused is not None
     assert "not taken back" in refused.reason
-    assert fences.get(GONE) is not None
-    assert fences.overtaken([GONE]) == [GONE]
+    assert markers.get(GONE) is not None
+    assert markers.overtaken([GONE]) == [GONE]
 
 
 def test_what_is_no_erasure_is_refused_by_its_field() -> None:
-    fences = Fences()
+    markers = ErasureMarkers()
     body = {"event_id": "x", "user_id": 7, "requested_at": iso(START), "consented_at": "2026-03-01T00:00:00"}
-    refused = fences.put(b"7", json.dumps(body).encode())
+    refused = markers.put(b"7", json.dumps(body).encode())
     assert refused is not None
     assert refused.field == "consented_at"
     late = json.dumps(body | {"consented_at": iso(START + 5 * DAY)}).encode()
-    refused = fences.put(b"7", late, START)
+    refused = markers.put(b"7", late, START)
     assert refused is not None
     assert refused.field == "consented_at"
-    assert len(fences) == 0
+    assert len(markers) == 0
 
 
 def test_the_sweep_record_and_marks_stay_out_of_the_rows() -> None:
-    fences = Fences()
-    stream = stream_with(fences)
+    markers = ErasureMarkers()
+    stream = stream_with(markers)
     stream.take(by_kind([*OLD, *OTHER]))
     stream.sweep(START + 31 * DAY)
-    erasure(fences, GONE, ERASED)
+    erasure(markers, GONE, ERASED)
     erase(stream)
-    assert {key for key in stream.learner_rows if key.startswith(b"#")} == {SWEEP_KEY, mark_key(GONE)}
-    assert restarted(stream, fences).engine.sweeping.until == stream.engine.sweeping.until
+    assert {key for key in stream.learner_rows if key.startswith(b"#")} == {SWEEP_KEY, applied_key(GONE)}
+    assert restarted(stream, markers).engine.sweeping.until == stream.engine.sweeping.until

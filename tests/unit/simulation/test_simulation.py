@@ -39,8 +39,8 @@ NOTICED = {
     "uncommitted_is_read": (50, r"Offset\w+: .* the rows hold everything up to"),
     "a_loading_coordinator_says_there_is_none": (50, r"has no offset, but the rows hold"),
     "erased_learners_rows_are_stored": (50, r"still holds .* of an erased learner"),
-    "fences_hold_nothing_back": (50, r"row .* (differs|is missing)"),
-    "a_fence_that_is_overtaken_is_left": (100, r"the newest record about"),
+    "markers_hold_nothing_back": (50, r"row .* (differs|is missing)"),
+    "a_marker_that_is_overtaken_is_left": (100, r"the newest record about"),
 }
 
 

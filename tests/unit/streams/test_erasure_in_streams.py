@@ -1,4 +1,4 @@
-"""Whose a dead letter is, which offsets a task refuses, and what a fence keeps out of Postgres."""
+"""Whose a dead letter is, which offsets a task refuses, and what an erasure marker keeps out of Postgres."""
 
 from __future__ import annotations
 
@@ -12,12 +12,19 @@ from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from lyo.models.engine import Engine
-from lyo.models.erasure import ERASED_KEY, Fence, Fences, Mark, encode_mark, mark_key
+from lyo.models.erasure import (
+    ERASED_KEY,
+    AppliedErasure,
+    ErasureMarker,
+    ErasureMarkers,
+    applied_key,
+    encode_applied,
+)
 from lyo.models.events.decode import Kind, Rejected
 from lyo.models.state.catalogue import Catalogue
 from lyo.models.state.layout import encode_learners
 from lyo.models.state.learner import empty_learners
-from lyo.storage.sink.erasures import Gate, is_mark, learner_time, prediction_time, skill_time
+from lyo.storage.sink.erasures import Gate, is_applied, learner_time, prediction_time, skill_time
 from lyo.storage.sink.records import Item
 from lyo.streams.dead_letters import dead_letter
 from lyo.streams.runtime.restore import OffsetError, Restored, RestoreError, _load, offsets_record, standing
@@ -28,7 +35,7 @@ from tests.support.learners.building import START, by_kind, completion, iso, out
 
 SESSIONS = TopicPartition("lyo.sessions", 0)
 ROWS = TopicPartition("lyo.learner-rows", 0)
-CLOSED, OPEN = Fence(START), Fence(START, START + 1_000)
+CLOSED, OPEN = ErasureMarker(START), ErasureMarker(START, START + 1_000)
 
 
 def record(key: bytes | None, value: bytes | None, offset: int = 5, topic: str = "lyo.sessions") -> Any:
@@ -78,10 +85,10 @@ def test_what_is_no_letter_is_nobodys() -> None:
     ],
 )
 def test_of_whom_no_letter_is_kept(key: bytes, topic: str, *, forgotten: bool) -> None:
-    fences = Fences()
-    fences.add(7, CLOSED)
-    fences.add(8, OPEN)
-    assert forgets(fences, Names(), record(key, b"{", topic=topic)) is forgotten
+    markers = ErasureMarkers()
+    markers.add(7, CLOSED)
+    markers.add(8, OPEN)
+    assert forgets(markers, Names(), record(key, b"{", topic=topic)) is forgotten
 
 
 # -- offsets -----------------------------------------------------------------------------------------------
@@ -198,9 +205,9 @@ def test_rows_tell_their_own_times() -> None:
 
 
 def test_what_is_a_mark() -> None:
-    mark = encode_mark(Mark(user_id=7, erased_at=1, epoch=0))
-    assert is_mark(record(mark_key(7), mark))
-    assert not is_mark(record(b"7", mark))
-    assert not is_mark(record(mark_key(7), None))
-    assert not is_mark(record(mark_key(7), b"{}"))
-    assert len(Fences()) == 0
+    value = encode_applied(AppliedErasure(user_id=7, erased_at=1, consented_at=0))
+    assert is_applied(record(applied_key(7), value))
+    assert not is_applied(record(b"7", value))
+    assert not is_applied(record(applied_key(7), None))
+    assert not is_applied(record(applied_key(7), b"{}"))
+    assert len(ErasureMarkers()) == 0

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 from aiokafka import TopicPartition
 
-from lyo.models.erasure import Fence
+from lyo.models.erasure import ErasureMarker
 from lyo.models.events.decode import Kind, Rejected
 from lyo.streams.dead_letters import dead_letter
 from lyo.streams.runtime.context import Shared
@@ -240,7 +240,7 @@ async def test_a_catalogues_bad_record_about_the_erased_is_passed_without_a_lett
     ]
     refused = [(one, Rejected(0, "bad", None)) for one in bad]
     first = Task(0, task.shared)
-    task.shared.fences.add(7, Fence(CLOCK))
+    task.shared.markers.add(7, ErasureMarker(CLOCK))
     position = {erasures: 4, content: 4}
     catalogue = SimpleNamespace(position=position, rejected_from=lambda done: [] if done else refused)
     task.shared.catalogue = cast("Any", catalogue)
