@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
+from tests.support.browser.chromium import ARGUMENTS, Open
 from tests.support.browser.site import Site, site
-from tests.support.processes import ROOT
 from tests.support.servers.kinds import PostgresServer
-
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-SCREENSHOTS = ROOT / "build" / "screenshots"
-
-Open = Callable[..., Page]
 
 
 @pytest.fixture(scope="session")
@@ -108,11 +94,3 @@ def visit(browser: Browser, pages: Site) -> Iterator[Open]:
 
         yield visited
         assert said == []
-
-
-def screenshot(page: Page, name: str) -> Path:
-    """A picture of the whole page, as build output."""
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    path = SCREENSHOTS / f"{name}.png"
-    page.screenshot(path=path, full_page=True)
-    return path

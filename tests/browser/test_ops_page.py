@@ -15,7 +15,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from tests.browser.conftest import ARGUMENTS, screenshot
+from tests.support.browser.chromium import ARGUMENTS, screenshot
 from tests.support.browser.oncall import OPERATOR, VIEWER, OnCall, on_call
 from tests.support.servers.kinds import KafkaServer, PostgresServer
 

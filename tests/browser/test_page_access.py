@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import SCREENSHOTS, Open, screenshot
+from tests.support.browser.chromium import SCREENSHOTS, Open, screenshot
 from tests.support.browser.site import HOSTILE, NOBODY, SPARSE, Site
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]

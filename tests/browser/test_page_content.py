@@ -16,7 +16,7 @@ from playwright.sync_api import Locator, Page
 from lyo.models.state.layout import decode_learners
 from lyo.predictive.page import words
 from lyo.predictive.page.view import PageData, build
-from tests.browser.conftest import Open, screenshot
+from tests.support.browser.chromium import Open, screenshot
 from tests.support.browser.site import ARABIC, BRACES, END, HOSTILE, IMAGE, LONG, NOBODY, SCRIPT, SPARSE, Site
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]

@@ -30,7 +30,7 @@ from lyo.predictive.client import session as stay
 from lyo.streams import topic_admin, topics
 from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalKafka
-from tests.contract.test_client_checks import FULL, build
+from tests.support.contract.client_events import FULL, build
 from tests.support.processes import process
 from tests.support.worker.running import all_done, read
 

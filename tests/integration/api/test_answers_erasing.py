@@ -10,7 +10,7 @@ from lyo.models.arrays.zones import DAY, HOUR
 from lyo.models.events.decode import Kind
 from lyo.predictive.answers import answers
 from lyo.storage.times import instant
-from tests.integration.api.test_answers_recording import AT, HISTORY, asked, outbox, predict
+from tests.support.api.recording import AT, HISTORY, asked, outbox, predict
 from tests.support.learners.building import START, iso, ms, session
 from tests.support.learners.stored_learners import World, world_in
 from tests.support.sink.records import NAMES

@@ -6,60 +6,16 @@ import logging
 import time
 from typing import Any
 
-import httpx
 import pytest
 
-from lyo.predictive.api.app import openapi
 from lyo.predictive.page.routes import COOKIE
 from lyo.streams.settings import Settings
 from tests.support.api.client import BASE, ISSUER, serving
-from tests.support.api.tokens import SECRET, Issuer, bearer, secret_token
+from tests.support.api.operations import OPERATIONS, READING, ask, problem
+from tests.support.api.tokens import CLAIMS, SECRET, Issuer, bearer, forged, secret_token
 from tests.support.learners.stored import LEARNER, OTHER_LEARNER, OTHER_TENANT, STRANGER, TENANT
-from tests.unit.predictive.test_api_auth import CLAIMS, forged
 
 pytestmark = pytest.mark.integration
-
-CONTENT = {"content_id": "lesson_42", "difficulty_rating": 0.8}
-OUTCOME = {"content_id": "lesson_42", "struggled": True}
-BODIES: dict[str, Any] = {
-    "/struggle/predict": {"content_metadata": CONTENT},
-    "/struggle/rank": {"contents": [CONTENT]},
-    "/struggle/record-outcome": OUTCOME,
-    "/timing/check": {},
-}
-OPERATIONS = [
-    (method.upper(), path.removeprefix(BASE))
-    for path, operations in openapi()["paths"].items()
-    if path.startswith(BASE)
-    for method in operations
-]
-READING = [(method, path) for method, path in OPERATIONS if method == "GET" or path == "/timing/check"]
-
-
-async def ask(
-    client: httpx.AsyncClient,
-    method: str,
-    path: str,
-    headers: dict[str, str] | None = None,
-    user: int | None = None,
-) -> httpx.Response:
-    """A well-formed request of an operation, about `user` if one is given."""
-    about_path = "{user_id}" in path
-    url = BASE + path.replace("{user_id}", str(LEARNER if user is None else user))
-    params = {} if user is None or about_path else {"user_id": str(user)}
-    body = BODIES.get(path) if method == "POST" else None
-    return await client.request(method, url, params=params, json=body, headers=headers)
-
-
-def problem(response: httpx.Response, status: int) -> dict[str, Any]:
-    """The problem details of a response, which must have this status."""
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    found: dict[str, Any] = response.json()
-    assert found["status"] == status
-    assert set(found) <= {"type", "title", "status", "detail", "errors"}
-    assert found["type"].startswith("urn:lyo:problem:")
-    return found
 
 
 NOW = int(time.time())

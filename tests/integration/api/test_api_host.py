@@ -14,8 +14,8 @@ from lyo.predictive.api.routes import router as predictive_router
 from lyo.predictive.api.service import Service, configure
 from lyo.storage import database
 from lyo.streams.settings import Settings
-from tests.integration.api.test_api_access import OPERATIONS, ask, problem
 from tests.support.api.client import BASE, ISSUER, client_of, serving
+from tests.support.api.operations import OPERATIONS, ask, problem
 from tests.support.learners.stored import LEARNER, NOW, OTHER_LEARNER, TENANT
 
 pytestmark = pytest.mark.integration

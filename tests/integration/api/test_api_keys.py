@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from lyo.streams.settings import Settings
-from tests.integration.api.test_api_access import problem
 from tests.support.api.client import BASE, ISSUER, serving
+from tests.support.api.operations import problem
 from tests.support.api.tokens import Issuer, bearer
 from tests.support.learners.stored import LEARNER
 

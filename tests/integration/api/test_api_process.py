@@ -23,8 +23,8 @@ from lyo.storage.database import plain_url
 from lyo.storage.schema.migrate import downgrade, upgrade
 from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalPostgres
-from tests.integration.api.test_api_access import OPERATIONS, ask, problem
 from tests.support.api.client import BASE, ISSUER, api_process, api_settings, serving
+from tests.support.api.operations import OPERATIONS, ask, problem
 from tests.support.api.tokens import SECRET
 from tests.support.learners.stored import LEARNER, TENANT, fill, known
 from tests.support.processes import ROOT, wait_for

@@ -8,8 +8,8 @@ import pytest
 
 from lyo.predictive.api.app import openapi
 from lyo.streams.settings import Settings
-from tests.integration.api.test_api_access import CONTENT, OUTCOME, problem
 from tests.support.api.client import BASE, ISSUER, serving
+from tests.support.api.operations import CONTENT, OUTCOME, problem
 from tests.support.learners.stored import LEARNER, TENANT
 
 pytestmark = pytest.mark.integration

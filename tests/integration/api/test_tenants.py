@@ -14,8 +14,8 @@ import pytest
 from lyo.models.arrays.zones import DAY, HOUR
 from lyo.predictive.answers import answers
 from lyo.storage.times import instant
-from tests.integration.api.test_api_access import BODIES, OPERATIONS, READING, ask, problem
 from tests.support.api.client import BASE, ISSUER, api_settings, serving
+from tests.support.api.operations import BODIES, OPERATIONS, READING, ask, problem
 from tests.support.api.tokens import bearer
 from tests.support.learners.building import completion, session
 from tests.support.learners.stored import NOW

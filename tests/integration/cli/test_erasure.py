@@ -30,8 +30,8 @@ from lyo.streams.settings import Settings
 from tests.support.faults import agreement
 from tests.support.learners.building import Sent, completion, iso
 from tests.support.processes import ROOT, lag, process, wait_for
+from tests.support.worker.erasing import quick, send, shifted
 from tests.support.worker.running import publisher, read
-from tests.unit.models.test_erasure import life
 
 pytestmark = pytest.mark.integration
 
@@ -39,47 +39,6 @@ Environment = Callable[[Settings], dict[str, str]]
 GONE = 7
 OTHERS = (8, 9, 10, 11)
 HOUR, DAY = 3_600_000, 86_400_000
-
-
-def quick(settings: Settings, at: int) -> Settings:
-    return settings.model_copy(
-        update={"clock": iso(at), "session_timeout_ms": 3_000, "transaction_timeout_ms": 6_000}
-    )
-
-
-def shifted(user: int, days: range, to: int) -> list[Sent]:
-    """Events of every kind on some days, of which day 0 begins at ``to`` (ms)."""
-    made = []
-    for event in life(user, days):
-        body = dict(event.body)
-        for name, value in event.body.items():
-            if name.endswith("_at") and value is not None:
-                body[name] = iso(agreement_ms(value) - START_OF_LIVES + to)
-        made.append(Sent(event.kind, body))
-    return made
-
-
-def agreement_ms(text: str) -> int:
-    from tests.support.learners.building import ms
-
-    return ms(text)
-
-
-START_OF_LIVES = agreement_ms("2026-03-02T00:00:00Z")
-
-
-async def send(settings: Settings, events: list[Sent]) -> None:
-    names = topics.names(settings)
-    async with publisher(settings) as producer:
-        for event in events:
-            user = event.body["user_id"]
-            await producer.send(
-                names.topic(event.kind),
-                json.dumps(event.body).encode(),
-                b"%d" % user,
-                partition=partition(user, settings.partitions),
-            )
-        await producer.flush()
 
 
 async def forget(settings: Settings, user: int, at: int, consent: int | None = None) -> None:

@@ -22,11 +22,11 @@ from lyo.streams import topic_admin, topics
 from lyo.streams.kafka import clients
 from lyo.streams.runtime.restore import RestoreError, restore
 from lyo.streams.settings import Settings
-from tests.integration.cli.test_erasure import quick, send, shifted
 from tests.support.faults import agreement
 from tests.support.learners.building import Sent, Stream, by_kind
 from tests.support.processes import ROOT, lag, process, wait_for
 from tests.support.worker.counting_worker import CountingEngine
+from tests.support.worker.erasing import quick, send, shifted
 from tests.support.worker.running import publisher, until
 
 pytestmark = pytest.mark.integration

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lyo.models.arrays.zones import DAY, HOUR
+from lyo.models.arrays.zones import DAY
 from lyo.models.engine import Engine
 from lyo.models.erasure import (
     AppliedErasure,
@@ -29,16 +29,11 @@ from tests.support.learners.building import (
     Stream,
     by_kind,
     columns,
-    completion,
     iso,
     lives,
-    outcome,
-    preferences,
-    request,
     sample_catalogue,
-    sentiment,
-    session,
 )
+from tests.support.learners.lives import life
 
 GONE, STAYS = 7, 8
 ERASED = START + 40 * DAY
@@ -50,25 +45,6 @@ def erasure(markers: ErasureMarkers, user: int, asked: int, consent: int | None 
     if consent is not None:
         body["consented_at"] = iso(consent)
     assert markers.put(b"%d" % user, json.dumps(body).encode()) is None
-
-
-def life(user: int, days: range) -> list[Sent]:
-    """Events of every kind on some days."""
-    made: list[Sent] = []
-    for day in days:
-        at, name = START + day * DAY + 9 * HOUR, f"{user}-{day}"
-        made += [
-            session(user, at, name=f"s{name}"),
-            completion(user, at, "algebra", "sets", score=day % 10 / 10, name=f"c{name}"),
-            sentiment(user, at, 0.4, name=f"m{name}"),
-        ]
-        if day % 5 == 0:
-            made += [
-                request(user, at, name=f"r{name}", content_id=f"content-{day}", prerequisites=["algebra"]),
-                outcome(user, at, "returned", name=f"o{name}"),
-                preferences(user, at, timezone="Europe/Berlin", name=f"p{name}"),
-            ]
-    return made
 
 
 def erase(stream: Stream) -> None:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
-import json
 import logging
 import time
 from datetime import datetime
@@ -20,10 +16,9 @@ from lyo.predictive.api.access.caller import Caller
 from lyo.predictive.api.access.keys import Keys, NoKeysError, usable
 from lyo.predictive.api.problems import Problem
 from lyo.streams.settings import Settings, describe
-from tests.support.api.tokens import SECRET, Issuer, secret_token
+from tests.support.api.tokens import CLAIMS, NOW, SECRET, Issuer, forged, secret_token, segment
 
 ISSUER = Issuer()
-NOW = int(time.time())
 
 
 def verifier(*, secret: str | None = None, keys: bool = True, **more: Any) -> Verifier:
@@ -38,20 +33,6 @@ async def refusal(token: str, using: Verifier | None = None) -> str:
     challenge = caught.value.headers["WWW-Authenticate"]
     assert challenge.startswith('Bearer realm="lyo", error="invalid_token"')
     return caught.value.detail
-
-
-def segment(value: dict[str, Any]) -> bytes:
-    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=")
-
-
-def forged(header: dict[str, Any], claims: dict[str, Any], secret: bytes | None = None) -> str:
-    """A token put together by hand, as PyJWT would refuse to make it."""
-    body = segment(header) + b"." + segment(claims)
-    mac = b"" if secret is None else hmac.new(secret, body, hashlib.sha256).digest()
-    return (body + b"." + base64.urlsafe_b64encode(mac).rstrip(b"=")).decode()
-
-
-CLAIMS = {"sub": "5", "aud": "lyo", "exp": NOW + 86_400}
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256"])

@@ -15,7 +15,6 @@ from lyo.models.interventions.triggers import InterventionType
 from tests.support.learners.building import (
     MINUTE,
     START,
-    Sent,
     Stream,
     catalogue,
     completion,
@@ -25,9 +24,8 @@ from tests.support.learners.building import (
     sentiment,
     session,
 )
+from tests.support.learners.interventions import DAWN, day_by_day, habit, of_dropout, silent, stuck
 
-DAWN = 2 * HOUR
-"""After every learner's boundary, in UTC."""
 CONTRACT = {
     "intervention_id",
     "user_id",
@@ -48,36 +46,8 @@ CONTRACT = {
 }
 
 
-def habit(user: int, days: int, *, first: int = 0, hour: int = 18, **more: Any) -> list[Sent]:
-    """A session and a good completion a day."""
-    made = []
-    for day in range(first, first + days):
-        at = START + day * DAY + hour * HOUR
-        made.append(session(user, at, 40, **more))
-        made.append(completion(user, at + 20 * MINUTE, f"skill-{day}", score=0.9, **more))
-    return made
-
-
-def day_by_day(stream: Stream, first: int, last: int) -> None:
-    """Let the days pass, ``first`` to ``last`` included."""
-    for day in range(first, last + 1):
-        stream.sweep(START + day * DAY + DAWN)
-
-
-def silent(days: int, *, user: int = 1, known: Any = None, before: tuple[Sent, ...] = ()) -> Stream:
-    """A learner with a habit of six days, silent for so many days after."""
-    stream = Stream(known)
-    stream.feed([*before, *habit(user, 6)])
-    day_by_day(stream, 6, 5 + days)
-    return stream
-
-
 def risk(stream: Stream, user: int = 1) -> int:
     return round(100 * stream.one("dropout-risk", str(user))["risk_score"])
-
-
-def of_dropout(stream: Stream, **more: Any) -> list[dict[str, Any]]:
-    return [one for one in stream.decided(**more) if one["type"] in ("gentle_nudge", "emotional_support")]
 
 
 # -- dropout -----------------------------------------------------------------------------------------------
@@ -228,15 +198,6 @@ def test_hysteresis_by_the_score_itself(monkeypatch: pytest.MonkeyPatch, score: 
 
 
 # -- skills ------------------------------------------------------------------------------------------------
-
-
-def stuck(user: int, days: int, skill: str = "algebra", first: int = 0) -> list[Sent]:
-    """Two mediocre attempts a day, without improvement."""
-    return [
-        completion(user, START + (first + day) * DAY + hour * HOUR, skill, score=0.5, topic="Algebra")
-        for day in range(days)
-        for hour in (9, 15)
-    ]
 
 
 def test_a_plateau_of_more_than_five_days_calls_for_another_approach_once() -> None:

@@ -36,7 +36,7 @@ from tests.support.learners.building import (
     sentiment,
     session,
 )
-from tests.unit.models.interventions.test_interventions import DAWN, day_by_day, habit, of_dropout, silent
+from tests.support.learners.interventions import DAWN, day_by_day, habit, of_dropout, silent
 
 few = settings(max_examples=5, deadline=None)
 SEEDS = st.integers(0, 2**32)

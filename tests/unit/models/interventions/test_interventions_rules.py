@@ -22,7 +22,7 @@ from tests.support.learners.building import (
     sentiment,
     session,
 )
-from tests.unit.models.interventions.test_interventions import DAWN, day_by_day, habit, of_dropout, stuck
+from tests.support.learners.interventions import DAWN, day_by_day, habit, of_dropout, stuck
 
 # -- limits set after the decision -------------------------------------------------------------------------
 
