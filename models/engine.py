@@ -9,24 +9,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lyo.models.arrays.zones import DAY
 from lyo.models.erasure import ERASED_KEY, Erasing, ErasureMarker, ErasureMarkers
 from lyo.models.events.decode import Columns, Kind, Rejected
 from lyo.models.interventions.policy import Deciding
 from lyo.models.predictions.emit import Asked, Predicting, Sent
 from lyo.models.state import deduplication, layout, learner
 from lyo.models.state.catalogue import Catalogue
-from lyo.models.state.learner import DAYS, RING_KINDS
+from lyo.models.state.learner import RING_KINDS
 from lyo.models.state.partition import PIECE, Ints, Key, State, pairs
 from lyo.models.state.skill import Attempts, fold_attempts
 from lyo.models.sweep import Sweeping
 
 __all__ = ["Changes", "Engine"]
+
+_Folded: TypeAlias = tuple[Ints, NDArray[np.void], dict[str, NDArray[Any]], Ints, list[Asked]]
+"""Slots of learners ``(n,)``, their new rows and some old columns; slots of skills ``(m,)``; requests."""
 
 
 @dataclass(slots=True)
@@ -125,10 +128,36 @@ class Engine:
         """Fold events and predict for every learner and skill that they touch."""
         self._begin()
         changes = Changes()
+        folded = self._fold_all(batches, changes)
+        if folded is None:
+            return changes
+        slots, rows, before, touched, asked = folded
+        moved = (rows["zone"] != before["zone"]) | (rows["organization"] != before["organization"])
+        moved |= self.sweeping.follow(slots, rows, moved, rows["first"] != before["first"])
+        again = self._predicting.dependents(
+            pairs(*(self.state.skills.column(name)[touched] for name in ("owner", "name")))
+        )
+        if moved.any():
+            again = np.union1d(again, self.state.skills_of(slots[moved]))
+        sent = self._predicting.run(slots, np.union1d(touched, again), asked, always=None)
+        if self._deciding is not None:
+            changes.interventions = self._deciding.review(slots)
+        self._report(changes, sent)
+        changes.learner_rows = layout.encode_learners(rows, self._layout)
+        if len(touched):
+            changes.skill_rows = self.state.encode_skills(touched, self._layout)
+        return changes
+
+    def fold(self, batches: list[Columns]) -> Changes:
+        """Fold events and send nothing, for readers of the state: rows and counts are those of `apply`."""
+        self._fold_all(batches, changes := Changes())
+        return changes
+
+    def _fold_all(self, batches: list[Columns], changes: Changes) -> _Folded | None:
         batches = self.erasing.admit(batches, changes.counts)
         batches = [batch for batch in batches if len(batch.user)]
         if not batches:
-            return changes
+            return None
         users = np.unique(np.concatenate([batch.user for batch in batches]))
         slots = self.state.learner_slots(users)
         rows = self.state.learners.rows[slots]
@@ -144,22 +173,8 @@ class Engine:
             elif batch.kind is Kind.STRUGGLE_REQUEST:
                 asked += self._ask(slots, who, batch, take, changes)
         self.state.learners.rows[slots] = rows
-        moved = (rows["zone"] != before["zone"]) | (rows["organization"] != before["organization"])
-        moved |= self.sweeping.follow(slots, rows, moved, rows["first"] != before["first"])
         touched = np.unique(np.concatenate(skills)) if skills else np.zeros(0, np.int64)
-        again = self._predicting.dependents(
-            pairs(*(self.state.skills.column(name)[touched] for name in ("owner", "name")))
-        )
-        if moved.any():
-            again = np.union1d(again, self.state.skills_of(slots[moved]))
-        sent = self._predicting.run(slots, np.union1d(touched, again), asked, always=None)
-        if self._deciding is not None:
-            changes.interventions = self._deciding.review(slots)
-        self._report(changes, sent)
-        changes.learner_rows = layout.encode_learners(rows, self._layout)
-        if len(touched):
-            changes.skill_rows = self.state.encode_skills(touched, self._layout)
-        return changes
+        return slots, rows, before, touched, asked
 
     def _admit(
         self, rows: NDArray[np.void], who: Ints, batch: Columns, changes: Changes
@@ -191,7 +206,7 @@ class Engine:
             newest = rows["newest"][who]
             _FOLDS[batch.kind](rows, who, batch, fresh)
             counts["applied"] += int(fresh.sum())
-            counts["late"] += _late(batch.at, newest, rows["newest"][who], who, fresh)
+            counts["late"] += deduplication.late(batch.at, newest, rows["newest"][who], who, fresh)
             counts["far_behind"] += deduplication.far_behind(rows, who, batch.at, newest, batch.kind, fresh)
             return fresh
         part = batch if take.all() else batch.take(np.flatnonzero(take))
@@ -324,17 +339,6 @@ _SETS = {
     Kind.PREFERENCES: learner.fold_preferences,
     Kind.STRUGGLE_REQUEST: learner.fold_requests,
 }
-
-
-def _late(at: Ints, before: Ints, after: Ints, who: Ints, fresh: NDArray[np.bool_]) -> int:
-    """How many events ``(m,)`` came when their learner's newest was 90 days ahead: no day holds them."""
-    if not (fresh & (at // DAY <= after // DAY - DAYS)).any():
-        return 0
-    order = np.argsort(who, kind="stable")
-    base = who[order] << 32
-    reached = np.maximum(np.where(fresh, at, 0), before)[order] // DAY
-    reached = np.maximum.accumulate(base + reached) - base
-    return int((fresh[order] & (at[order] // DAY <= reached - DAYS)).sum())
 
 
 def _attempts(batch: Columns, event: Ints) -> Attempts:

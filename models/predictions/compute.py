@@ -35,6 +35,7 @@ __all__ = [
     "limits_by",
     "name_weak",
     "plateaus",
+    "questions_of",
     "quiet_hours_of",
     "regressions",
     "reportable",
@@ -132,13 +133,30 @@ def answer(
         look_up: gives the skills that they name.
     """
     rows = learners.rows[whose]
-    organizations = rows["organization"].tolist()
+    questions = questions_of(learners, whose, owner, requests, catalogue, look_up)
+    answers = struggle.predict(questions)
+    users = rows["user"].tolist()
+    feeling = np.where(questions.sentiments > 0, questions.sentiment, np.nan)
+    contents = struggle_contents(requests, users, rows["organization"].tolist(), answers, feeling)
+    for one, (request, moment) in enumerate(zip(requests, texts(questions.as_of), strict=True)):
+        if request.answered is None:
+            request.answered = first_answer(answers, one, moment)
+    head = _head("struggle", struggle.MODEL, catalogue.revision, questions.as_of, rows)
+    keys = [f"{user}|{request.content_id}".encode() for user, request in zip(users, requests, strict=True)]
+    return head, keys, contents
+
+
+def questions_of(
+    learners: Group, whose: Ints, owner: Ints, requests: list[Request], catalogue: Catalogue, look_up: LookUp
+) -> struggle.Questions:
+    """What struggle requests ``(m,)`` are answered from; arguments as in `answer`."""
+    organizations = learners.rows["organization"][whose].tolist()
     for request, organization in zip(requests, organizations, strict=True):
         request.resolve(catalogue, organization)
     prereq_of, prereq, prereq_seen = look_up(owner, [request.prerequisites for request in requests])
     similar_of, similar, similar_seen = look_up(owner, [request.similar for request in requests])
     mood, moods = recent_sentiment(learners.past)
-    questions = struggle.Questions(
+    return struggle.Questions(
         as_of=learners.as_of[whose],
         prereq_of=prereq_of,
         prereq=prereq,
@@ -151,16 +169,6 @@ def answer(
         sentiment=mood[whose],
         sentiments=moods[whose],
     )
-    answers = struggle.predict(questions)
-    users = rows["user"].tolist()
-    feeling = np.where(questions.sentiments > 0, questions.sentiment, np.nan)
-    contents = struggle_contents(requests, users, organizations, answers, feeling)
-    for one, (request, moment) in enumerate(zip(requests, texts(questions.as_of), strict=True)):
-        if request.answered is None:
-            request.answered = first_answer(answers, one, moment)
-    head = _head("struggle", struggle.MODEL, catalogue.revision, questions.as_of, rows)
-    keys = [f"{user}|{request.content_id}".encode() for user, request in zip(users, requests, strict=True)]
-    return head, keys, contents
 
 
 def reportable(states: NDArray[np.void]) -> Bools:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lyo.models.predictions.compute import (
-    States,
     answer,
     dropout_risks,
     group,
@@ -25,7 +24,6 @@ from lyo.models.predictions.episodes import Skills
 from lyo.models.predictions.records import Head, seal
 from lyo.models.predictions.struggle_records import with_answer
 from lyo.models.state.partition import Ints, State
-from lyo.models.state.skill import MEMORY
 from lyo.models.state.struggle_requests import Request
 
 __all__ = ["KINDS", "Asked", "Predicting", "Sent"]
@@ -180,7 +178,7 @@ class Predicting:
         if requests:
             places = np.array(whose)
             head, keys, contents = answer(
-                learners, places, slots[places], requests, state.catalogue, self._states
+                learners, places, slots[places], requests, state.catalogue, self._state.memories
             )
             answered = [request.answered or {} for request in requests]
             yield _Made(head, keys, list(contents), "", "", places, requests, answered)
@@ -200,17 +198,6 @@ class Predicting:
             whose += [place] * len(found)
             requests += found
         return whose, requests
-
-    def _states(self, owner: Ints, names: list[tuple[str, ...]]) -> States:
-        """States of the skills that ``n`` learners are asked about, flat, and whether they were practised."""
-        state = self._state
-        of = np.repeat(np.arange(len(names)), np.fromiter(map(len, names), np.int64, len(names)))
-        numbers = np.concatenate([state.numbers(each) for each in names]) if names else np.zeros(0, np.int64)
-        slots = state.find_skills(owner[of], numbers)
-        seen = slots >= 0
-        states = np.zeros(len(slots), MEMORY)
-        states[seen] = state.skills.rows["now"][slots[seen]]
-        return of, states, seen
 
     def _make_skills(self, slots: Ints) -> Iterator[_Made]:
         state = self._state
@@ -240,7 +227,7 @@ class Predicting:
             for number in state.numbers(names).tolist():
                 self._dependents.setdefault(int(owner[one]) << 32 | number, set()).add(int(slots[one]))
 
-        name_weak(skills, owner, state.catalogue, self._states, watch)
+        name_weak(skills, owner, state.catalogue, self._state.memories, watch)
         keys = skill_keys(skills)
         for kind, report in (("plateaus", plateaus), ("regressions", regressions)):
             head, contents = report(skills, rows, state.catalogue)

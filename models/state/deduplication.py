@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from lyo.models.arrays.zones import DAY
 from lyo.models.events.decode import Kind
-from lyo.models.state.learner import RING, RING_KINDS, Rows, ranks
+from lyo.models.state.learner import DAYS, RING, RING_KINDS, Rows, ranks
 
-__all__ = ["far_behind", "recognise"]
+__all__ = ["far_behind", "late", "recognise"]
 
 _LOW = np.uint64(0xFFFFFFFF)
 
@@ -66,6 +66,26 @@ def far_behind(
         return 0
     full = rows["rings"]["count"][who[behind], RING_KINDS.index(kind)] > RING
     return int(full.sum())
+
+
+def late(
+    at: NDArray[np.int64],
+    before: NDArray[np.int64],
+    after: NDArray[np.int64],
+    who: NDArray[np.int64],
+    counted: NDArray[np.bool_],
+) -> int:
+    """How many counted events ``(m,)`` came when their learner's newest was 90 days ahead: no day holds them.
+
+    ``before`` and ``after (m,)`` are the learners' newest events without and with this batch, ms.
+    """
+    if not (counted & (at // DAY <= after // DAY - DAYS)).any():
+        return 0
+    order = np.argsort(who, kind="stable")
+    base = who[order] << 32
+    reached = np.maximum(np.where(counted, at, 0), before)[order] // DAY
+    reached = np.maximum.accumulate(base + reached) - base
+    return int((counted[order] & (at[order] // DAY <= reached - DAYS)).sum())
 
 
 def _suspects(

@@ -15,7 +15,7 @@ from lyo.models.arrays.zones import Zones
 from lyo.models.state import layout
 from lyo.models.state.catalogue import Catalogue, zones_of
 from lyo.models.state.learner import LEARNER, begin_learners, empty_learners
-from lyo.models.state.skill import SKILL, begin_skills
+from lyo.models.state.skill import MEMORY, SKILL, begin_skills
 from lyo.models.state.struggle_requests import Requests
 
 __all__ = ["NEVER", "PIECE", "State", "pairs"]
@@ -26,6 +26,7 @@ _MOST_CACHED = 100_000
 _SLOT_BITS = np.uint64(32)
 
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 Key = tuple[bytes, bytes]
 
 
@@ -134,6 +135,19 @@ class State:
     def find_skills(self, owner: Ints, names: Ints) -> Ints:
         """Slots of learners' skills, -1 where one was never practised."""
         return self.skills.index.find(pairs(owner, names)).astype(np.int64)
+
+    def memories(self, owner: Ints, names: list[tuple[str, ...]]) -> tuple[Ints, NDArray[np.void], Bools]:
+        """Skills that ``n`` learners are asked about, flat: whose each is, its MEMORY, whether it is known.
+
+        One that was never practised is unknown, and has zeros.
+        """
+        of = np.repeat(np.arange(len(names)), np.fromiter(map(len, names), np.int64, len(names)))
+        numbers = np.concatenate([self.numbers(each) for each in names]) if names else np.zeros(0, np.int64)
+        slots = self.find_skills(owner[of], numbers)
+        seen = slots >= 0
+        states = np.zeros(len(slots), MEMORY)
+        states[seen] = self.skills.rows["now"][slots[seen]]
+        return of, states, seen
 
     def forget_skills(self, slots: Ints) -> None:
         """Forget skills, so that they count as never practised."""

@@ -115,8 +115,18 @@ def check(piece: Piece, now: int) -> Checked:
 
     A time more than a day after `now` is refused, as it will be by the worker. Empty lines are skipped.
     """
-    by_kind: dict[Kind, list[int]] = defaultdict(list)
+    by_kind, bad = by_type(piece)
     found: dict[int, Record] = {}
+    for kind, positions in by_kind.items():
+        refused = (_catalogue if kind in CATALOGUE else _events)(kind, piece.lines, positions, now, found)
+        bad += [Bad(piece.first + positions[one.index], one.reason) for one in refused]
+    bad.sort(key=lambda one: one.line)
+    return Checked([found[position] for position in sorted(found)], bad)
+
+
+def by_type(piece: Piece) -> tuple[dict[Kind, list[int]], list[Bad]]:
+    """Positions of a piece's lines by the type that they name, and the lines that name none."""
+    by_kind: dict[Kind, list[int]] = defaultdict(list)
     bad: list[Bad] = []
     for position, line in enumerate(piece.lines):
         if not line or line.isspace():
@@ -128,11 +138,7 @@ def check(piece: Piece, now: int) -> Checked:
             by_kind[_type_of(line).type].append(position)
         except REFUSALS as error:
             bad.append(Bad(piece.first + position, explain(error, line)[0]))
-    for kind, positions in by_kind.items():
-        refused = (_catalogue if kind in CATALOGUE else _events)(kind, piece.lines, positions, now, found)
-        bad += [Bad(piece.first + positions[one.index], one.reason) for one in refused]
-    bad.sort(key=lambda one: one.line)
-    return Checked([found[position] for position in sorted(found)], bad)
+    return by_kind, bad
 
 
 def _events(

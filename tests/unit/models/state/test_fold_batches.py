@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lyo.models.arrays.zones import DAY
+from lyo.models.engine import Engine
 from lyo.models.state import learner, skill
 from tests.support.learners.building import (
     START,
@@ -54,6 +55,16 @@ def test_any_batching_gives_the_same_rows_and_predictions(seed: int, many: int, 
     assert without(mixed.current(), FIRST_ANSWER) == expected
     for name in ("applied", "duplicates", "reordered", "rejected", "attempts", "late"):
         assert pieces.counted(name) == whole.counted(name), name
+
+
+def test_folding_without_sending_gives_the_same_rows_and_counts() -> None:
+    events = disturbed(random.Random(3), lives(3, 60), far=12, again=0.2)
+    whole, engine = run(events, sample_catalogue()), Engine(sample_catalogue(), deciding=False)
+    changes = engine.fold(by_kind(events))
+    assert stored(engine) == stored(whole.engine)
+    assert not changes.predictions
+    for name in ("applied", "duplicates", "reordered", "rejected", "attempts", "late"):
+        assert changes.counts[name] == whole.counted(name), name
 
 
 def columns_of(rows: np.ndarray, bookkeeping: tuple[str, ...]) -> bytes:
