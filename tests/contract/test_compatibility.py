@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lyo.tools.contracts.compatibility import breaks
-from lyo.tools.contracts.messages import MESSAGES
-from lyo.tools.contracts.schemas import FILE_LINE, all_schemas
-from tests.support.contract.holding import BY_NAME
-
-SCHEMAS = all_schemas()
-Schema = dict[str, Any]
-
-
-def change(name: str, do: Callable[[Schema], object]) -> list[str]:
-    """What breaks when one schema is changed."""
-    new = copy.deepcopy(SCHEMAS[name])
-    do(new)
-    inbound = name == FILE_LINE or BY_NAME[name].inbound
-    return breaks(SCHEMAS[name], new, inbound=inbound)
-
-
-def drop(schema: Schema, field: str) -> None:
-    """Remove a field, as a careless edit of a struct does."""
-    del schema["properties"][field]
-    schema["required"] = [name for name in schema["required"] if name != field]
-
+from lyo.tools.contracts.schemas import FILE_LINE
+from tests.support.contract.changes import Schema, change, drop
 
 # -- inputs: only wider ------------------------------------------------------------------------------------
 
@@ -265,111 +243,3 @@ def test_a_definition_that_narrows_is_found_also_where_the_old_limit_stands_besi
 
 
 # -- outputs: only more fields -----------------------------------------------------------------------------
-
-RISK, PLATEAUS = "predictions.dropout-risk", "predictions.plateaus"
-WORSE_OUTPUTS: dict[str, tuple[str, Callable[[Schema], object], str]] = {
-    "a field is gone": (RISK, lambda s: drop(s, "risk_score"), "the field risk_score is gone"),
-    "a nested field is gone": (
-        PLATEAUS,
-        lambda s: drop(s["$defs"]["PlateauEpisode"], "attempts"),
-        ".episodes[]: the field attempts is gone",
-    ),
-    "a field may be missing": (
-        RISK,
-        lambda s: s["required"].remove("risk_score"),
-        "the field risk_score may now be missing",
-    ),
-    "a field may be null": (
-        RISK,
-        lambda s: s["properties"].update(
-            risk_score={"anyOf": [s["properties"]["risk_score"], {"type": "null"}]}
-        ),
-        ".risk_score: the choice null is new",
-    ),
-    "another type": (
-        RISK,
-        lambda s: s["properties"]["current_streak"].update(type="number"),
-        ".current_streak: type was integer, is integer or number",
-    ),
-    "a wider limit": (
-        RISK,
-        lambda s: s["properties"]["risk_score"].update(maximum=100),
-        ".risk_score: maximum was 1, is 100",
-    ),
-    "a narrower limit": (
-        RISK,
-        lambda s: s["properties"]["risk_score"].update(maximum=0.9),
-        ".risk_score: maximum was 1, is 0.9",
-    ),
-    "no limit": (
-        RISK,
-        lambda s: s["properties"]["risk_score"].pop("maximum"),
-        ".risk_score: maximum was 1, is none",
-    ),
-    "a longer text": (
-        PLATEAUS,
-        lambda s: s["properties"]["skill_id"].update(maxLength=200),
-        ".skill_id: maxLength was 100, is 200",
-    ),
-    "a new value": (
-        RISK,
-        lambda s: s["properties"]["risk_level"]["enum"].append("extreme"),
-        ".risk_level: the value 'extreme' is new",
-    ),
-    "a value is gone": (
-        "interventions",
-        lambda s: s["$defs"]["InterventionType"]["enum"].remove("gentle_nudge"),
-        ".type: the value 'gentle_nudge' is gone",
-    ),
-    "anything instead of a list of values": (
-        RISK,
-        lambda s: s["properties"]["risk_level"].pop("enum"),
-        ".risk_level: was one of a list of values, is anything",
-    ),
-    "a format is gone": (
-        RISK,
-        lambda s: s["properties"]["as_of"].pop("format"),
-        ".as_of: format was date-time, is none",
-    ),
-    "an empty list where there was always one": (
-        PLATEAUS,
-        lambda s: s["properties"]["episodes"].pop("minItems"),
-        ".episodes: minItems was 1, is none",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", WORSE_OUTPUTS)
-def test_an_output_that_changes_is_found(case: str) -> None:
-    name, do, expected = WORSE_OUTPUTS[case]
-    found = change(name, do)
-    assert any(expected in line for line in found), found
-
-
-@pytest.mark.parametrize("required", [True, False])
-def test_an_output_may_gain_fields(required: bool) -> None:
-    def gain(schema: Schema) -> None:
-        schema["properties"]["trend"] = {"type": "number"}
-        schema["required"] += ["trend"] if required else []
-
-    assert change(RISK, gain) == []
-
-
-def test_an_output_that_may_be_missing_may_always_be_there() -> None:
-    assert change(RISK, lambda s: s["required"].append("organization_id")) == []
-
-
-@pytest.mark.parametrize("name", SCHEMAS)
-def test_a_schema_keeps_itself(name: str) -> None:
-    assert change(name, lambda _: None) == []
-
-
-@given(st.sampled_from([message.name for message in MESSAGES]), st.data())
-def test_every_field_of_every_message_is_missed(name: str, data: st.DataObject) -> None:
-    field = data.draw(st.sampled_from(sorted(SCHEMAS[name]["properties"])))
-    assert change(name, lambda s: drop(s, field)) == [f"(whole): the field {field} is gone"]
-
-    def retyped(schema: Schema) -> None:
-        schema["properties"][field] = {"type": "array", "items": {"type": "null"}}
-
-    assert change(name, retyped) != []

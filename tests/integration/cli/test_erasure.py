@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import subprocess
 import sys
@@ -16,7 +15,6 @@ from typing import Any
 import asyncpg
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from lyo.models.events.decode import Kind, partition
 from lyo.storage.database import plain_url
@@ -28,24 +26,15 @@ from lyo.streams.kafka import clients
 from lyo.streams.runtime import tombstones
 from lyo.streams.settings import Settings
 from tests.support.faults import agreement
-from tests.support.learners.building import Sent, completion, iso
+from tests.support.learners.building import iso
 from tests.support.processes import ROOT, lag, process, wait_for
+from tests.support.worker.erased import DAY, GONE, HOUR, Environment, forget, on_topics
 from tests.support.worker.erasing import quick, send, shifted
-from tests.support.worker.running import publisher, read
+from tests.support.worker.running import publisher
 
 pytestmark = pytest.mark.integration
 
-Environment = Callable[[Settings], dict[str, str]]
-GONE = 7
 OTHERS = (8, 9, 10, 11)
-HOUR, DAY = 3_600_000, 86_400_000
-
-
-async def forget(settings: Settings, user: int, at: int, consent: int | None = None) -> None:
-    body: dict[str, Any] = {"event_id": f"x{at}", "user_id": user, "requested_at": iso(at)}
-    if consent is not None:
-        body["consented_at"] = iso(consent)
-    await send(settings, [Sent(Kind.ERASURE, body)])
 
 
 async def bad(settings: Settings, user: int) -> None:
@@ -59,17 +48,6 @@ async def bad(settings: Settings, user: int) -> None:
                 b"%d" % key,
                 partition=partition(key, settings.partitions),
             )
-
-
-async def on_topics(settings: Settings, user: int) -> dict[str, int]:
-    """Keys with a value that the outputs, rows and dead letters hold of a learner."""
-    names = topics.names(settings)
-    places = {
-        tp
-        for number in range(settings.partitions)
-        for tp in tombstones.places(names, number, settings.partitions)
-    }
-    return (await tombstones.held(settings, names, places, {user})).removed(user)
 
 
 async def test_what_is_written_and_not_decided_yet_is_waited_for(kafka_settings: Settings) -> None:
@@ -279,78 +257,3 @@ async def test_an_older_record_sent_again_is_overruled_on_the_topic(
             return "consented_at" not in said and said["requested_at"] == iso(now)
 
         await wait_for(overruled, "the topic says again that the learner is erased", 60)
-
-
-async def test_the_compacted_topics_say_how_long_bytes_may_stay(kafka_settings: Settings) -> None:
-    """What docs/erasure.md states about compaction is how topics are created."""
-    await topic_admin.ensure(kafka_settings)
-    names = topics.names(kafka_settings)
-    async with clients.admin(kafka_settings) as client:
-        for topic in (names.learner_rows, names.interventions, names.dead_letters):
-            config = await topic_admin.configuration(client, topic)
-            assert "compact" in config["cleanup.policy"]
-            assert int(config["max.compaction.lag.ms"]) == 6 * HOUR
-            assert int(config["delete.retention.ms"]) == 7 * DAY
-
-
-async def test_compaction_leaves_no_record_of_an_erased_learner(
-    kafka_settings: Settings, environment: Environment, tmp_path: Path
-) -> None:
-    now = time.time_ns() // 1_000_000
-    # By the real clock: a segment ends by the timestamps of its records.
-    settings, number = kafka_settings, partition(GONE, kafka_settings.partitions)
-    neighbour = next(
-        user for user in range(GONE + 1, 10_000) if partition(user, settings.partitions) == number
-    )
-    await topic_admin.ensure(settings)
-    names = topics.names(settings)
-    kept = [names.learner_rows, names.skill_rows, names.prediction("dropout-risk")]
-    days = now // DAY * DAY - 10 * DAY
-    async with process("worker", environment(settings), tmp_path / "worker.log"):
-        await send(settings, [*shifted(GONE, range(5), days), *shifted(neighbour, range(5), days)])
-        await wait_for(drained_log(settings), "everything is folded")
-        await forget(settings, GONE, now)
-
-        async def deleted() -> bool:
-            return not await on_topics(settings, GONE)
-
-        await wait_for(deleted, "nothing of the learner is current", 60)
-        before = await bytes_of(settings, GONE, kept)
-        assert set(before) == set(kept)
-        # What takes six hours as topics are created; a segment that is written to is never compacted.
-        for topic in kept:
-            await configured(settings, topic, {"segment.ms": "1", "min.cleanable.dirty.ratio": "0"})
-        scores = itertools.cycle((0.1, 0.9, 0.5))
-
-        async def compacted() -> bool:
-            done = completion(neighbour, time.time_ns() // 1_000_000, "algebra", score=next(scores))
-            await send(settings, [done])
-            return not await bytes_of(settings, GONE, kept)
-
-        await wait_for(compacted, "no record holds anything of the learner", 180)
-        assert set(await bytes_of(settings, neighbour, kept)) == set(kept)
-
-
-def drained_log(settings: Settings) -> Callable[[], Awaitable[bool]]:
-    async def done() -> bool:
-        return await lag(settings) == 0
-
-    return done
-
-
-async def bytes_of(settings: Settings, user: int, wanted: list[str]) -> dict[str, int]:
-    """Records with a value, overtaken ones included, that topics hold under a learner's keys."""
-    found = {}
-    for topic in wanted:
-        records = await read(settings, topic)
-        mine = [one for one in records if one.value is not None and one.key.split(b"|")[0] == b"%d" % user]
-        if mine:
-            found[topic] = len(mine)
-    return found
-
-
-async def configured(settings: Settings, topic: str, more: dict[str, str]) -> None:
-    async with clients.admin(settings) as client:
-        before = await topic_admin.configuration(client, topic)
-        wanted = {"cleanup.policy": before["cleanup.policy"]} | more
-        await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, wanted)])
