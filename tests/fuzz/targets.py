@@ -107,10 +107,11 @@ def rows(data: bytes) -> None:
     try:
         if first & 1:
             found = layout.decode_learners([value])
-            assert layout.encode_learners(found)[0][1] == value
+            again = layout.encode_learners(found)[0][1]
         else:
             skills, topics = layout.decode_skills([value])
-            assert layout.encode_skills(skills, ["s"], topics)[0][1] == value
+            again = layout.encode_skills(skills, ["s"], topics)[0][1]
+        assert again == value or value[0] != layout.LAYOUT  # an older row is written in the present layout
     except layout.LayoutError as error:
         assert str(error)  # noqa: PT017 - the contract is the error's kind
     readers: list[tuple[Callable[[bytes], object], bytes]] = [
