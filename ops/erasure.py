@@ -16,7 +16,7 @@ from lyo.predictive.answers.erasure import erasure_progress
 from lyo.predictive.client import Publisher
 from lyo.storage.database import engine
 from lyo.streams import topics
-from lyo.streams.runtime.tombstones import held, places
+from lyo.streams.runtime.tombstones import output_partitions, stored_keys
 from lyo.streams.settings import Settings
 
 POLL_SECONDS: Final = 0.3
@@ -141,8 +141,8 @@ async def _progress(settings: Settings, user: int) -> Mapping[str, Any]:
 async def _looked(settings: Settings, user: int, progress: Mapping[str, Any]) -> Receipt:
     """Read the learner's partition of every topic that may hold something."""
     names = topics.names(settings)
-    where = places(names, partition(user, settings.partitions), settings.partitions)
-    found = await held(settings, names, where, {user})
+    where = output_partitions(names, partition(user, settings.partitions), settings.partitions)
+    found = await stored_keys(settings, names, where, {user})
     current = found.removed(user)
     old = {topic: count - current.get(topic, 0) for (_, topic), count in found.records.items()}
     return Receipt(progress, current, {topic: count for topic, count in old.items() if count > 0})

@@ -6,7 +6,7 @@ import os
 import signal
 from typing import Final
 
-TASK_STEPS: Final = (
+TASK_FAILPOINTS: Final = (
     "fenced",
     "restored",
     "offsets_read",
@@ -18,12 +18,12 @@ TASK_STEPS: Final = (
     "updated",
 )
 # Of each of the sink's transactions: offsets come before rows, and what is notified is heard at the commit.
-SINK_STEPS: Final = ("sink_begun", "sink_offsets", "sink_rows", "sink_notified", "sink_committed")
-RELAY_STEPS: Final = ("outbox_read", "outbox_sent", "outbox_marked")
-STEPS: Final = TASK_STEPS + SINK_STEPS + RELAY_STEPS
+SINK_FAILPOINTS: Final = ("sink_begun", "sink_offsets", "sink_rows", "sink_notified", "sink_committed")
+RELAY_FAILPOINTS: Final = ("outbox_read", "outbox_sent", "outbox_marked")
+FAILPOINTS: Final = TASK_FAILPOINTS + SINK_FAILPOINTS + RELAY_FAILPOINTS
 
 
-class Steps:
+class Failpoints:
     """Does nothing, unless the process is to end, or to freeze, at the Nth time a step is reached.
 
     Raises:
@@ -34,8 +34,8 @@ class Steps:
         name, *more = (crash_at or "").split(":")
         self._freezes = more[-1:] == ["stop"]
         times = next(iter(more), "")
-        if name and name not in STEPS:
-            raise ValueError(f"LYO_CRASH_AT: no step {name!r}; there are {', '.join(STEPS)}")
+        if name and name not in FAILPOINTS:
+            raise ValueError(f"LYO_CRASH_AT: no step {name!r}; there are {', '.join(FAILPOINTS)}")
         self._name = name
         self._left = int(times) if times.isdigit() else 1
 

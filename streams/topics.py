@@ -161,7 +161,7 @@ def specs(settings: Settings) -> list[TopicSpec]:
     n = names(settings)
     many, replicas = settings.partitions, settings.replication
     # Compacted, too, so that the letters about an erased learner can be deleted by their keys.
-    letters = _BUSY | {
+    spec = _BUSY | {
         "cleanup.policy": "compact,delete",
         "retention.ms": str(settings.dead_letter_days * 86_400_000),
     }
@@ -173,7 +173,7 @@ def specs(settings: Settings) -> list[TopicSpec]:
         TopicSpec(n.interventions, many, replicas, dict(_BUSY)),
         TopicSpec(n.learner_rows, many, replicas, dict(_BUSY)),
         TopicSpec(n.skill_rows, many, replicas, dict(_BUSY)),
-        TopicSpec(n.dead_letters, many, replicas, letters),
+        TopicSpec(n.dead_letters, many, replicas, spec),
     ]
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from lyo.cli.moment import Moment
 from lyo.cli.operations.dlq_text import fields, line, page, safe
-from lyo.streams.dead_letters.reader import Choice, Letter, Letterbox
+from lyo.streams.dead_letters.reader import Choice, DeadLetter, DeadLetterReader
 from lyo.streams.dead_letters.retry import Retrier, Status, Tried
 from lyo.streams.event_files.progress import records_progress
 from lyo.streams.kafka.clients import Unreachable, admin, explain, partition_counts, reach
@@ -83,20 +83,20 @@ def list_letters(
         return
     # Stable: letters of the same time stay in the order of their topic.
     shown = found if everything else heapq.nlargest(limit, found, key=_time)
-    for letter in sorted(shown, key=_time):
-        click.echo(json.dumps(fields(letter)) if as_json else line(letter))
+    for dead_letter in sorted(shown, key=_time):
+        click.echo(json.dumps(fields(dead_letter)) if as_json else line(dead_letter))
     if len(shown) < len(found):
         click.echo(f"the newest {len(shown):,} of {len(found):,}: --all shows all", err=True)
     elif not as_json:
         click.echo(f"{len(found):,} dead letters", err=True)
 
 
-def _time(letter: Letter) -> int:
-    return letter.failed_ms
+def _time(dead_letter: DeadLetter) -> int:
+    return dead_letter.failed_ms
 
 
-def _print_summary(found: Sequence[Letter], *, as_json: bool) -> None:
-    counts = Counter((letter.topic, letter.reason) for letter in found)
+def _print_summary(found: Sequence[DeadLetter], *, as_json: bool) -> None:
+    counts = Counter((dead_letter.topic, dead_letter.reason) for dead_letter in found)
     for (topic, reason), count in counts.most_common():
         if as_json:
             click.echo(json.dumps({"topic": topic, "reason": reason, "count": count}))
@@ -117,11 +117,11 @@ def show(*, ids: tuple[str, ...], as_json: bool) -> None:
     """
     choice = Choice(ids=_named(ids))
     found = _run(lambda settings: _chosen(settings, choice))
-    for place, letter in enumerate(found):
+    for place, dead_letter in enumerate(found):
         if as_json:
-            click.echo(json.dumps(fields(letter)))
+            click.echo(json.dumps(fields(dead_letter)))
         else:
-            click.echo(("\n" if place else "") + page(letter))
+            click.echo(("\n" if place else "") + page(dead_letter))
     _check_found(ids, found)
 
 
@@ -169,16 +169,18 @@ def retry(
 
 def _print_tried(one: Tried, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"id": one.letter.id, "status": one.status.value, "detail": one.detail}))
+        click.echo(json.dumps({"id": one.dead_letter.id, "status": one.status.value, "detail": one.detail}))
     else:
-        click.echo(f"{safe(one.letter.id)}  {one.status}: {safe(one.detail)}")
+        click.echo(f"{safe(one.dead_letter.id)}  {one.status}: {safe(one.detail)}")
 
 
-async def _retry(settings: Settings, choice: Choice, *, dry_run: bool) -> tuple[list[Tried], list[Letter]]:
+async def _retry(
+    settings: Settings, choice: Choice, *, dry_run: bool
+) -> tuple[list[Tried], list[DeadLetter]]:
     with records_progress(Console(stderr=True), "Looking for them in their topics") as on_records:
         async with Retrier(settings, dry_run=dry_run, on_records=on_records) as retrier:
             every = await _chosen(settings, Choice())
-            found = [letter for letter in every if choice.takes(letter, settings.topic_prefix)]
+            found = [dead_letter for dead_letter in every if choice.takes(dead_letter, settings.topic_prefix)]
             return await retrier.retry(found, every), found
 
 
@@ -194,15 +196,17 @@ def _named(ids: Sequence[str]) -> frozenset[str]:
     return frozenset(ids)
 
 
-def _check_found(ids: Sequence[str], found: Sequence[Letter]) -> None:
-    missing = sorted(set(ids) - {letter.id for letter in found})
+def _check_found(ids: Sequence[str], found: Sequence[DeadLetter]) -> None:
+    missing = sorted(set(ids) - {dead_letter.id for dead_letter in found})
     if missing:
         raise click.ClickException(f"there is no dead letter about {', '.join(missing)}")
 
 
-async def _chosen(settings: Settings, choice: Choice) -> list[Letter]:
-    box = Letterbox(settings)
-    found = [letter async for letter in box.read() if choice.takes(letter, settings.topic_prefix)]
+async def _chosen(settings: Settings, choice: Choice) -> list[DeadLetter]:
+    box = DeadLetterReader(settings)
+    found = [
+        dead_letter async for dead_letter in box.read() if choice.takes(dead_letter, settings.topic_prefix)
+    ]
     if box.unreadable:
         click.echo(f"{box.unreadable:,} records among the dead letters are none", err=True)
     return found

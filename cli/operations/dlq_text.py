@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from lyo.streams.dead_letters.reader import Letter
+from lyo.streams.dead_letters.reader import DeadLetter
 
 BYTES_SHOWN: Final = 4_096
 _LINE: Final = 16
@@ -24,23 +24,23 @@ def _escaped(char: str) -> str:
     return char.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
-def line(letter: Letter) -> str:
+def line(dead_letter: DeadLetter) -> str:
     """A letter in one line: when, which record, its key, and why."""
-    key = "-" if letter.key is None else safe(letter.key)[:40]
-    return f"{safe(letter.failed_at)}  {safe(letter.id)}  key={key}  {safe(letter.reason)}"
+    key = "-" if dead_letter.key is None else safe(dead_letter.key)[:40]
+    return f"{safe(dead_letter.failed_at)}  {safe(dead_letter.id)}  key={key}  {safe(dead_letter.reason)}"
 
 
-def page(letter: Letter) -> str:
+def page(dead_letter: DeadLetter) -> str:
     """Everything about a letter, its payload decoded as far as it can be."""
     fields = {
-        "record": letter.id,
-        "key": "none" if letter.key is None else letter.key,
-        "reason": letter.reason,
-        "field": letter.field or "none named",
-        "failed at": letter.failed_at,
+        "record": dead_letter.id,
+        "key": "none" if dead_letter.key is None else dead_letter.key,
+        "reason": dead_letter.reason,
+        "field": dead_letter.field or "none named",
+        "failed at": dead_letter.failed_at,
     }
     head = "\n".join(f"{name + ':':<11}{safe(value)}" for name, value in fields.items())
-    return f"{head}\n{payload(letter.payload)}"
+    return f"{head}\n{payload(dead_letter.payload)}"
 
 
 def payload(value: bytes | None) -> str:
@@ -79,21 +79,21 @@ def _dump(value: bytes) -> str:
     return "\n".join(lines)
 
 
-def fields(letter: Letter) -> dict[str, Any]:
+def fields(dead_letter: DeadLetter) -> dict[str, Any]:
     """A letter as a JSON object, as on its topic, with its name and its payload as text where it is text."""
     try:
-        text = None if letter.payload is None else letter.payload.decode()
+        text = None if dead_letter.payload is None else dead_letter.payload.decode()
     except UnicodeDecodeError:
         text = None
     return {
-        "id": letter.id,
-        "topic": letter.topic,
-        "partition": letter.partition,
-        "offset": letter.offset,
-        "key": letter.key,
-        "value": letter.value,
+        "id": dead_letter.id,
+        "topic": dead_letter.topic,
+        "partition": dead_letter.partition,
+        "offset": dead_letter.offset,
+        "key": dead_letter.key,
+        "value": dead_letter.value,
         "text": text,
-        "reason": letter.reason,
-        "field": letter.field,
-        "failed_at": letter.failed_at,
+        "reason": dead_letter.reason,
+        "field": dead_letter.field,
+        "failed_at": dead_letter.failed_at,
     }

@@ -15,7 +15,7 @@ from lyo.storage.sink.sink import BATCH_RECORDS, Sink
 from lyo.storage.sink.watermark import Watermark
 from lyo.streams import memory, metrics
 from lyo.streams.clock import ClockError
-from lyo.streams.failpoints import Steps
+from lyo.streams.failpoints import Failpoints
 from lyo.streams.kafka.clients import Unreachable
 from lyo.streams.log import configure
 from lyo.streams.settings import Settings, load_settings
@@ -46,7 +46,7 @@ def sink(batch: int, rebuild: bool) -> None:
     """
     settings = load_settings()
     try:
-        Steps(settings.crash_at)
+        Failpoints(settings.crash_at)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     configure(settings.log_level, settings.log_format)
@@ -59,9 +59,9 @@ def sink(batch: int, rebuild: bool) -> None:
 async def _run(settings: Settings, batch: int, rebuild: bool) -> None:
     if rebuild:
         await empty(settings.database_url)
-    steps = Steps(settings.crash_at)
-    running = Sink(settings, batch_records=batch, steps=steps)
-    relay = Relay(settings, steps=steps)
+    failpoints = Failpoints(settings.crash_at)
+    running = Sink(settings, batch_records=batch, failpoints=failpoints)
+    relay = Relay(settings, failpoints=failpoints)
     watermark = Watermark(settings, running.positions)
 
     def stop() -> None:

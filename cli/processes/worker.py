@@ -9,7 +9,7 @@ import click
 
 from lyo import agents
 from lyo.streams.bootstrap import create_worker, run_worker
-from lyo.streams.failpoints import Steps
+from lyo.streams.failpoints import Failpoints
 from lyo.streams.settings import load_settings
 
 
@@ -22,7 +22,7 @@ def worker() -> None:
     """
     settings = load_settings()
     try:
-        Steps(settings.crash_at)
+        Failpoints(settings.crash_at)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     reason = run_worker(settings, lambda: create_worker(settings, agents.register))

@@ -134,7 +134,7 @@ class _Pages:
             ("/ops/data.json", ["GET"], self.data),
             ("/ops/sign-in", ["POST"], self.sign_in),
             ("/ops/sign-out", ["POST"], self.sign_out),
-            ("/ops/letters/{partition}/{offset}", ["GET"], self.letter),
+            ("/ops/letters/{partition}/{offset}", ["GET"], self.dead_letter),
             ("/ops/letters/{partition}/{offset}/retry", ["POST"], self.retry),
         ):
             app.add_api_route(path, answer, methods=methods, response_model=None)
@@ -189,12 +189,12 @@ class _Pages:
         answer.delete_cookie(COOKIE, httponly=True, secure=self._settings.monitor_tls, samesite="strict")
         return answer
 
-    async def letter(self, request: Request, partition: int, offset: int) -> Response:
+    async def dead_letter(self, request: Request, partition: int, offset: int) -> Response:
         """What a dead letter held."""
         role = self._operator(request)
         found = await self._read(partition, offset)
         log.info("letter shown partition=%d offset=%d", partition, offset)
-        page = rendering.letter(f"{partition}/{offset}", found, form_key=self._access.form_key(role))
+        page = rendering.dead_letter(f"{partition}/{offset}", found, form_key=self._access.form_key(role))
         return HTMLResponse(page)
 
     async def retry(self, request: Request, partition: int, offset: int) -> Response:
@@ -214,7 +214,7 @@ class _Pages:
         except TopicError as error:
             raise HTTPException(409, str(error)) from None
         log.info("letter retried partition=%d offset=%d said=%s", partition, offset, said)
-        page = rendering.letter(
+        page = rendering.dead_letter(
             f"{partition}/{offset}", found, form_key=self._access.form_key(role), said=said, done=done
         )
         return HTMLResponse(page)

@@ -15,7 +15,7 @@ from lyo.ops.monitor.restores import Opening, Openings
 from lyo.ops.monitor.snapshot import GroupLag, Member, PartitionLag
 from lyo.streams.kafka.client_ids import running
 from lyo.streams.runtime import offset_metadata
-from lyo.streams.runtime.offset_metadata import Tally
+from lyo.streams.runtime.offset_metadata import EventCounts
 
 SETTLED = ("Stable", "Empty", "Dead")
 
@@ -150,7 +150,7 @@ def _size(logs: Logs, topics: Sequence[str], number: int) -> int:
     return sum(ends.end[tp] - ends.first[tp] for tp in places if tp in ends.end)
 
 
-def tally_of(watched: Watched, said: Said) -> Tally | None:
+def committed_counts(watched: Watched, said: Said) -> EventCounts | None:
     """Late and duplicate events of all partition numbers, as the committed offsets say.
 
     None if one of them has committed something and says nothing; a number that has committed nothing counts
@@ -166,7 +166,7 @@ def tally_of(watched: Watched, said: Said) -> Tally | None:
     known = [one for one in found if one is not None]
     if len(known) < len(found):
         return None
-    return Tally(sum(one.late for one in known), sum(one.duplicates for one in known))
+    return EventCounts(sum(one.late for one in known), sum(one.duplicates for one in known))
 
 
 def members_of(watched: Watched, said: Said, now: int) -> list[Member]:

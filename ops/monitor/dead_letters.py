@@ -10,7 +10,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from lyo.ops.monitor.broker import Logs
-from lyo.ops.monitor.snapshot import Letter, Letters
+from lyo.ops.monitor.snapshot import DeadLetterEntry, DeadLetterSummary
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 
@@ -28,7 +28,7 @@ class _Body(msgspec.Struct):
     failed_at: str
 
 
-class LetterFollower:
+class DeadLetterFollower:
     """Reads on a little at every look; the count is unknown until it has once come to the end."""
 
     def __init__(self, settings: Settings, topic: str) -> None:
@@ -36,7 +36,7 @@ class LetterFollower:
         self._topic = topic
         self._consumer: AIOKafkaConsumer | None = None
         self._counts: Counter[str] = Counter()
-        self._newest: defaultdict[int, deque[Letter]] = defaultdict(lambda: deque(maxlen=KEPT))
+        self._newest: defaultdict[int, deque[DeadLetterEntry]] = defaultdict(lambda: deque(maxlen=KEPT))
         self._caught_up = False
 
     async def look(self, logs: Logs) -> None:
@@ -64,12 +64,12 @@ class LetterFollower:
         self._caught_up = True
 
     @property
-    def letters(self) -> Letters:
+    def dead_letters(self) -> DeadLetterSummary:
         """What was read so far, the newest first."""
         kept = (one for some in self._newest.values() for one in some)
         newest = sorted(kept, key=lambda one: one.failed_at, reverse=True)[:KEPT]
         total = self._counts.total() if self._caught_up else None
-        return Letters(total=total, by_topic=dict(self._counts), newest=tuple(newest))
+        return DeadLetterSummary(total=total, by_topic=dict(self._counts), newest=tuple(newest))
 
     async def stop(self) -> None:
         """Let go of the connection, and of what was read."""
@@ -99,7 +99,7 @@ class LetterFollower:
             body = _Body("?", record.partition, record.offset, "a letter that cannot be read", None, "")
         self._counts[body.topic] += 1
         self._newest[record.partition].append(
-            Letter(
+            DeadLetterEntry(
                 place=(record.partition, record.offset),
                 topic=body.topic,
                 partition=body.partition,

@@ -147,17 +147,17 @@ def _of_outputs(snapshot: Snapshot) -> Iterator[Metric]:
     ages = (((one.kind,), one.age_seconds) for one in snapshot.predictions)
     yield _gauge(PREDICTION_AGE_SECONDS, ("kind",), ages)
     yield _gauge(SINK_DELAY_SECONDS, (), [((), snapshot.sink_delay_seconds)])
-    yield _counter(DEAD_LETTERS, ("topic",), (((topic,), count) for topic, count in _letters(snapshot)))
+    yield _counter(DEAD_LETTERS, ("topic",), (((topic,), count) for topic, count in _dead_letters(snapshot)))
     yield _counter(EVENTS_LATE, (), [((), snapshot.late)])
     yield _counter(EVENTS_DUPLICATE, (), [((), snapshot.duplicates)])
 
 
-def _letters(snapshot: Snapshot) -> Iterable[tuple[str, int]]:
+def _dead_letters(snapshot: Snapshot) -> Iterable[tuple[str, int]]:
     """Letters by topic, 0 where there is none: Prometheus sees no increase in a series' first value."""
-    if snapshot.letters.total is None:
+    if snapshot.dead_letters.total is None:
         return ()
     read = {one.topic: 0 for group in snapshot.groups for one in group.partitions}
-    return (read | snapshot.letters.by_topic).items()
+    return (read | snapshot.dead_letters.by_topic).items()
 
 
 def _of_postgres(snapshot: Snapshot) -> Iterator[Metric]:

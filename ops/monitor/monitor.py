@@ -17,7 +17,7 @@ from lyo.ops.monitor import composing, lag
 from lyo.ops.monitor.ages import Ages
 from lyo.ops.monitor.broker import Broker, Group, Logs
 from lyo.ops.monitor.composing import Said, Tracks, Watched
-from lyo.ops.monitor.dead_letters import LetterFollower
+from lyo.ops.monitor.dead_letters import DeadLetterFollower
 from lyo.ops.monitor.history import History
 from lyo.ops.monitor.reading import Waiting
 from lyo.ops.monitor.restores import Openings
@@ -96,7 +96,7 @@ class Monitor:
         self._tracks = Tracks(rules(settings))
         self._openings = Openings(settings.monitor_restore_rate)
         self._ages = Ages(self._names.predictions)
-        self._letters = LetterFollower(settings, self._names.dead_letters)
+        self._dead_letters = DeadLetterFollower(settings, self._names.dead_letters)
         self._broker: Broker | None = None
         self._connection: Any = None
         self._survey: monitoring.Survey | None = None
@@ -127,7 +127,7 @@ class Monitor:
         await self._beside(told)
         now = self._clock.now()
         groups = [self._group(one, saids[one.role], now) for one in self.watched]
-        tally = composing.tally_of(self.watched[0], saids[WORKERS])
+        tally = composing.committed_counts(self.watched[0], saids[WORKERS])
         snapshot = Snapshot(
             at=now,
             took_seconds=time.monotonic() - began,
@@ -139,7 +139,7 @@ class Monitor:
             sink_delay_seconds=next(group.seconds for group in groups if group.role == SINK),
             late=None if tally is None else tally.late,
             duplicates=None if tally is None else tally.duplicates,
-            letters=self._letters.letters,
+            dead_letters=self._dead_letters.dead_letters,
             stored=stored.stored,
         )
         self._note(snapshot)
@@ -186,7 +186,7 @@ class Monitor:
 
     async def _drop_broker(self) -> None:
         broker, self._broker = self._broker, None
-        await self._letters.stop()
+        await self._dead_letters.stop()
         if broker is not None:
             await broker.stop()
 
@@ -196,7 +196,7 @@ class Monitor:
             return
         with contextlib.suppress(*AWAY):
             await self._ages.look(self._broker.reader, told.logs)
-            await self._letters.look(told.logs)
+            await self._dead_letters.look(told.logs)
 
     # ------------------------------------------------------------ Postgres
 

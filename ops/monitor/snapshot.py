@@ -112,7 +112,7 @@ class KindAge(Struct, frozen=True, kw_only=True):
     empty: bool = False
 
 
-class Letter(Struct, frozen=True, kw_only=True):
+class DeadLetterEntry(Struct, frozen=True, kw_only=True):
     """A dead letter without what the record said; ``place`` is its own partition and offset."""
 
     place: tuple[int, int]
@@ -124,12 +124,12 @@ class Letter(Struct, frozen=True, kw_only=True):
     failed_at: str
 
 
-class Letters(Struct, frozen=True, kw_only=True):
+class DeadLetterSummary(Struct, frozen=True, kw_only=True):
     """Dead letters: how many there are of each topic (None until all were counted), and the newest."""
 
     total: int | None = None
     by_topic: dict[str, int] = {}
-    newest: tuple[Letter, ...] = ()
+    newest: tuple[DeadLetterEntry, ...] = ()
 
 
 class Stored(Struct, frozen=True, kw_only=True):
@@ -172,5 +172,5 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     sink_delay_seconds: float | None = None
     late: int | None = None
     duplicates: int | None = None
-    letters: Letters = Letters()
+    dead_letters: DeadLetterSummary = DeadLetterSummary()
     stored: Stored = Stored()

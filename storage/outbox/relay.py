@@ -16,10 +16,10 @@ from lyo.storage.outbox.queue import CHANNEL
 from lyo.storage.outbox.retention import forget
 from lyo.storage.outbox.sender import Away, OutboxSender, Sent
 from lyo.storage.session import Session
-from lyo.streams.failpoints import Steps
+from lyo.streams.failpoints import Failpoints
 from lyo.streams.log import logger
 from lyo.streams.metrics import Sample
-from lyo.streams.runtime.linger import Pace
+from lyo.streams.runtime.linger import Linger
 from lyo.streams.settings import Settings
 
 BATCH_ROWS: Final = 500
@@ -52,14 +52,14 @@ class Relay:
         *,
         batch_rows: int = BATCH_ROWS,
         poll_seconds: float = POLL_SECONDS,
-        steps: Steps | None = None,
+        failpoints: Failpoints | None = None,
     ) -> None:
         self.sent = 0
         self.refused = 0
         self._settings = settings
         self._batch_rows = batch_rows
         self._poll_seconds = poll_seconds
-        self._steps = steps or Steps()
+        self._failpoints = failpoints or Failpoints()
         self._session = Session(
             # One that is frozen, and so asks for nothing, gives the lock back.
             settings.database_url,
@@ -72,7 +72,7 @@ class Relay:
         self._woken = asyncio.Event()
         self._housekeeping_at = 0.0
         self._failures = 0
-        self._pace = Pace()
+        self._linger = Linger()
 
     @property
     def leading(self) -> bool:
@@ -130,8 +130,8 @@ class Relay:
         began = time.monotonic()
         if done := await self._batch(connection):
             if done < self._batch_rows:
-                self._pace.took(time.monotonic() - began)
-                await self._pause(self._pace.rest)
+                self._linger.took(time.monotonic() - began)
+                await self._pause(self._linger.remaining)
         elif not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._poll_seconds):
@@ -157,15 +157,15 @@ class Relay:
         rows = await connection.fetch(_UNSENT_SQL, self._batch_rows, self._sender.held)
         if not rows:
             return 0
-        self._steps("outbox_read")
+        self._failpoints("outbox_read")
         sent = Sent()
         try:
             await self._sender.send(rows, sent)
         finally:
             if sent.ids or sent.refused:
-                self._steps("outbox_sent")
+                self._failpoints("outbox_sent")
                 await self._mark(connection, sent)
-                self._steps("outbox_marked")
+                self._failpoints("outbox_marked")
         return len(sent.ids) + len(sent.refused)
 
     async def _mark(self, connection: Any, sent: Sent) -> None:

@@ -15,10 +15,10 @@ from lyo.models.events.decode import Rejected
 from lyo.storage.faults import SinkError, one_line
 from lyo.storage.sink.records import Record, Refusal
 from lyo.streams.clock import Clock
-from lyo.streams.dead_letters.dead_letter import UNSTORED, dead_letter
+from lyo.streams.dead_letters.encode import UNSTORED, dead_letter
 from lyo.streams.kafka import clients
 from lyo.streams.log import logger
-from lyo.streams.runtime.tombstones import forgets
+from lyo.streams.runtime.tombstones import is_erased
 from lyo.streams.settings import Settings
 from lyo.streams.topics import Names
 
@@ -28,7 +28,7 @@ LONGEST_REASON: Final = 500
 log = logger("sink")
 
 
-class UnstoredLetters:
+class RefusedRecords:
     """Writes a sink's dead letters; none about learners who stay forgotten.
 
     Attributes:
@@ -50,7 +50,7 @@ class UnstoredLetters:
         Raises:
             SinkError: Kafka does not take them.
         """
-        refusals = [one for one in refusals if not forgets(self._markers, self._names, one.record)]
+        refusals = [one for one in refusals if not is_erased(self._markers, self._names, one.record)]
         if not refusals:
             return
         try:

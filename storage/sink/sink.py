@@ -25,12 +25,12 @@ from lyo.storage.sink import erasures
 from lyo.storage.sink.offset_mirror import Mirror
 from lyo.storage.sink.offsets import Place, Position, check_range, claim
 from lyo.storage.sink.records import Record, Refusal
-from lyo.storage.sink.refused import UnstoredLetters
+from lyo.storage.sink.refused import RefusedRecords
 from lyo.storage.sink.rows import TenantOf, tenant_of
 from lyo.storage.sink.sources import check_prefix
 from lyo.storage.sink.writer import Batch, Writer
 from lyo.streams import metrics, topics
-from lyo.streams.failpoints import Steps
+from lyo.streams.failpoints import Failpoints
 from lyo.streams.kafka import clients
 from lyo.streams.kafka.client_ids import client_id, sink_group
 from lyo.streams.log import logger
@@ -77,11 +77,11 @@ class Sink:
         *,
         batch_records: int = BATCH_RECORDS,
         tenants: TenantOf = tenant_of,
-        steps: Steps | None = None,
+        failpoints: Failpoints | None = None,
     ) -> None:
         self.settings = settings
         self.names = topics.names(settings)
-        self.writer = Writer(self.names, tenants, steps)
+        self.writer = Writer(self.names, tenants, failpoints)
         self._erasures = self.names.topic(Kind.ERASURE)
         self.stored = 0
         self.positions: dict[Place, Position] = {}
@@ -90,7 +90,7 @@ class Sink:
         self._consumer: Any = None
         self._mirror: Mirror | None = None
         self._markers = ErasureMarkers()
-        self._letters = UnstoredLetters(settings, self.names, self._markers)
+        self._letters = RefusedRecords(settings, self.names, self._markers)
         self._markers_seen = -1
         self._follower: Any = None
         self._partitions = settings.partitions

@@ -13,7 +13,7 @@ from lyo.storage.sink import erasures, outcomes, preferences, rows
 from lyo.storage.sink.merges import INTERVENTIONS, PLANS, Plan, delete_sql, merge_sql
 from lyo.storage.sink.offsets import Place, Position, advance, lock
 from lyo.storage.sink.records import BY_SKILL, BY_USER, Item, Record, Refusal, screen_predictions, screen_rows
-from lyo.streams.failpoints import Steps
+from lyo.streams.failpoints import Failpoints
 from lyo.streams.topics import Names
 
 CHANNEL: Final = "lyo_changes"
@@ -47,9 +47,9 @@ class Batch:
 class Writer:
     """Knows what each topic's records become."""
 
-    def __init__(self, names: Names, tenant_of: rows.TenantOf, steps: Steps | None = None) -> None:
+    def __init__(self, names: Names, tenant_of: rows.TenantOf, failpoints: Failpoints | None = None) -> None:
         self._tenant_of = tenant_of
-        self._steps = steps or Steps()
+        self._failpoints = failpoints or Failpoints()
         self.plans: dict[str, Plan] = {names.prediction(kind): plan for kind, plan in PLANS.items()}
         self.plans[names.interventions] = INTERVENTIONS
         self._merge = {topic: merge_sql(plan) for topic, plan in self.plans.items()}
@@ -111,16 +111,16 @@ class Writer:
         """
         async with connection.transaction():
             await lock(connection, batch.partitions)
-            self._steps("sink_begun")
+            self._failpoints("sink_begun")
             if not await advance(connection, positions, target):
                 return False
-            self._steps("sink_offsets")
+            self._failpoints("sink_offsets")
             await self._write(connection, batch if markers is None else self._admitted(batch, markers))
-            self._steps("sink_rows")
+            self._failpoints("sink_rows")
             said = [f"{place.topic} {place.partition} {next_offset}" for place, next_offset in target.items()]
             await connection.execute(_NOTIFY_SQL, [line for line in said if not self._internal(line)])
-            self._steps("sink_notified")
-        self._steps("sink_committed")
+            self._failpoints("sink_notified")
+        self._failpoints("sink_committed")
         return True
 
     async def erase(

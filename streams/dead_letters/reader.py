@@ -11,17 +11,17 @@ import msgspec
 
 from lyo.streams import topics
 from lyo.streams.clock import parse
-from lyo.streams.dead_letters.dead_letter import UNSTORED
+from lyo.streams.dead_letters.encode import UNSTORED
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 
-__all__ = ["Choice", "Letter", "Letterbox", "OnRecords", "letter_of"]
+__all__ = ["Choice", "DeadLetter", "DeadLetterReader", "OnRecords", "decode"]
 
 OnRecords = Callable[[int, int], None]
 """Told how many records have been read and how many there are."""
 
 
-class Letter(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """A dead letter: which record it is about, and why that cannot be used."""
 
     topic: str
@@ -72,21 +72,21 @@ class Choice:
     since: int | None = None
     until: int | None = None
 
-    def takes(self, letter: Letter, prefix: str) -> bool:
+    def takes(self, dead_letter: DeadLetter, prefix: str) -> bool:
         """Whether a letter is chosen."""
         return (
-            (not self.ids or letter.id in self.ids)
-            and (self.topic is None or letter.topic in {self.topic, prefix + self.topic})
-            and (self.reason is None or self.reason.casefold() in letter.reason.casefold())
-            and (self.since is None or letter.failed_ms >= self.since)
-            and (self.until is None or letter.failed_ms < self.until)
+            (not self.ids or dead_letter.id in self.ids)
+            and (self.topic is None or dead_letter.topic in {self.topic, prefix + self.topic})
+            and (self.reason is None or self.reason.casefold() in dead_letter.reason.casefold())
+            and (self.since is None or dead_letter.failed_ms >= self.since)
+            and (self.until is None or dead_letter.failed_ms < self.until)
         )
 
 
-_decode: Final = msgspec.json.Decoder(Letter).decode
+_decode: Final = msgspec.json.Decoder(DeadLetter).decode
 
 
-class Letterbox:
+class DeadLetterReader:
     """Reads the topic of the dead letters; ``unreadable`` counts records there that are none."""
 
     def __init__(self, settings: Settings, on_records: OnRecords | None = None) -> None:
@@ -94,7 +94,7 @@ class Letterbox:
         self._settings = settings
         self._on_records = on_records or (lambda _done, _total: None)
 
-    async def read(self) -> AsyncIterator[Letter]:
+    async def read(self) -> AsyncIterator[DeadLetter]:
         """Every letter there is now, those of one partition in their order.
 
         Raises:
@@ -110,22 +110,22 @@ class Letterbox:
                 for record in records:
                     if record.value is None:
                         continue
-                    letter = letter_of(record.value)
-                    if letter is None:
+                    dead_letter = decode(record.value)
+                    if dead_letter is None:
                         self.unreadable += 1
                     else:
-                        yield letter
+                        yield dead_letter
                 done += len(records)
                 self._on_records(done, total)
         finally:
             await clients.stop(reader)
 
 
-def letter_of(value: bytes) -> Letter | None:
+def decode(value: bytes) -> DeadLetter | None:
     """The letter that a record of the topic holds; None if it is none."""
     try:
-        letter = _decode(value)
-        _ = letter.failed_ms, letter.payload
+        dead_letter = _decode(value)
+        _ = dead_letter.failed_ms, dead_letter.payload
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError):
         return None
-    return letter
+    return dead_letter

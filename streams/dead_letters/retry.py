@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 from lyo.models.events.decode import EventError, Kind, decode, decode_content, decode_organization, partition
 from lyo.streams import topics
 from lyo.streams.clock import Clock
-from lyo.streams.dead_letters.reader import Letter, OnRecords
+from lyo.streams.dead_letters.reader import DeadLetter, OnRecords
 from lyo.streams.kafka import clients
 from lyo.streams.kafka.input_records import CATALOGUE
 from lyo.streams.settings import Settings
@@ -59,7 +59,7 @@ class Status(StrEnum):
 class Tried:
     """A letter's record, what became of it, and where it stands or why not."""
 
-    letter: Letter
+    dead_letter: DeadLetter
     status: Status
     detail: str
 
@@ -68,7 +68,7 @@ class Tried:
 class _Event:
     """A record that may be sent again."""
 
-    letter: Letter
+    dead_letter: DeadLetter
     kind: Kind
     key: bytes
     value: bytes
@@ -122,7 +122,7 @@ class Retrier:
         if self._producer is not None:
             await clients.stop(self._producer)
 
-    async def retry(self, letters: Sequence[Letter], refused: Iterable[Letter]) -> list[Tried]:
+    async def retry(self, dead_letters: Sequence[DeadLetter], refused: Iterable[DeadLetter]) -> list[Tried]:
         """Send the records of the letters again, where that is right; each record is told of once.
 
         ``refused`` are all letters there are: what they are about has not been used.
@@ -137,8 +137,8 @@ class Retrier:
         reader = clients.consumer(self._settings, fetch_max_wait_ms=100)
         await reader.start()
         try:
-            for letter in {one.id: one for one in letters}.values():
-                found = await self._judge(reader, letter, places)
+            for dead_letter in {one.id: one for one in dead_letters}.values():
+                found = await self._judge(reader, dead_letter, places)
                 (tried if isinstance(found, Tried) else events).append(found)  # type: ignore[arg-type]
             standing = await self._standing(reader, events, places)
         finally:
@@ -151,54 +151,55 @@ class Retrier:
             else:
                 tried.append(known)
             # Two letters may be about the same event.
-            standing.setdefault(event.identity, event.letter.id)
+            standing.setdefault(event.identity, event.dead_letter.id)
         return tried + await self._send(fresh)
 
     # ------------------------------------------------------------ what may be sent
 
-    async def _judge(self, reader: Any, letter: Letter, refused: set[str]) -> Tried | _Event:
+    async def _judge(self, reader: Any, dead_letter: DeadLetter, refused: set[str]) -> Tried | _Event:
         """The record of a letter, if it can be sent; else why not."""
-        kind = self._kinds.get(letter.topic)
-        if kind is None or letter.offset is None:
+        kind = self._kinds.get(dead_letter.topic)
+        if kind is None or dead_letter.offset is None:
             said = "predictions and rows follow from events; the next event brings newer ones"
-            return Tried(letter, Status.DERIVED, said)
-        if letter.id not in refused:
-            said = (
-                f"the workers have used it; only Postgres refused it: `lyo sink --rebuild` stores {letter.id}"
-            )
-            return Tried(letter, Status.COUNTED, said)
-        original = await self._original(reader, letter)
+            return Tried(dead_letter, Status.DERIVED, said)
+        if dead_letter.id not in refused:
+            used = "used by the workers, refused only by Postgres"
+            said = f"{used}: `lyo sink --rebuild` stores {dead_letter.id}"
+            return Tried(dead_letter, Status.COUNTED, said)
+        original = await self._original(reader, dead_letter)
         if original is None:
-            return Tried(letter, Status.GONE, "its topic does not have the record any more")
+            return Tried(dead_letter, Status.GONE, "its topic does not have the record any more")
         key, value = original
         fault = self._fault(kind, key, value)
         if fault is not None or key is None or value is None:
-            return Tried(letter, Status.REFUSED, fault or "the record has no value")
+            return Tried(dead_letter, Status.REFUSED, fault or "the record has no value")
         identity = self._identity(kind, key, value)
         number = partition(int(key), self._settings.partitions) if kind not in CATALOGUE else 0
-        return _Event(letter, kind, key, value, identity, TopicPartition(letter.topic, number))
+        return _Event(dead_letter, kind, key, value, identity, TopicPartition(dead_letter.topic, number))
 
-    async def _original(self, reader: Any, letter: Letter) -> tuple[bytes | None, bytes | None] | None:
+    async def _original(
+        self, reader: Any, dead_letter: DeadLetter
+    ) -> tuple[bytes | None, bytes | None] | None:
         """Key and value of the record: as the letter has them, or from its topic where it has not."""
         # A backslash in a letter may stand for a byte that is no text.
-        if letter.value is not None and letter.key is not None and "\\" not in letter.key:
-            return letter.key.encode(), letter.payload
-        assert letter.offset is not None
-        tp = TopicPartition(letter.topic, letter.partition)
+        if dead_letter.value is not None and dead_letter.key is not None and "\\" not in dead_letter.key:
+            return dead_letter.key.encode(), dead_letter.payload
+        assert dead_letter.offset is not None
+        tp = TopicPartition(dead_letter.topic, dead_letter.partition)
         reader.assign([tp])
         first, last = (await reader.beginning_offsets([tp]))[tp], (await reader.end_offsets([tp]))[tp]
-        if not first <= letter.offset < last:
+        if not first <= dead_letter.offset < last:
             return None
-        reader.seek(tp, letter.offset)
+        reader.seek(tp, dead_letter.offset)
         try:
             record: ConsumerRecord = await asyncio.wait_for(reader.getone(tp), _RECORD_SECONDS)
         except TimeoutError:
             return None
         key = None if record.key is None else record.key.decode("utf-8", "backslashreplace")
         # Compaction may have taken it, or the topic was made anew and has something else there.
-        if (record.offset, key) != (letter.offset, letter.key):
+        if (record.offset, key) != (dead_letter.offset, dead_letter.key):
             return None
-        if letter.value is not None and record.value != letter.payload:
+        if dead_letter.value is not None and record.value != dead_letter.payload:
             return None
         return record.key, record.value
 
@@ -275,12 +276,12 @@ class Retrier:
         if place is None:
             return None
         if event.kind not in CATALOGUE:
-            return Tried(event.letter, Status.COUNTED, f"it stands at {place}")
-        assert event.letter.offset is not None
-        if int(place.rpartition("/")[2]) <= event.letter.offset:
+            return Tried(event.dead_letter, Status.COUNTED, f"it stands at {place}")
+        assert event.dead_letter.offset is not None
+        if int(place.rpartition("/")[2]) <= event.dead_letter.offset:
             return None
         waits = ", which is a dead letter itself" if place in refused else ""
-        return Tried(event.letter, Status.SUPERSEDED, f"by {place}{waits}")
+        return Tried(event.dead_letter, Status.SUPERSEDED, f"by {place}{waits}")
 
     # ------------------------------------------------------------ sending
 
@@ -292,19 +293,19 @@ class Retrier:
 
     async def _acknowledged(self, events: Sequence[_Event]) -> list[Tried]:
         if self._producer is None:
-            return [Tried(event.letter, Status.RETRIED, "not sent: a dry run") for event in events]
+            return [Tried(event.dead_letter, Status.RETRIED, "not sent: a dry run") for event in events]
         answers = [
             await self._producer.send(
                 event.place.topic,
                 event.value,
                 event.key,
                 partition=event.place.partition,
-                headers=[(HEADER, event.letter.id.encode())],
+                headers=[(HEADER, event.dead_letter.id.encode())],
             )
             for event in events
         ]
         done = await asyncio.gather(*answers)
         return [
-            Tried(event.letter, Status.RETRIED, f"as {at.topic}/{at.partition}/{at.offset}")
+            Tried(event.dead_letter, Status.RETRIED, f"as {at.topic}/{at.partition}/{at.offset}")
             for event, at in zip(events, done, strict=True)
         ]

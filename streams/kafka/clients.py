@@ -265,7 +265,9 @@ async def read_up_to(
             )
 
 
-async def written(settings: Settings, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+async def log_end_offsets(
+    settings: Settings, partitions: Iterable[TopicPartition]
+) -> dict[TopicPartition, int]:
     """Where the partitions end, transactions that are not decided yet included."""
     reader = consumer(settings, isolation_level="read_uncommitted")
     await reader.start()

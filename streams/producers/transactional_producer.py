@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalOperation, KafkaError
 
-from lyo.streams.dead_letters import dead_letter
-from lyo.streams.failpoints import Steps
+from lyo.streams.dead_letters import encode
+from lyo.streams.failpoints import Failpoints
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 
@@ -24,7 +24,7 @@ class RecordTooLarge(RuntimeError):
     """A row is larger than Kafka is given; its state could not be restored, so it is never dropped."""
 
 
-class Outbound:
+class TransactionalProducer:
     """The producer of one partition number; starting it fences any earlier owner of that number."""
 
     def __init__(
@@ -32,14 +32,14 @@ class Outbound:
         settings: Settings,
         number: int,
         dead_letters: str,
-        steps: Steps,
+        failpoints: Failpoints,
         committed: Callable[[], None] | None = None,
     ) -> None:
         self._settings = settings
         self._number = number
         self._dead_letters = dead_letters
         self._limit = settings.output_batch_bytes - OVERHEAD
-        self._steps = steps
+        self._failpoints = failpoints
         self._committed = committed
         self._futures: list[asyncio.Future[object]] = []
         self._producer: AIOKafkaProducer | None = None
@@ -97,7 +97,7 @@ class Outbound:
             raise _ended_by(producer, error) from error
         if self._committed is not None:
             self._committed()
-        self._steps("committed")
+        self._failpoints("committed")
 
     async def _within(
         self,
@@ -108,7 +108,7 @@ class Outbound:
         now: int,
         elsewhere: Mapping[TopicPartition, Sequence[Pair]],
     ) -> None:
-        self._steps("begun")
+        self._failpoints("begun")
         for topic, pairs in self._sendable(outputs, now).items():
             await self._send(producer, topic, pairs)
         for tp, placed in elsewhere.items():
@@ -120,7 +120,7 @@ class Outbound:
         await self._reach("rows_sent")
         if offsets:
             await producer.send_offsets_to_transaction(dict(offsets), self._settings.app_id)
-        self._steps("offsets_sent")
+        self._failpoints("offsets_sent")
         await asyncio.gather(*self._futures)
         await producer.commit_transaction()
 
@@ -137,9 +137,9 @@ class Outbound:
         return self._producer
 
     async def _reach(self, step: str) -> None:
-        if self._steps.armed:
+        if self._failpoints.armed:
             await asyncio.gather(*self._futures)
-        self._steps(step)
+        self._failpoints(step)
 
     def _sendable(self, outputs: Mapping[str, Sequence[Pair]], now: int) -> dict[str, list[Pair]]:
         """The outputs without those that are too large, which become dead letters."""
@@ -149,7 +149,7 @@ class Outbound:
             fitting = [pair for pair in pairs if self._size(pair) <= self._limit]
             if len(fitting) < len(pairs):
                 large += [
-                    dead_letter.oversized(topic, self._number, key, len(value or b""), self._limit, now)
+                    encode.oversized(topic, self._number, key, len(value or b""), self._limit, now)
                     for key, value in pairs
                     if self._size((key, value)) > self._limit
                 ]

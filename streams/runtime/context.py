@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from lyo.models.erasure import ErasureMarkers
 from lyo.streams.clock import Clock
-from lyo.streams.failpoints import Steps
+from lyo.streams.failpoints import Failpoints
 from lyo.streams.runtime.global_topics import CatalogueFollower
 from lyo.streams.runtime.ports import Engine
 from lyo.streams.settings import Settings
@@ -28,14 +28,14 @@ class Reader(Protocol):
     async def seek_to(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Read on from these offsets."""
 
-    def hold(self, partitions: Iterable[TopicPartition]) -> None:
+    def pause(self, partitions: Iterable[TopicPartition]) -> None:
         """Deliver nothing more of these partitions for now."""
 
-    def release(self, partitions: Iterable[TopicPartition]) -> None:
+    def resume(self, partitions: Iterable[TopicPartition]) -> None:
         """Deliver these partitions again."""
 
 
-class Shared:
+class TaskContext:
     """What all tasks of a worker use together."""
 
     def __init__(
@@ -59,7 +59,7 @@ class Shared:
         self.admin = admin
         self.markers = ErasureMarkers() if markers is None else markers
         self.clock = Clock(settings.clock)
-        self.steps = Steps(settings.crash_at)
+        self.failpoints = Failpoints(settings.crash_at)
         self.counts: Counter[str] = Counter()
         # Partition numbers whose tasks have polls to work on.
         self.waiting: set[int] = set()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import Final
 
-REST: Final = 3.0
+FACTOR: Final = 3.0
 MOST_SECONDS: Final = 0.5
 
 
-class Pace:
+class Linger:
     """Says when the next transaction is to begin, if little waits for it.
 
     One costs Kafka and Postgres nearly the same for an event as for hundreds. What comes after a rest begins
@@ -22,9 +22,9 @@ class Pace:
 
     def took(self, seconds: float) -> None:
         """Note that a transaction has just ended."""
-        self._until = time.monotonic() + min(REST * seconds, MOST_SECONDS)
+        self._until = time.monotonic() + min(FACTOR * seconds, MOST_SECONDS)
 
     @property
-    def rest(self) -> float:
+    def remaining(self) -> float:
         """Seconds until the next; 0 or less if it may begin."""
         return self._until - time.monotonic()

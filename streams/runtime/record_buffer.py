@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 from lyo.streams.runtime.transport import Poll
 
 
-class Inbox:
+class RecordBuffer:
     """Polls waiting for one task; says when it holds more than it should."""
 
     def __init__(self, most: int) -> None:

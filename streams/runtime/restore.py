@@ -15,7 +15,7 @@ from aiokafka.structs import OffsetAndMetadata
 from lyo.models.state.layout import LayoutError
 from lyo.streams.kafka import clients
 from lyo.streams.runtime import offset_metadata
-from lyo.streams.runtime.offset_metadata import Tally
+from lyo.streams.runtime.offset_metadata import EventCounts
 from lyo.streams.runtime.ports import Engine
 from lyo.streams.settings import Settings
 from lyo.streams.topics import Names
@@ -193,15 +193,15 @@ async def same_topics(admin: AIOKafkaAdminClient, names: Names, restored: Restor
     return {**known, **found}
 
 
-async def tally_of(
+async def committed_counts(
     admin: AIOKafkaAdminClient, settings: Settings, partitions: Iterable[TopicPartition]
-) -> Tally:
+) -> EventCounts:
     """The counts that the committed offsets of a partition number carry; none at first."""
     committed = await _committed(admin, settings, list(partitions))
-    return offset_metadata.newest(entry.metadata for entry in committed.values()) or Tally()
+    return offset_metadata.newest(entry.metadata for entry in committed.values()) or EventCounts()
 
 
-async def standing(
+async def committed_offsets(
     admin: AIOKafkaAdminClient,
     reader: AIOKafkaConsumer,
     settings: Settings,

@@ -13,25 +13,25 @@ from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 from lyo.models.events.anomalies import notice
 from lyo.models.events.decode import Columns, Kind, Rejected, decode
 from lyo.streams import metrics
-from lyo.streams.dead_letters import dead_letter
+from lyo.streams.dead_letters import encode
 from lyo.streams.kafka import clients
 from lyo.streams.kafka.clients import explain
 from lyo.streams.log import Complaint, logger
-from lyo.streams.producers.transactional_producer import Outbound, Pair
-from lyo.streams.runtime.context import Shared
-from lyo.streams.runtime.linger import Pace
-from lyo.streams.runtime.offset_metadata import Tally
+from lyo.streams.producers.transactional_producer import Pair, TransactionalProducer
+from lyo.streams.runtime.context import TaskContext
+from lyo.streams.runtime.linger import Linger
+from lyo.streams.runtime.offset_metadata import EventCounts
 from lyo.streams.runtime.ports import Changes, Engine
-from lyo.streams.runtime.record_buffer import Inbox
+from lyo.streams.runtime.record_buffer import RecordBuffer
 from lyo.streams.runtime.restore import (
     OffsetError,
     OffsetsBehind,
     Restored,
+    committed_counts,
+    committed_offsets,
     offsets_record,
     restore,
     same_topics,
-    standing,
-    tally_of,
 )
 from lyo.streams.runtime.tombstones import Eraser
 from lyo.streams.runtime.transport import Poll
@@ -64,27 +64,27 @@ class Task:
     One coroutine does everything in turn, which is the task's lock: batches first, sweeps in between.
     """
 
-    def __init__(self, number: int, shared: Shared) -> None:
+    def __init__(self, number: int, context: TaskContext) -> None:
         self.number = number
-        self.shared = shared
-        self.kinds = {TopicPartition(name, number): kind for name, kind in shared.names.inputs.items()}
-        self.inbox = Inbox(shared.settings.batch_records)
+        self.context = context
+        self.kinds = {TopicPartition(name, number): kind for name, kind in context.names.inputs.items()}
+        self.buffer = RecordBuffer(context.settings.batch_records)
         self.is_open = False
         self.transactions = 0
         self.expected: dict[TopicPartition, int] = {}
         self._engine: Engine | None = None
-        self._outbound: Outbound | None = None
-        self._tally = Tally()
+        self._producer: TransactionalProducer | None = None
+        self._event_counts = EventCounts()
         self._last_seen: dict[TopicPartition, int] = {}
         self._letters_from: dict[TopicPartition, int] = {}
         self._recorded: dict[TopicPartition, int] = {}
         self._topics: dict[str, str] = {}
-        self._eraser = Eraser(number, shared, self._has_read)
+        self._eraser = Eraser(number, context, self._has_read)
         self._rest = REST_SECONDS
         self._openings = 0
         self._read = 0
         self._queues = False
-        self._held: set[TopicPartition] = set()
+        self._paused: set[TopicPartition] = set()
         self._sought: dict[TopicPartition, float] = {}
         self._astray: dict[TopicPartition, int] = {}
         self._closing = False
@@ -93,7 +93,7 @@ class Task:
         self._idle = asyncio.Event()
         self._idle.set()
         self._next_tick = 0.0
-        self._pace = Pace()
+        self._linger = Linger()
         self._far_behind = Complaint(
             log, f"task={number} events far behind=%d: {FAR_BEHIND}", COMPLAINT_SECONDS
         )
@@ -103,12 +103,12 @@ class Task:
     def offer(self, poll: Poll) -> None:
         """Take a poll; never waits. A task that is not open yet reads it again later."""
         if not self.is_open:
-            self._hold([poll.tp])
+            self._pause_reader([poll.tp])
             return
-        self.inbox.put(poll)
-        self.shared.waiting.add(self.number)
-        if self.inbox.full:
-            self._hold([poll.tp])
+        self.buffer.put(poll)
+        self.context.waiting.add(self.number)
+        if self.buffer.full:
+            self._pause_reader([poll.tp])
 
     def job(self, ends: Mapping[TopicPartition, int] | None) -> Job:
         """What there is to do up to the end offsets given; None: Kafka does not say."""
@@ -135,7 +135,7 @@ class Task:
         """Let `run` end after what is under way."""
         self._closing = True
         self._running.set()
-        self.inbox.wake()
+        self.buffer.wake()
 
     async def run(self) -> None:
         """Open the task and work until closed.
@@ -159,7 +159,7 @@ class Task:
                 await self._discard()
             # Nothing is put into the inbox while the task is not open: only `close` ends this.
             self._rest = min(self._rest * 2, LONGEST_REST_SECONDS)
-            await self.inbox.wait(self._rest)
+            await self.buffer.wait(self._rest)
 
     def _has_committed(self) -> None:
         self.transactions += 1
@@ -173,57 +173,63 @@ class Task:
     # ------------------------------------------------------------ opening
 
     async def _open(self) -> None:
-        shared, began = self.shared, time.monotonic()
-        engine = shared.engine()
-        outbound = Outbound(
-            shared.settings, self.number, shared.names.dead_letters, shared.steps, self._has_committed
+        context, began = self.context, time.monotonic()
+        engine = context.engine()
+        producer = TransactionalProducer(
+            context.settings, self.number, context.names.dead_letters, context.failpoints, self._has_committed
         )
-        self._outbound = outbound
-        await outbound.start()
-        shared.steps("fenced")
+        self._producer = producer
+        await producer.start()
+        context.failpoints("fenced")
         self._queues = True
-        async with shared.restoring:
+        async with context.restoring:
             self._queues = False
             if self._closing:
                 return
             self._openings += 1
-            restored = await restore(shared.settings, shared.names, self.number, engine, self._has_read)
-        shared.steps("restored")
+            restored = await restore(context.settings, context.names, self.number, engine, self._has_read)
+        context.failpoints("restored")
         # Only now can nobody else move them.
-        self.expected = await self._standing(outbound, restored)
-        self._tally = await tally_of(shared.admin, shared.settings, self.kinds)
+        self.expected = await self._standing(producer, restored)
+        self._event_counts = await committed_counts(context.admin, context.settings, self.kinds)
         self._recorded = dict(restored.offsets)
-        self._eraser = Eraser(self.number, shared, self._has_read)
+        self._eraser = Eraser(self.number, context, self._has_read)
         if self.number == 0:
-            followed = shared.catalogue.partitions
-            self._letters_from = await standing(shared.admin, shared.offsets, shared.settings, followed)
-        shared.steps("offsets_read")
+            followed = context.catalogue.partitions
+            self._letters_from = await committed_offsets(
+                context.admin, context.offsets, context.settings, followed
+            )
+        context.failpoints("offsets_read")
         self._engine = engine
         self.is_open = True
         self._has_read(1)
-        await shared.reader.seek_to(self.expected)
+        await context.reader.seek_to(self.expected)
         # All of them: a task of this number that was given up may have left some held back.
-        self._held.update(self.kinds)
-        self._release()
+        self._paused.update(self.kinds)
+        self._resume_reader()
         took = time.monotonic() - began
         metrics.OPENING_SECONDS.observe(took)
         log.info("task=%d open rows=%d seconds=%.2f", self.number, restored.rows, took)
 
-    async def _standing(self, outbound: Outbound, restored: Restored) -> dict[TopicPartition, int]:
+    async def _standing(
+        self, producer: TransactionalProducer, restored: Restored
+    ) -> dict[TopicPartition, int]:
         """Where the inputs stand.
 
         Raises:
             OffsetError: they, the topics and the rows do not fit together.
             ProducerFenced: another worker has opened this number since the rows were read, and moved them.
         """
-        shared, waited = self.shared, 0.0
+        context, waited = self.context, 0.0
         while True:
             try:
-                self._topics = await same_topics(shared.admin, shared.names, restored)
-                return await standing(shared.admin, shared.offsets, shared.settings, self.kinds, restored)
+                self._topics = await same_topics(context.admin, context.names, restored)
+                return await committed_offsets(
+                    context.admin, context.offsets, context.settings, self.kinds, restored
+                )
             except OffsetError as error:
-                await outbound.prove(self.kinds)
-                late = isinstance(error, OffsetsBehind) and waited < shared.settings.stalled_seconds / 2
+                await producer.prove(self.kinds)
+                late = isinstance(error, OffsetsBehind) and waited < context.settings.stalled_seconds / 2
                 if not late or self._closing:
                     raise
                 if not waited:
@@ -236,13 +242,13 @@ class Task:
         """Forget the state: after a failure it is restored from what was committed."""
         self.is_open = False
         self._engine = None
-        self.inbox.clear()
-        self.shared.waiting.discard(self.number)
+        self.buffer.clear()
+        self.context.waiting.discard(self.number)
         self._last_seen.clear()
         self._sought.clear()
-        outbound, self._outbound = self._outbound, None
-        if outbound is not None:
-            await outbound.stop()
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
 
     # ------------------------------------------------------------ working
 
@@ -254,30 +260,30 @@ class Task:
                 await self._turn()
             finally:
                 self._idle.set()
-            if not len(self.inbox):
-                await self.inbox.wait(max(self._next_tick - time.monotonic(), 0.0))
-            if self.inbox.records:
-                await self.inbox.fill(FEW_RECORDS, self._pace.rest)
+            if not len(self.buffer):
+                await self.buffer.wait(max(self._next_tick - time.monotonic(), 0.0))
+            if self.buffer.records:
+                await self.buffer.fill(FEW_RECORDS, self._linger.remaining)
 
     async def _turn(self) -> None:
         """One batch if one waits, then one chunk of a sweep if it is time."""
         if self._closing:
             return
         await self._erase()
-        if len(self.inbox):
-            polls = self.inbox.take()
-            if not len(self.inbox):
-                self.shared.waiting.discard(self.number)
+        if len(self.buffer):
+            polls = self.buffer.take()
+            if not len(self.buffer):
+                self.context.waiting.discard(self.number)
             await self._batch(polls)
-            if self._held and self.inbox.slack:
-                self._release()
+            if self._paused and self.buffer.slack:
+                self._resume_reader()
         if time.monotonic() >= self._next_tick:
             again = await self._sweep()
             await self._catalogue_letters()
             await self._find_stray_reader()
             # Events of other numbers come first.
-            at_once = again and not self.shared.waiting
-            self._next_tick = time.monotonic() + (0.0 if at_once else self.shared.settings.sweep_seconds)
+            at_once = again and not self.context.waiting
+            self._next_tick = time.monotonic() + (0.0 if at_once else self.context.settings.sweep_seconds)
 
     async def _batch(self, polls: list[Poll]) -> None:
         records, offsets = self._accept(polls)
@@ -288,22 +294,22 @@ class Task:
             self.expected.update(offsets)
             return
         began = time.monotonic()
-        await self.shared.catalogue.catch_up()
+        await self.context.catalogue.catch_up()
         await self._erase()
-        engine, now = self._open_engine(), self.shared.clock.now()
+        engine, now = self._open_engine(), self.context.clock.now()
         columns, refused = _decode(records)
         changes: Changes = engine.apply(columns)
         refused += changes.rejected
         outputs = self._outputs(changes)
         told = [(records[kind][rejected.index], rejected) for kind, rejected in refused]
-        told = [(record, rejected) for record, rejected in told if not self._eraser.forgets(record)]
+        told = [(record, rejected) for record, rejected in told if not self._eraser.is_erased(record)]
         if told:
-            outputs[self.shared.names.dead_letters] = [
-                dead_letter.dead_letter(record, rejected, now) for record, rejected in told
+            outputs[self.context.names.dead_letters] = [
+                encode.dead_letter(record, rejected, now) for record, rejected in told
             ]
         await self._transact(outputs, changes, offsets, now)
         engine.commit(changes)
-        self.shared.steps("updated")
+        self.context.failpoints("updated")
         self.expected.update(offsets)
         for tp in offsets:
             # Of what was accepted: a poll behind a gap says nothing about what was lost before it.
@@ -311,7 +317,7 @@ class Task:
                 self._last_seen[tp] = int(done[-1].timestamp)
         self._count(changes, records, len(told))
         took = time.monotonic() - began
-        self._pace.took(took)
+        self._linger.took(took)
         self._measure(columns, records, took)
 
     def _measure(
@@ -321,10 +327,10 @@ class Task:
         metrics.BATCH_SECONDS.observe(took)
         metrics.BATCH_EVENTS.observe(sum(map(len, records.values())))
         oldest = min(found[0].timestamp for found in records.values() if found)
-        metrics.EVENT_SECONDS.observe(max(self.shared.clock.now() - oldest, 0) / 1000)
+        metrics.EVENT_SECONDS.observe(max(self.context.clock.now() - oldest, 0) / 1000)
         for each in columns:
             stamps = np.fromiter((record.timestamp for record in records[each.kind]), np.int64)
-            self.shared.counts.update(notice(each, stamps[each.index]))
+            self.context.counts.update(notice(each, stamps[each.index]))
 
     def _accept(
         self, polls: list[Poll]
@@ -352,9 +358,9 @@ class Task:
         if time.monotonic() < self._sought.get(tp, 0.0):
             return
         self._sought[tp] = time.monotonic() + GAP_SECONDS
-        self.shared.counts["gaps"] += 1
+        self.context.counts["gaps"] += 1
         log.info("task=%d reads %s again from %d", self.number, tp.topic, offset)
-        seeking = asyncio.ensure_future(self.shared.reader.seek_to({tp: offset}))
+        seeking = asyncio.ensure_future(self.context.reader.seek_to({tp: offset}))
         # A failed seek is made good by the next look for a stray reader.
         clients.take_error(seeking)
 
@@ -365,20 +371,20 @@ class Task:
         offsets: Mapping[TopicPartition, int],
         now: int,
     ) -> None:
-        outbound, names = self._outbound, self.shared.names
-        if outbound is None:
+        producer, names = self._producer, self.context.names
+        if producer is None:
             raise RuntimeError(f"task {self.number} is not open")
         rows = {names.learner_rows: list(changes.learner_rows), names.skill_rows: changes.skill_rows}
         recorded = self._recorded | dict(offsets)
         if offsets:
             rows[names.learner_rows].append(offsets_record(recorded, self._topics))
-        tally = self._tally.plus(changes.counts)
+        tally = self._event_counts.plus(changes.counts)
         said = tally.text()
-        await outbound.transact(outputs, rows, {tp: (offset, said) for tp, offset in offsets.items()}, now)
-        self._recorded, self._tally = recorded, tally
+        await producer.transact(outputs, rows, {tp: (offset, said) for tp, offset in offsets.items()}, now)
+        self._recorded, self._event_counts = recorded, tally
 
     def _outputs(self, changes: Changes) -> dict[str, list[Pair]]:
-        names = self.shared.names
+        names = self.context.names
         outputs = {
             names.prediction(kind): list(pairs) for kind, pairs in changes.predictions.items() if pairs
         }
@@ -387,7 +393,7 @@ class Task:
         return outputs
 
     def _count(self, changes: Changes, records: dict[Kind, list[ConsumerRecord]], refused: int) -> None:
-        counts = self.shared.counts
+        counts = self.context.counts
         counts.update(changes.counts)
         self._far_behind.add(changes.counts["far_behind"])
         counts["transactions"] += 1
@@ -406,29 +412,29 @@ class Task:
 
     async def _erase(self) -> None:
         """Carry out every erasure marker that is known, before anything else is folded or said."""
-        while self._eraser.due and self._outbound is not None:
-            changes = await self._eraser.carry_out(self._open_engine(), self._outbound)
+        while self._eraser.due and self._producer is not None:
+            changes = await self._eraser.carry_out(self._open_engine(), self._producer)
             self._count(changes, {}, 0)
 
     # ------------------------------------------------------------ between batches
 
     async def _sweep(self) -> bool:
         """Send one chunk of what has come due; gives whether more is due."""
-        engine, clock = self._open_engine(), self.shared.clock
+        engine, clock = self._open_engine(), self.context.clock
         if not engine.due(clock.now()):
             return False
         limit = await self._limit()
         if limit is None or not engine.due(limit):
             return False
         began = time.monotonic()
-        if self.shared.waiting and began < self.shared.sweeps_from:
+        if self.context.waiting and began < self.context.sweeps_from:
             return True
         changes: Changes = engine.sweep(limit, SWEEP_RECORDS)
         ended = time.monotonic()
-        self.shared.sweeps_from = ended + (ended - began) / SWEEP_SHARE
+        self.context.sweeps_from = ended + (ended - began) / SWEEP_SHARE
         await self._transact(self._outputs(changes), changes, {}, clock.now())
         engine.commit(changes)
-        self.shared.counts["sweeps"] += 1
+        self.context.counts["sweeps"] += 1
         self._count(changes, {}, 0)
         return engine.due(limit)
 
@@ -438,12 +444,12 @@ class Task:
         The clock if everything is read that was published before the clock was, else the Kafka timestamp of
         the oldest unread record, as far as it is known; None if it is not.
         """
-        now = self.shared.clock.now()
-        ends = await self.shared.offsets.end_offsets(list(self.kinds))
+        now = self.context.clock.now()
+        ends = await self.context.offsets.end_offsets(list(self.kinds))
         for tp, end in ends.items():
             if self.expected[tp] >= end:
                 continue
-            oldest = self.inbox.oldest(tp, self.expected[tp])
+            oldest = self.buffer.oldest(tp, self.expected[tp])
             known = self._last_seen.get(tp) if oldest is None else oldest
             if known is None:
                 return None
@@ -454,28 +460,28 @@ class Task:
         """Send the catalogue's bad records to the dead letters once: by number 0, with their offsets."""
         if self.number != 0:
             return
-        position = self.shared.catalogue.position
-        refused = self.shared.catalogue.rejected_from(self._letters_from)
-        if not refused or self._outbound is None:
+        position = self.context.catalogue.position
+        refused = self.context.catalogue.rejected_from(self._letters_from)
+        if not refused or self._producer is None:
             return
-        now = self.shared.clock.now()
+        now = self.context.clock.now()
         pairs = [
-            dead_letter.dead_letter(record, rejected, now)
+            encode.dead_letter(record, rejected, now)
             for record, rejected in refused
-            if not self._eraser.forgets(record)
+            if not self._eraser.is_erased(record)
         ]
-        await self._outbound.transact({self.shared.names.dead_letters: pairs}, {}, position, now)
+        await self._producer.transact({self.context.names.dead_letters: pairs}, {}, position, now)
         self._letters_from = position
-        self.shared.counts["dead_letters"] += len(pairs)
+        self.context.counts["dead_letters"] += len(pairs)
 
     async def _find_stray_reader(self) -> None:
         """Seek back where polls were lost on their way: Faust drops some in silence during a rebalance.
 
         A reader that stands elsewhere than the task at two looks, with nothing on its way, is astray.
         """
-        positions = await self.shared.reader.positions(self.kinds)
+        positions = await self.context.reader.positions(self.kinds)
         astray = {tp: at for tp, at in positions.items() if at != self.expected[tp]}
-        if len(self.inbox):
+        if len(self.buffer):
             astray = {}
         for tp, at in astray.items():
             if self._astray.get(tp) == at:
@@ -484,13 +490,13 @@ class Task:
 
     # ------------------------------------------------------------ holding back
 
-    def _hold(self, partitions: list[TopicPartition]) -> None:
-        self._held.update(partitions)
-        self.shared.reader.hold(partitions)
+    def _pause_reader(self, partitions: list[TopicPartition]) -> None:
+        self._paused.update(partitions)
+        self.context.reader.pause(partitions)
 
-    def _release(self) -> None:
-        self.shared.reader.release(self._held)
-        self._held.clear()
+    def _resume_reader(self) -> None:
+        self.context.reader.resume(self._paused)
+        self._paused.clear()
 
 
 def _decode(

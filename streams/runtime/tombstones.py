@@ -17,11 +17,11 @@ from lyo.models.erasure import (
     record_of,
 )
 from lyo.models.events.decode import Kind, partition
-from lyo.streams.dead_letters import dead_letter
+from lyo.streams.dead_letters import encode
 from lyo.streams.kafka import clients
 from lyo.streams.log import logger
-from lyo.streams.producers.transactional_producer import Outbound
-from lyo.streams.runtime.context import Shared
+from lyo.streams.producers.transactional_producer import TransactionalProducer
+from lyo.streams.runtime.context import TaskContext
 from lyo.streams.runtime.ports import Changes, Engine
 from lyo.streams.runtime.restore import RECORDS_AT_ONCE
 from lyo.streams.settings import Settings
@@ -31,7 +31,7 @@ log = logger("erasing")
 
 
 @dataclass(slots=True)
-class Held:
+class StoredKeys:
     """Keys that still have a value and are about some learners, by topic-partition.
 
     Attributes:
@@ -55,7 +55,7 @@ class Held:
         return {topic: count for topic, count in counts.items() if count}
 
 
-def places(names: Names, number: int, count: int) -> list[TopicPartition]:
+def output_partitions(names: Names, number: int, count: int) -> list[TopicPartition]:
     """Where something of the learners of partition ``number`` of ``count`` may be: rows, outputs, letters."""
     outputs = (*names.predictions.values(), names.interventions, names.learner_rows, names.skill_rows)
     return [
@@ -65,20 +65,20 @@ def places(names: Names, number: int, count: int) -> list[TopicPartition]:
     ]
 
 
-async def held(
+async def stored_keys(
     settings: Settings,
     names: Names,
     wanted: Iterable[TopicPartition],
     users: Collection[int],
     read: Callable[[int], None] | None = None,
-) -> Held:
+) -> StoredKeys:
     """Read topic-partitions whole for what they hold of these learners; ``read`` is told of records as read.
 
     What was written is waited for until it is decided: Kafka answers a commit before the partitions know of
     it, so the end of what is committed may lie before a transaction that is over, even one of our own.
     """
-    found, partitions = Held(), list(wanted)
-    ends = await clients.written(settings, partitions)
+    found, partitions = StoredKeys(), list(wanted)
+    ends = await clients.log_end_offsets(settings, partitions)
     reader = clients.consumer(settings, fetch_max_wait_ms=100)
     await reader.start()
     try:
@@ -99,17 +99,19 @@ async def held(
     return found
 
 
-def _owner(names: Names, record: dead_letter.Refused, users: Collection[int]) -> int | None:
+def _owner(names: Names, record: encode.SourceRecord, users: Collection[int]) -> int | None:
     """Which of these learners a record with a value is about."""
     if record.topic == names.dead_letters:
-        found = dead_letter.learners_of(record.value or b"", names.catalogue)
+        found = encode.learners_of(record.value or b"", names.catalogue)
         return next((user for user in found if user in users), None)
     name = (record.key or b"").partition(b"|")[0]
     user = int(name) if name.isdigit() else None
     return user if user in users else None
 
 
-def applied_records(pending: dict[int, ErasureMarker], found: Held, now: int) -> list[tuple[bytes, bytes]]:
+def applied_records(
+    pending: dict[int, ErasureMarker], found: StoredKeys, now: int
+) -> list[tuple[bytes, bytes]]:
     """The records that say that these erasure markers are carried out; ``now`` in ms."""
     return [
         (
@@ -129,53 +131,53 @@ def applied_records(pending: dict[int, ErasureMarker], found: Held, now: int) ->
     ]
 
 
-def forgets(markers: ErasureMarkers, names: Names, record: dead_letter.Refused) -> bool:
+def is_erased(markers: ErasureMarkers, names: Names, record: encode.SourceRecord) -> bool:
     """Whether a record is about a learner who is to stay forgotten: then no letter is kept of it."""
     if not len(markers) or record.topic in names.catalogue:
         return False
-    found = [markers.get(user) for user in dead_letter.learners(record.key, record.value)]
+    found = [markers.get(user) for user in encode.learners(record.key, record.value)]
     return any(marker is not None and not marker.is_open for marker in found)
 
 
 class Eraser:
     """Carries out the erasure markers of one partition number's learners, in its task's transactions."""
 
-    def __init__(self, number: int, shared: Shared, read: Callable[[int], None]) -> None:
+    def __init__(self, number: int, context: TaskContext, read: Callable[[int], None]) -> None:
         self._number = number
-        self._shared = shared
+        self._context = context
         self._read = read
         self._seen = -1
 
     @property
     def due(self) -> bool:
         """Whether an erasure marker may have come since the last time."""
-        markers = self._shared.markers
+        markers = self._context.markers
         return len(markers) > 0 and self._seen != markers.revision
 
-    def forgets(self, record: ConsumerRecord) -> bool:
+    def is_erased(self, record: ConsumerRecord) -> bool:
         """Whether no letter is kept of a record."""
-        return forgets(self._shared.markers, self._shared.names, record)
+        return is_erased(self._context.markers, self._context.names, record)
 
-    async def carry_out(self, engine: Engine, outbound: Outbound) -> Changes:
+    async def carry_out(self, engine: Engine, producer: TransactionalProducer) -> Changes:
         """Forget learners, and delete all that the topics hold of them, in one transaction.
 
         What was committed before is all that there can be: from here on the engine says nothing of them.
         """
-        shared, now = self._shared, self._shared.clock.now()
-        seen = shared.markers.revision
-        pending = engine.pending(self._number, shared.settings.partitions)
+        context, now = self._context, self._context.clock.now()
+        seen = context.markers.revision
+        pending = engine.pending(self._number, context.settings.partitions)
         changes: Changes = engine.erase(pending)
-        found = Held()
+        found = StoredKeys()
         if changes.erased:
-            where = places(shared.names, self._number, shared.settings.partitions)
-            found = await held(shared.settings, shared.names, where, set(changes.erased), self._read)
+            where = output_partitions(context.names, self._number, context.settings.partitions)
+            found = await stored_keys(context.settings, context.names, where, set(changes.erased), self._read)
         anew = [record_of(user, marker) for user, marker in self._overtaken()]
         if pending or anew:
-            rows = {shared.names.learner_rows: applied_records(pending, found, now)} if pending else {}
-            outputs = {shared.names.topic(Kind.ERASURE): anew} if anew else {}
-            await outbound.transact(outputs, rows, {}, now, found.tombstones())
+            rows = {context.names.learner_rows: applied_records(pending, found, now)} if pending else {}
+            outputs = {context.names.topic(Kind.ERASURE): anew} if anew else {}
+            await producer.transact(outputs, rows, {}, now, found.tombstones())
             deleted = sum(map(len, found.keys.values()))
-            shared.counts["erased_keys"] += deleted
+            context.counts["erased_keys"] += deleted
             log.info("task=%d erased learners=%d keys=%d", self._number, len(changes.erased), deleted)
         engine.commit(changes)
         self._seen = seen
@@ -183,7 +185,7 @@ class Eraser:
 
     def _overtaken(self) -> list[tuple[int, ErasureMarker]]:
         """This number's markers that the topic no longer says, since an older record came after them."""
-        markers, many = self._shared.markers, self._shared.settings.partitions
+        markers, many = self._context.markers, self._context.settings.partitions
         mine = [user for user, _ in markers.items() if partition(user, many) == self._number]
         return [
             (user, marker) for user in markers.overtaken(mine) if (marker := markers.get(user)) is not None

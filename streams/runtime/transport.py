@@ -191,11 +191,11 @@ class PollConsumer(Consumer):
         """Read on from these offsets."""
         await self._thread.seek_to(offsets)
 
-    def hold(self, partitions: Iterable[TopicPartition]) -> None:
+    def pause(self, partitions: Iterable[TopicPartition]) -> None:
         """Deliver nothing more of these partitions for now."""
         self.pause_partitions(TP(tp.topic, tp.partition) for tp in partitions)
 
-    def release(self, partitions: Iterable[TopicPartition]) -> None:
+    def resume(self, partitions: Iterable[TopicPartition]) -> None:
         """Deliver these partitions again, as far as they are still assigned."""
         self.resume_partitions({TP(tp.topic, tp.partition) for tp in partitions} & self.assignment())
 

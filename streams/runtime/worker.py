@@ -19,7 +19,7 @@ from lyo.streams.kafka.clients import explain
 from lyo.streams.log import logger
 from lyo.streams.metrics import Sample
 from lyo.streams.runtime.app import create_app
-from lyo.streams.runtime.context import Shared
+from lyo.streams.runtime.context import TaskContext
 from lyo.streams.runtime.global_topics import Catalogue, CatalogueFollower
 from lyo.streams.runtime.ports import Engine
 from lyo.streams.runtime.task import Task
@@ -59,7 +59,7 @@ class Worker:
         self.markers = ErasureMarkers() if markers is None else markers
         self.follower = CatalogueFollower(settings, self.names, catalogue, self.markers)
         self.tasks: dict[int, Task] = {}
-        self.shared: Shared | None = None
+        self.context: TaskContext | None = None
         self._engine = engine
         self._register = register
         self._runs: dict[int, asyncio.Task[None]] = {}
@@ -138,7 +138,7 @@ class Worker:
         stack.push_async_callback(self.follower.stop)
         await self.follower.start(offsets)
         log.info("catalogue read records=%d erasure_markers=%d", self.follower.records, len(self.markers))
-        self.shared = Shared(
+        self.context = TaskContext(
             settings,
             self.names,
             engine=self._engine,
@@ -212,9 +212,9 @@ class Worker:
         return set(found)
 
     def _open(self, number: int) -> None:
-        if self.shared is None:
+        if self.context is None:
             raise RuntimeError("the worker is not connected")
-        task = self.tasks[number] = Task(number, self.shared)
+        task = self.tasks[number] = Task(number, self.context)
         run = self._runs[number] = asyncio.create_task(task.run(), name=f"task-{number}")
         run.add_done_callback(lambda done: self._ended(number, task, done))
 
@@ -276,13 +276,13 @@ class Worker:
         """Let the group's reader read on from these offsets."""
         await self._reader().seek_to(offsets)
 
-    def hold(self, partitions: Iterable[TopicPartition]) -> None:
+    def pause(self, partitions: Iterable[TopicPartition]) -> None:
         """Deliver nothing more of these partitions for now."""
-        self._reader().hold(partitions)
+        self._reader().pause(partitions)
 
-    def release(self, partitions: Iterable[TopicPartition]) -> None:
+    def resume(self, partitions: Iterable[TopicPartition]) -> None:
         """Deliver these partitions again, as far as they are still assigned."""
-        self._reader().release(partitions)
+        self._reader().resume(partitions)
 
     def _reader(self) -> PollConsumer:
         if self._app is None:
@@ -296,9 +296,9 @@ class Worker:
         for number, task in list(self.tasks.items()):
             label = (str(number),)
             yield Sample(metrics.PARTITION_OPEN.name, float(task.is_open), label)
-            yield Sample(metrics.PARTITION_WAITING.name, task.inbox.records, label)
+            yield Sample(metrics.PARTITION_WAITING.name, task.buffer.records, label)
             yield Sample(metrics.PARTITION_DONE.name, task.transactions, label)
-        counts = {} if self.shared is None else dict(list(self.shared.counts.items()))
+        counts = {} if self.context is None else dict(list(self.context.counts.items()))
         for counted in metrics.COUNTED:
             yield from counted.samples(counts)
 
@@ -325,11 +325,11 @@ class Worker:
         """Let go of the catalogue's bad records whose letters are written, whoever has number 0."""
         while True:
             await asyncio.sleep(TOLD_SECONDS)
-            if self.shared is None or not self.follower.rejected:
+            if self.context is None or not self.follower.rejected:
                 continue
             with contextlib.suppress(KafkaError, OSError, TimeoutError):
                 told = await clients.committed(
-                    self.shared.admin, self.settings.app_id, self.follower.partitions
+                    self.context.admin, self.settings.app_id, self.follower.partitions
                 )
                 self.follower.forget_told({tp: entry.offset for tp, entry in told.items()})
 
@@ -338,11 +338,11 @@ class Worker:
         self.end(await stalled(self.settings.stalled_seconds, self._jobs))
 
     async def _jobs(self) -> Jobs:
-        if self.shared is None or not self.tasks:
+        if self.context is None or not self.tasks:
             rebalancing = self._app is not None and self._app.rebalancing
             return {"group": Job(self._assignments, "a rebalance under way" if rebalancing else "")}
         tasks = dict(self.tasks)
         wanted = [tp for task in tasks.values() for tp in task.kinds] + self.follower.partitions
-        ends = await ends_of(self.shared.offsets, wanted, self.settings.request_timeout_ms / 1000)
+        ends = await ends_of(self.context.offsets, wanted, self.settings.request_timeout_ms / 1000)
         jobs: dict[Hashable, Job] = {number: task.job(ends) for number, task in tasks.items()}
         return jobs | {"catalogue": self.follower.job(ends)}

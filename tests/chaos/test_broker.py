@@ -77,7 +77,7 @@ async def test_kafka_going_away_costs_nothing_and_work_resumes_by_itself(
 async def held(settings: Settings) -> dict[TopicPartition, int]:
     """Where the topics end that workers and sink read: nobody can have read further before."""
     wanted = {*topics.names(settings).inputs, *Writer(topics.names(settings), tenant_of).topics}
-    return await clients.written(settings, await clients.partitions_of(settings, *wanted))
+    return await clients.log_end_offsets(settings, await clients.partitions_of(settings, *wanted))
 
 
 async def committed(settings: Settings) -> dict[TopicPartition, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lyo.streams.failpoints import RELAY_STEPS, SINK_STEPS, TASK_STEPS
+from lyo.streams.failpoints import RELAY_FAILPOINTS, SINK_FAILPOINTS, TASK_FAILPOINTS
 from lyo.streams.settings import Settings
 from tests.support.faults.deployment import QUICK, deployed
 from tests.support.learners.published import outcomes_aside, parts, simulated
@@ -15,8 +15,8 @@ from tests.support.learners.published import outcomes_aside, parts, simulated
 pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(0)]
 
 KILLED = 137
-CELLS = [("worker-1", step) for step in TASK_STEPS]
-CELLS += [("sink-1", step) for step in (*SINK_STEPS, *RELAY_STEPS)]
+CELLS = [("worker-1", step) for step in TASK_FAILPOINTS]
+CELLS += [("sink-1", step) for step in (*SINK_FAILPOINTS, *RELAY_FAILPOINTS)]
 
 
 @pytest.mark.parametrize("fresh", [False, True], ids=["same host", "fresh disk"])

@@ -16,7 +16,7 @@ from lyo.models.arrays.zones import DAY
 from lyo.models.events.decode import Rejected
 from lyo.models.formulas import dropout, regression, struggle, timing
 from lyo.models.predictions import episodes
-from lyo.streams.dead_letters.dead_letter import dead_letter, oversized
+from lyo.streams.dead_letters.encode import dead_letter, oversized
 from lyo.tools.contracts import outputs
 from lyo.tools.contracts.examples import EXAMPLES
 from lyo.tools.contracts.messages import MESSAGES, OUTPUTS

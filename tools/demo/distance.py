@@ -69,7 +69,7 @@ class Gauge:
             sum(max(ends[tp] - stored.get(Place(*tp), 0), 0) for tp in self._outputs),
         )
 
-    async def letters(self) -> int:
+    async def dead_letters(self) -> int:
         """How many dead letters there are: events that were refused, each with its reason."""
         places = await clients.partitions_of(self._settings, topics.names(self._settings).dead_letters)
         return sum([len(records) async for _, records in clients.read_to_end(self._reader, places)])

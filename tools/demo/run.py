@@ -79,7 +79,7 @@ class Demo:
                 counts += await self._ask()
                 await self._settle(measure, counts.total())
             self.distance = Distance(0, 0)
-            await self._whole(counts, await measure.letters())
+            await self._whole(counts, await measure.dead_letters())
             if not once:
                 await self._stay(measure)
 
@@ -147,13 +147,13 @@ class Demo:
             self.say(f"\nSo far, {self._seconds()} s after the set-up's end; {lag}; the whole follows:")
             show.picture(self.console, found, self._now())
 
-    async def _whole(self, counts: Counter[str], letters: int) -> None:
+    async def _whole(self, counts: Counter[str], dead_letters: int) -> None:
         found = await picture.take(self.settings.database_url, self._now())
         took = self._seconds()
         show.picture(self.console, found, self._now())
         show.counts(self.console, found)
         kinds = ", ".join(f"{kind.replace('_', ' ')} {number:,}" for kind, number in counts.most_common())
-        self.say(f"\n{counts.total():,} records published, all read, {letters:,} refused: {kinds}")
+        self.say(f"\n{counts.total():,} records published, all read, {dead_letters:,} refused: {kinds}")
         self.say(f"Shown from Postgres {took} s after the set-up's end, with no lag")
 
     def _now(self) -> datetime:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from aiokafka import TopicPartition
 
 from lyo.streams import topics
-from lyo.streams.dead_letters.reader import Letterbox, letter_of
+from lyo.streams.dead_letters.reader import DeadLetterReader, decode
 from lyo.streams.dead_letters.retry import Retrier
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
@@ -78,18 +78,18 @@ async def _numbers(settings: Settings, topic: str) -> range:
 
 
 def _payload(value: bytes | None) -> Payload | None:
-    letter = None if value is None else letter_of(value)
-    if letter is None:
+    dead_letter = None if value is None else decode(value)
+    if dead_letter is None:
         return None
-    held = letter.payload
+    held = dead_letter.payload
     return Payload(
-        topic=letter.topic,
-        partition=letter.partition,
-        offset=letter.offset,
-        key=letter.key,
-        reason=letter.reason,
-        field=letter.field,
-        failed_at=letter.failed_at,
+        topic=dead_letter.topic,
+        partition=dead_letter.partition,
+        offset=dead_letter.offset,
+        key=dead_letter.key,
+        reason=dead_letter.reason,
+        field=dead_letter.field,
+        failed_at=dead_letter.failed_at,
         size="no value" if held is None else f"{len(held):,} bytes",
         preview=_preview(held),
     )
@@ -110,9 +110,9 @@ async def retry(settings: Settings, payload: Payload) -> Outcome:
         lyo.streams.topics.TopicError: a topic has another number of partitions than the settings say.
     """
     async with asyncio.timeout(RETRY_SECONDS), Retrier(settings) as retrier:
-        letters = [letter async for letter in Letterbox(settings).read()]
-        chosen = [letter for letter in letters if letter.id == payload.id]
+        dead_letters = [dead_letter async for dead_letter in DeadLetterReader(settings).read()]
+        chosen = [dead_letter for dead_letter in dead_letters if dead_letter.id == payload.id]
         if not chosen:
             return Outcome(done=False, said="The letter is not on its topic any more.")
-        (tried,) = await retrier.retry(chosen[-1:], letters)
+        (tried,) = await retrier.retry(chosen[-1:], dead_letters)
     return Outcome(done=tried.status.settled, said=f"{tried.status.value}: {tried.detail}")

@@ -67,9 +67,11 @@ def sign_in(*, closed: bool, refused: bool) -> str:
     return _render("sign_in.html.j2", closed=closed, refused=refused)
 
 
-def letter(place: str, found: Any, *, form_key: str, said: str = "", done: bool = False) -> str:
+def dead_letter(place: str, found: Any, *, form_key: str, said: str = "", done: bool = False) -> str:
     """One dead letter with what it held; ``said`` is what came of a retry."""
-    return _render("letter.html.j2", place=place, letter=found, form_key=form_key, said=said, done=done)
+    return _render(
+        "dead_letter.html.j2", place=place, dead_letter=found, form_key=form_key, said=said, done=done
+    )
 
 
 def _render(template: str, **values: Any) -> str:

@@ -13,16 +13,16 @@ from lyo.ops.monitor.page.words import UNKNOWN, count, drained, iso, moment, rat
 from lyo.ops.monitor.quality import FIGURES, Quality
 from lyo.ops.monitor.snapshot import (
     SEVERITY,
+    DeadLetterEntry,
     GroupLag,
     KindAge,
-    Letter,
     Member,
     PartitionLag,
     Snapshot,
     Status,
 )
 
-LETTERS_SHOWN: Final = 25
+DEAD_LETTERS_SHOWN: Final = 25
 TITLES: Final = {"workers": "Workers: events to predictions", "sink": "Sink: predictions to Postgres"}
 MEANING: Final = {
     Status.OK: "nothing waits for long",
@@ -132,9 +132,9 @@ class View:
     reached: tuple[tuple[str, bool, str], ...]
     groups: tuple[GroupView, ...]
     kinds: tuple[KindView, ...]
-    letters: tuple[Letter, ...]
-    letters_total: str
-    letters_by_topic: tuple[tuple[str, str], ...]
+    dead_letters: tuple[DeadLetterEntry, ...]
+    dead_letters_total: str
+    dead_letters_by_topic: tuple[tuple[str, str], ...]
     workers: tuple[Worker, ...]
     releases: tuple[tuple[str, ...], ...]
     counts: tuple[tuple[str, str], ...]
@@ -159,7 +159,7 @@ def build(
     worst = max((group.status for group in snapshot.groups), key=SEVERITY.index, default=Status.UNKNOWN)
     if stale_seconds is not None:
         worst = Status.UNKNOWN
-    letters = snapshot.letters
+    dead_letters = snapshot.dead_letters
     return View(
         at=moment(snapshot.at),
         at_iso=iso(snapshot.at),
@@ -172,9 +172,11 @@ def build(
         ),
         groups=tuple(_group(group, snapshot, history) for group in snapshot.groups),
         kinds=tuple(_kind(one, snapshot, history) for one in snapshot.predictions),
-        letters=letters.newest[:LETTERS_SHOWN],
-        letters_total=count(letters.total),
-        letters_by_topic=tuple((topic, count(many)) for topic, many in sorted(letters.by_topic.items())),
+        dead_letters=dead_letters.newest[:DEAD_LETTERS_SHOWN],
+        dead_letters_total=count(dead_letters.total),
+        dead_letters_by_topic=tuple(
+            (topic, count(many)) for topic, many in sorted(dead_letters.by_topic.items())
+        ),
         workers=tuple(_worker(one, snapshot.groups) for one in snapshot.members),
         releases=_releases(snapshot.members, snapshot.groups),
         counts=_counts(snapshot),

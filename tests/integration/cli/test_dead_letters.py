@@ -19,8 +19,8 @@ from lyo.models.engine import Engine
 from lyo.models.events.decode import Kind, Rejected, decode, partition
 from lyo.models.state.catalogue import Catalogue
 from lyo.streams import topic_admin, topics
-from lyo.streams.dead_letters import dead_letter
-from lyo.streams.dead_letters.reader import Letterbox
+from lyo.streams.dead_letters import encode
+from lyo.streams.dead_letters.reader import DeadLetterReader
 from lyo.streams.dead_letters.retry import HEADER, Retrier, Status
 from lyo.streams.settings import Settings
 from tests.support.processes import ROOT, lag
@@ -70,7 +70,7 @@ class Bench:
         """Write the letter that a worker would write about a record."""
         topic, number, offset = name.split("/")
         record = _Record(topic, int(number), int(offset), key, value)
-        letter = dead_letter.dead_letter(record, Rejected(0, reason, None), 1_772_366_400_000)
+        letter = encode.dead_letter(record, Rejected(0, reason, None), 1_772_366_400_000)
         await self.producer.send_and_wait(
             self.names.dead_letters, letter[1], letter[0], partition=int(number)
         )
@@ -219,7 +219,7 @@ async def test_what_a_worker_refused_for_its_clock_is_counted_once_after_a_retry
         async with WorkerProcess(environment(kafka_settings), tmp_path / "log") as worker:
             await all_done(kafka_settings, len(made) + 1)
             before = await counted(kafka_settings)
-            found = [letter async for letter in Letterbox(kafka_settings).read()]
+            found = [letter async for letter in DeadLetterReader(kafka_settings).read()]
             assert [letter.field for letter in found] == ["occurred_at"]
             for wanted in (Status.RETRIED, Status.COUNTED):
                 async with Retrier(kafka_settings) as retrier:
@@ -236,10 +236,10 @@ async def test_each_letter_that_cannot_be_retried_says_why(bench: Bench) -> None
     still = await bench.refused(sentiment("still bad", sentiment=7))
     key = await bench.refused(sentiment("no key"), key=None)
     prediction = f"{names.prediction('timing')}/0/12"
-    await bench.refuse(prediction, b"{}", b"7", f"{dead_letter.UNSTORED}null value in column")
-    unstored = await bench.refused(sentiment("stored"), reason=f"{dead_letter.UNSTORED}too long")
+    await bench.refuse(prediction, b"{}", b"7", f"{encode.UNSTORED}null value in column")
+    unstored = await bench.refused(sentiment("stored"), reason=f"{encode.UNSTORED}too long")
     gone = f"{names.topic(Kind.SENTIMENT)}/0/123456"
-    await bench.refuse(gone, b"x" * (dead_letter.LONGEST_VALUE + 1))
+    await bench.refuse(gone, b"x" * (encode.LONGEST_VALUE + 1))
     tried = await bench.run("retry", "--all", code=1)
     assert statuses(tried) == {
         still: "refused",
@@ -258,7 +258,7 @@ async def test_each_letter_that_cannot_be_retried_says_why(bench: Bench) -> None
 
 
 async def test_a_long_record_is_taken_from_its_topic(bench: Bench) -> None:
-    event = sentiment("long", unknown="x" * (dead_letter.LONGEST_VALUE + 1))
+    event = sentiment("long", unknown="x" * (encode.LONGEST_VALUE + 1))
     name = await bench.refused(event)
     (found,) = await bench.run("list")
     assert found["value"] is None
@@ -306,7 +306,7 @@ async def test_a_content_is_not_superseded_by_one_that_is_refused(bench: Bench) 
 async def test_retries_at_once_are_counted_once(bench: Bench) -> None:
     """Neither sees what the other is sending; a learner's row knows events so near to each other."""
     await bench.refused(sentiment("once"))
-    found = [letter async for letter in Letterbox(bench.settings).read()]
+    found = [letter async for letter in DeadLetterReader(bench.settings).read()]
     async with Retrier(bench.settings) as one, Retrier(bench.settings) as other:
         await asyncio.gather(one.retry(found, found), other.retry(found, found))
     values = [json.dumps(event).encode() for event in await bench.standing()][1:]
@@ -328,10 +328,10 @@ async def test_a_retry_leaves_no_lag_behind(
         bench = Bench(kafka_settings, producer, {})
         name = await bench.refused(sentiment("late"))
         await all_done(kafka_settings, 1)
-        found = [letter async for letter in Letterbox(kafka_settings).read()]
+        found = [letter async for letter in DeadLetterReader(kafka_settings).read()]
         async with Retrier(kafka_settings) as retrier:
             (tried,) = await retrier.retry(found, found)
-        assert (tried.letter.id, tried.status) == (name, Status.RETRIED)
+        assert (tried.dead_letter.id, tried.status) == (name, Status.RETRIED)
         await all_done(kafka_settings, 2)
         assert await lag(kafka_settings) == 0
         assert await worker.stop() == 0

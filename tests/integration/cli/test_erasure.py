@@ -60,7 +60,7 @@ async def test_what_is_written_and_not_decided_yet_is_waited_for(kafka_settings:
         await producer.begin_transaction()
         await producer.send_and_wait(row, b"row", b"%d|algebra" % GONE, partition=tp.partition)
         looking = asyncio.create_task(
-            tombstones.held(kafka_settings, topics.names(kafka_settings), [tp], {GONE})
+            tombstones.stored_keys(kafka_settings, topics.names(kafka_settings), [tp], {GONE})
         )
         # Long enough to read an empty partition to its end many times over; it must not be taken for one.
         await asyncio.wait({looking}, timeout=1.5)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lyo.streams.failpoints import RELAY_STEPS, SINK_STEPS, TASK_STEPS
+from lyo.streams.failpoints import RELAY_FAILPOINTS, SINK_FAILPOINTS, TASK_FAILPOINTS
 from lyo.streams.settings import Settings
 from tests.support.faults.deployment import QUICK, deployed
 from tests.support.faults.fleet import Member
@@ -31,7 +31,7 @@ async def dies(member: Member) -> None:
 async def test_processes_that_die_at_every_step_lose_nothing_and_repeat_nothing(
     settings: Settings, environment: Callable[[Settings], dict[str, str]], tmp_path: Path
 ) -> None:
-    cells = list(zip_longest(TASK_STEPS, (*SINK_STEPS, *RELAY_STEPS)))
+    cells = list(zip_longest(TASK_FAILPOINTS, (*SINK_FAILPOINTS, *RELAY_FAILPOINTS)))
     files = parts(simulated(tmp_path / "events.jsonl", learners=30, days=40), len(cells))
     async with deployed(settings.model_copy(update=QUICK), environment, tmp_path) as deployment:
         worker, sink = deployment.fleet.add("worker-1"), deployment.fleet.add("sink-1")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lyo.streams import topic_admin
-from lyo.streams.failpoints import TASK_STEPS
+from lyo.streams.failpoints import TASK_FAILPOINTS
 from lyo.streams.settings import Settings
 from tests.support.worker.running import (
     WorkerProcess,
@@ -81,13 +81,13 @@ async def test_a_worker_that_dies_at_any_named_step_loses_nothing_and_repeats_no
 ) -> None:
     variables = environment_of(environment, quick)
     await topic_admin.ensure(quick)
-    made = events(300 * (len(TASK_STEPS) + 1), users=200)
+    made = events(300 * (len(TASK_FAILPOINTS) + 1), users=200)
     async with publisher(quick) as producer:
-        for number, step in enumerate(TASK_STEPS):
+        for number, step in enumerate(TASK_FAILPOINTS):
             await publish(quick, producer, made[number * 300 : (number + 1) * 300])
             async with WorkerProcess(variables, tmp_path / f"{step}.log", LYO_CRASH_AT=f"{step}:2") as worker:
                 assert await worker.ended() == 137, worker.log.read_text()[-3000:]
-        await publish(quick, producer, made[len(TASK_STEPS) * 300 :])
+        await publish(quick, producer, made[len(TASK_FAILPOINTS) * 300 :])
         async with WorkerProcess(variables, tmp_path / "last.log") as worker:
             await all_done(quick, len(made))
             assert await worker.stop() == 0

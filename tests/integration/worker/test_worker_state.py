@@ -12,12 +12,12 @@ from aiokafka.errors import ProducerFenced
 
 from lyo.models.events.decode import Kind, Rejected
 from lyo.streams import topic_admin, topics
-from lyo.streams.failpoints import Steps
+from lyo.streams.failpoints import Failpoints
 from lyo.streams.kafka import clients
-from lyo.streams.producers.transactional_producer import Outbound, RecordTooLarge
-from lyo.streams.runtime.context import Shared
+from lyo.streams.producers.transactional_producer import RecordTooLarge, TransactionalProducer
+from lyo.streams.runtime.context import TaskContext
 from lyo.streams.runtime.global_topics import CatalogueFollower
-from lyo.streams.runtime.restore import OffsetError, restore, standing
+from lyo.streams.runtime.restore import OffsetError, committed_offsets, restore
 from lyo.streams.runtime.task import Task
 from lyo.streams.settings import Settings
 from tests.support.worker.counting_worker import CountingEngine
@@ -26,8 +26,8 @@ from tests.support.worker.running import publisher, read, until
 pytestmark = pytest.mark.integration
 
 
-def outbound(settings: Settings, number: int = 1) -> Outbound:
-    return Outbound(settings, number, topics.names(settings).dead_letters, Steps())
+def opened(settings: Settings, number: int = 1) -> TransactionalProducer:
+    return TransactionalProducer(settings, number, topics.names(settings).dead_letters, Failpoints())
 
 
 async def test_restore_reads_what_was_committed_and_nothing_that_was_aborted(
@@ -36,7 +36,7 @@ async def test_restore_reads_what_was_committed_and_nothing_that_was_aborted(
     await topic_admin.ensure(kafka_settings)
     names = topics.names(kafka_settings)
     rows = names.learner_rows
-    first = outbound(kafka_settings)
+    first = opened(kafka_settings)
     await first.start()
     await first.transact({}, {rows: [(b"1", b"[1,10]"), (b"2", b"[1,20]")]}, {}, 0)
     await first.transact({}, {rows: [(b"1", b"[2,30]")]}, {}, 0)
@@ -59,7 +59,7 @@ async def test_restore_reads_what_was_committed_and_nothing_that_was_aborted(
 async def test_an_earlier_owner_of_a_number_is_refused_by_the_broker(kafka_settings: Settings) -> None:
     await topic_admin.ensure(kafka_settings)
     rows = topics.names(kafka_settings).learner_rows
-    stale, newer = outbound(kafka_settings), outbound(kafka_settings)
+    stale, newer = opened(kafka_settings), opened(kafka_settings)
     await stale.start()
     await stale.transact({}, {rows: [(b"1", b"[1,1]")]}, {}, 0)
     await newer.start()
@@ -74,11 +74,11 @@ async def test_an_earlier_owner_of_a_number_is_refused_by_the_broker(kafka_setti
 async def test_an_owner_learns_from_the_broker_whether_it_still_is_one(kafka_settings: Settings) -> None:
     await topic_admin.ensure(kafka_settings)
     inputs = [TopicPartition(name, 1) for name in topics.names(kafka_settings).inputs]
-    first = outbound(kafka_settings)
+    first = opened(kafka_settings)
     await first.start()
     await first.transact({}, {}, {inputs[0]: 7}, 0)
     await first.prove(inputs)
-    second = outbound(kafka_settings)
+    second = opened(kafka_settings)
     await second.start()
     with pytest.raises(ProducerFenced):
         await first.prove(inputs)
@@ -90,7 +90,7 @@ async def test_an_owner_learns_from_the_broker_whether_it_still_is_one(kafka_set
     assert {tp: entry.offset for tp, entry in found.items()} == dict.fromkeys(inputs, -1) | {inputs[0]: 7}
 
 
-class Awaiting(Outbound):
+class Awaiting(TransactionalProducer):
     """Hands over a batch only when the broker has answered the one before."""
 
     async def _submit(self, producer: object, batch: object, topic: str, number: int | None) -> None:
@@ -103,8 +103,8 @@ async def test_an_owner_fenced_while_it_hands_over_a_transaction_is_told_that_it
 ) -> None:
     await topic_admin.ensure(kafka_settings)
     names = topics.names(kafka_settings)
-    stale = Awaiting(kafka_settings, 1, names.dead_letters, Steps())
-    newer = outbound(kafka_settings)
+    stale = Awaiting(kafka_settings, 1, names.dead_letters, Failpoints())
+    newer = opened(kafka_settings)
     await stale.start()
     await newer.start()
     with pytest.raises(ProducerFenced):
@@ -130,24 +130,24 @@ async def test_offsets_are_read_when_no_earlier_owner_can_move_them_any_more(
     await topic_admin.ensure(kafka_settings)
     names = topics.names(kafka_settings)
     tp = TopicPartition(names.topic(Kind.SESSION), 1)
-    earlier = outbound(kafka_settings)
+    earlier = opened(kafka_settings)
     await earlier.start()
 
-    class Late(Outbound):
+    class Late(TransactionalProducer):
         """The earlier owner's last batch comes in the moment before it is fenced."""
 
         async def start(self) -> None:
             await earlier.transact({}, {names.learner_rows: [(b"1", b"[2,20]")]}, {tp: 2}, 0)
             await super().start()
 
-    monkeypatch.setattr("lyo.streams.runtime.task.Outbound", Late)
+    monkeypatch.setattr("lyo.streams.runtime.task.TransactionalProducer", Late)
     offsets = clients.consumer(kafka_settings)
     await offsets.start()
     try:
         async with publisher(kafka_settings) as producer, clients.admin(kafka_settings) as client:
             for _ in range(3):
                 await producer.send_and_wait(tp.topic, b"{}", b"1", partition=1)
-            shared = Shared(
+            context = TaskContext(
                 kafka_settings,
                 names,
                 engine=cast("Any", CountingEngine),
@@ -156,7 +156,7 @@ async def test_offsets_are_read_when_no_earlier_owner_can_move_them_any_more(
                 offsets=offsets,
                 admin=client,
             )
-            task = Task(1, shared)
+            task = Task(1, context)
             await task._open()
             assert task.expected[tp] == 2
             assert cast("Any", task._engine).users == {1: (2, 20)}
@@ -172,7 +172,7 @@ async def test_a_prediction_too_large_becomes_a_dead_letter_and_a_row_too_large_
     await topic_admin.ensure(kafka_settings)
     names = topics.names(kafka_settings)
     topic = names.prediction("timing")
-    sender = outbound(kafka_settings)
+    sender = opened(kafka_settings)
     await sender.start()
     large = b"x" * 2_000_000
     await sender.transact({topic: [(b"1", large), (b"2", b"fits")]}, {}, {}, 0)
@@ -191,7 +191,7 @@ async def test_a_committed_offset_beyond_a_topic_created_anew_is_refused(kafka_s
     tp = TopicPartition(names.topic(Kind.SESSION), 1)
     async with publisher(kafka_settings) as producer:
         await producer.send_and_wait(tp.topic, b"{}", b"1", partition=1)
-    sender = outbound(kafka_settings)
+    sender = opened(kafka_settings)
     await sender.start()
     reader = clients.consumer(kafka_settings)
     await reader.start()
@@ -205,14 +205,14 @@ async def test_a_committed_offset_beyond_a_topic_created_anew_is_refused(kafka_s
 
                 return there
 
-            assert await standing(client, reader, kafka_settings, [tp]) == {tp: 0}
+            assert await committed_offsets(client, reader, kafka_settings, [tp]) == {tp: 0}
             await sender.transact({names.prediction("timing"): [(b"1", b"a")]}, {}, {tp: 1}, 0)
             # The broker answers a commit before its marker has reached the topic of the offsets.
             await until(stands_at(1), 30, "the first committed offset is there")
             await sender.transact({names.prediction("timing"): [(b"1", b"b")]}, {}, {tp: 5}, 0)
             await until(stands_at(5), 30, "the second one is there")
             with pytest.raises(OffsetError, match="stands at 5, but the topic has 0 to 1"):
-                await standing(client, reader, kafka_settings, [tp])
+                await committed_offsets(client, reader, kafka_settings, [tp])
     finally:
         await reader.stop()
         await sender.stop()

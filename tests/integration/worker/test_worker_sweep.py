@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lyo.streams import topic_admin, topics
-from lyo.streams.dead_letters.dead_letter import timestamp
+from lyo.streams.dead_letters.encode import timestamp
 from lyo.streams.settings import Settings
 from tests.support.clock import set_clock
 from tests.support.worker.running import (

@@ -18,7 +18,7 @@ import msgspec
 from lyo.models.arrays.zones import DAY
 from lyo.models.events.decode import Kind, Rejected, decode, decode_content, decode_organization
 from lyo.models.state.layout import LAYOUT, SWEEP_KEY, decode_swept
-from lyo.streams.dead_letters.dead_letter import dead_letter, oversized
+from lyo.streams.dead_letters.encode import dead_letter, oversized
 from lyo.tools.contracts.examples import EXAMPLES
 from lyo.tools.contracts.messages import INPUTS, VERSION, Message
 from tests.support.learners.building import START, Stream, lives, sample_catalogue

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from lyo.ops.monitor.snapshot import (
+    DeadLetterEntry,
+    DeadLetterSummary,
     GroupLag,
     KindAge,
-    Letter,
-    Letters,
     Member,
     PartitionLag,
     Reached,
@@ -65,7 +65,7 @@ def group(*partitions: PartitionLag, **changes: Any) -> GroupLag:
     return GroupLag(partitions=partitions, **(known | changes))
 
 
-def letter(**changes: Any) -> Letter:
+def letter(**changes: Any) -> DeadLetterEntry:
     known: dict[str, Any] = {
         "place": (1, 5),
         "topic": "lyo.sessions",
@@ -75,7 +75,7 @@ def letter(**changes: Any) -> Letter:
         "field": "user_id",
         "failed_at": "2027-01-15T08:00:00.000Z",
     }
-    return Letter(**(known | changes))
+    return DeadLetterEntry(**(known | changes))
 
 
 def snapshot(*groups: GroupLag, **changes: Any) -> Snapshot:
@@ -105,7 +105,7 @@ def snapshot(*groups: GroupLag, **changes: Any) -> Snapshot:
         "sink_delay_seconds": 0.5,
         "late": 3,
         "duplicates": 4,
-        "letters": Letters(total=1, by_topic={"lyo.sessions": 1}, newest=(letter(),)),
+        "dead_letters": DeadLetterSummary(total=1, by_topic={"lyo.sessions": 1}, newest=(letter(),)),
         "stored": Stored(
             overdue=2,
             learners=9,

@@ -130,11 +130,11 @@ class App:
             if tp in self._reader.assignment():
                 self._reader.seek(tp, offset)
 
-    def hold(self, partitions: Iterable[TopicPartition]) -> None:
+    def pause(self, partitions: Iterable[TopicPartition]) -> None:
         """Deliver nothing more of these for now."""
         self._reader.paused.update(partitions)
 
-    def release(self, partitions: Iterable[TopicPartition]) -> None:
+    def resume(self, partitions: Iterable[TopicPartition]) -> None:
         """Deliver these again."""
         self._reader.paused.difference_update(partitions)
 

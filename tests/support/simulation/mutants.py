@@ -17,7 +17,7 @@ from lyo.storage.sink import sink as sinks
 from lyo.storage.sink import writer
 from lyo.storage.sink.offsets import Place, Position
 from lyo.streams.kafka import clients
-from lyo.streams.producers.transactional_producer import Outbound
+from lyo.streams.producers.transactional_producer import TransactionalProducer
 from lyo.streams.runtime import restore, task
 from tests.support.simulation.database import Session
 from tests.support.simulation.statements import statements
@@ -28,9 +28,9 @@ Mutant = Callable[[], Any]
 @contextmanager
 def no_fence() -> Iterator[None]:
     """Each owner of a number has a transactional id of its own: nobody is refused."""
-    start, serial = Outbound.start, iter(range(1 << 30))
+    start, serial = TransactionalProducer.start, iter(range(1 << 30))
 
-    async def unfenced(self: Outbound) -> None:
+    async def unfenced(self: TransactionalProducer) -> None:
         settings = self._settings
         self._settings = settings.model_copy(update={"app_id": f"{settings.app_id}-{next(serial)}"})
         try:
@@ -38,19 +38,19 @@ def no_fence() -> Iterator[None]:
         finally:
             self._settings = settings
 
-    with mock.patch.object(Outbound, "start", unfenced):
+    with mock.patch.object(TransactionalProducer, "start", unfenced):
         yield
 
 
 @contextmanager
 def offsets_read_before_the_fence() -> Iterator[None]:
     """The committed offsets are those from before the producer was started."""
-    open_, standing = task.Task._open, restore.standing
+    open_, committed_offsets = task.Task._open, restore.committed_offsets
     early: dict[Any, int] = {}
 
     async def opening(self: task.Task) -> None:
-        shared = self.shared
-        early.update(await standing(shared.admin, shared.offsets, shared.settings, self.kinds))
+        context = self.context
+        early.update(await committed_offsets(context.admin, context.offsets, context.settings, self.kinds))
         await open_(self)
 
     async def known(
@@ -58,7 +58,7 @@ def offsets_read_before_the_fence() -> Iterator[None]:
     ) -> dict[Any, int]:
         if set(partitions) <= set(early):
             return {tp: early[tp] for tp in partitions}
-        return await standing(_admin, _reader, _settings, partitions, restored)
+        return await committed_offsets(_admin, _reader, _settings, partitions, restored)
 
     with mock.patch.object(task.Task, "_open", opening), mock.patch.object(task, "standing", known):
         yield
@@ -68,9 +68,9 @@ def offsets_read_before_the_fence() -> Iterator[None]:
 def offsets_that_another_moved_are_refused() -> Iterator[None]:
     """A task that was given up while it opened takes its successor's offsets for a fault."""
 
-    async def nothing(_self: Outbound, _partitions: Any) -> None: ...
+    async def nothing(_self: TransactionalProducer, _partitions: Any) -> None: ...
 
-    with mock.patch.object(Outbound, "prove", nothing):
+    with mock.patch.object(TransactionalProducer, "prove", nothing):
         yield
 
 
@@ -193,31 +193,31 @@ def strays_are_left() -> Iterator[None]:
 @contextmanager
 def offsets_outside_the_transaction() -> Iterator[None]:
     """Offsets are committed by themselves, after the transaction."""
-    transact = Outbound.transact
+    transact = TransactionalProducer.transact
 
     async def apart(
-        self: Outbound, outputs: Any, rows: Any, offsets: Any, now: int, elsewhere: Any = None
+        self: TransactionalProducer, outputs: Any, rows: Any, offsets: Any, now: int, elsewhere: Any = None
     ) -> None:
         await transact(self, outputs, rows, {}, now, elsewhere)
         if offsets:
             await transact(self, {}, {}, offsets, now)
 
-    with mock.patch.object(Outbound, "transact", apart):
+    with mock.patch.object(TransactionalProducer, "transact", apart):
         yield
 
 
 @contextmanager
 def state_kept_after_a_failure() -> Iterator[None]:
     """A task goes on after a failed transaction with what it has in memory."""
-    transact = Outbound.transact
+    transact = TransactionalProducer.transact
 
     async def careless(
-        self: Outbound, outputs: Any, rows: Any, offsets: Any, now: int, elsewhere: Any = None
+        self: TransactionalProducer, outputs: Any, rows: Any, offsets: Any, now: int, elsewhere: Any = None
     ) -> None:
         with contextlib.suppress(*task.RETRIED):
             await transact(self, outputs, rows, offsets, now, elsewhere)
 
-    with mock.patch.object(Outbound, "transact", careless):
+    with mock.patch.object(TransactionalProducer, "transact", careless):
         yield
 
 
@@ -226,7 +226,7 @@ def sweeps_through_a_backlog() -> Iterator[None]:
     """A sweep goes up to the clock, whatever is unread."""
 
     async def limit(self: task.Task) -> int:
-        return self.shared.clock.now()
+        return self.context.clock.now()
 
     with mock.patch.object(task.Task, "_limit", limit):
         yield
@@ -257,7 +257,7 @@ def what_is_not_decided_is_not_erased() -> Iterator[None]:
         finally:
             await clients.stop(reader)
 
-    with mock.patch.object(clients, "written", committed):
+    with mock.patch.object(clients, "log_end_offsets", committed):
         yield
 
 

@@ -15,7 +15,7 @@ from lyo.models.predictions.records import IDENTITY_FREE
 from lyo.models.state import layout
 from lyo.models.state.catalogue import Catalogue
 from lyo.storage.sink import merges
-from lyo.streams.dead_letters import dead_letter
+from lyo.streams.dead_letters import encode
 from tests.support.faults.agreement import rows as rows_of
 from tests.support.learners.building import ms
 from tests.support.simulation.broker import Stored
@@ -191,7 +191,7 @@ def _letters(world: World, refused: Counter[Place]) -> list[str]:
     perhaps = {
         _place(record)
         for record in world.published
-        if any(world.markers.get(user) for user in dead_letter.learners(record.key, record.value))
+        if any(world.markers.get(user) for user in encode.learners(record.key, record.value))
     }
     wrong = sorted(
         place
@@ -245,7 +245,7 @@ def _erased(world: World) -> list[str]:
         said += [
             f"the letter {key!r} is about the erased learner {user}"
             for key, letter in _current(world, names.dead_letters).items()
-            if user in dead_letter.learners_of(letter.value or b"")
+            if user in encode.learners_of(letter.value or b"")
         ]
         said += [
             f"table {table} still holds {key} of an erased learner"

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, field
 
 from lyo.models.arrays.zones import DAY
-from lyo.streams.failpoints import SINK_STEPS, TASK_STEPS
+from lyo.streams.failpoints import SINK_FAILPOINTS, TASK_FAILPOINTS
 from tests.support.simulation.network import Faults
 from tests.support.simulation.workload import DAYS
 
@@ -17,7 +17,7 @@ REST = 150.0  # simulated, to come to rest afterwards
 FASTER = DAYS * DAY / (SECONDS * 1_000)  # than simulated time, so that days end during a run
 # Beside the product's own steps: the statements that a sink is about to run.
 STATEMENTS = ("_claim", "_lock", "_advance", "upsert", "merge", "_notify")
-STEPS = (*TASK_STEPS, *SINK_STEPS, *STATEMENTS)
+STEPS = (*TASK_FAILPOINTS, *SINK_FAILPOINTS, *STATEMENTS)
 
 
 DISASTERS = tuple(

@@ -310,7 +310,7 @@ class World:
 
     async def _sink(self, name: str) -> None:
         most = self.dice.choice((3, 40, 5_000))
-        sink = self.sinks[name] = Sink(self.settings, batch_records=most, steps=SimSteps(self))  # type: ignore[arg-type]
+        sink = self.sinks[name] = Sink(self.settings, batch_records=most, failpoints=SimFailpoints(self))  # type: ignore[arg-type]
         await sink.run()
 
     # ------------------------------------------------------------ rest
@@ -384,7 +384,7 @@ class World:
                 "lyo.streams.runtime.linger",
                 "lyo.streams.kafka.clients",
                 "lyo.streams.clock",
-                "lyo.streams.topics",
+                "lyo.streams.topic_admin",
                 "lyo.storage.session",
                 "lyo.storage.sink.sink",
                 "lyo.storage.sink.refused",
@@ -395,7 +395,7 @@ class World:
                 # The same text each time, and most of the time that a sink's start takes.
                 "lyo.storage.sink.writer.merge_sql": MERGE_SQL.__getitem__,
                 "lyo.storage.sink.writer.delete_sql": DELETE_SQL.__getitem__,
-                "lyo.streams.runtime.context.Steps": lambda _crash_at: SimSteps(self),
+                "lyo.streams.runtime.context.Failpoints": lambda _crash_at: SimFailpoints(self),
                 "lyo.streams.runtime.worker.AIOKafkaAdminClient": self.cluster.admin,
                 "lyo.streams.kafka.clients.AIOKafkaAdminClient": self.cluster.admin,
                 "lyo.streams.kafka.clients.AIOKafkaConsumer": self.cluster.consumer,
@@ -427,7 +427,7 @@ class SimWorker(Worker):
         return app
 
 
-class SimSteps:
+class SimFailpoints:
     """Stands in for `lyo.streams.failpoints.Steps`: tells the world where a task is."""
 
     def __init__(self, world: World) -> None:

@@ -34,6 +34,6 @@ async def on_topics(settings: Settings, user: int) -> dict[str, int]:
     places = {
         tp
         for number in range(settings.partitions)
-        for tp in tombstones.places(names, number, settings.partitions)
+        for tp in tombstones.output_partitions(names, number, settings.partitions)
     }
-    return (await tombstones.held(settings, names, places, {user})).removed(user)
+    return (await tombstones.stored_keys(settings, names, places, {user})).removed(user)

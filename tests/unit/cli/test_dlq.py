@@ -11,13 +11,13 @@ from click.testing import CliRunner
 
 from lyo.cli.main import lyo
 from lyo.cli.operations import dlq_text
-from lyo.streams.dead_letters.dead_letter import UNSTORED
-from lyo.streams.dead_letters.reader import Choice, Letter
+from lyo.streams.dead_letters.encode import UNSTORED
+from lyo.streams.dead_letters.reader import Choice, DeadLetter
 
 NASTY = "\x1b[2J\x1b]0;owned\x07\r\n\x00\x7f\x9b31m\u202egnp.exe\u2028\u200b\ufeff\t\b"
 
 
-def letter(value: bytes | None = b"{}", **more: object) -> Letter:
+def letter(value: bytes | None = b"{}", **more: object) -> DeadLetter:
     given: dict[str, object] = {
         "topic": "lyo.sentiment",
         "partition": 3,
@@ -28,7 +28,7 @@ def letter(value: bytes | None = b"{}", **more: object) -> Letter:
         "failed_at": "2026-03-01T12:00:00.000Z",
     }
     encoded = None if value is None else base64.b64encode(value).decode()
-    return Letter(value=encoded, **(given | more))  # type: ignore[arg-type]
+    return DeadLetter(value=encoded, **(given | more))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -11,18 +11,18 @@ from lyo.ops.monitor.composing import (
     Said,
     Tracks,
     Watched,
+    committed_counts,
     group_lag,
     members_of,
     openings_of,
     partition_lag,
-    tally_of,
 )
 from lyo.ops.monitor.lag import Rules
 from lyo.ops.monitor.reading import Ends, Waiting
 from lyo.ops.monitor.restores import Openings
 from lyo.ops.monitor.snapshot import Status
 from lyo.streams.kafka.client_ids import client_id, release, running
-from lyo.streams.runtime.offset_metadata import Tally, newest, parse
+from lyo.streams.runtime.offset_metadata import EventCounts, newest, parse
 from lyo.streams.settings import Settings
 
 NOW = 1_800_000_000_000
@@ -127,20 +127,22 @@ def test_nothing_restores_where_nobody_owns_or_the_group_rebalances() -> None:
 
 
 def test_counts_are_summed_over_the_partition_numbers() -> None:
-    assert tally_of(WATCHED, said(group=group(text=Tally(2, 3).text()))) == Tally(4, 6)
+    assert committed_counts(WATCHED, said(group=group(text=EventCounts(2, 3).text()))) == EventCounts(4, 6)
 
 
 def test_counts_are_unknown_if_one_number_says_none() -> None:
-    assert tally_of(WATCHED, said()) is None
-    assert tally_of(WATCHED, Said()) is None
+    assert committed_counts(WATCHED, said()) is None
+    assert committed_counts(WATCHED, Said()) is None
 
 
 def test_nothing_committed_is_nothing_counted() -> None:
-    assert tally_of(WATCHED, said(group=Group("Empty", (), {}))) == Tally(0, 0)
+    assert committed_counts(WATCHED, said(group=Group("Empty", (), {}))) == EventCounts(0, 0)
 
 
 def test_the_newest_of_a_numbers_tallies_counts() -> None:
-    assert newest([Tally(1, 5).text(), None, "", "written by another", Tally(2, 5).text()]) == Tally(2, 5)
+    assert newest(
+        [EventCounts(1, 5).text(), None, "", "written by another", EventCounts(2, 5).text()]
+    ) == EventCounts(2, 5)
     assert newest(["", None]) is None
 
 
@@ -150,8 +152,8 @@ def test_other_metadata_is_no_tally(text: str) -> None:
 
 
 def test_a_batch_adds_to_the_tally() -> None:
-    assert Tally(1, 2).plus({"late": 3, "applied": 9}) == Tally(4, 2)
-    assert parse(Tally(4, 2).text()) == Tally(4, 2)
+    assert EventCounts(1, 2).plus({"late": 3, "applied": 9}) == EventCounts(4, 2)
+    assert parse(EventCounts(4, 2).text()) == EventCounts(4, 2)
 
 
 def test_a_client_id_says_role_release_and_start() -> None:

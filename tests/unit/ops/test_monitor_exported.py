@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
 from lyo.ops.monitor import exported
-from lyo.ops.monitor.snapshot import Letters, Reached, Snapshot, Status, Stored
+from lyo.ops.monitor.snapshot import DeadLetterSummary, Reached, Snapshot, Status, Stored
 from tests.support.monitor.snapshots import AT, group, nothing, one, snapshot
 
 
@@ -65,7 +65,7 @@ def test_what_is_unknown_has_no_value_and_the_status_unknown() -> None:
             kafka=away,
             postgres=away,
             predictions=(),
-            letters=Letters(),
+            dead_letters=DeadLetterSummary(),
             stored=Stored(),
             late=None,
             duplicates=None,
@@ -90,12 +90,14 @@ def test_a_partition_that_is_gone_leaves_nothing_behind() -> None:
 
 
 def test_letters_that_are_not_all_counted_are_unknown() -> None:
-    looks = Looks(snapshot(letters=Letters(total=None, by_topic={"lyo.sessions": 3})))
+    looks = Looks(snapshot(dead_letters=DeadLetterSummary(total=None, by_topic={"lyo.sessions": 3})))
     assert looks.value(exported.DEAD_LETTERS, topic="lyo.sessions") is None
 
 
 def test_a_topic_without_letters_has_none_so_that_its_first_ones_are_an_increase() -> None:
-    looks = Looks(snapshot(group(one(0)), letters=Letters(total=2, by_topic={"lyo.content": 2})))
+    looks = Looks(
+        snapshot(group(one(0)), dead_letters=DeadLetterSummary(total=2, by_topic={"lyo.content": 2}))
+    )
     assert looks.value(exported.DEAD_LETTERS, topic="lyo.sessions") == 0
     assert looks.value(exported.DEAD_LETTERS, topic="lyo.content") == 2
 

@@ -11,7 +11,7 @@ from lyo.ops.monitor.page.charts import chart, path, round_up
 from lyo.ops.monitor.page.view import build
 from lyo.ops.monitor.page.words import drained, rate, span
 from lyo.ops.monitor.quality import Quality
-from lyo.ops.monitor.snapshot import Letters, Reached, Snapshot, Status
+from lyo.ops.monitor.snapshot import DeadLetterSummary, Reached, Snapshot, Status
 from lyo.storage.reads.quality import Tenants
 from tests.support.monitor.snapshots import AT, SCRIPT, group, nothing, one, snapshot
 
@@ -52,7 +52,7 @@ def test_what_is_unknown_is_said_so_and_never_zero() -> None:
             members=None,
         ),
         kafka=gone,
-        letters=Letters(),
+        dead_letters=DeadLetterSummary(),
     )
     (view,) = build(look, History(HOUR)).groups
     assert {value for _, value in view.facts} == {"unknown"}

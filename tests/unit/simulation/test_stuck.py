@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiokafka.errors import TopicAuthorizationFailedError
 
-from lyo.streams.producers.transactional_producer import Outbound
+from lyo.streams.producers.transactional_producer import TransactionalProducer
 from lyo.streams.runtime.global_topics import CatalogueFollower
 from lyo.streams.runtime.task import Task
 from tests.support.simulation import oracle, runs
@@ -39,7 +39,7 @@ def test_a_worker_whose_every_transaction_is_refused_ends(monkeypatch: pytest.Mo
         raise TopicAuthorizationFailedError("lyo.predictions.timing")
 
     monkeypatch.setattr(Task, "_open", counted)
-    monkeypatch.setattr(Outbound, "transact", refused)
+    monkeypatch.setattr(TransactionalProducer, "transact", refused)
     world = quiet_world(4)
     with pytest.raises(Failed, match="nothing was done for 25 s"):
         world.run()

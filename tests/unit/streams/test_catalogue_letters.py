@@ -55,7 +55,7 @@ def test_a_bad_record_of_the_catalogue_is_kept_until_its_letter_is_written(
     worker = Worker(Settings(), catalogue=EmptyCatalogue(), engine=CountingEngine, register=lambda *_: None)
     worker.follower._put(CONTENT, bad(CONTENT, 3, 7, 9))
     worker.follower._put(ERASURES, bad(ERASURES, 2))
-    worker.shared = cast("Any", SimpleNamespace(admin=Admin(*said)))
+    worker.context = cast("Any", SimpleNamespace(admin=Admin(*said)))
 
     async def story() -> None:
         forgetting = asyncio.create_task(worker._forget_told())

@@ -26,9 +26,16 @@ from lyo.models.state.layout import encode_learners
 from lyo.models.state.learner import empty_learners
 from lyo.storage.sink.erasures import Gate, is_applied, learner_time, prediction_time, skill_time
 from lyo.storage.sink.records import Item
-from lyo.streams.dead_letters import dead_letter
-from lyo.streams.runtime.restore import OffsetError, Restored, RestoreError, _load, offsets_record, standing
-from lyo.streams.runtime.tombstones import _owner, forgets
+from lyo.streams.dead_letters import encode
+from lyo.streams.runtime.restore import (
+    OffsetError,
+    Restored,
+    RestoreError,
+    _load,
+    committed_offsets,
+    offsets_record,
+)
+from lyo.streams.runtime.tombstones import _owner, is_erased
 from lyo.streams.settings import Settings
 from lyo.streams.topics import Names
 from tests.support.learners.building import START, by_kind, completion, iso, outcome
@@ -55,23 +62,23 @@ def record(key: bytes | None, value: bytes | None, offset: int = 5, topic: str =
     ],
 )
 def test_whose_a_dead_letter_is(key: bytes | None, value: bytes | None, whose: set[int]) -> None:
-    assert dead_letter.learners(key, value) == whose
-    _, letter = dead_letter.dead_letter(record(key, value), Rejected(0, "bad", None), START)
+    assert encode.learners(key, value) == whose
+    _, letter = encode.dead_letter(record(key, value), Rejected(0, "bad", None), START)
     assert letter is not None
-    assert dead_letter.learners_of(letter) == dead_letter.learners_of(letter, ["lyo.content"]) == whose
+    assert encode.learners_of(letter) == encode.learners_of(letter, ["lyo.content"]) == whose
 
 
 @pytest.mark.parametrize(
     ("topic", "owner"), [("lyo.sessions", 7), ("lyo.erasures", 7), ("lyo.content", None)]
 )
 def test_a_letter_about_a_content_is_no_learners(topic: str, owner: int | None) -> None:
-    _, letter = dead_letter.dead_letter(record(b"7", b"{", topic=topic), Rejected(0, "bad", None), START)
+    _, letter = encode.dead_letter(record(b"7", b"{", topic=topic), Rejected(0, "bad", None), START)
     assert _owner(Names(), record(b"x", letter, topic="lyo.dead-letters"), {7}) == owner
 
 
 def test_what_is_no_letter_is_nobodys() -> None:
     for value in (b"", b"{", b"[]", b'{"key": 1}', b'{"value": "%%%"}'):
-        assert dead_letter.learners_of(value) == set()
+        assert encode.learners_of(value) == set()
 
 
 @pytest.mark.parametrize(
@@ -88,7 +95,7 @@ def test_of_whom_no_letter_is_kept(key: bytes, topic: str, *, forgotten: bool) -
     markers = ErasureMarkers()
     markers.add(7, CLOSED)
     markers.add(8, OPEN)
-    assert forgets(markers, Names(), record(key, b"{", topic=topic)) is forgotten
+    assert is_erased(markers, Names(), record(key, b"{", topic=topic)) is forgotten
 
 
 # -- offsets -----------------------------------------------------------------------------------------------
@@ -113,7 +120,7 @@ class Group:
 async def stands(group: Group, recorded: int | None, *, blank: bool = False) -> int:
     restored = Restored(3, {} if recorded is None else {SESSIONS: recorded}, blank)
     client = cast("Any", group)
-    return (await standing(client, client, Settings(), [SESSIONS], restored))[SESSIONS]
+    return (await committed_offsets(client, client, Settings(), [SESSIONS], restored))[SESSIONS]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from aiokafka.structs import OffsetAndMetadata
 from lyo.models.events.decode import Kind
 from lyo.streams.kafka import clients, protocol
 from lyo.streams.runtime import restore
-from lyo.streams.runtime.restore import OffsetError, Restored, offsets_record, same_topics, standing
+from lyo.streams.runtime.restore import OffsetError, Restored, committed_offsets, offsets_record, same_topics
 from lyo.streams.settings import Settings
 from lyo.streams.topics import Names
 
@@ -77,7 +77,7 @@ async def test_reading_what_never_comes_ends_with_where_it_stands(monkeypatch: p
 
 
 async def stand(admin: Admin) -> dict[TopicPartition, int]:
-    return await standing(cast("Any", admin), cast("Any", Topics()), Settings(), [ONE, OTHER])
+    return await committed_offsets(cast("Any", admin), cast("Any", Topics()), Settings(), [ONE, OTHER])
 
 
 async def test_a_coordinator_that_is_loading_is_asked_again() -> None:
@@ -94,7 +94,7 @@ async def test_a_coordinator_that_never_says_is_an_error_and_no_beginning(
 
 async def test_counts_are_asked_for_again_too_and_never_begin_anew_meanwhile() -> None:
     said = {ONE: OffsetAndMetadata(7, "late=2 duplicates=5"), OTHER: OffsetAndMetadata(-1, "")}
-    found = await restore.tally_of(cast("Any", Admin({}, {}, said)), Settings(), [ONE, OTHER])
+    found = await restore.committed_counts(cast("Any", Admin({}, {}, said)), Settings(), [ONE, OTHER])
     assert (found.late, found.duplicates) == (2, 5)
 
 

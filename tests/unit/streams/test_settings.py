@@ -11,7 +11,7 @@ from pydantic import SecretStr, ValidationError
 
 from lyo.cli.main import COMMANDS, lyo
 from lyo.streams.clock import Clock, ClockError, parse
-from lyo.streams.failpoints import STEPS, Steps
+from lyo.streams.failpoints import FAILPOINTS, Failpoints
 from lyo.streams.settings import Settings, load_settings
 
 
@@ -153,23 +153,23 @@ def test_a_clock_whose_file_is_missing_says_so(tmp_path: Path) -> None:
 def test_steps_do_nothing_unless_asked_for_and_know_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[int] = []
     monkeypatch.setattr("os._exit", ended.append)
-    for step in STEPS:
-        Steps()(step)
+    for step in FAILPOINTS:
+        Failpoints()(step)
     assert ended == []
-    steps = Steps("rows_sent:2")
-    steps("begun")
-    steps("rows_sent")
+    failpoints = Failpoints("rows_sent:2")
+    failpoints("begun")
+    failpoints("rows_sent")
     assert ended == []
-    steps("rows_sent")
+    failpoints("rows_sent")
     assert ended == [137]
     frozen: list[tuple[int, int]] = []
     monkeypatch.setattr("os.kill", lambda *call: frozen.append(call))
-    steps = Steps("sink_rows:2:stop")
+    failpoints = Failpoints("sink_rows:2:stop")
     for _ in range(3):
-        steps("sink_rows")
+        failpoints("sink_rows")
     assert (frozen, ended) == ([(os.getpid(), signal.SIGSTOP)], [137])
     with pytest.raises(ValueError, match=re.escape("no step 'nowhere'")):
-        Steps("nowhere")
+        Failpoints("nowhere")
 
 
 def test_the_secret_of_tokens_is_not_part_of_the_settings_text() -> None:

@@ -15,9 +15,9 @@ from aiokafka import TopicPartition
 
 from lyo.models.erasure import ErasureMarker
 from lyo.models.events.decode import Kind, Rejected
-from lyo.streams.dead_letters import dead_letter
-from lyo.streams.runtime.context import Shared
-from lyo.streams.runtime.record_buffer import Inbox
+from lyo.streams.dead_letters import encode
+from lyo.streams.runtime.context import TaskContext
+from lyo.streams.runtime.record_buffer import RecordBuffer
 from lyo.streams.runtime.restore import OffsetError, OffsetsBehind, Restored
 from lyo.streams.runtime.task import Task
 from lyo.streams.runtime.transport import Poll
@@ -50,10 +50,10 @@ class FakeReader:
     async def seek_to(self, offsets: Mapping[TopicPartition, int]) -> None:
         self.sought.append(dict(offsets))
 
-    def hold(self, partitions: Iterable[TopicPartition]) -> None:
+    def pause(self, partitions: Iterable[TopicPartition]) -> None:
         self.held.update(partitions)
 
-    def release(self, partitions: Iterable[TopicPartition]) -> None:
+    def resume(self, partitions: Iterable[TopicPartition]) -> None:
         self.held.difference_update(partitions)
 
 
@@ -77,7 +77,7 @@ def ends() -> FakeEnds:
 
 @pytest.fixture
 def task(reader: FakeReader, ends: FakeEnds) -> Task:
-    shared = Shared(
+    context = TaskContext(
         Settings(clock="2026-03-01T12:00:00Z", batch_records=10),
         Names(),
         engine=CountingEngine,
@@ -86,7 +86,7 @@ def task(reader: FakeReader, ends: FakeEnds) -> Task:
         offsets=cast("Any", ends),
         admin=cast("Any", None),
     )
-    made = Task(2, shared)
+    made = Task(2, context)
     made.expected = dict.fromkeys(made.kinds, 0)
     made.is_open = True
     return made
@@ -151,7 +151,7 @@ async def test_a_group_behind_its_rows_is_looked_at_again_for_a_while(
 ) -> None:
     proven: list[object] = []
 
-    async def standing(*_: object) -> dict[TopicPartition, int]:
+    async def committed_offsets(*_: object) -> dict[TopicPartition, int]:
         if isinstance(answer := said.pop(0), Exception):
             raise answer
         return cast("dict[TopicPartition, int]", answer)
@@ -163,16 +163,16 @@ async def test_a_group_behind_its_rows_is_looked_at_again_for_a_while(
         return {}
 
     monkeypatch.setattr("lyo.streams.runtime.task.same_topics", same)
-    monkeypatch.setattr("lyo.streams.runtime.task.standing", standing)
+    monkeypatch.setattr("lyo.streams.runtime.task.committed_offsets", committed_offsets)
     monkeypatch.setattr("lyo.streams.runtime.task.LOOK_AGAIN_SECONDS", 0.001)
-    task.shared.settings = task.shared.settings.model_copy(update={"stalled_seconds": 0.006})
+    task.context.settings = task.context.settings.model_copy(update={"stalled_seconds": 0.006})
     before = len(said)
-    outbound, restored = cast("Any", SimpleNamespace(prove=prove)), cast("Any", None)
+    producer, restored = cast("Any", SimpleNamespace(prove=prove)), cast("Any", None)
     if stands is None:
         with pytest.raises(OffsetError):
-            await task._standing(outbound, restored)
+            await task._standing(producer, restored)
     else:
-        assert await task._standing(outbound, restored) == stands
+        assert await task._standing(producer, restored) == stands
     assert before - len(said) == looks
     assert len(proven) == looks - (stands is not None)
 
@@ -196,12 +196,12 @@ def restores(monkeypatch: pytest.MonkeyPatch) -> Restores:
         return {}
 
     made = Restores()
-    outbound = SimpleNamespace(start=nothing, stop=nothing)
-    monkeypatch.setattr("lyo.streams.runtime.task.Outbound", lambda *_: outbound)
+    producer = SimpleNamespace(start=nothing, stop=nothing)
+    monkeypatch.setattr("lyo.streams.runtime.task.TransactionalProducer", lambda *_: producer)
     monkeypatch.setattr("lyo.streams.runtime.task.restore", made.restore)
     monkeypatch.setattr("lyo.streams.runtime.task.same_topics", nothing)
-    monkeypatch.setattr("lyo.streams.runtime.task.standing", nothing)
-    monkeypatch.setattr("lyo.streams.runtime.task.tally_of", nothing)
+    monkeypatch.setattr("lyo.streams.runtime.task.committed_offsets", nothing)
+    monkeypatch.setattr("lyo.streams.runtime.task.committed_counts", nothing)
     return made
 
 
@@ -211,7 +211,7 @@ async def settle() -> None:
 
 
 async def test_one_number_is_restored_at_a_time(task: Task, restores: Restores) -> None:
-    opening = [asyncio.create_task(Task(number, task.shared)._open()) for number in (1, 2, 3)]
+    opening = [asyncio.create_task(Task(number, task.context)._open()) for number in (1, 2, 3)]
     for begun in ([1], [1, 2], [1, 2, 3]):
         await settle()
         assert restores.begun == begun
@@ -222,7 +222,7 @@ async def test_one_number_is_restored_at_a_time(task: Task, restores: Restores) 
 async def test_a_number_that_is_given_up_while_it_waits_is_not_restored(
     task: Task, restores: Restores
 ) -> None:
-    late = Task(3, task.shared)
+    late = Task(3, task.context)
     opening = [asyncio.create_task(each._open()) for each in (task, late)]
     await settle()
     late.close()
@@ -239,17 +239,17 @@ async def test_a_catalogues_bad_record_about_the_erased_is_passed_without_a_lett
         for tp in (erasures, content)
     ]
     refused = [(one, Rejected(0, "bad", None)) for one in bad]
-    first = Task(0, task.shared)
-    task.shared.markers.add(7, ErasureMarker(CLOCK))
+    first = Task(0, task.context)
+    task.context.markers.add(7, ErasureMarker(CLOCK))
     position = {erasures: 4, content: 4}
     catalogue = SimpleNamespace(position=position, rejected_from=lambda done: [] if done else refused)
-    task.shared.catalogue = cast("Any", catalogue)
+    task.context.catalogue = cast("Any", catalogue)
     sent: list[Any] = []
 
     async def transact(outputs: Any, _rows: Any, offsets: Any, _now: int) -> None:
         sent.append((outputs, offsets))
 
-    first._outbound = cast("Any", SimpleNamespace(transact=transact))
+    first._producer = cast("Any", SimpleNamespace(transact=transact))
     await first._catalogue_letters()
     await first._catalogue_letters()
     [(outputs, offsets)] = sent
@@ -262,11 +262,11 @@ async def test_a_task_that_is_not_open_takes_nothing_and_holds_the_partition(
 ) -> None:
     task.is_open = False
     task.offer(poll(0, 1))
-    assert len(task.inbox) == 0
+    assert len(task.buffer) == 0
     assert reader.held == {SESSIONS}
 
 
-async def test_a_full_inbox_holds_the_partition_back(task: Task, reader: FakeReader) -> None:
+async def test_a_full_buffer_holds_the_partition_back(task: Task, reader: FakeReader) -> None:
     task.offer(poll(0, 9))
     assert reader.held == set()
     task.offer(poll(9, 12))
@@ -281,7 +281,7 @@ async def test_a_sweep_goes_on_at_once_unless_events_of_another_number_wait(
         return True
 
     monkeypatch.setattr(task, "_sweep", more_is_due)
-    task.shared.waiting |= waiting
+    task.context.waiting |= waiting
     began = time.monotonic()
     await task._turn()
     assert began + pause <= task._next_tick <= time.monotonic() + pause
@@ -311,20 +311,20 @@ async def test_while_events_wait_sweeps_get_a_small_share_of_the_time(
     monkeypatch.setattr("lyo.streams.runtime.task.time.monotonic", lambda: float(next(times)))
     monkeypatch.setattr(task, "_transact", sent)
     task._engine = engine = AlwaysDue()
-    task.shared.waiting |= waiting
+    task.context.waiting |= waiting
     assert await task._sweep()
     assert await task._sweep(), "more is due"
     assert engine.pieces == pieces
-    task.shared.sweeps_from = 0.0
+    task.context.sweeps_from = 0.0
     assert await task._sweep()
     assert engine.pieces == pieces + 1
 
 
-async def test_a_number_waits_while_its_inbox_holds_something(task: Task) -> None:
+async def test_a_number_waits_while_its_buffer_holds_something(task: Task) -> None:
     task.offer(poll(0, 3))
-    assert task.shared.waiting == {2}
+    assert task.context.waiting == {2}
     await task._discard()
-    assert task.shared.waiting == set()
+    assert task.context.waiting == set()
 
 
 async def test_the_sweep_goes_up_to_the_clock_when_everything_is_read(task: Task, ends: FakeEnds) -> None:
@@ -334,8 +334,8 @@ async def test_the_sweep_goes_up_to_the_clock_when_everything_is_read(task: Task
 
 async def test_the_sweep_stops_at_the_oldest_unread_record(task: Task, ends: FakeEnds) -> None:
     ends.ends = {SESSIONS: 5, SENTIMENT: 9}
-    task.inbox.put(poll(0, 5, at=CLOCK - 50_000))
-    task.inbox.put(poll(0, 5, SENTIMENT, at=CLOCK - 90_000))
+    task.buffer.put(poll(0, 5, at=CLOCK - 50_000))
+    task.buffer.put(poll(0, 5, SENTIMENT, at=CLOCK - 90_000))
     assert await task._limit() == CLOCK - 90_000
 
 
@@ -352,7 +352,7 @@ async def test_the_last_record_read_is_the_bound_while_the_next_is_unknown(
 
 async def test_what_waits_behind_a_gap_is_not_the_oldest_unread_record(task: Task, ends: FakeEnds) -> None:
     ends.ends = {SESSIONS: 9}
-    task.inbox.put(poll(5, 9, at=CLOCK - 1_000))
+    task.buffer.put(poll(5, 9, at=CLOCK - 1_000))
     assert await task._limit() is None, "0 to 4 were lost on their way, and nobody knows how old they are"
     task.expected[SESSIONS] = 5
     assert await task._limit() == CLOCK - 1_000
@@ -365,7 +365,7 @@ async def test_a_poll_behind_a_gap_says_nothing_about_what_was_read_last(
         return None
 
     monkeypatch.setattr(task, "_transact", sent)
-    monkeypatch.setattr(task.shared, "catalogue", SimpleNamespace(catch_up=sent))
+    monkeypatch.setattr(task.context, "catalogue", SimpleNamespace(catch_up=sent))
     task._engine = CountingEngine()
     polls = [poll(0, 2, at=CLOCK - 9_000), poll(4, 6, at=CLOCK - 1_000)]
     for one in polls[0].records:
@@ -392,7 +392,7 @@ async def test_content_and_erasures_are_caught_up_with_before_events_are_folded(
 
     monkeypatch.setattr(task, "_transact", note("transact"))
     monkeypatch.setattr(task, "_erase", note("erase"))
-    monkeypatch.setattr(task.shared, "catalogue", SimpleNamespace(catch_up=note("catch up")))
+    monkeypatch.setattr(task.context, "catalogue", SimpleNamespace(catch_up=note("catch up")))
     task._engine = Noting()
     one = poll(0, 1)
     one.records[0].topic, one.records[0].partition = SESSIONS
@@ -413,43 +413,43 @@ async def test_a_reader_that_went_astray_is_brought_back_at_the_second_look(
     assert reader.sought == [{SESSIONS: 3}]
 
 
-async def test_an_inbox_gives_whole_polls_up_to_a_batch() -> None:
-    inbox = Inbox(10)
+async def test_a_buffer_gives_whole_polls_up_to_a_batch() -> None:
+    buffer = RecordBuffer(10)
     for start in (0, 4, 8, 12):
-        inbox.put(poll(start, start + 4))
-    assert [one.start for one in inbox.take()] == [0, 4]
-    assert inbox.records == 8
-    inbox.put(poll(16, 40))
-    assert [one.start for one in inbox.take()] == [8, 12]
-    assert [one.start for one in inbox.take()] == [16], "a poll larger than a batch is a batch"
-    assert inbox.take() == []
-    assert inbox.records == 0
+        buffer.put(poll(start, start + 4))
+    assert [one.start for one in buffer.take()] == [0, 4]
+    assert buffer.records == 8
+    buffer.put(poll(16, 40))
+    assert [one.start for one in buffer.take()] == [8, 12]
+    assert [one.start for one in buffer.take()] == [16], "a poll larger than a batch is a batch"
+    assert buffer.take() == []
+    assert buffer.records == 0
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 10])
-def test_an_emptied_inbox_has_slack_whatever_the_size_of_a_batch(most: int) -> None:
-    inbox = Inbox(most)
-    inbox.put(poll(0, most))
-    assert inbox.full
-    assert not inbox.slack
-    inbox.take()
-    assert inbox.slack
+def test_an_emptied_buffer_has_slack_whatever_the_size_of_a_batch(most: int) -> None:
+    buffer = RecordBuffer(most)
+    buffer.put(poll(0, most))
+    assert buffer.full
+    assert not buffer.slack
+    buffer.take()
+    assert buffer.slack
 
 
-async def test_an_inbox_wakes_whoever_waits() -> None:
-    inbox = Inbox(10)
-    waiting = asyncio.create_task(inbox.wait(30))
+async def test_a_buffer_wakes_whoever_waits() -> None:
+    buffer = RecordBuffer(10)
+    waiting = asyncio.create_task(buffer.wait(30))
     await asyncio.sleep(0)
-    inbox.put(poll(0, 1))
+    buffer.put(poll(0, 1))
     await asyncio.wait_for(waiting, 5)
-    await asyncio.wait_for(inbox.wait(30), 5)
-    inbox.take()
-    await inbox.wait(0.001)
+    await asyncio.wait_for(buffer.wait(30), 5)
+    buffer.take()
+    await buffer.wait(0.001)
 
 
 def test_a_letter_carries_the_record_and_the_reason() -> None:
     bad = SimpleNamespace(topic="lyo.sessions", partition=3, offset=9, key=b"\xff7", value=b"\x00\xff")
-    key, value = dead_letter.dead_letter(
+    key, value = encode.dead_letter(
         cast("Any", bad), Rejected(0, "user_id is 7 in the key", "user_id"), CLOCK
     )
     assert key == b"lyo.sessions/3/9"
@@ -468,7 +468,7 @@ def test_a_letter_carries_the_record_and_the_reason() -> None:
 
 def test_a_letter_leaves_out_a_very_long_value_and_says_so() -> None:
     bad = SimpleNamespace(topic="t", partition=0, offset=1, key=None, value=b"x" * 500_000)
-    _, value = dead_letter.dead_letter(cast("Any", bad), Rejected(0, "too deep", None), 0)
+    _, value = encode.dead_letter(cast("Any", bad), Rejected(0, "too deep", None), 0)
     assert value is not None
     body = json.loads(value)
     assert body["value"] is None

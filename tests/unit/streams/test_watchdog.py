@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from lyo.storage.sink.offsets import Place, Position
 from lyo.storage.sink.sink import Sink
-from lyo.streams.runtime.context import Shared
+from lyo.streams.runtime.context import TaskContext
 from lyo.streams.runtime.restore import Restored
 from lyo.streams.runtime.task import Task
 from lyo.streams.runtime.worker import PAUSE_SECONDS, Worker
@@ -83,16 +83,16 @@ class Ends:
 class Reader:
     async def seek_to(self, offsets: Mapping[TopicPartition, int]) -> None: ...
 
-    def hold(self, partitions: Iterable[TopicPartition]) -> None: ...
+    def pause(self, partitions: Iterable[TopicPartition]) -> None: ...
 
-    def release(self, partitions: Iterable[TopicPartition]) -> None: ...
+    def resume(self, partitions: Iterable[TopicPartition]) -> None: ...
 
 
 def worker_with(ends: Ends) -> Worker:
     """A worker with the partition numbers 0 and 1, not open yet."""
     settings = Settings(stalled_seconds=LIMIT, partitions=2)
     worker = Worker(settings, catalogue=EmptyCatalogue(), engine=CountingEngine, register=lambda *_: None)
-    shared = Shared(
+    context = TaskContext(
         settings,
         worker.names,
         engine=CountingEngine,
@@ -101,8 +101,8 @@ def worker_with(ends: Ends) -> Worker:
         offsets=cast("Any", ends),
         admin=cast("Any", None),
     )
-    worker.shared = shared
-    worker.tasks = {number: Task(number, shared) for number in (0, 1)}
+    worker.context = context
+    worker.tasks = {number: Task(number, context) for number in (0, 1)}
     return worker
 
 
@@ -170,12 +170,13 @@ def restores(monkeypatch: pytest.MonkeyPatch) -> SlowRestores:
 
     made = SlowRestores(4 * LIMIT)
     monkeypatch.setattr(
-        "lyo.streams.runtime.task.Outbound", lambda *_: SimpleNamespace(start=nothing, stop=nothing)
+        "lyo.streams.runtime.task.TransactionalProducer",
+        lambda *_: SimpleNamespace(start=nothing, stop=nothing),
     )
     monkeypatch.setattr("lyo.streams.runtime.task.restore", made.restore)
     monkeypatch.setattr("lyo.streams.runtime.task.same_topics", nothing)
-    monkeypatch.setattr("lyo.streams.runtime.task.standing", nothing)
-    monkeypatch.setattr("lyo.streams.runtime.task.tally_of", nothing)
+    monkeypatch.setattr("lyo.streams.runtime.task.committed_offsets", nothing)
+    monkeypatch.setattr("lyo.streams.runtime.task.committed_counts", nothing)
     return made
 
 

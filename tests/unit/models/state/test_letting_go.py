@@ -17,9 +17,9 @@ from aiokafka.producer.transaction_manager import TransactionManager
 
 from lyo.models.arrays.zones import DAY
 from lyo.streams.bootstrap import create_worker
-from lyo.streams.failpoints import Steps
+from lyo.streams.failpoints import Failpoints
 from lyo.streams.memory import give_back
-from lyo.streams.producers.transactional_producer import Outbound
+from lyo.streams.producers.transactional_producer import TransactionalProducer
 from lyo.streams.runtime.ports import Engine
 from lyo.streams.settings import Settings
 from tests.support.learners.building import START, Stream, lives
@@ -83,11 +83,11 @@ class FailingProducer:
 async def test_a_producer_that_failed_is_let_go_of_without_a_word() -> None:
     told: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
-    outbound = Outbound(Settings(), 0, "lyo.dead-letters", Steps())
-    outbound._producer = cast("Any", FailingProducer())
+    producer = TransactionalProducer(Settings(), 0, "lyo.dead-letters", Failpoints())
+    producer._producer = cast("Any", FailingProducer())
     with pytest.raises(KafkaError, match="gone"):
-        await outbound.transact({}, {}, {}, 0)
-    del outbound
+        await producer.transact({}, {}, {}, 0)
+    del producer
     gc.collect()
     assert told == []
 

@@ -24,7 +24,7 @@ UNSTORED: Final = "cannot be stored in Postgres: "
 """How the reason begins of a record that was used by the workers, and only refused by Postgres."""
 
 
-class Refused(Protocol):
+class SourceRecord(Protocol):
     """A Kafka record, as aiokafka delivers it."""
 
     @property
@@ -39,7 +39,7 @@ class Refused(Protocol):
     def value(self) -> bytes | None: ...  # noqa: D102
 
 
-def dead_letter(record: Refused, rejected: Rejected, failed_at: int) -> Pair:
+def dead_letter(record: SourceRecord, rejected: Rejected, failed_at: int) -> Pair:
     """Key and value of the dead letter of an input record; ``failed_at`` in ms."""
     value: bytes | None = record.value
     reason = rejected.reason
@@ -50,7 +50,7 @@ def dead_letter(record: Refused, rejected: Rejected, failed_at: int) -> Pair:
     if key is not None and len(key) > LONGEST_KEY:
         reason += f" (of its key of {len(key)} bytes the first {LONGEST_KEY} are shown here)"
         key = key[:LONGEST_KEY]
-    return letter(
+    return _letter(
         record.topic,
         record.partition,
         record.offset,
@@ -65,10 +65,12 @@ def dead_letter(record: Refused, rejected: Rejected, failed_at: int) -> Pair:
 def oversized(topic: str, partition: int, key: bytes, size: int, limit: int, failed_at: int) -> Pair:
     """Key and value of the dead letter that stands for an output too large to be sent."""
     reason = f"a record of {size} bytes for this topic is larger than the {limit} that Kafka is given"
-    return letter(topic, partition, None, key=key, value=None, reason=reason, field=None, failed_at=failed_at)
+    return _letter(
+        topic, partition, None, key=key, value=None, reason=reason, field=None, failed_at=failed_at
+    )
 
 
-def letter(
+def _letter(
     topic: str,
     partition: int,
     offset: int | None,
@@ -118,10 +120,10 @@ def learners(key: bytes | None, value: bytes | None) -> set[int]:
     return found - {0}
 
 
-def learners_of(letter: bytes, catalogue: Container[str] = ()) -> set[int]:
+def learners_of(dead_letter: bytes, catalogue: Container[str] = ()) -> set[int]:
     """The learners that a dead letter is about; the keys of ``catalogue`` topics are no learners'."""
     try:
-        body = _body(letter)
+        body = _body(dead_letter)
         if body.topic in catalogue:
             return set()
         value = None if body.value is None else base64.b64decode(body.value)
