@@ -81,10 +81,10 @@ class Replay:
         self.engine.commit(self.engine.erase(self.engine.pending(0, 1)))
 
     def _fold(self, checked: Checked, until: int | None, piece: Piece, on_bad: OnBad | None) -> None:
-        values: dict[Kind, list[bytes]] = {}
-        for record in checked.records:
+        values: dict[Kind, list[tuple[int, bytes]]] = {}
+        for place, record in enumerate(checked.records):
             if record.kind not in CATALOGUE and record.kind is not Kind.ERASURE:
-                values.setdefault(record.kind, []).append(record.value)
+                values.setdefault(record.kind, []).append((place, record.value))
         batches = [self._columns(kind, lines, until) for kind, lines in values.items()]
         changes = self.engine.apply(batches)
         self.engine.commit(changes)
@@ -94,11 +94,12 @@ class Replay:
             if on_bad is not None:
                 on_bad(Bad(piece.first, f"in the lines from here on: {rejected.reason}"))
 
-    def _columns(self, kind: Kind, lines: list[bytes], until: int | None) -> Columns:
-        columns, _ = decode(kind, None, lines, [-1] * len(lines))
+    def _columns(self, kind: Kind, lines: list[tuple[int, bytes]], until: int | None) -> Columns:
+        """The columns of lines of one kind, each with its place in the file, up to an instant."""
+        columns, _ = decode(kind, None, [line for _, line in lines], [-1] * len(lines))
+        columns.turn = np.array([place for place, _ in lines], np.int64)[columns.index]
         if until is not None and (columns.at > until).any():
-            kept = [lines[index] for index in np.flatnonzero(columns.at <= until).tolist()]
-            columns, _ = decode(kind, None, kept, [-1] * len(kept))
+            columns = columns.take(np.flatnonzero(columns.at <= until))
         if len(columns.at):
             ends = columns.at if columns.end is None else np.maximum(columns.at, columns.end)
             self.newest = max(self.newest, int(ends.max()))

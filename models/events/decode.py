@@ -88,7 +88,19 @@ _ORGANIZATION: Callable[[bytes], Organization] = msgspec.json.Decoder(Organizati
 _Record = TypeVar("_Record", Content, Organization)
 
 
-_BY_RECORD = ("index", "user", "org", "at", "id", "score", "struggled", "duration", "end", "sentiment")
+_BY_RECORD = (
+    "index",
+    "user",
+    "org",
+    "at",
+    "id",
+    "score",
+    "struggled",
+    "duration",
+    "end",
+    "sentiment",
+    "turn",
+)
 
 
 @dataclass(slots=True)
@@ -121,6 +133,7 @@ class Columns:
     skills: list[str] | None = None  # completions: (k,)
     end: NDArray[np.int64] | None = None  # sessions: ms, -1 = open
     sentiment: NDArray[np.int16] | None = None  # sentiment: -10000..10000
+    turn: NDArray[np.int64] | None = None  # place in the order over all kinds: see lyo.models.events.order
 
     def take(self, which: NDArray[np.int64]) -> "Columns":
         """The chosen records, by their places ``(m,)``, ascending."""

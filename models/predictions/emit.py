@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lyo.models.predictions.compute import (
+    Group,
     answer,
     dropout_risks,
     group,
@@ -71,16 +72,27 @@ class Predicting:
         Args:
             learners: slots ``(n,)``, ascending.
             skills: slots ``(m,)``.
-            asked: requests that have just come, answered in any case.
+            asked: requests that have just come, and have been answered.
             always: learners ``(n,)`` to whom dropout risk and timing go out even unchanged.
         """
         sent: Sent = {kind: [] for kind in KINDS}
         forced = set() if always is None else set(learners[always].tolist())
-        new = {id(request) for _, request in asked}
-        for made in self._make(learners, skills, asked):
-            changed = self._changed(made, forced, new)
+        for made in self._make(learners, skills, {id(request) for _, request in asked}):
+            changed = self._changed(made, forced, set())
             self._emit(sent, made, changed)
         return sent
+
+    def first(self, asked: list[Asked]) -> list[tuple[bytes, bytes | None]]:
+        """Records that answer requests that have just come, each as of its own time."""
+        sent: Sent = {"struggle": []}
+        for start in range(0, len(asked), CHUNK):
+            requests = [request for _, request in asked[start : start + CHUNK]]
+            slots = np.array([slot for slot, _ in asked[start : start + CHUNK]], np.int64)
+            as_of = np.array([request.as_of for request in requests], np.int64)
+            learners = self._group(slots, np.maximum(as_of, self._state.learners.column("swept")[slots]))
+            made = self._answers(slots, learners, list(range(len(slots))), requests)
+            self._emit(sent, made, self._changed(made, set(), set(map(id, requests))))
+        return sent["struggle"]
 
     def dependents(self, keys: NDArray[np.uint64]) -> Ints:
         """Slots of plateaus whose suggestion looks at one of these skills, as a prerequisite."""
@@ -96,20 +108,20 @@ class Predicting:
         Unless ``sure``, what was remembered before may have been the last, too: where it was something else,
         it is not known what was, and what comes next goes out.
         """
-        for made in self._make(learners, self._state.skills_of(learners), []):
+        for made in self._make(learners, self._state.skills_of(learners), set()):
             changed = self._changed(made, set(), set())
             if not sure:
                 made.forget(self._state, changed)
 
     def forget(self, learners: Ints) -> None:
         """Let everything of these learners go out next, since it is not known what was sent last."""
-        for made in self._make(learners, self._state.skills_of(learners), []):
+        for made in self._make(learners, self._state.skills_of(learners), set()):
             made.forget(self._state, list(range(len(made.contents))))
 
     def everything(self, learners: Ints) -> Sent:
         """Records of all current predictions of these learners."""
         sent: Sent = {kind: [] for kind in KINDS}
-        for made in self._make(learners, self._state.skills_of(learners), []):
+        for made in self._make(learners, self._state.skills_of(learners), set()):
             self._emit(sent, made, [at for at, content in enumerate(made.contents) if content is not None])
         return sent
 
@@ -155,46 +167,47 @@ class Predicting:
         values = [None if each is None else value for each, value in zip(contents, sealed, strict=True)]
         sent[head.kind] += zip(keys, values, strict=True)
 
-    def _make(self, learners: Ints, skills: Ints, asked: list[Asked]) -> Iterator[_Made]:
-        fresh: dict[int, list[Request]] = {}
-        for slot, request in asked:
-            fresh.setdefault(slot, []).append(request)
+    def _make(self, learners: Ints, skills: Ints, answered: set[int]) -> Iterator[_Made]:
         for start in range(0, len(learners), CHUNK):
-            yield from self._make_learners(learners[start : start + CHUNK], fresh)
+            yield from self._make_learners(learners[start : start + CHUNK], answered)
         for start in range(0, len(skills), CHUNK):
             yield from self._make_skills(skills[start : start + CHUNK])
 
-    def _make_learners(self, slots: Ints, fresh: dict[int, list[Request]]) -> Iterator[_Made]:
-        state = self._state
-        rows = state.learners.rows[slots]
-        as_of = np.maximum(rows["newest"], state.learners.column("swept")[slots])
-        learners = group(rows, as_of, state.catalogue)
-        keys = user_keys(rows)
+    def _make_learners(self, slots: Ints, answered: set[int]) -> Iterator[_Made]:
+        rows, swept = self._state.learners.rows[slots], self._state.learners.column("swept")[slots]
+        learners = self._group(slots, np.maximum(rows["newest"], swept))
+        keys = user_keys(learners.rows)
         head, contents = dropout_risks(learners)
         yield _Made(head, keys, list(contents), "learners", "dropout", slots, [], [])
         head, contents, _ = timing_profiles(learners)
         yield _Made(head, keys, list(contents), "learners", "timing", slots, [], [])
-        whose, requests = self._open_requests(slots, as_of, fresh)
+        whose, requests = self._open_requests(slots, learners.as_of, answered)
         if requests:
-            places = np.array(whose)
-            head, keys, contents = answer(
-                learners, places, slots[places], requests, state.catalogue, self._state.memories
-            )
-            answered = [request.answered or {} for request in requests]
-            yield _Made(head, keys, list(contents), "", "", places, requests, answered)
+            yield self._answers(slots, learners, whose, requests)
 
-    def _open_requests(
-        self, slots: Ints, as_of: Ints, fresh: dict[int, list[Request]]
-    ) -> tuple[list[int], list[Request]]:
-        """Requests to answer, new or followed, and the place of each one's learner in ``slots``."""
+    def _group(self, slots: Ints, as_of: Ints) -> Group:
+        return group(self._state.learners.rows[slots], as_of, self._state.catalogue)
+
+    def _answers(self, slots: Ints, learners: Group, whose: list[int], requests: list[Request]) -> _Made:
+        """Answers to requests of learners, each given as a place in ``slots``."""
+        places = np.array(whose)
+        head, keys, contents = answer(
+            learners, places, slots[places], requests, self._state.catalogue, self._state.memories
+        )
+        answered = [request.answered or {} for request in requests]
+        return _Made(head, keys, list(contents), "", "", places, requests, answered)
+
+    def _open_requests(self, slots: Ints, as_of: Ints, answered: set[int]) -> tuple[list[int], list[Request]]:
+        """Requests that follow their learners, and the place of each one's learner in ``slots``.
+
+        Without those just answered as of the learner's present time: nothing has come since.
+        """
         whose: list[int] = []
         requests: list[Request] = []
         for place, (slot, moment) in enumerate(zip(slots.tolist(), as_of.tolist(), strict=True)):
             found = self._state.requests.open(slot, moment)
-            if slot in fresh:
-                # Overtaken ones come first: the last record of a key is its newest request's.
-                followed = set(map(id, found))
-                found = [request for request in fresh[slot] if id(request) not in followed] + found
+            if answered:
+                found = [one for one in found if id(one) not in answered or one.as_of < moment]
             whose += [place] * len(found)
             requests += found
         return whose, requests

@@ -58,6 +58,7 @@ class Request:
     similar: tuple[str, ...] = ()
     difficulty: float = float("nan")
     type: str = UNKNOWN_TYPE
+    as_of: int = 0  # ms, the newest that was known of the learner when it came
 
     def resolve(self, catalogue: Catalogue, organization: int) -> None:
         """Look up what the question names, filling what it leaves out from the catalogue."""

@@ -1,11 +1,11 @@
-"""Polls that wait for a task, in the order in which they came."""
+"""Polls that wait for a task: each topic's in the order in which they came."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from aiokafka import TopicPartition
 
@@ -42,15 +42,29 @@ class RecordBuffer:
         self._arrived.set()
 
     def take(self) -> list[Poll]:
-        """The next polls, of at most a batch's records; one poll at least."""
+        """The next polls, of at most a batch's records; one poll at least.
+
+        The next one is always of the topic whose head record is the oldest, so that a backlog of several
+        topics is worked off in about the order in which it came about.
+        """
         taken: list[Poll] = []
         count = 0
-        while self._polls and (not taken or count + len(self._polls[0].records) <= self._most):
-            poll = self._polls.popleft()
+        while self._polls:
+            poll = min(self._heads(), key=_head)
+            if taken and count + len(poll.records) > self._most:
+                break
+            self._polls.remove(poll)
             count += len(poll.records)
             taken.append(poll)
         self.records -= count
         return taken
+
+    def _heads(self) -> Iterable[Poll]:
+        """The first waiting poll of each topic."""
+        heads: dict[TopicPartition, Poll] = {}
+        for poll in self._polls:
+            heads.setdefault(poll.tp, poll)
+        return heads.values()
 
     def clear(self) -> None:
         """Forget what waits."""
@@ -90,3 +104,8 @@ class RecordBuffer:
                 while not (enough() or self._woken):
                     self._arrived.clear()
                     await self._arrived.wait()
+
+
+def _head(poll: Poll) -> int:
+    """The Kafka timestamp (ms) of a poll's first record; one without records is in nobody's way."""
+    return int(poll.records[0].timestamp) if poll.records else -1

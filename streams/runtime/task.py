@@ -12,6 +12,7 @@ from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from lyo.models.events.anomalies import notice
 from lyo.models.events.decode import Columns, Kind, Rejected, decode
+from lyo.models.events.order import merged
 from lyo.streams import metrics
 from lyo.streams.dead_letters import encode
 from lyo.streams.kafka import clients
@@ -504,6 +505,7 @@ def _decode(
 ) -> tuple[list[Columns], list[tuple[Kind, Rejected]]]:
     columns: list[Columns] = []
     refused: list[tuple[Kind, Rejected]] = []
+    turns = merged({kind: [record.timestamp for record in found] for kind, found in records.items()})
     for kind, found in records.items():
         accepted, rejected = decode(
             kind,
@@ -511,6 +513,7 @@ def _decode(
             [record.value for record in found],
             [record.timestamp for record in found],
         )
+        accepted.turn = turns[kind][accepted.index]
         columns.append(accepted)
         refused += [(kind, one) for one in rejected]
     return columns, refused

@@ -108,8 +108,13 @@ def columns(events: Iterable[Sent]) -> list[Columns]:
 
 
 def by_kind(events: Iterable[Sent]) -> list[Columns]:
-    """Events as columns, one for each kind, as a poll of all topics gives them."""
-    return columns(sorted(events, key=lambda event: event.kind))
+    """Events as columns, one for each kind, as polls of all topics give them, with the order they came in."""
+    came = sorted(enumerate(events), key=lambda one: one[1].kind)
+    made = columns([event for _, event in came])
+    turns = iter([turn for turn, _ in came])
+    for each in made:
+        each.turn = np.fromiter(turns, np.int64, len(each.user))
+    return made
 
 
 def catalogue(*contents: dict[str, Any], organizations: Iterable[dict[str, Any]] = ()) -> Catalogue:

@@ -19,10 +19,11 @@ from lyo.streams.dead_letters import encode
 from lyo.streams.runtime.context import TaskContext
 from lyo.streams.runtime.record_buffer import RecordBuffer
 from lyo.streams.runtime.restore import OffsetError, OffsetsBehind, Restored
-from lyo.streams.runtime.task import Task
+from lyo.streams.runtime.task import Task, _decode
 from lyo.streams.runtime.transport import Poll
 from lyo.streams.settings import Settings
 from lyo.streams.topics import Names
+from tests.support.learners.building import START, completion, request
 from tests.support.worker.counting_worker import CountingEngine
 
 SESSIONS = TopicPartition("lyo.sessions", 2)
@@ -424,6 +425,34 @@ async def test_a_buffer_gives_whole_polls_up_to_a_batch() -> None:
     assert [one.start for one in buffer.take()] == [16], "a poll larger than a batch is a batch"
     assert buffer.take() == []
     assert buffer.records == 0
+
+
+async def test_an_inbox_takes_the_topic_whose_head_record_is_oldest() -> None:
+    inbox = Inbox(9)
+    for start, end, tp, at in ((0, 3, SESSIONS, 50), (3, 6, SESSIONS, 10), (0, 3, SENTIMENT, 40)):
+        inbox.put(poll(start, end, tp, at=at))
+    inbox.put(poll(3, 6, SENTIMENT, at=60))
+    assert [(one.tp, one.start) for one in inbox.take()] == [(SENTIMENT, 0), (SESSIONS, 0), (SESSIONS, 3)]
+    assert [(one.tp, one.start) for one in inbox.take()] == [(SENTIMENT, 3)]
+    assert inbox.records == 0
+
+
+def test_a_batch_is_given_to_the_engine_in_the_order_of_its_heads() -> None:
+    sent = [
+        (completion(1, START, "s"), 10),
+        (completion(1, START, "s"), 40),
+        (request(1, START, content_id="c"), 20),
+        (request(1, START, content_id="d"), 30),
+    ]
+    records: dict[Kind, list[Any]] = {}
+    for event, timestamp in sent:
+        value = json.dumps(event.body).encode()
+        one = SimpleNamespace(key=b"1", value=value, timestamp=START + timestamp)
+        records.setdefault(event.kind, []).append(one)
+    columns, refused = _decode(records)
+    assert not refused
+    turns = {each.kind: each.turn.tolist() for each in columns if each.turn is not None}
+    assert turns == {Kind.LESSON_COMPLETION: [0, 3], Kind.STRUGGLE_REQUEST: [1, 2]}
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 10])
