@@ -427,14 +427,14 @@ async def test_a_buffer_gives_whole_polls_up_to_a_batch() -> None:
     assert buffer.records == 0
 
 
-async def test_an_inbox_takes_the_topic_whose_head_record_is_oldest() -> None:
-    inbox = Inbox(9)
+async def test_a_buffer_takes_the_topic_whose_head_record_is_oldest() -> None:
+    buffer = RecordBuffer(9)
     for start, end, tp, at in ((0, 3, SESSIONS, 50), (3, 6, SESSIONS, 10), (0, 3, SENTIMENT, 40)):
-        inbox.put(poll(start, end, tp, at=at))
-    inbox.put(poll(3, 6, SENTIMENT, at=60))
-    assert [(one.tp, one.start) for one in inbox.take()] == [(SENTIMENT, 0), (SESSIONS, 0), (SESSIONS, 3)]
-    assert [(one.tp, one.start) for one in inbox.take()] == [(SENTIMENT, 3)]
-    assert inbox.records == 0
+        buffer.put(poll(start, end, tp, at=at))
+    buffer.put(poll(3, 6, SENTIMENT, at=60))
+    assert [(one.tp, one.start) for one in buffer.take()] == [(SENTIMENT, 0), (SESSIONS, 0), (SESSIONS, 3)]
+    assert [(one.tp, one.start) for one in buffer.take()] == [(SENTIMENT, 3)]
+    assert buffer.records == 0
 
 
 def test_a_batch_is_given_to_the_engine_in_the_order_of_its_heads() -> None:
