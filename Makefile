@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools browser promtool container-tools demo test test-containers alerts lint format check bench chaos faults soak fuzz lock clean
+.PHONY: help setup browser promtool container-tools demo test test-containers alerts lint format check bench chaos faults soak fuzz lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,22 +16,15 @@ LYO_TEST ?=
 UPGRADE ?=
 LYO_DEMO ?=
 PYTHON ?=
-
-JAVA_AT_LEAST := 17
-# Whether there is a Java that can run Kafka.
-HAS_JAVA = { found=$$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1) || true; [ "$${found:-0}" -ge $(JAVA_AT_LEAST) ]; }
+PIP = PIP_USER=0 $(BIN)/python -m pip --disable-pip-version-check
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
-setup: tools $(STAMP)  ## virtual environment from the lock file; checks Python, Java and Maven
+setup: $(STAMP)  ## virtual environment from the lock file
 
-demo:  ## everything running on this machine with sample events (EVENTS=FILE for a real file); without Java, in containers
-	@if ! $(HAS_JAVA) && docker info >/dev/null 2>&1; then \
-	  if [ -n "$(EVENTS)" ]; then echo "EVENTS needs Java $(JAVA_AT_LEAST) and Maven: in containers the demo simulates learners" >&2; exit 1; fi; \
-	  exec ops/deploy/containers/demo.sh $(LYO_DEMO); \
-	fi; \
-	$(MAKE) --no-print-directory setup && exec $(BIN)/lyo demo $(if $(EVENTS),--events "$(EVENTS)") $(LYO_DEMO)
+demo: setup  ## everything running on this machine with sample events (EVENTS=FILE for a real file)
+	@exec $(BIN)/lyo demo $(if $(EVENTS),--events "$(EVENTS)") $(LYO_DEMO)
 
 test: setup browser promtool  ## every test: unit, contract, integration, browser (LYO_TEST="-k word": options for pytest)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(TESTS) $(LYO_TEST)
@@ -73,9 +66,10 @@ fuzz: $(STAMP)  ## feed the decoders what coverage leads to (FUZZ_SECONDS=60: ea
 LOCK_WITH = $(BIN)/uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
   --no-emit-index-url --no-header --no-annotate --quiet pyproject.toml
 
-lock: $(STAMP)  ## the lock files from pyproject.toml: everything, and what images install (UPGRADE=1: newest versions)
+lock: $(STAMP)  ## the lock files: everything, what images install (UPGRADE=1: newest versions), Kafka's jars
 	$(LOCK_WITH) --extra dev $(if $(UPGRADE),--upgrade) --output-file requirements.txt
 	$(LOCK_WITH) --extra all --extra build --constraint requirements.txt --output-file requirements-runtime.txt
+	$(BIN)/python -m lyo.tools.stack.lock_jars
 
 clean:  ## stop the local stack; remove it, the virtual environment and all caches
 	@if [ -x $(BIN)/lyo ]; then $(BIN)/lyo down || true; fi
@@ -108,16 +102,8 @@ container-tools:
 	    >/dev/null 2>&1 || echo "they could not be installed: apt-get install $$missing" >&2; \
 	fi
 
-# One line each, before anything is downloaded.
-tools:
-	@$(HAS_JAVA) || { \
-	  echo "Java $(JAVA_AT_LEAST) or newer is missing: install it, e.g. apt-get install openjdk-17-jre-headless" >&2; exit 1; }
-	@command -v mvn >/dev/null || { \
-	  echo "Maven is missing: install it, e.g. apt-get install maven" >&2; exit 1; }
-
 $(STAMP): $(VENV)/.locked pyproject.toml
-	@PIP_USER=0 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-	  --editable .
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.locked: requirements.txt
@@ -128,5 +114,9 @@ $(VENV)/.locked: requirements.txt
 	if [ -z "$$python" ]; then echo "Python 3.11 or newer is missing: install it, e.g. apt-get install python3.11 python3.11-venv" >&2; exit 1; fi; \
 	"$$python" -m venv $(VENV) || { echo "python -m venv failed: install it, e.g. apt-get install python3-venv" >&2; exit 1; }
 	@echo "Installing the locked packages into $(VENV)"
-	@PIP_USER=0 $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.txt
+	@awk '/^[^ ]/ { wanted = /^uv==/ } wanted' requirements.txt > $(VENV)/uv.txt
+	@$(PIP) install --quiet --require-hashes --no-deps -r $(VENV)/uv.txt
+	@$(BIN)/uv pip sync --python $(BIN)/python --require-hashes requirements.txt || { \
+	  echo "uv could not; pip tries, which is slower but reads pip's own settings (a package index of yours)"; \
+	  $(PIP) install --require-hashes --no-deps -r requirements.txt; }
 	@touch $@

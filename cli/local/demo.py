@@ -31,7 +31,7 @@ from lyo.tools.demo.children import Child, DemoError
 from lyo.tools.demo.run import Demo
 from lyo.tools.demo.source import Source, from_file, simulated
 from lyo.tools.stack import LocalKafka, LocalPostgres, StackError
-from lyo.tools.stack.jars import jar_folder
+from lyo.tools.stack.jars import FETCHING, jar_folder
 from lyo.tools.stack.local import Addresses, default_home, furnish
 
 PLAIN_WIDTH = 118
@@ -55,20 +55,8 @@ PLAIN_WIDTH = 118
     help="Folder of data, logs and jars (LYO_HOME; .lyo in the checkout by default).",
 )
 @click.option("--once", is_flag=True, help="Show and stop, instead of running on.")
-@click.option(
-    "--running",
-    is_flag=True,
-    help="Start nothing: LYO_BOOTSTRAP_SERVERS and LYO_DATABASE_URL name what runs already.",
-)
 def demo(
-    *,
-    events: Path | None,
-    learners: int,
-    days: int,
-    seed: int | None,
-    home: Path | None,
-    once: bool,
-    running: bool,
+    *, events: Path | None, learners: int, days: int, seed: int | None, home: Path | None, once: bool
 ) -> None:
     """Start Kafka, Postgres, a worker and a sink; publish events; show predictions from Postgres.
 
@@ -79,37 +67,17 @@ def demo(
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=PLAIN_WIDTH)
-    if not running:
-        for name in [name for name in os.environ if name.startswith("LYO_") and name not in children.KEPT]:
-            del os.environ[name]  # the demo's settings are its own
+    for name in [name for name in os.environ if name.startswith("LYO_") and name not in children.KEPT]:
+        del os.environ[name]  # the demo's settings are its own
     _listen()
-    show = _show_running if running else _demonstrate
     try:
         with _alone((home or default_home()).resolve()) as folder, _nothing_left():
-            show(console, folder, events, (learners, days, seed), once=once)
+            _demonstrate(console, folder, events, (learners, days, seed), once=once)
     except KeyboardInterrupt:
         pass  # the way to end it
     except (DemoError, StackError, TopicError, PublishError, Unreachable, KafkaError) as error:
         raise click.ClickException(str(error)) from None
-    console.print("The demo has ended; what it showed runs on" if running else "All stopped")
-
-
-def _show_running(
-    console: Console, folder: Path, events: Path | None, plan: tuple[int, int, int | None], *, once: bool
-) -> None:
-    """Publish to and show what runs already.
-
-    Raises:
-        DemoError: the file's time is not the one that its worker and sink go by.
-    """
-    source, settings = _source(console, folder, events, plan), load_settings()
-    if source.clock != settings.clock:
-        raise DemoError(
-            f"what runs goes by {settings.clock or 'the clock of today'}, and this file by {source.clock}: "
-            "set LYO_CLOCK for the worker, the sink and this demo alike"
-        )
-    console.print(Text(source.title, "bold"))
-    asyncio.run(Demo(console, source, settings, folder, [], [], time.monotonic()).run(once=once))
+    console.print("All stopped")
 
 
 def _demonstrate(
@@ -150,7 +118,7 @@ def _servers(console: Console, folder: Path, stack: contextlib.ExitStack) -> tup
     kafka = LocalKafka(folder, jar_cache=folder.parent / "jars", private=True)
     postgres = LocalPostgres(folder, durable=False, private=True)
     if not jar_folder(kafka.jar_cache).is_dir():
-        console.print("Fetching Kafka with Maven (about 45 MB, the first time only)")
+        console.print(FETCHING)
     for server in (kafka, postgres):
         began = time.monotonic()
         stack.callback(server.stop)

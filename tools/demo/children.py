@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lyo.tools.stack import processes
+from lyo.tools.stack.jars import REPOSITORY
 from lyo.tools.stack.processes import Identity
 
 LOOK_SECONDS = 0.3
 # A process that dies this often within this time will not live.
 MOST_DEATHS, DEATHS_SECONDS = 4, 60.0
 STOP_SECONDS = 20.0
-KEPT = frozenset({"LYO_LOG_LEVEL", "LYO_DEBUG"})
+KEPT = frozenset({"LYO_LOG_LEVEL", "LYO_DEBUG", REPOSITORY})
 
 Say = Callable[[str], None]
 

@@ -1,63 +1,71 @@
-"""Kafka's jars: copied by Maven, once per content of kafka/pom.xml."""
+"""Kafka's jars: exactly the files that kafka/jars.lock names, fetched once and checked by their SHA-256."""
 
 from __future__ import annotations
 
 import hashlib
-import re
-import shutil
-import subprocess
+import os
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lyo.tools.stack.server import StackError
 
-JAVA_AT_LEAST = 17
+if TYPE_CHECKING:
+    from jgo.maven import Artifact, MavenContext
+
+REPOSITORY = "LYO_MAVEN_REPOSITORY"  # the URL of another Maven repository than the client's default
+FETCHING = "Fetching Kafka (45 MB, the first time only)"
+TIMEOUT_SECONDS = 30
+ATTEMPTS = 3
+AT_ONCE = 4
 
 
-def ensure_java() -> str:
-    """The path of a Java that can run Kafka.
+@dataclass(frozen=True, slots=True)
+class Jar:
+    """A line of the lock: Maven coordinates `group:artifact:version`, and the SHA-256 of the file in hex."""
 
-    Raises:
-        StackError: there is none, or it is too old; says what to install.
-    """
-    java = shutil.which("java")
-    found = "none"
-    if java is not None:
-        answer = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
-        match = re.search(r'version "(\d+)', answer.stderr)
-        if match and int(match[1]) >= JAVA_AT_LEAST:
-            return java
-        found = match[1] if match else "unknown"
-    raise StackError(
-        f"Java {JAVA_AT_LEAST} or newer is missing (found: {found}): "
-        "install it, e.g. apt-get install openjdk-17-jre-headless"
-    )
+    coordinates: str
+    sha256: str
+
+    @property
+    def file_name(self) -> str:
+        """The name that Maven repositories give the file."""
+        _, artifact, version = self.coordinates.split(":")
+        return f"{artifact}-{version}.jar"
+
+
+def locked() -> list[Jar]:
+    """Every jar of the lock."""
+    lines = _lock().decode().splitlines()
+    return [Jar(*line.split()) for line in lines if line and not line.startswith("#")]
 
 
 def jar_folder(cache: Path) -> Path:
-    """Where the jars of this version's pom are, or will be."""
-    return cache / f"kafka-{hashlib.sha256(_pom()).hexdigest()[:12]}"
+    """Where the jars of this version's lock are, or will be."""
+    return cache / f"kafka-{hashlib.sha256(_lock()).hexdigest()[:12]}"
 
 
 def ensure_jars(cache: Path) -> Path:
     """The folder with Kafka's jars under `cache`, filled on first use (about 45 MB).
 
     Raises:
-        StackError: Maven is missing or could not fetch them.
+        StackError: a jar could not be fetched, or is not the file that was locked.
     """
     target = jar_folder(cache)
     if target.is_dir():
         return target
-    if shutil.which("mvn") is None:
-        raise StackError("Maven is missing: install it, e.g. apt-get install maven")
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix="fetching-") as scratch:
-        project = Path(scratch)
-        (project / "pom.xml").write_bytes(_pom())
-        _copy_dependencies(project)
+        fetched = Path(scratch) / "jars"
+        fetched.mkdir()
+        fetch(locked(), fetched)
         try:
-            (project / "jars").rename(target)
+            fetched.rename(target)
         except OSError:
             # Another process was quicker; its jars are as good as ours.
             if not target.is_dir():
@@ -65,26 +73,61 @@ def ensure_jars(cache: Path) -> Path:
     return target
 
 
-def _pom() -> bytes:
-    return resources.files("lyo.tools.stack").joinpath("kafka/pom.xml").read_bytes()
+def fetch(jars: Sequence[Jar], folder: Path) -> None:
+    """Download these jars and nothing else into `folder`.
+
+    Raises:
+        StackError: a jar could not be fetched, or its SHA-256 is another.
+    """
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="repository-") as repository:
+        context = maven(Path(repository))
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            try:
+                list(pool.map(partial(_fetch_one, context, folder), jars))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
 
 
-def _copy_dependencies(project: Path) -> None:
-    arguments = ["dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=jars"]
-    answer = subprocess.run(
-        ["mvn", "--batch-mode", "--no-transfer-progress", "--quiet", *arguments],
-        cwd=project,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if answer.returncode:
-        raise StackError(f"Maven could not fetch Kafka: {_reason(answer.stdout + answer.stderr)}")
+def maven(cache: Path) -> MavenContext:
+    """A client of the Maven repository that LYO_MAVEN_REPOSITORY names, or of its own default one.
+
+    Raises:
+        StackError: the package is not installed.
+    """
+    try:
+        from jgo.maven import MavenContext
+    except ImportError:
+        raise StackError("Kafka's jars are fetched with the Python package jgo: run `make setup`") from None
+    named = os.environ.get(REPOSITORY)
+    repositories = {"named": named.rstrip("/")} if named else None
+    return MavenContext(repo_cache=cache, remote_repos=repositories, timeout=TIMEOUT_SECONDS)
 
 
-def _reason(output: str) -> str:
-    """The first error that Maven names; it colours even what it writes into a pipe."""
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
-    errors = [line.removeprefix("[ERROR]").strip() for line in plain.splitlines() if "[ERROR]" in line]
-    return next(filter(None, errors), plain.strip()[-300:] or "it gave no reason")
+def _fetch_one(context: MavenContext, folder: Path, jar: Jar) -> None:
+    group, artifact, version = jar.coordinates.split(":")
+    path = _download(context.project(group, artifact).at_version(version).artifact())
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != jar.sha256:
+        raise StackError(f"{jar.file_name} is not the file that was locked: its SHA-256 is {found}")
+    path.rename(folder / jar.file_name)
+
+
+def _download(artifact: Artifact) -> Path:
+    """Fetch this file alone: no POM is read, so nothing that it depends on follows."""
+    reason = "the Maven repository does not give it"
+    for _ in range(ATTEMPTS):
+        try:
+            if (path := artifact.context.resolver.download(artifact)) is not None:
+                return path
+        except RuntimeError:
+            pass  # jgo's word for a file that is not there; it names the address, perhaps with a password
+        except OSError as error:  # requests' errors are among these
+            reason = str(error)
+        if artifact.cached_path is not None:
+            artifact.cached_path.unlink(missing_ok=True)  # what came of it
+    raise StackError(f"{artifact.filename} could not be fetched: {reason} ({REPOSITORY} names another one)")
+
+
+def _lock() -> bytes:
+    return resources.files("lyo.tools.stack").joinpath("kafka/jars.lock").read_bytes()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lyo.tools.stack import jars, processes
+from lyo.tools.stack.java import find_java
 from lyo.tools.stack.server import Server, StackError
 
 
@@ -86,7 +87,7 @@ class LocalKafka(Server):
 
     def prepare(self, ports: list[int]) -> None:
         """Fetch the jars, write the settings, format the storage the first time."""
-        self._java, self._jars = jars.ensure_java(), jars.ensure_jars(self.jar_cache)
+        self._java, self._jars = find_java(), jars.ensure_jars(self.jar_cache)
         template = resources.files("lyo.tools.stack").joinpath("kafka/server.properties").read_text()
         # Backslashes are escapes in a properties file.
         data = str(self.folder / "data").replace("\\", "/")

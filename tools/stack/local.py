@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from lyo.tools.stack.jars import jar_folder
+from lyo.tools.stack.jars import FETCHING, jar_folder
 from lyo.tools.stack.kafka import LocalKafka
 from lyo.tools.stack.postgres import LocalPostgres
 from lyo.tools.stack.server import Server
@@ -52,7 +52,7 @@ def up(
         for server in (kafka, postgres):
             server.check_port()
         if not jar_folder(kafka.jar_cache).is_dir():
-            say("Fetching Kafka with Maven (about 45 MB, once)")
+            say(FETCHING)
         # Both at once: most of either's start is waiting.
         with ThreadPoolExecutor(2) as threads:
             starts = [threads.submit(_start, server, say) for server in (kafka, postgres)]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Local stand-ins for the base images, where none can be pulled: built from Debian's packages, Kafka's jars (through
-# Maven, as `lyo up` has them) and the wheels of the lock file. For tests and for a look; they are not maintained images.
+# Local stand-ins for the base images, where none can be pulled: built from Debian's packages, Kafka's jars (those
+# that `lyo up` has) and the wheels of the lock file. For tests and for a look; they are not maintained images.
 #
 #   DOCKER_HOST=... ops/deploy/containers/stand-ins.sh [CACHE]     (CACHE: .lyo/containers)
 #

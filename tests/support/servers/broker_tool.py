@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 
 from lyo.tools.stack import jars
+from lyo.tools.stack.java import find_java
 from lyo.tools.stack.local import default_home
 
-POM = Path(__file__).with_name("group_tool") / "pom.xml"
 GROUPS = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
 CONFIGS = "org.apache.kafka.tools.ConfigCommand"
 
@@ -22,18 +21,6 @@ class Row:
     end: int | None
     lag: int | None
     client: str | None
-
-
-def tool_jar(cache: Path) -> Path:
-    """Kafka's tools, fetched by Maven once."""
-    folder = cache / "group-tool"
-    found = sorted(folder.glob("jars/kafka-tools-*.jar"))
-    if not found:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "pom.xml").write_bytes(POM.read_bytes())
-        jars._copy_dependencies(folder)
-        found = sorted(folder.glob("jars/kafka-tools-*.jar"))
-    return found[0]
 
 
 def describe(bootstrap_servers: str, group: str) -> dict[tuple[str, int], Row]:
@@ -50,24 +37,9 @@ def configure(bootstrap_servers: str, *arguments: str) -> str:
 
 
 def _run(tool: str, bootstrap_servers: str, *arguments: str) -> str:
-    cache = default_home() / "jars"
-    path = f"{jars.ensure_jars(cache)}/*:{tool_jar(cache)}"
-    answer = subprocess.run(
-        [
-            jars.ensure_java(),
-            "-Xmx128m",
-            "-cp",
-            path,
-            tool,
-            "--bootstrap-server",
-            bootstrap_servers,
-            *arguments,
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    java = [find_java(), "-Xmx128m", "-cp", f"{jars.ensure_jars(default_home() / 'jars')}/*"]
+    command = [*java, tool, "--bootstrap-server", bootstrap_servers, *arguments]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return answer.stdout
 
