@@ -15,6 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from pydantic import SecretStr
 
 from lyo.tools.stack import LocalKafka, LocalPostgres
+from lyo.tools.stack.jars import REPOSITORY
 from lyo.tools.stack.local import default_home
 from tests.support.servers import containers
 from tests.support.servers.kinds import KafkaServer, PostgresServer
@@ -22,9 +23,10 @@ from tests.support.servers.kinds import KafkaServer, PostgresServer
 if TYPE_CHECKING:
     from lyo.streams.settings import Settings
 
-# A developer's own settings must not reach the code under test.
+# A developer's own settings must not reach the code under test; where jars come from is no matter to it.
 for _name in [name for name in os.environ if name.startswith("LYO_") and not name.startswith("LYO_TEST_")]:
-    del os.environ[_name]
+    if _name != REPOSITORY:
+        del os.environ[_name]
 
 # Every run looks at other examples; one that fails is printed so that it can be run again.
 hypothesis_settings.register_profile("lyo", print_blob=True, deadline=None)

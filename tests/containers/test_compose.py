@@ -250,23 +250,6 @@ def test_down_leaves_nothing(compose: Compose) -> None:
     assert "lyo-test" not in compose.docker("network", "ls", "--format", "{{.Name}}")
 
 
-def test_make_demo_uses_containers_where_there_is_no_java(compose: Compose, tmp_path: Path) -> None:
-    """`make demo` as it is, with every program of this machine on its path but Java."""
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    for folder in [compose.program[0].rpartition("/")[0], *os.environ["PATH"].split(":")]:
-        for program in Path(folder or "/").glob("*"):
-            if program.name != "java" and not (programs / program.name).exists():
-                (programs / program.name).symlink_to(program)
-    environment = compose.environment | {"PATH": str(programs), "LYO_DEMO": f"--once --learners {LEARNERS}"}
-    del environment["COMPOSE_PROJECT_NAME"]
-    said = sh(["make", "demo"], environment)
-    for title in ("Dropout risk: ", "Timing: ", "Shown from Postgres"):
-        assert title in said, said
-    assert compose.docker("ps", "--all", "--quiet") == ""
-    assert compose.docker("volume", "ls", "--quiet") == ""
-
-
 def test_bad_settings_are_refused_before_anything_starts(compose: Compose) -> None:
     """A typing error in the file's settings must not wait for a container to fail."""
     bad = compose.environment | {"LYO_PARTITIONS": "many"}

@@ -180,13 +180,16 @@ def test_a_real_file_is_shown_as_of_its_last_event_with_requests_of_the_demos_ow
 
 
 # An ordinary user, but for reading: a checkout or an interpreter in /root is open to them, too.
-ORDINARY = f"{shutil.which('setpriv')} --reuid=nobody --regid=nogroup --clear-groups --inh-caps=+dac_read_search"
+ORDINARY = [
+    *(shutil.which("setpriv") or "setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"),
+    *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
+]
 
 
-@pytest.fixture(params=[(), (*ORDINARY.split(), "--ambient-caps=+dac_read_search")], ids=["ours", "ordinary"])
-def account(request: pytest.FixtureRequest) -> Iterator[tuple[tuple[str, ...], Path]]:
+@pytest.fixture(params=[[], ORDINARY], ids=["ours", "ordinary"])
+def account(request: pytest.FixtureRequest) -> Iterator[tuple[list[str], Path]]:
     """What changes to the account that runs it, ours or an ordinary user's, and a folder that is theirs."""
-    become: tuple[str, ...] = request.param
+    become: list[str] = request.param
     if become and os.geteuid() != 0:
         pytest.skip("we are an ordinary user")
     with tempfile.TemporaryDirectory() as home:  # pytest's own folders are closed to others
@@ -196,7 +199,7 @@ def account(request: pytest.FixtureRequest) -> Iterator[tuple[tuple[str, ...], P
         yield become, Path(home)
 
 
-def test_make_demo_on_a_machine_with_python_alone(account: tuple[tuple[str, ...], Path]) -> None:
+def test_make_demo_on_a_machine_with_python_alone(account: tuple[list[str], Path]) -> None:
     """Neither Java nor Maven on the path, no jar fetched yet; the virtual environment is there already."""
     become, home = account
     (home / "bin").mkdir()

@@ -14,7 +14,7 @@ from lyo.streams.settings import reference
 
 TEXT = (Path(__file__).parents[3] / "docker-compose.yml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
-OURS = {"topics", "migrate", "worker", "sink", "api", "monitor", "demo"}
+OURS = {"topics", "migrate", "worker", "sink", "api", "monitor"}
 RUNNING = {"kafka", "postgres", "worker", "sink", "api", "monitor"}
 
 

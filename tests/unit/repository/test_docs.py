@@ -17,7 +17,14 @@ PAGES = sorted(path for path in chain(ROOT.glob("*.md"), (ROOT / "docs").rglob("
 TESTS = list((ROOT / "tests").rglob("*.py"))
 NAMES = set(re.findall(r"def (test_\w+)\(", "".join(path.read_text() for path in TESTS)))
 TOP_LEVEL = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
-NOT_SETTINGS = {"LYO_HOME", "LYO_DEBUG", "LYO_TEST", "LYO_IMAGE", "LYO_TEST_ADVISORIES"}
+NOT_SETTINGS = {
+    "LYO_HOME",
+    "LYO_MAVEN_REPOSITORY",
+    "LYO_DEBUG",
+    "LYO_TEST",
+    "LYO_IMAGE",
+    "LYO_TEST_ADVISORIES",
+}
 
 
 def texts(page: Path) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 
 import cjdk
@@ -13,7 +12,7 @@ import pytest
 
 from lyo.tools.stack import jars
 from lyo.tools.stack.jars import Jar
-from lyo.tools.stack.lock_jars import lock, wanted
+from lyo.tools.stack.lock_jars import FOLDER, lock, wanted
 from lyo.tools.stack.server import StackError
 from tests.support.servers.maven import Repository, serving
 
@@ -106,7 +105,7 @@ def test_without_the_setting_the_clients_own_repository_is_asked(
 
 def test_the_committed_lock_is_whole_and_its_versions_fit() -> None:
     locked = jars.locked()
-    together, alone = wanted(resources.files("lyo.tools.stack").joinpath("kafka/jars.in").read_text())
+    together, alone = wanted((FOLDER / "jars.in").read_text())
     coordinates = [jar.coordinates for jar in locked]
     assert coordinates == sorted(coordinates)
     assert {*together, *alone} <= set(coordinates)
