@@ -2,60 +2,37 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lyo.models.arrays import tzif
 from lyo.models.arrays.index import mix64
 
 __all__ = ["DAY", "HOUR", "Zones", "boundary", "known", "next_boundary", "zone"]
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST_YEAR = 2150
-_STEP = timedelta(days=7)
 _SPREAD = np.uint64(HOUR)
 
 
 class Zone:
-    """One IANA time zone as the instants at which its offset changes (all times in milliseconds, UTC)."""
+    """One IANA time zone as the instants at which its offset changes (all times in milliseconds, UTC).
+
+    Raises:
+        ValueError: the name is not an IANA time zone.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._info = ZoneInfo(name)
-        starts, offsets = [np.iinfo(np.int64).min], [self._offset(_EPOCH)]
-        moment, last = _EPOCH, datetime(_LAST_YEAR, 1, 1, tzinfo=UTC)
-        while moment < last:
-            following = moment + _STEP
-            if self._offset(following) != offsets[-1]:
-                change = self._change_between(moment, following)
-                starts.append(round(change.timestamp() * 1000))
-                offsets.append(self._offset(change))
-            moment = following
-        self._starts = np.array(starts, np.int64)
-        self._offsets = np.array(offsets, np.int64)
+        starts, offsets = tzif.changes(name)
+        self._starts = starts * 1000
+        self._offsets = offsets * 1000
 
     def offsets(self, at: NDArray[np.int64]) -> NDArray[np.int64]:
         """Offset from UTC in milliseconds at each instant ``(n,)``."""
-        return self._offsets[self._starts.searchsorted(at, side="right") - 1]
-
-    def _offset(self, moment: datetime) -> int:
-        offset = moment.astimezone(self._info).utcoffset() or timedelta(0)
-        return round(offset.total_seconds() * 1000)
-
-    def _change_between(self, before: datetime, after: datetime) -> datetime:
-        old = self._offset(before)
-        while after - before > timedelta(seconds=1):
-            middle = before + timedelta(seconds=(after - before) // timedelta(seconds=2))
-            if self._offset(middle) == old:
-                before = middle
-            else:
-                after = middle
-        return after
+        return self._offsets[self._starts.searchsorted(at, side="right")]
 
 
 @lru_cache(maxsize=700)
@@ -65,20 +42,12 @@ def zone(name: str) -> Zone:
     Raises:
         ValueError: the name is not an IANA time zone.
     """
-    try:
-        return Zone(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(f"unknown time zone {name!r}") from error
+    return Zone(name)
 
 
-@lru_cache(maxsize=4_096)
 def known(name: str) -> bool:
-    """Whether this machine's time zone data has a zone."""
-    try:
-        zone(name)
-    except ValueError:
-        return False
-    return True
+    """Whether the time zone database has a zone."""
+    return name in tzif.names()
 
 
 class Zones:

@@ -3,16 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache
 from itertools import chain
 from operator import attrgetter
 from typing import Any, TypeVar
-from zoneinfo import available_timezones
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from lyo.models.arrays.zones import known
 from lyo.models.events.identity import event_id_hash, event_id_hashes, partition
 from lyo.models.events.refusals import REFUSALS, SHALLOW, TOO_DEEP, explain, is_too_deep, shown, text_fault
 from lyo.models.events.types import (
@@ -221,7 +220,7 @@ def decode_organization(key: bytes | None, value: bytes) -> Organization:
     organization = _record(_ORGANIZATION, value)
     if key is not None and key != b"%d" % organization.organization_id:
         raise EventError(f"organization_id: the key {shown(key)} does not match", "organization_id")
-    if organization.timezone is not None and not _is_zone(organization.timezone):
+    if organization.timezone is not None and not known(organization.timezone):
         raise EventError("timezone: not an IANA time zone", "timezone")
     return organization
 
@@ -334,7 +333,7 @@ def _session_ends(
 
 def _check_zones(rows: list[Any], bad: dict[int, tuple[str, str]]) -> None:
     for number, row in enumerate(rows):
-        if isinstance(row.timezone, str) and not _is_zone(row.timezone):
+        if isinstance(row.timezone, str) and not known(row.timezone):
             bad.setdefault(number, ("timezone: not an IANA time zone", "timezone"))
 
 
@@ -346,15 +345,6 @@ def _check_consents(
     told = np.array([consent is not None for consent in consents], np.bool_)
     given[told] = _times((consent for consent in consents if consent is not None), int(told.sum()))
     _check_times("consented_at", given, stamps, bad)
-
-
-@lru_cache(maxsize=1)
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
-def _is_zone(name: str) -> bool:
-    return name in _zones()
 
 
 def _organizations(rows: list[Any]) -> NDArray[np.int64]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+
+from lyo.models.arrays.tzif import info
 
 __all__ = ["DAY_NAMES", "Clock", "Moment", "in_days"]
 
@@ -26,7 +27,7 @@ class Clock:
 
     def __init__(self, zone: str) -> None:
         self.zone = zone
-        self._zone = ZoneInfo(zone)
+        self._zone = info(zone)
 
     def local(self, at: int) -> datetime:
         """The local time of an instant in ms."""

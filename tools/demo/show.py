@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lyo.models.arrays.tzif import info
 from lyo.storage.reads.queries import Row
 from lyo.tools.demo.picture import Picture
 
@@ -229,5 +229,5 @@ def _number(value: Any, digits: int) -> str:
 def _local(at: datetime | None, zone: str | None, now: datetime) -> str:
     if at is None:
         return NOTHING
-    local = at.astimezone(ZoneInfo(zone or "UTC"))
+    local = at.astimezone(info(zone or "UTC"))
     return f"{local:%a %d %b %H:%M}" if at >= now else f"passed {local:%d %b %Y}"

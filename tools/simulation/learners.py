@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lyo.models.arrays.tzif import info
 from lyo.tools.simulation.catalogue import COURSE, ORGANIZATION_ZONES, PER_TOPIC, TOPICS, ZONES
 from lyo.tools.simulation.plan import Plan
 
@@ -140,5 +140,5 @@ def chance(block: Block, day: int, weekday: int) -> NDArray[np.float64]:
 def offsets(day: int) -> NDArray[np.int64]:
     """Return each zone's offset from UTC, in ms, at noon of a day since the epoch; (zones,)."""
     noon = _EPOCH + timedelta(days=day, hours=12)
-    found = [noon.replace(tzinfo=ZoneInfo(name)).utcoffset() for name in ZONES]
+    found = [noon.replace(tzinfo=info(name)).utcoffset() for name in ZONES]
     return np.array([round(one.total_seconds()) * 1000 for one in found if one is not None], np.int64)
