@@ -39,6 +39,9 @@ COMMANDS = {
     "replay": Entry(
         "lyo.cli.files.replay:replay", "Fold event files without Kafka and print every prediction."
     ),
+    "evaluate": Entry(
+        "lyo.cli.files.evaluate:evaluate", "Say what predictions are worth on event files, beside a constant."
+    ),
     "simulate": Entry("lyo.cli.files.simulate:simulate", "Write a seeded event file of simulated learners."),
     "dlq": Entry(
         "lyo.cli.operations.dlq:dlq", "List, show and retry dead letters: events that could not be used."

@@ -1,0 +1,73 @@
+"""Parts of the questions that are looked at by themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lyo.evaluation.events.attempts import Attempts
+from lyo.evaluation.events.stream import ACTIVITY, Events
+
+__all__ = ["cold_content", "cold_skill", "first_answers", "gap_slices", "since_active"]
+
+DAY = 86_400_000
+FIRST = 10
+GAPS = ((0, 1), (1, 7), (7, 30), (30, 90), (90, None))
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+def first_answers(user: Ints, most: int = FIRST) -> Bools:
+    """Which of the answers ``(n,)``, in the order of time, are among their learner's first ten."""
+    order = np.argsort(user, kind="stable")
+    starts = np.ones(len(order), bool)
+    starts[1:] = user[order][1:] != user[order][:-1]
+    place = np.arange(len(order))
+    found = np.zeros(len(order), bool)
+    found[order] = place - np.maximum.accumulate(np.where(starts, place, 0)) < most
+    return found
+
+
+def cold_skill(tries: Attempts, rows: int) -> Bools:
+    """Which completions ``(rows,)`` practise nothing that their learner has practised before."""
+    warm = np.zeros(rows, bool)
+    warm[tries.row[tries.before > 0]] = True
+    return ~warm
+
+
+def cold_content(events: Events) -> Bools:
+    """Which completions are the first of their content by anybody."""
+    seen: set[str] = set()
+    found = np.zeros(len(events.completions.rows), bool)
+    for one, row in enumerate(events.completions.rows):
+        if row.content_id not in seen:
+            seen.add(row.content_id)
+            found[one] = True
+    return found
+
+
+def since_active(events: Events, user: Ints, turn: Ints, at: Ints) -> Ints:
+    """Milliseconds since the learner's last activity before each moment ``(n,)``, -1 where there was none."""
+    users = np.concatenate([events.columns[kind].user for kind in ACTIVITY])
+    turns = np.concatenate([events.turn[kind] for kind in ACTIVITY])
+    whens = np.concatenate([events.when[kind] for kind in ACTIVITY])
+    order = np.lexsort((turns, users))
+    users, turns, whens = users[order], turns[order], whens[order]
+    people = np.unique(users)
+    span = np.int64(max(int(turns.max(initial=0)), int(turn.max(initial=0))) + 2)
+    keys = np.searchsorted(people, users) * span + turns
+    who = np.searchsorted(people, user)
+    place = np.searchsorted(keys, who * span + turn, side="left") - 1
+    known = (place >= 0) & (who < len(people))
+    known[known] = users[place[known]] == user[known]
+    return np.where(known, at - whens[np.maximum(place, 0)] if len(whens) else -1, -1)
+
+
+def gap_slices(gap: Ints) -> dict[str, Bools]:
+    """Slices by the time since the last attempt ``(n,)`` in ms."""
+    found = {}
+    for low, high in GAPS:
+        name = f"gap of {low} to {high} days" if high is not None else f"gap over {low} days"
+        found[name] = (gap >= low * DAY) & (gap < high * DAY if high is not None else True)
+    return found

@@ -1,0 +1,181 @@
+"""Dropout: asked at the end of each learner's weeks, or at the times of a label file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lyo.evaluation.contenders import Constant, Contender, Fitted, Rule, Served
+from lyo.evaluation.events.labels import Labelled, read_labels
+from lyo.evaluation.events.moments import activity, turns
+from lyo.evaluation.events.queries import Queries
+from lyo.evaluation.events.slices import DAY, since_active
+from lyo.evaluation.events.stream import Events
+from lyo.evaluation.logistic import fit_logistic
+from lyo.evaluation.tasks.task import Options, Task
+from lyo.models.formulas import dropout
+from lyo.models.predictions.compute import Group, group
+from lyo.models.state.history import History
+from lyo.models.state.partition import State
+
+__all__ = ["DropoutTask", "Scene"]
+
+HORIZON = 14
+SILENT_WEEK = 7
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class Scene:
+    """``m`` learners as of the moments of the questions."""
+
+    learners: Group
+
+    @property
+    def past(self) -> History:
+        """Their days."""
+        return self.learners.past
+
+
+def _weights(scene: Scene) -> Floats:
+    risk = dropout.predict(scene.past)
+    level = np.where(risk.enough, dropout.level_of(risk.score), 0)
+    return np.stack([risk.score / 100, level == len(dropout.LEVELS) - 1, level], axis=1)
+
+
+def _silent_a_week(scene: Scene) -> Floats:
+    return (scene.past.silent >= SILENT_WEEK).astype(np.float64)[:, None]
+
+
+def _counters(scene: Scene) -> Floats:
+    """The eight counters of days silent, active days, amounts of all, of 7 and of 3 days, first day, gaps."""
+    past = scene.past
+    amount = past.minutes + past.completed
+    age = past.today[past.who] - past.day
+    busy = ((past.sessions > 0) | (past.completed > 0)).astype(np.float64)
+    days = past.total(busy)
+    span = np.maximum(past.last - past.first, 0)
+    gap = np.where(days >= 2, span / np.maximum(days - 1, 1), span + 1.0)
+    return np.stack(
+        [
+            np.log1p(past.silent),
+            np.log1p(days),
+            np.log1p(past.total(amount)),
+            np.log1p(past.total(amount, age < 7)),
+            past.total(busy, age < 7),
+            np.log1p(past.total(amount, age < 3)),
+            np.log1p(past.today - past.first),
+            np.log1p(gap),
+        ],
+        axis=1,
+    )
+
+
+class DropoutTask(Task):
+    """Positive: the learner has dropped out.
+
+    Without labels: at the end of each week since a learner's first day, who has been silent for less than
+    the horizon is asked about, and has dropped out if nothing comes in the next `horizon` days; weeks that
+    the file does not settle are left out.
+    """
+
+    name: ClassVar[str] = "dropout"
+    levels: ClassVar[tuple[str, ...]] = dropout.LEVELS
+    contenders: ClassVar[Mapping[str, Contender]] = {
+        "weights": Served("the specification's six weights", _weights),
+        "constant": Constant(),
+        "rule": Rule("no visit for seven days", _silent_a_week),
+        "logistic": Fitted("a logistic regression on eight counters", _counters, fit_logistic, 0.5),
+    }
+
+    @classmethod
+    def over(cls, events: Events, options: Options) -> DropoutTask:
+        """The weeks of the learners, or the labels' moments.
+
+        Raises:
+            OSError, ValueError: the labels cannot be read, or have no such column.
+        """
+        bad: list[tuple[int, str]] = []
+        if options.labels is None:
+            horizon = options.horizon or HORIZON
+            asks = f"nothing comes of the learner in the next {horizon} days"
+            queries = _weekly(events, horizon)
+        else:
+            asks = f"dropped out, as {options.labels.name} says"
+            labels = read_labels(options.labels, options.days, options.horizon)
+            bad, queries = labels.bad, _labelled(events, labels, options)
+        silent = since_active(events, queries.user, queries.turn, queries.at)
+        queries.slices |= {
+            "active in the last week": silent < SILENT_WEEK * DAY,
+            "silent for a week and more": silent >= SILENT_WEEK * DAY,
+        }
+        return cls(asks, queries, bad)
+
+    def scene(self, state: State, which: Ints) -> Scene:
+        """The learners' rows as of when they are asked about."""
+        rows = state.learners.rows[state.owners(self.queries.user[which])]
+        return Scene(group(rows, self.queries.at[which], state.catalogue))
+
+
+def _weekly(events: Events, horizon: int) -> Queries:
+    user, at, _ = activity(events)
+    people, first, who = np.unique(user, return_index=True, return_inverse=True)
+    start = at[first] // DAY * DAY
+    weeks = np.maximum((events.last - horizon * DAY - start) // (7 * DAY), 0)
+    asked = np.repeat(np.arange(len(people)), weeks)
+    week = np.arange(len(asked)) - np.repeat(np.cumsum(weeks) - weeks, weeks) + 1
+    moment = start[asked] + week * 7 * DAY
+    base = at.min(initial=0)
+    span = np.int64(events.last - base + 1000 * DAY)
+    key = who * span + (at - base)
+    place = np.searchsorted(key, asked * span + (moment - base), side="left")
+    previous = at[place - 1]
+    last = np.r_[first[1:], len(at)][asked]
+    following = np.where(place < last, at[np.minimum(place, len(at) - 1)], np.iinfo(np.int64).max)
+    kept = np.flatnonzero(moment - previous < horizon * DAY)
+    order = kept[np.lexsort((people[asked[kept]], moment[kept]))]
+    return Queries(
+        user=people[asked[order]],
+        at=moment[order],
+        turn=turns(events, moment[order]),
+        label=following[order] >= moment[order] + horizon * DAY,
+        settled=moment[order] + horizon * DAY,
+        row=np.full(len(order), -1),
+        skill=np.full(len(order), -1),
+        stratum=np.zeros(len(order), np.int64),
+        group=people[asked[order]],
+        slices={
+            "first week": week[order] == 1,
+            "second to fourth week": (week[order] > 1) & (week[order] <= 4),
+            "fifth week and later": week[order] > 4,
+        },
+    )
+
+
+def _labelled(events: Events, labels: Labelled, options: Options) -> Queries:
+    group_of = labels.group(options.split or "learner")
+    turn = turns(events, labels.at)
+    silent = since_active(events, labels.user, turn, labels.at)
+    known = silent >= 0
+    kept = np.flatnonzero(known)
+    order = kept[np.lexsort((labels.user[kept], labels.at[kept]))]
+    days = [day for day in np.unique(labels.day).tolist() if day]
+    return Queries(
+        user=labels.user[order],
+        at=labels.at[order],
+        turn=turn[order],
+        label=labels.dropped[order],
+        settled=labels.at[order],
+        row=np.full(len(order), -1),
+        skill=np.full(len(order), -1),
+        stratum=labels.day[order],
+        group=group_of[order],
+        slices={f"day {day}": labels.day[order] == day for day in days},
+        left_out={"without an event by then": int((~known).sum())} if not known.all() else {},
+    )

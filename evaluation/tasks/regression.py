@@ -1,0 +1,73 @@
+"""Regressions: does the first attempt at a skill after a day and more fail, alarmed or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lyo.evaluation.contenders import Constant, Contender, Rule, Served
+from lyo.evaluation.events.attempts import Attempts, attempts
+from lyo.evaluation.events.queries import Queries
+from lyo.evaluation.events.slices import DAY, gap_slices
+from lyo.evaluation.events.stream import Events
+from lyo.evaluation.tasks.skills import Scene, about, scene
+from lyo.evaluation.tasks.task import Options, Task
+from lyo.models.formulas import regression
+from lyo.models.state.partition import State
+
+__all__ = ["RegressionTask"]
+
+LEAST_GAP = 1.0
+ALARMED_FROM = regression.LEVELS.index("high")
+LOW_MASTERY = 0.6
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+def _weights(scene: Scene) -> Floats:
+    found = regression.predict(scene.states, scene.as_of)
+    level = np.where(found.active, found.urgency, -1)
+    return np.stack([np.where(found.active, found.score / 100, 0.5), level >= ALARMED_FROM, level], axis=1)
+
+
+def _mastery_low(scene: Scene) -> Floats:
+    return (scene.recent < LOW_MASTERY).astype(np.float64)[:, None]
+
+
+class RegressionTask(Task):
+    """Positive: the attempt fails (a score under 0.5). The alarm: urgency high or critical before it.
+
+    What the alarm claims is that such a skill fails more often than the learner's other practised skills:
+    `odds_within` compares just these.
+    """
+
+    name: ClassVar[str] = "regression"
+    levels: ClassVar[tuple[str, ...]] = regression.LEVELS
+    contenders: ClassVar[Mapping[str, Contender]] = {
+        "weights": Served("urgency of the skill's regression, one half where there is none", _weights),
+        "constant": Constant(),
+        "rule": Rule("mastery (the mean of the last ten scores) under 0.6", _mastery_low),
+    }
+
+    def __init__(self, asks: str, tries: Attempts, queries: Queries) -> None:
+        super().__init__(asks, queries)
+        self._tries = tries
+
+    @classmethod
+    def over(cls, events: Events, options: Options) -> RegressionTask:
+        """Every attempt at a skill after a day and more, or `least_gap`."""
+        least = options.least_gap or LEAST_GAP
+        asks = f"the next attempt at the skill, after {least:g} days and more, fails (a score under 0.5)"
+        tries = attempts(events)
+        which = np.flatnonzero((tries.scored > 0) & ~np.isnan(tries.score) & (tries.gap >= least * DAY))
+        queries = about(tries, which, tries.score[which] < 0.5, tries.at[which])
+        queries.slices = gap_slices(tries.gap[queries.skill])
+        return cls(asks, tries, queries)
+
+    def scene(self, state: State, which: Ints) -> Scene:
+        """Rows and states before the attempts."""
+        return scene(state, self._tries, self.queries, which, self._tries.last, self._tries.recent)

@@ -1,0 +1,65 @@
+"""What the tasks about skills share: the learner's row and the skill's state when a question is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lyo.evaluation.events.attempts import Attempts
+from lyo.evaluation.events.queries import Queries
+from lyo.models.state.partition import State
+from lyo.models.state.skill import empty_skills
+
+__all__ = ["Scene", "about", "scene"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class Scene:
+    """``m`` questions about a learner's skill: rows and states as of then, and what the events alone say.
+
+    ``last`` is the newest score at the skill and ``recent`` the mean of up to ten, NaN where there is none.
+    """
+
+    rows: NDArray[np.void]  # (m,) LEARNER
+    states: NDArray[np.void]  # (m,) MEMORY; that of an empty row for a skill never practised
+    as_of: Ints  # ms
+    last: Floats
+    recent: Floats
+
+
+def about(tries: Attempts, which: Ints, label: NDArray[np.bool_], settled: Ints) -> Queries:
+    """Questions about attempts ``which (n,)``, each asked before it is folded."""
+    order = np.argsort(tries.turn[which], kind="stable")
+    which = which[order]
+    return Queries(
+        user=tries.user[which],
+        at=tries.at[which],
+        turn=tries.turn[which],
+        label=label[order],
+        settled=settled[order],
+        row=tries.row[which],
+        skill=which,
+        stratum=np.zeros(len(which), np.int64),
+        group=tries.user[which],
+    )
+
+
+def scene(
+    state: State, tries: Attempts, queries: Queries, which: Ints, last: Floats, recent: Floats
+) -> Scene:
+    """The scene of the questions ``which (m,)``; ``last`` and ``recent`` are those of all attempts."""
+    owner = state.owners(queries.user[which])
+    rows = state.learners.rows[owner]
+    about = queries.skill[which]
+    numbers = np.array([state.intern(tries.names[one]) for one in tries.skill[about].tolist()], np.int64)
+    slots = state.find_skills(owner, numbers)
+    seen = slots >= 0
+    states = empty_skills(queries.user[which])["now"]
+    states[seen] = state.skills.rows["now"][slots[seen]]
+    as_of = np.maximum(queries.at[which], states["last_at"])
+    return Scene(rows, states, as_of, last[about], recent[about])

@@ -1,0 +1,64 @@
+"""What every task gives: questions, the scene in which they are asked, and who competes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lyo.evaluation.contenders import Contender
+from lyo.evaluation.events.queries import Queries
+from lyo.evaluation.events.stream import Events
+from lyo.models.state.partition import State
+
+__all__ = ["Options", "Task"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What may be chosen of a task; None: its own default.
+
+    ``skills_as`` says which question a completion's skills stand for, ``least_gap`` leaves out repetitions
+    after fewer days, ``horizon`` is that of dropout in days and ``days`` the days after a labelled start.
+    """
+
+    skills_as: str = "similar"
+    least_gap: float | None = None
+    horizon: int | None = None
+    days: tuple[int, ...] | None = None
+    labels: Path | None = None
+    split: str | None = None
+
+
+class Task(ABC):
+    """A task over one stream of events.
+
+    A model competes by standing in ``contenders``, under the name that `--model` takes. ``asks`` says what
+    a positive is; ``levels`` names the levels that contenders may give. ``bad`` holds lines of a label file
+    that cannot be used, by number from 1, and why.
+    """
+
+    name: ClassVar[str]
+    contenders: ClassVar[Mapping[str, Contender]]
+    levels: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, asks: str, queries: Queries, bad: Sequence[tuple[int, str]] = ()) -> None:
+        self.asks, self.queries, self.bad = asks, queries, bad
+
+    @classmethod
+    @abstractmethod
+    def over(cls, events: Events, options: Options, /) -> Task:
+        """The task over a stream.
+
+        Raises:
+            ValueError: the options do not fit.
+        """
+
+    @abstractmethod
+    def scene(self, state: State, which: NDArray[np.int64]) -> Any:
+        """What contenders see of the questions ``which (m,)``, whose learners' events are folded."""
