@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from lyo.agents import completions, outcomes, preferences, sentiment, sessions, struggle_requests
-from lyo.streams.runtime.app import input_topics
-from lyo.streams.runtime.transport import BatchApp
+from lyo.streams.runtime.transport import BatchApp, input_topics
 from lyo.streams.runtime.worker import Deliver
 from lyo.streams.topics import names
 

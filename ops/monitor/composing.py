@@ -13,9 +13,9 @@ from lyo.ops.monitor.lag import Rules, Standing, Track
 from lyo.ops.monitor.reading import Waiting
 from lyo.ops.monitor.restores import Opening, Openings
 from lyo.ops.monitor.snapshot import GroupLag, Member, PartitionLag
+from lyo.streams.kafka import offset_metadata
 from lyo.streams.kafka.client_ids import running
-from lyo.streams.runtime import offset_metadata
-from lyo.streams.runtime.offset_metadata import EventCounts
+from lyo.streams.kafka.offset_metadata import EventCounts
 
 SETTLED = ("Stable", "Empty", "Dead")
 

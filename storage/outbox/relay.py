@@ -19,7 +19,7 @@ from lyo.storage.session import Session
 from lyo.streams.failpoints import Failpoints
 from lyo.streams.log import logger
 from lyo.streams.metrics import Sample
-from lyo.streams.runtime.linger import Linger
+from lyo.streams.producers.linger import Linger
 from lyo.streams.settings import Settings
 
 BATCH_ROWS: Final = 500

@@ -13,9 +13,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import OffsetAndMetadata
 
 from lyo.models.state.layout import LayoutError
-from lyo.streams.kafka import clients
-from lyo.streams.runtime import offset_metadata
-from lyo.streams.runtime.offset_metadata import EventCounts
+from lyo.streams.kafka import clients, offset_metadata
+from lyo.streams.kafka.offset_metadata import EventCounts
 from lyo.streams.runtime.ports import Engine
 from lyo.streams.settings import Settings
 from lyo.streams.topics import Names

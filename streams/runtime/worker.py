@@ -18,12 +18,11 @@ from lyo.streams.kafka import clients
 from lyo.streams.kafka.clients import explain
 from lyo.streams.log import logger
 from lyo.streams.metrics import Sample
-from lyo.streams.runtime.app import create_app
 from lyo.streams.runtime.context import TaskContext
 from lyo.streams.runtime.global_topics import Catalogue, CatalogueFollower
 from lyo.streams.runtime.ports import Engine
 from lyo.streams.runtime.task import Task
-from lyo.streams.runtime.transport import BatchApp, Poll, PollConsumer
+from lyo.streams.runtime.transport import BatchApp, Poll, PollConsumer, create_app
 from lyo.streams.settings import Settings
 from lyo.streams.topics import Names
 from lyo.streams.watchdog import Job, Jobs, ends_of, stalled
@@ -297,7 +296,7 @@ class Worker:
             label = (str(number),)
             yield Sample(metrics.PARTITION_OPEN.name, float(task.is_open), label)
             yield Sample(metrics.PARTITION_WAITING.name, task.buffer.records, label)
-            yield Sample(metrics.PARTITION_DONE.name, task.transactions, label)
+            yield Sample(metrics.PARTITION_DONE.name, task.progress.transactions, label)
         counts = {} if self.context is None else dict(list(self.context.counts.items()))
         for counted in metrics.COUNTED:
             yield from counted.samples(counts)
@@ -342,7 +341,7 @@ class Worker:
             rebalancing = self._app is not None and self._app.rebalancing
             return {"group": Job(self._assignments, "a rebalance under way" if rebalancing else "")}
         tasks = dict(self.tasks)
-        wanted = [tp for task in tasks.values() for tp in task.kinds] + self.follower.partitions
+        wanted = [tp for task in tasks.values() for tp in task.input.kinds] + self.follower.partitions
         ends = await ends_of(self.context.offsets, wanted, self.settings.request_timeout_ms / 1000)
         jobs: dict[Hashable, Job] = {number: task.job(ends) for number, task in tasks.items()}
         return jobs | {"catalogue": self.follower.job(ends)}

@@ -158,8 +158,8 @@ async def test_offsets_are_read_when_no_earlier_owner_can_move_them_any_more(
             )
             task = Task(1, context)
             await task._open()
-            assert task.expected[tp] == 2
-            assert cast("Any", task._engine).users == {1: (2, 20)}
+            assert task.input.expected[tp] == 2
+            assert cast("Any", task.engine).users == {1: (2, 20)}
             await task._discard()
     finally:
         await offsets.stop()

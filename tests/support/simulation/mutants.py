@@ -18,7 +18,9 @@ from lyo.storage.sink import writer
 from lyo.storage.sink.offsets import Place, Position
 from lyo.streams.kafka import clients
 from lyo.streams.producers.transactional_producer import TransactionalProducer
+from lyo.streams.runtime import opening as openings
 from lyo.streams.runtime import restore, task
+from lyo.streams.runtime.input_reader import InputReader
 from tests.support.simulation.database import Session
 from tests.support.simulation.statements import statements
 
@@ -50,7 +52,9 @@ def offsets_read_before_the_fence() -> Iterator[None]:
 
     async def opening(self: task.Task) -> None:
         context = self.context
-        early.update(await committed_offsets(context.admin, context.offsets, context.settings, self.kinds))
+        early.update(
+            await committed_offsets(context.admin, context.offsets, context.settings, self.input.kinds)
+        )
         await open_(self)
 
     async def known(
@@ -60,7 +64,10 @@ def offsets_read_before_the_fence() -> Iterator[None]:
             return {tp: early[tp] for tp in partitions}
         return await committed_offsets(_admin, _reader, _settings, partitions, restored)
 
-    with mock.patch.object(task.Task, "_open", opening), mock.patch.object(task, "standing", known):
+    with (
+        mock.patch.object(task.Task, "_open", opening),
+        mock.patch.object(openings, "committed_offsets", known),
+    ):
         yield
 
 
@@ -83,7 +90,10 @@ def a_loading_coordinator_says_there_is_none() -> Iterator[None]:
         return dict.fromkeys(wanted, OffsetAndMetadata(-1, "")) | found
 
     never = type("Never", (Exception,), {})
-    with mock.patch.object(clients, "committed", careless), mock.patch.object(task, "OffsetsBehind", never):
+    with (
+        mock.patch.object(clients, "committed", careless),
+        mock.patch.object(openings, "OffsetsBehind", never),
+    ):
         yield
 
 
@@ -151,23 +161,23 @@ def partition_numbers_without_a_lock() -> Iterator[None]:
 @contextmanager
 def gaps_are_taken() -> Iterator[None]:
     """A task takes a poll that begins beyond where it stands."""
-    accept = task.Task._accept
+    accept = InputReader.accept
 
-    def careless(self: task.Task, polls: Any) -> Any:
+    def careless(self: InputReader, polls: Any) -> Any:
         for poll in polls:
             self.expected[poll.tp] = max(self.expected[poll.tp], poll.start)
         return accept(self, polls)
 
-    with mock.patch.object(task.Task, "_accept", careless):
+    with mock.patch.object(InputReader, "accept", careless):
         yield
 
 
 @contextmanager
 def repeats_are_taken() -> Iterator[None]:
     """A task takes a poll again that it has done already."""
-    accept = task.Task._accept
+    accept = InputReader.accept
 
-    def careless(self: task.Task, polls: Any) -> Any:
+    def careless(self: InputReader, polls: Any) -> Any:
         expected = dict(self.expected)
         for poll in polls:
             self.expected[poll.tp] = min(self.expected[poll.tp], poll.start)
@@ -176,7 +186,7 @@ def repeats_are_taken() -> Iterator[None]:
         finally:
             self.expected = expected
 
-    with mock.patch.object(task.Task, "_accept", careless):
+    with mock.patch.object(InputReader, "accept", careless):
         yield
 
 
@@ -184,9 +194,9 @@ def repeats_are_taken() -> Iterator[None]:
 def strays_are_left() -> Iterator[None]:
     """Nobody looks for a reader that went astray."""
 
-    async def nothing(_self: task.Task) -> None: ...
+    async def nothing(_self: InputReader, _buffer: Any) -> None: ...
 
-    with mock.patch.object(task.Task, "_find_stray_reader", nothing):
+    with mock.patch.object(InputReader, "find_stray", nothing):
         yield
 
 
@@ -225,10 +235,10 @@ def state_kept_after_a_failure() -> Iterator[None]:
 def sweeps_through_a_backlog() -> Iterator[None]:
     """A sweep goes up to the clock, whatever is unread."""
 
-    async def limit(self: task.Task) -> int:
-        return self.context.clock.now()
+    async def limit(self: InputReader, _buffer: Any) -> int:
+        return self._context.clock.now()
 
-    with mock.patch.object(task.Task, "_limit", limit):
+    with mock.patch.object(InputReader, "sweep_limit", limit):
         yield
 
 

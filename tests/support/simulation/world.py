@@ -338,13 +338,13 @@ class World:
         if sorted(task.number for task in tasks) != list(range(self.settings.partitions)):
             return f"open tasks: {sorted(task.number for task in tasks)}"
         for task in tasks:
-            if task._engine is None or task._engine.due(self.now()):
+            if task.engine is None or task.engine.due(self.now()):
                 return f"task {task.number} has predictions due"
         return self._unerased(tasks) or self._unstored()
 
     def _unerased(self, tasks: list[Any]) -> str | None:
         rows = self.database.tables.get("erasure_fences", {})
-        engines = {task.number: task._engine for task in tasks}
+        engines = {task.number: task.engine for task in tasks}
         for user, marker in self.markers.items():
             # A consent from before the erasure may be compacted away before anybody has read it.
             done = engines[partition(user, self.settings.partitions)].erasing._done.get(user)
@@ -380,8 +380,9 @@ class World:
         with contextlib.ExitStack() as stack:
             for name in (
                 "lyo.streams.runtime.task",
+                "lyo.streams.runtime.input_reader",
                 "lyo.streams.producers.transactional_producer",
-                "lyo.streams.runtime.linger",
+                "lyo.streams.producers.linger",
                 "lyo.streams.kafka.clients",
                 "lyo.streams.clock",
                 "lyo.streams.topic_admin",
@@ -428,7 +429,7 @@ class SimWorker(Worker):
 
 
 class SimFailpoints:
-    """Stands in for `lyo.streams.failpoints.Steps`: tells the world where a task is."""
+    """Stands in for `lyo.streams.failpoints.Failpoints`: tells the world where a task is."""
 
     def __init__(self, world: World) -> None:
         self._world = world

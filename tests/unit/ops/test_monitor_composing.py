@@ -22,7 +22,7 @@ from lyo.ops.monitor.reading import Ends, Waiting
 from lyo.ops.monitor.restores import Openings
 from lyo.ops.monitor.snapshot import Status
 from lyo.streams.kafka.client_ids import client_id, release, running
-from lyo.streams.runtime.offset_metadata import EventCounts, newest, parse
+from lyo.streams.kafka.offset_metadata import EventCounts, newest, parse
 from lyo.streams.settings import Settings
 
 NOW = 1_800_000_000_000

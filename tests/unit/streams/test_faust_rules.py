@@ -14,8 +14,7 @@ from aiokafka import TopicPartition
 from faust.types import TP
 
 from lyo.streams.kafka import clients
-from lyo.streams.runtime.app import create_app
-from lyo.streams.runtime.transport import Poll, PollConsumer, PollThread
+from lyo.streams.runtime.transport import Poll, PollConsumer, PollThread, create_app
 from lyo.streams.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 from aiokafka import TopicPartition
 
-from lyo.streams.runtime import linger
-from lyo.streams.runtime.linger import FACTOR, MOST_SECONDS, Linger
+from lyo.streams.producers import linger
+from lyo.streams.producers.linger import FACTOR, MOST_SECONDS, Linger
 from lyo.streams.runtime.record_buffer import RecordBuffer
 from lyo.streams.runtime.transport import Poll
 

@@ -16,7 +16,10 @@ from aiokafka import TopicPartition
 from lyo.models.erasure import ErasureMarker
 from lyo.models.events.decode import Kind, Rejected
 from lyo.streams.dead_letters import encode
+from lyo.streams.kafka.offset_metadata import EventCounts
+from lyo.streams.runtime.catalogue_dead_letters import CatalogueDeadLetters
 from lyo.streams.runtime.context import TaskContext
+from lyo.streams.runtime.opening import Opening, OpenState
 from lyo.streams.runtime.record_buffer import RecordBuffer
 from lyo.streams.runtime.restore import OffsetError, OffsetsBehind, Restored
 from lyo.streams.runtime.task import Task, _decode
@@ -88,7 +91,7 @@ def task(reader: FakeReader, ends: FakeEnds) -> Task:
         admin=cast("Any", None),
     )
     made = Task(2, context)
-    made.expected = dict.fromkeys(made.kinds, 0)
+    made.input.expected = dict.fromkeys(made.input.kinds, 0)
     made.is_open = True
     return made
 
@@ -98,41 +101,41 @@ def offsets_of(records: dict[Kind, list[Any]]) -> list[int]:
 
 
 async def test_polls_that_follow_on_are_accepted_together(task: Task) -> None:
-    records, offsets = task._accept([poll(0, 3), poll(0, 2, SENTIMENT), poll(3, 5)])
+    records, offsets = task.input.accept([poll(0, 3), poll(0, 2, SENTIMENT), poll(3, 5)])
     assert offsets_of(records) == [0, 1, 2, 3, 4]
     assert offsets == {SESSIONS: 5, SENTIMENT: 2}
 
 
 async def test_what_is_done_already_is_dropped(task: Task) -> None:
-    task.expected[SESSIONS] = 4
-    records, offsets = task._accept([poll(0, 3), poll(2, 6)])
+    task.input.expected[SESSIONS] = 4
+    records, offsets = task.input.accept([poll(0, 3), poll(2, 6)])
     assert offsets_of(records) == [4, 5]
     assert offsets == {SESSIONS: 6}
 
 
 async def test_a_gap_is_refused_and_read_again_once(task: Task, reader: FakeReader) -> None:
-    task.expected[SESSIONS] = 4
+    task.input.expected[SESSIONS] = 4
     for number in range(3):
-        records, offsets = task._accept([poll(10 + number, 11 + number)])
+        records, offsets = task.input.accept([poll(10 + number, 11 + number)])
         assert (records, offsets) == ({}, {})
     await asyncio.sleep(0)
     assert reader.sought == [{SESSIONS: 4}]
-    records, offsets = task._accept([poll(4, 12)])
+    records, offsets = task.input.accept([poll(4, 12)])
     assert offsets == {SESSIONS: 12}
-    task._accept([poll(20, 21)])
+    task.input.accept([poll(20, 21)])
     await asyncio.sleep(0)
     assert len(reader.sought) == 2, "a second gap is another one"
 
 
 async def test_offsets_missing_inside_a_poll_are_transaction_markers_and_no_gap(task: Task) -> None:
-    records, offsets = task._accept([Poll(SESSIONS, 0, 4, [record(0), record(2)]), poll(4, 5)])
+    records, offsets = task.input.accept([Poll(SESSIONS, 0, 4, [record(0), record(2)]), poll(4, 5)])
     assert offsets_of(records) == [0, 2, 4]
     assert offsets == {SESSIONS: 5}
 
 
 async def test_markers_alone_move_the_task_on_without_a_transaction(task: Task) -> None:
     await task._batch([Poll(SESSIONS, 0, 1, [])])
-    assert task.expected[SESSIONS] == 1
+    assert task.input.expected[SESSIONS] == 1
 
 
 @pytest.mark.parametrize(
@@ -163,17 +166,18 @@ async def test_a_group_behind_its_rows_is_looked_at_again_for_a_while(
     async def same(*_: object) -> dict[str, str]:
         return {}
 
-    monkeypatch.setattr("lyo.streams.runtime.task.same_topics", same)
-    monkeypatch.setattr("lyo.streams.runtime.task.committed_offsets", committed_offsets)
-    monkeypatch.setattr("lyo.streams.runtime.task.LOOK_AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr("lyo.streams.runtime.opening.same_topics", same)
+    monkeypatch.setattr("lyo.streams.runtime.opening.committed_offsets", committed_offsets)
+    monkeypatch.setattr("lyo.streams.runtime.opening.RETRY_SECONDS", 0.001)
     task.context.settings = task.context.settings.model_copy(update={"stalled_seconds": 0.006})
     before = len(said)
+    opening = Opening(2, task.context, task.input.kinds, task.progress, lambda: False)
     producer, restored = cast("Any", SimpleNamespace(prove=prove)), cast("Any", None)
     if stands is None:
         with pytest.raises(OffsetError):
-            await task._standing(producer, restored)
+            await opening.agreed_offsets(producer, restored)
     else:
-        assert await task._standing(producer, restored) == stands
+        assert await opening.agreed_offsets(producer, restored) == (stands, {})
     assert before - len(said) == looks
     assert len(proven) == looks - (stands is not None)
 
@@ -199,10 +203,10 @@ def restores(monkeypatch: pytest.MonkeyPatch) -> Restores:
     made = Restores()
     producer = SimpleNamespace(start=nothing, stop=nothing)
     monkeypatch.setattr("lyo.streams.runtime.task.TransactionalProducer", lambda *_: producer)
-    monkeypatch.setattr("lyo.streams.runtime.task.restore", made.restore)
-    monkeypatch.setattr("lyo.streams.runtime.task.same_topics", nothing)
-    monkeypatch.setattr("lyo.streams.runtime.task.committed_offsets", nothing)
-    monkeypatch.setattr("lyo.streams.runtime.task.committed_counts", nothing)
+    monkeypatch.setattr("lyo.streams.runtime.opening.restore", made.restore)
+    monkeypatch.setattr("lyo.streams.runtime.opening.same_topics", nothing)
+    monkeypatch.setattr("lyo.streams.runtime.opening.committed_offsets", nothing)
+    monkeypatch.setattr("lyo.streams.runtime.opening.committed_counts", nothing)
     return made
 
 
@@ -250,9 +254,10 @@ async def test_a_catalogues_bad_record_about_the_erased_is_passed_without_a_lett
     async def transact(outputs: Any, _rows: Any, offsets: Any, _now: int) -> None:
         sent.append((outputs, offsets))
 
-    first._producer = cast("Any", SimpleNamespace(transact=transact))
-    await first._catalogue_letters()
-    await first._catalogue_letters()
+    producer = cast("Any", SimpleNamespace(transact=transact))
+    dead_letters = CatalogueDeadLetters(task.context, {})
+    await dead_letters.send(producer, first._eraser.is_erased)
+    await dead_letters.send(producer, first._eraser.is_erased)
     [(outputs, offsets)] = sent
     assert [key for key, _ in outputs["lyo.dead-letters"]] == [b"lyo.content/0/3"]
     assert offsets == position
@@ -285,7 +290,11 @@ async def test_a_sweep_goes_on_at_once_unless_events_of_another_number_wait(
     task.context.waiting |= waiting
     began = time.monotonic()
     await task._turn()
-    assert began + pause <= task._next_tick <= time.monotonic() + pause
+    assert began + pause <= task._next_sweep <= time.monotonic() + pause
+
+
+def opened(engine: CountingEngine) -> OpenState:
+    return OpenState(engine, 0, {}, {}, {}, EventCounts())
 
 
 class AlwaysDue(CountingEngine):
@@ -311,7 +320,8 @@ async def test_while_events_wait_sweeps_get_a_small_share_of_the_time(
     times = iter(range(100))
     monkeypatch.setattr("lyo.streams.runtime.task.time.monotonic", lambda: float(next(times)))
     monkeypatch.setattr(task, "_transact", sent)
-    task._engine = engine = AlwaysDue()
+    engine = AlwaysDue()
+    task._open_state = opened(engine)
     task.context.waiting |= waiting
     assert await task._sweep()
     assert await task._sweep(), "more is due"
@@ -329,34 +339,36 @@ async def test_a_number_waits_while_its_buffer_holds_something(task: Task) -> No
 
 
 async def test_the_sweep_goes_up_to_the_clock_when_everything_is_read(task: Task, ends: FakeEnds) -> None:
-    task.expected[SESSIONS] = ends.ends[SESSIONS] = 7
-    assert await task._limit() == CLOCK
+    task.input.expected[SESSIONS] = ends.ends[SESSIONS] = 7
+    assert await task.input.sweep_limit(task.buffer) == CLOCK
 
 
 async def test_the_sweep_stops_at_the_oldest_unread_record(task: Task, ends: FakeEnds) -> None:
     ends.ends = {SESSIONS: 5, SENTIMENT: 9}
     task.buffer.put(poll(0, 5, at=CLOCK - 50_000))
     task.buffer.put(poll(0, 5, SENTIMENT, at=CLOCK - 90_000))
-    assert await task._limit() == CLOCK - 90_000
+    assert await task.input.sweep_limit(task.buffer) == CLOCK - 90_000
 
 
 async def test_the_last_record_read_is_the_bound_while_the_next_is_unknown(
     task: Task, ends: FakeEnds
 ) -> None:
     ends.ends = {SESSIONS: 5}
-    assert await task._limit() is None, "nothing is known of the backlog's age"
-    task._last_seen[SESSIONS] = CLOCK - 1_000
-    assert await task._limit() == CLOCK - 1_000
-    task._last_seen[SESSIONS] = CLOCK + 1_000
-    assert await task._limit() == CLOCK, "never beyond the clock"
+    assert await task.input.sweep_limit(task.buffer) is None, "nothing is known of the backlog's age"
+    task.input._last_timestamp[SESSIONS] = CLOCK - 1_000
+    assert await task.input.sweep_limit(task.buffer) == CLOCK - 1_000
+    task.input._last_timestamp[SESSIONS] = CLOCK + 1_000
+    assert await task.input.sweep_limit(task.buffer) == CLOCK, "never beyond the clock"
 
 
 async def test_what_waits_behind_a_gap_is_not_the_oldest_unread_record(task: Task, ends: FakeEnds) -> None:
     ends.ends = {SESSIONS: 9}
     task.buffer.put(poll(5, 9, at=CLOCK - 1_000))
-    assert await task._limit() is None, "0 to 4 were lost on their way, and nobody knows how old they are"
-    task.expected[SESSIONS] = 5
-    assert await task._limit() == CLOCK - 1_000
+    assert await task.input.sweep_limit(task.buffer) is None, (
+        "0 to 4 were lost on their way, and nobody knows how old they are"
+    )
+    task.input.expected[SESSIONS] = 5
+    assert await task.input.sweep_limit(task.buffer) == CLOCK - 1_000
 
 
 async def test_a_poll_behind_a_gap_says_nothing_about_what_was_read_last(
@@ -367,12 +379,12 @@ async def test_a_poll_behind_a_gap_says_nothing_about_what_was_read_last(
 
     monkeypatch.setattr(task, "_transact", sent)
     monkeypatch.setattr(task.context, "catalogue", SimpleNamespace(catch_up=sent))
-    task._engine = CountingEngine()
+    task._open_state = opened(CountingEngine())
     polls = [poll(0, 2, at=CLOCK - 9_000), poll(4, 6, at=CLOCK - 1_000)]
     for one in polls[0].records:
         one.topic, one.partition = SESSIONS
     await task._batch(polls)
-    assert task._last_seen == {SESSIONS: CLOCK - 9_000}
+    assert task.input._last_timestamp == {SESSIONS: CLOCK - 9_000}
 
 
 async def test_content_and_erasures_are_caught_up_with_before_events_are_folded(
@@ -394,7 +406,7 @@ async def test_content_and_erasures_are_caught_up_with_before_events_are_folded(
     monkeypatch.setattr(task, "_transact", note("transact"))
     monkeypatch.setattr(task, "_erase", note("erase"))
     monkeypatch.setattr(task.context, "catalogue", SimpleNamespace(catch_up=note("catch up")))
-    task._engine = Noting()
+    task._open_state = opened(Noting())
     one = poll(0, 1)
     one.records[0].topic, one.records[0].partition = SESSIONS
     await task._batch([one])
@@ -404,12 +416,12 @@ async def test_content_and_erasures_are_caught_up_with_before_events_are_folded(
 async def test_a_reader_that_went_astray_is_brought_back_at_the_second_look(
     task: Task, reader: FakeReader
 ) -> None:
-    task.expected[SESSIONS] = 3
+    task.input.expected[SESSIONS] = 3
     reader.at = {SESSIONS: 8, SENTIMENT: 0}
-    await task._find_stray_reader()
+    await task.input.find_stray(task.buffer)
     await asyncio.sleep(0)
     assert reader.sought == []
-    await task._find_stray_reader()
+    await task.input.find_stray(task.buffer)
     await asyncio.sleep(0)
     assert reader.sought == [{SESSIONS: 3}]
 

@@ -14,8 +14,14 @@ from aiokafka import TopicPartition
 from lyo import agents
 from lyo.models.events.decode import Kind
 from lyo.streams import topics
-from lyo.streams.runtime.app import create_app, input_topics
-from lyo.streams.runtime.transport import OVERRIDDEN, Poll, PollSchema, PollTransport
+from lyo.streams.runtime.transport import (
+    OVERRIDDEN,
+    Poll,
+    PollSchema,
+    PollTransport,
+    create_app,
+    input_topics,
+)
 from lyo.streams.runtime.worker import Worker, WorkerError
 from lyo.streams.settings import Settings
 from tests.support.worker.counting_worker import CountingEngine, EmptyCatalogue

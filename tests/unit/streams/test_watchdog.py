@@ -125,7 +125,7 @@ def test_a_partition_that_stands_still_ends_the_worker_though_another_goes_on(lo
         async def work() -> None:
             while True:
                 await asyncio.sleep(1)
-                alive._has_committed()
+                alive.progress.committed()
 
         working = asyncio.create_task(work())
         try:
@@ -135,7 +135,7 @@ def test_a_partition_that_stands_still_ends_the_worker_though_another_goes_on(lo
 
     said = loop.run_until_complete(story())
     assert said is not None
-    assert f"{9 * len(stuck.kinds)} events of partition 0 waiting" in said
+    assert f"{9 * len(stuck.input.kinds)} events of partition 0 waiting" in said
 
 
 def test_a_worker_that_has_done_everything_is_idle_until_kafka_is_away(loop: SimLoop) -> None:
@@ -173,10 +173,11 @@ def restores(monkeypatch: pytest.MonkeyPatch) -> SlowRestores:
         "lyo.streams.runtime.task.TransactionalProducer",
         lambda *_: SimpleNamespace(start=nothing, stop=nothing),
     )
-    monkeypatch.setattr("lyo.streams.runtime.task.restore", made.restore)
-    monkeypatch.setattr("lyo.streams.runtime.task.same_topics", nothing)
+    monkeypatch.setattr("lyo.streams.runtime.opening.restore", made.restore)
+    monkeypatch.setattr("lyo.streams.runtime.opening.same_topics", nothing)
     monkeypatch.setattr("lyo.streams.runtime.task.committed_offsets", nothing)
-    monkeypatch.setattr("lyo.streams.runtime.task.committed_counts", nothing)
+    monkeypatch.setattr("lyo.streams.runtime.opening.committed_offsets", nothing)
+    monkeypatch.setattr("lyo.streams.runtime.opening.committed_counts", nothing)
     return made
 
 
@@ -217,18 +218,19 @@ def test_a_task_that_is_opened_again_and_again_in_vain_rests_and_ends_the_worker
 
     assert "nothing was done" in str(loop.run_until_complete(story()))
     assert restores.begun > 2 * 3, "the first openings are progress"
-    assert worker.tasks[0]._rest == 5.0
+    assert worker.tasks[0].progress._backoff == 5.0
 
 
 def test_a_task_that_has_committed_something_rests_shortly_again() -> None:
     task = worker_with(Ends(0)).tasks[0]
-    task._rest, task._openings = 5.0, 9
-    task._has_read(1)
+    progress = task.progress
+    progress._backoff, progress._openings = 5.0, 9
+    progress.read(1)
     assert task.job(None).done == (0, 0)
-    task._has_committed()
-    task._has_read(1)
+    progress.committed()
+    progress.read(1)
     assert task.job(None).done == (1, 1)
-    assert task._rest == 0.1
+    assert progress._backoff == 0.1
 
 
 def test_a_task_in_a_long_transaction_holds_a_rebalance_up_for_some_seconds_and_no_more(
