@@ -42,6 +42,7 @@ COMMANDS = {
     "evaluate": Entry(
         "lyo.cli.files.evaluate:evaluate", "Say what predictions are worth on event files, beside a constant."
     ),
+    "import": Entry("lyo.cli.files.importing:import_", "Turn publishers' own files into an event file."),
     "simulate": Entry("lyo.cli.files.simulate:simulate", "Write a seeded event file of simulated learners."),
     "dlq": Entry(
         "lyo.cli.operations.dlq:dlq", "List, show and retry dead letters: events that could not be used."

@@ -1,19 +1,16 @@
 """`lyo simulate`: an event file of simulated learners."""
 
-import gzip
 import secrets
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lyo.streams.event_files.writer import written
 from lyo.tools.simulation import Plan, generate
 
 DAY = 86_400_000
@@ -87,26 +84,12 @@ def simulate(
 def write(plan: Plan, output: Path) -> int:
     """Write the plan's file (`-` is standard output, `.gz` is compressed) and return its number of lines."""
     lines = 0
-    with _opened(output) as file, _progress(plan, output) as progress:
+    with written(output) as file, _progress(plan, output) as progress:
         task = progress.add_task("days", total=plan.days)
         for piece in generate(plan, lambda day: progress.update(task, completed=day)):
             file.write(piece)
             lines += piece.count(b"\n")
     return lines
-
-
-@contextmanager
-def _opened(output: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
-    if str(output) == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-    elif output.suffix == ".gz":
-        # No name and time in the header: the same plan gives the same bytes.
-        with output.open("wb") as raw, gzip.GzipFile("", "wb", 5, raw, mtime=0) as packed:
-            yield packed
-    else:
-        with output.open("wb") as raw:
-            yield raw
 
 
 def _progress(plan: Plan, output: Path) -> Progress:

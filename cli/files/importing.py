@@ -1,0 +1,82 @@
+"""`lyo import`: publishers' own files into an event file."""
+
+from __future__ import annotations
+
+import csv
+import sys
+import zipfile
+import zlib
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from lyo.evaluation.formats import FORMATS, Output
+from lyo.evaluation.formats.tables import tables
+from lyo.streams.event_files.writer import written
+
+
+@click.command(
+    name="import",
+    epilog="Example: lyo import assistments skill_builder_data.csv -o events.jsonl.gz\n\n"
+    "Example: lyo import oulad anonymisedData.zip --labels enrolments.csv -o events.jsonl.gz",
+)
+@click.argument("name", metavar="FORMAT", type=click.Choice(list(FORMATS)))
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    default="-",
+    help="Where to; default standard output; .gz by name.",
+)
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="oulad, kdd2015: write who dropped out there, for `lyo evaluate --labels`.",
+)
+@click.option(
+    "--user",
+    type=click.IntRange(1, 2**62),
+    default=1,
+    show_default=True,
+    help="anki, fsrs: the learner's id.",
+)
+def import_(*, name: str, files: tuple[Path, ...], output: Path, labels: Path | None, user: int) -> None:
+    r"""Write the events of publishers' files, in the order of time.
+
+    \b
+    assistments  ASSISTments 2009, 2012, 2015 and 2017, told apart by their columns
+    oulad        Open University: studentRegistration, assessments, studentAssessment, studentVle, studentInfo
+    kdd2015      KDD Cup 2015: log, enrollment, truth, date
+    anki, fsrs   review logs: CSV in the optimizer's columns, .anki2, .apkg, .colpkg
+    xes3g5m      question sequences in the columns of pyKT
+
+    Files may be plain, .gz or .zip, in any of UTF-8 (with or without a mark) and Windows-1252. Lines that
+    cannot be used are named on standard error, the others are written; the exit code is then 1.
+    """
+    if labels is not None and name not in ("oulad", "kdd2015"):
+        raise click.UsageError(f"--labels: {name} knows nothing of who dropped out")
+    with ExitStack() as stack:
+        said = None
+        if labels is not None:
+            said = stack.enter_context(labels.open("w", encoding="utf-8", newline=""))
+        taken = Output(_name, said, user)
+        try:
+            FORMATS[name](list(tables(list(files))), taken)
+        except (OSError, EOFError, zlib.error, zipfile.BadZipFile, csv.Error, ValueError) as error:
+            raise click.ClickException(str(error)) from None
+        with written(output) as target:
+            for line in taken.lines():
+                target.write(line)
+    for note in taken.notes:
+        click.echo(note, err=True)
+    click.echo(f"{taken.written:,} events, {taken.bad:,} lines that cannot be used", err=True)
+    if taken.bad:
+        sys.exit(1)
+
+
+def _name(table: str, number: int, reason: str) -> None:
+    click.echo(f"{table}: line {number}: {reason}", err=True)
