@@ -130,7 +130,7 @@ class Engine:
         sent = self._predicting.run(slots, np.union1d(skills, again), touched.asked, always=None)
         sent["struggle"] = first + sent["struggle"]
         if self._deciding is not None:
-            changes.interventions = self._deciding.review(slots)
+            changes.interventions = self._deciding.review(slots, self.sweeping.boundaries_before())
         self._report(changes, sent)
         changes.learner_rows = layout.encode_learners(self.state.learners.rows[slots], self._layout)
         if len(skills):

@@ -46,6 +46,7 @@ class Sweeping:
         self.until = 0
         # Limits of the first and the last piece of a sweep that is not over; 0, 0 if there is none.
         self._pieces = (0, 0)
+        self._before: dict[int, int] = {}
 
     # -- restore ---------------------------------------------------------------------------------------
 
@@ -142,7 +143,15 @@ class Sweeping:
             swept = _swept(some, zones, np.maximum(self.until, before[chosen]))
             learners.column("swept")[those] = swept
             self._schedule(those, some, zones, swept)
-        return learners.column("swept")[slots] != before
+        changed = learners.column("swept")[slots] != before
+        for slot, was in zip(slots[changed].tolist(), before[changed].tolist(), strict=True):
+            self._before.setdefault(slot, was)
+        return changed
+
+    def boundaries_before(self) -> dict[int, int]:
+        """Last boundaries (ms), by slot, before `follow` changed them since this was called last."""
+        before, self._before = self._before, {}
+        return before
 
     def _schedule(self, slots: Ints, rows: NDArray[np.void], zones: Zones, swept: Ints) -> None:
         """Set when each learner is due next: the first boundary not yet swept, for 120 days of silence."""

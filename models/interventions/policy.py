@@ -7,6 +7,7 @@ Decided is only when a learner's day ends; in between, the reason of what is ope
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -109,16 +110,21 @@ class Deciding:
 
     # -- deciding --------------------------------------------------------------------------------------
 
-    def review(self, slots: Ints) -> list[Pair]:
-        """What has become of open decisions about these learners, whose rows have changed."""
+    def review(self, slots: Ints, before: Mapping[int, int]) -> list[Pair]:
+        """What has become of open decisions about these learners, whose rows have changed.
+
+        Args:
+            slots: theirs ``(n,)``.
+            before: the last boundary (ms), by slot, of whom the change has given another: who moved.
+        """
         chosen = slots[self._state.learners.column("open")[slots] != 0]
         out: list[Pair] = []
         for start in range(0, len(chosen), CHUNK):
             look = Look.at(self._state, chosen[start : start + CHUNK])
             signs = signs_of(self._state, self._skills_held(look.slots))
             for one, slot in enumerate(look.slots.tolist()):
-                view = View.of(look, one, signs.get(slot, {}), nudged=-1)
-                out += self._review(view, self._swept(slot), ending=False)
+                view, boundary = View.of(look, one, signs.get(slot, {}), nudged=-1), self._swept(slot)
+                out += self._review(view, boundary, before.get(slot, boundary))
         return out
 
     def sweep(self, slots: Ints, skills: Ints, before: Ints, sent: Sent) -> list[Pair]:
@@ -141,7 +147,7 @@ class Deciding:
             nudged = look.nudged()
             for one in self._concerned(look, signs, nudged):
                 view = View.of(look, one, signs.get(int(part[one]), {}), nudged=int(nudged[one]))
-                out += self._review(view, int(before[start + one]), ending=True)
+                out += self._retract(view, int(before[start + one]))
                 out += self._forget(view)
                 out += self._decide(view, made, int(before[start + one]))
                 self._mark(view.slot)
@@ -156,21 +162,33 @@ class Deciding:
         chosen |= np.isin(look.slots, np.array(calling, np.int64))
         return np.flatnonzero(chosen).tolist()
 
-    def _review(self, view: View, boundary: int, *, ending: bool) -> list[Pair]:
+    def _review(self, view: View, boundary: int, since: int) -> list[Pair]:
         """Retract what has lost its reason, or may not be told any more; until the day ends, take that back.
 
-        So between two boundaries the status depends on the row alone, however its events were cut.
+        So between two sweeps the status depends on the row alone, however its events were cut. That goes
+        for the zone, too: where it moves the last boundary from ``since`` to ``boundary``, what was retracted
+        today is after the new one, and stands again if it was over by then.
         """
         out: list[Pair] = []
         for held in self._of.get(view.slot, {}).values():
-            if not held.is_open(boundary) or (
-                ending and (held.status != ACTIVE or view.as_of >= held.expires)
-            ):
+            today = held.status == RETRACTED and held.after >= since
+            over = held.expires <= boundary
+            if not today and (over or held.status != ACTIVE):
                 continue
-            why = self._why_not(view, held)
-            if why != held.why:
+            why = None if over else self._why_not(view, held)
+            if why != held.why or (today and held.after != boundary):
                 status = ACTIVE if why is None else RETRACTED
                 out.append(changed(view.user, held, status, boundary, why))
+        return out
+
+    def _retract(self, view: View, boundary: int) -> list[Pair]:
+        """Retract what has no reason any more at the end of the day that began at a boundary (ms)."""
+        out: list[Pair] = []
+        for held in self._of.get(view.slot, {}).values():
+            if held.status == ACTIVE and held.expires > max(boundary, view.as_of):
+                why = self._why_not(view, held)
+                if why is not None:
+                    out.append(changed(view.user, held, RETRACTED, boundary, why))
         return out
 
     def _why_not(self, view: View, held: Held) -> str | None:

@@ -10,7 +10,9 @@ from tests.support.learners.building import (
     START,
     Sent,
     Stream,
+    catalogue,
     completion,
+    iso,
     session,
 )
 
@@ -53,3 +55,17 @@ def stuck(user: int, days: int, skill: str = "algebra", first: int = 0) -> list[
         for day in range(days)
         for hour in (9, 15)
     ]
+
+
+def to_come(**more: Any) -> tuple[Stream, int]:
+    """A learner of whom something was decided whose time has not come, and the midnight before it."""
+    stream = Stream(catalogue(organizations=[{"organization_id": 7}]))
+    stream.feed(habit(1, 6, **more))
+    day = 6
+    while not of_dropout(stream):
+        stream.sweep(START + day * DAY + DAWN)
+        day += 1
+    midnight = START + (day - 1) * DAY
+    (nudge,) = of_dropout(stream)
+    assert (nudge["status"], nudge["not_before"]) == ("active", iso(midnight + 9 * HOUR))
+    return stream, midnight

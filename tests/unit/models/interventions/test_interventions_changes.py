@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from lyo.models.arrays.zones import DAY, HOUR
 from lyo.models.interventions.cadence import RULES
 from lyo.models.interventions.decisions import Intervention
@@ -18,7 +20,7 @@ from tests.support.learners.building import (
     preferences,
     session,
 )
-from tests.support.learners.interventions import DAWN, day_by_day, habit, of_dropout, silent
+from tests.support.learners.interventions import DAWN, day_by_day, habit, of_dropout, silent, to_come
 from tests.support.learners.triggers import CONTRACT
 
 
@@ -200,3 +202,46 @@ def test_a_learner_of_an_organization_is_named_with_it() -> None:
     stream.feed([preferences(1, START, organization_id=7), *habit(1, 6, organization_id=7)])
     day_by_day(stream, 6, 20)
     assert {one["organization_id"] for one in stream.told} == {7}
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "America/New_York", "Pacific/Kiritimati"])
+def test_who_moves_after_a_retraction_reads_the_same_however_the_day_is_cut(zone: str) -> None:
+    """The last boundary of the day is that of the zone in which the day ends."""
+    before, midnight = to_come()
+    back = session(1, midnight + 3 * HOUR, 60, name="back")
+    moves = preferences(1, midnight + 5 * HOUR, timezone=zone, name="moves")
+    found = []
+    for pieces in ([[back, moves]], [[back], [moves]], [[moves], [back]]):
+        stream = before.restored()
+        for piece in pieces:
+            stream.feed(piece)
+            stream = stream.restored()
+        found.append(stream.interventions)
+        (nudge,) = of_dropout(stream, type="gentle_nudge")
+        assert nudge["status"] == "retracted"
+        assert nudge["changed_after"] != iso(midnight)
+    assert found[0] == found[1] == found[2]
+    stream.feed([preferences(1, midnight + 6 * HOUR, timezone=None)])
+    (nudge,) = of_dropout(stream, type="gentle_nudge")
+    assert iso(midnight) <= nudge["changed_after"] <= iso(midnight + HOUR)
+
+
+def test_what_is_over_before_the_day_begins_in_another_zone_stands_again() -> None:
+    before, midnight = to_come()
+    for hours in range(0, 13 * 24 + 1, 12):
+        before.sweep(midnight + hours * HOUR)
+    (support,) = of_dropout(before, audience="learner", level="critical")
+    noon = midnight + 12 * DAY + 12 * HOUR
+    assert support["expires_at"] == iso(noon - 3 * HOUR)
+    back = session(1, noon - HOUR, 30, name="back")
+    # The day there began at ten, an hour after the expiry.
+    moves = preferences(1, noon, timezone="Pacific/Honolulu", name="moves")
+    for pieces in ([[back, moves]], [[back], [moves]]):
+        stream = before.restored()
+        said = []
+        for piece in pieces:
+            stream.feed(piece)
+            said += [one["status"] for one in of_dropout(stream, audience="learner", level="critical")]
+        assert said == ["retracted", "active"][2 - len(pieces) :]
+        (now,) = of_dropout(stream, audience="learner", level="critical")
+        assert now == support

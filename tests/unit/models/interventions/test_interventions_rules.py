@@ -14,7 +14,6 @@ from tests.support.learners.building import (
     MINUTE,
     START,
     Stream,
-    catalogue,
     completion,
     iso,
     ms,
@@ -22,26 +21,12 @@ from tests.support.learners.building import (
     sentiment,
     session,
 )
-from tests.support.learners.interventions import DAWN, day_by_day, habit, of_dropout, stuck
+from tests.support.learners.interventions import DAWN, day_by_day, habit, of_dropout, stuck, to_come
 
 # -- limits set after the decision -------------------------------------------------------------------------
 
 QUIET: dict[str, Any] = {"quiet_hours": {"from": "08:00", "to": "12:00"}}
 NONE: dict[str, Any] = {"max_nudges_per_day": 0}
-
-
-def to_come(**more: Any) -> tuple[Stream, int]:
-    """A learner of whom something was decided whose time has not come, and the midnight before it."""
-    stream = Stream(catalogue(organizations=[{"organization_id": 7}]))
-    stream.feed(habit(1, 6, **more))
-    day = 6
-    while not of_dropout(stream):
-        stream.sweep(START + day * DAY + DAWN)
-        day += 1
-    midnight = START + (day - 1) * DAY
-    (nudge,) = of_dropout(stream)
-    assert (nudge["status"], nudge["not_before"]) == ("active", iso(midnight + 9 * HOUR))
-    return stream, midnight
 
 
 def status(stream: Stream) -> tuple[str, str | None]:
