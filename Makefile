@@ -60,8 +60,9 @@ faults: setup  ## crash at every step, zombies, Kafka and Postgres away: about f
 soak: setup  ## an hour of events with a fault every minute (SOAK_MINUTES=10: shorter)
 	$(BIN)/python -m pytest -s tests/chaos/test_soak.py $(LYO_TEST)
 
-fuzz: $(STAMP)  ## feed the decoders what coverage leads to (FUZZ_SECONDS=60: each of five for so long)
+fuzz: $(STAMP)  ## feed the decoders what coverage leads to (FUZZ_SECONDS=60: each of five for so long), then property tests anew
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-20} $(BIN)/python -m tests.fuzz.run
+	LYO_TEST_HYPOTHESIS=explore $(BIN)/python -m pytest -m "not integration" $$(grep -rl '^from hypothesis' tests --include='test_*.py') $(LYO_TEST)
 
 LOCK_WITH = $(BIN)/uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
   --no-emit-index-url --no-header --no-annotate --quiet pyproject.toml

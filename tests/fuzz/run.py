@@ -58,7 +58,7 @@ def _fuzz(name: str, *arguments: str) -> int:
 
 def _inside(name: str, arguments: list[str]) -> None:
     atheris: Any = importlib.import_module("atheris")
-    with atheris.instrument_imports(include=["models", "storage", "streams", "cli"]):
+    with atheris.instrument_imports(include=["lyo"]):
         targets = importlib.import_module("tests.fuzz.targets")
     atheris.Setup([sys.argv[0], *arguments], targets.TARGETS[name])
     atheris.Fuzz()
