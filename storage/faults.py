@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ssl
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Final
 
 import asyncpg
+
+from lyo.streams import metrics
+from lyo.streams.log import logger
+
+PAUSES: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+log = logger("sink")
 
 
 class SinkError(RuntimeError):
@@ -17,16 +27,16 @@ class Fault(StrEnum):
     """What to do about an error."""
 
     PASSING = "passing"
-    """Postgres is away or busy: the same again later."""
+    """Postgres is away or busy: try the same again later."""
     DATA = "data"
-    """Something in the batch cannot be stored: find it."""
+    """A record of the batch cannot be stored: find it."""
     LASTING = "lasting"
-    """Neither: end, with the reason."""
+    """Trying again does not help: end, with the reason."""
 
 
 # SQLSTATE classes, as Postgres' documentation lists them.
 _DATA: Final = ("21", "22", "23", "54")
-# 25P03: the transaction stood still for so long that Postgres ended the session.
+# 25P03: Postgres ended the session because its transaction was idle for too long.
 _PASSING: Final = ("08", "25P03", "40", "53", "55", "57", "58")
 
 
@@ -35,7 +45,7 @@ def judge(error: BaseException) -> Fault:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         if "NOTIFY queue" in str(error):
-            # Some listener takes nothing; that is none of our records' fault.
+            # A listener does not read its notifications: no record is at fault.
             return Fault.PASSING
         if state.startswith(_DATA):
             return Fault.DATA
@@ -44,11 +54,11 @@ def judge(error: BaseException) -> Fault:
 
 
 def _judge_ours(error: BaseException) -> Fault:
-    """The same for what happened on this side of the connection."""
-    # asyncpg could not turn a value into what the column takes; it is an InterfaceError, too.
+    """Say what to do about an error of the client's side of the connection."""
+    # asyncpg could not convert a value to the column's type; this is an InterfaceError, too.
     if isinstance(error, (asyncpg.DataError, UnicodeError, OverflowError)):
         return Fault.DATA
-    # Who is not whom we were told to trust will not become so, nor will settings that contradict themselves.
+    # Certificate errors and contradictory settings are permanent: do not retry.
     if isinstance(error, (ssl.SSLCertVerificationError, asyncpg.ClientConfigurationError)):
         return Fault.LASTING
     if isinstance(error, (asyncpg.InterfaceError, OSError, TimeoutError)):
@@ -57,13 +67,51 @@ def _judge_ours(error: BaseException) -> Fault:
 
 
 def one_line(error: BaseException) -> str:
-    """The error as one line, with its kind where it says nothing else."""
+    """The error in one line; only its type if it has no message."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def lasting(error: BaseException) -> SinkError:
-    """The end of the sink for an error that trying again does not mend."""
+    """The error that ends the sink where trying again does not help."""
     if isinstance(error, (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)):
         return SinkError(f"the schema is not the newest ({one_line(error)}): run `lyo migrate`")
     return SinkError(f"Postgres refuses: {one_line(error)}")
+
+
+class Retries:
+    """Attempts with growing pauses, until one succeeds or the process is to stop.
+
+    Args:
+        stop: set when the process is to stop.
+        drop: drops the connection to Postgres after an error that may pass.
+    """
+
+    def __init__(self, stop: asyncio.Event, drop: Callable[[], None]) -> None:
+        self._stop = stop
+        self._drop = drop
+
+    def pauses(self) -> Iterator[float]:
+        """Seconds to wait after each failed attempt; ends when the process is to stop."""
+        yield from PAUSES
+        while not self._stop.is_set():
+            yield PAUSES[-1]
+
+    async def wait(self, seconds: float) -> None:
+        """Wait so many seconds, or until the process is to stop."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
+
+    def passing(self, error: Exception) -> None:
+        """Log an error that may pass, and drop the connection.
+
+        Raises:
+            SinkError: it will not pass.
+        """
+        if isinstance(error, SinkError):
+            raise error
+        if judge(error) is not Fault.PASSING:
+            raise lasting(error) from error
+        self._drop()
+        metrics.SINK_RETRIES.inc()
+        log.warning("Postgres is away, trying again: %s", one_line(error))

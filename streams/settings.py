@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Final, Literal, NamedTuple, NoReturn, get_args, get_origin
-from urllib.parse import urlsplit
+from typing import Any, Literal, NoReturn
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from lyo.streams.clock import Clock, ClockError
-
-PREFIX = "LYO_"
-SECRET_BYTES: Final = 32
-TOKEN_BYTES: Final = 16
-LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
-_SSL: Final = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_password")
-_SASL: Final = ("sasl_username", "sasl_password")
+from lyo.streams import settings_checks as checks
+from lyo.streams.settings_checks import PREFIX
 
 
 class Settings(BaseSettings):
@@ -262,70 +254,16 @@ class Settings(BaseSettings):
         "with :stop it is frozen instead, as by SIGSTOP.",
     )
 
-    @field_validator("bootstrap_servers")
-    @classmethod
-    def _servers(cls, value: str) -> str:
-        for server in value.split(","):
-            port = server.strip().rpartition(":")[2]
-            if ":" not in server or not port.isdigit() or not 0 < int(port) < 65_536:
-                raise ValueError(f"{server.strip()!r} is not host:port")
-        return value
-
-    @field_validator("clock")
-    @classmethod
-    def _clock(cls, value: str | None) -> str | None:
-        try:
-            Clock(value)
-        except ClockError as error:
-            raise ValueError(str(error)) from None
-        return value
-
-    @field_validator("jwt_secret", mode="before")
-    @classmethod
-    def _no_secret(cls, value: Any) -> Any:
-        # A compose file can set a variable to nothing, but not leave it out.
-        return None if value == "" else value
-
-    @field_validator("jwt_secret")
-    @classmethod
-    def _secret(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value().encode()) < SECRET_BYTES:
-            raise ValueError(f"has fewer than {SECRET_BYTES} bytes")
-        return value
-
-    @field_validator("monitor_token", "monitor_operator_token")
-    @classmethod
-    def _token(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value().encode()) < TOKEN_BYTES:
-            raise ValueError(f"has fewer than {TOKEN_BYTES} bytes")
-        return value
-
-    @field_validator("jwt_jwks_url")
-    @classmethod
-    def _jwks_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value)
-        if not parts.hostname or parts.scheme not in {"http", "https"}:
-            raise ValueError("is not a URL that begins with https://")
-        if parts.scheme == "http" and parts.hostname not in LOOPBACK:
-            raise ValueError("must be https: keys fetched without TLS can be replaced on their way")
-        return value
+    _servers = field_validator("bootstrap_servers")(checks.servers)
+    _clock = field_validator("clock")(checks.clock)
+    _no_secret = field_validator("jwt_secret", mode="before")(checks.unset_if_empty)
+    _secret = field_validator("jwt_secret")(checks.secret)
+    _token = field_validator("monitor_token", "monitor_operator_token")(checks.token)
+    _jwks_url = field_validator("jwt_jwks_url")(checks.jwks_url)
 
     @model_validator(mode="after")
     def _security(self) -> Settings:
-        protocol = self.security_protocol
-        if protocol.startswith("SASL") and not (self.sasl_username and self.sasl_password):
-            raise ValueError("LYO_SECURITY_PROTOCOL asks for LYO_SASL_USERNAME and LYO_SASL_PASSWORD")
-        if self.ssl_certfile is None and (self.ssl_keyfile is not None or self.ssl_password is not None):
-            raise ValueError("LYO_SSL_KEYFILE and LYO_SSL_PASSWORD are of a certificate: LYO_SSL_CERTFILE")
-        # Whoever names a certificate or a password believes that it is used.
-        for names, used in ((_SSL, protocol.endswith("SSL")), (_SASL, protocol.startswith("SASL"))):
-            given = next((name for name in names if getattr(self, name) is not None), None)
-            if given is not None and not used:
-                raise ValueError(
-                    f"{PREFIX}{given.upper()} is set, but LYO_SECURITY_PROTOCOL={protocol} does not use it"
-                )
+        checks.security(self)
         return self
 
     @property
@@ -354,42 +292,3 @@ def describe(error: ValidationError) -> str:
 def _refuse(line: str) -> NoReturn:
     sys.stderr.write(f"lyo: bad setting {line}\n")
     raise SystemExit(2)
-
-
-class Setting(NamedTuple):
-    """One environment variable as people read about it; empty where there is no default."""
-
-    variable: str
-    values: str
-    default: str
-    description: str
-
-
-def reference() -> list[Setting]:
-    """Every setting in the order of its declaration."""
-    return [
-        Setting(
-            PREFIX + name.upper(),
-            _values(field),
-            "" if field.default is None else str(field.default),
-            field.description or "",
-        )
-        for name, field in Settings.model_fields.items()
-    ]
-
-
-def _values(field: FieldInfo) -> str:
-    """What a setting takes, in words: its choices, or its type and bounds."""
-    kinds = [kind for kind in get_args(field.annotation) or (field.annotation,) if kind is not type(None)]
-    if get_origin(field.annotation) is Literal:
-        return ", ".join(map(str, kinds))
-    named = {int: "integer", float: "number", str: "text", bool: "true, false", SecretStr: "secret"}
-    bounds = {type(one).__name__: one for one in field.metadata}
-    low = next((getattr(bounds[name], name.lower()) for name in ("Ge", "Gt") if name in bounds), None)
-    high = next((getattr(bounds[name], name.lower()) for name in ("Le", "Lt") if name in bounds), None)
-    span = (
-        ""
-        if low is None and high is None
-        else f" {'' if low is None else low}–{'' if high is None else high}"
-    )
-    return " or ".join(named.get(kind, getattr(kind, "__name__", str(kind))) for kind in kinds) + span

@@ -8,7 +8,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from lyo.streams.settings import PREFIX, Setting, reference
+from lyo.streams.settings_checks import PREFIX
+from lyo.streams.settings_reference import Setting, reference
 
 HEADER = "| variable | values | default | what it is |\n|---|---|---|---|\n"
 

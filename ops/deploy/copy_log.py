@@ -1,8 +1,8 @@
 """Copies the log of events into a new set of topics, which may have another number of partitions.
 
 ``LYO_TOPIC_PREFIX=lyo2. LYO_PARTITIONS=32 python -m lyo.ops.deploy.copy_log --from lyo.`` See
-docs/runbook.md, "Changing the partition count". Kafka's timestamps go along, since how far a partition may
-be swept depends on them.
+docs/runbook.md, "Changing the partition count". Kafka's timestamps are copied as well: how far a partition
+may be swept depends on them.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import asyncio
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
-from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from lyo.models.events.decode import Kind, partition
@@ -29,24 +29,24 @@ KINDS: Final = tuple(Kind)
 
 
 class CopyError(RuntimeError):
-    """The log is not copied; one line that says why."""
+    """Why the log is not copied, in one line."""
 
 
 async def copy(
     settings: Settings,
     source: str,
     *,
-    going_on: asyncio.Event | None = None,
+    stopped: asyncio.Event | None = None,
     say: Callable[[str], object] = lambda _: None,
 ) -> Counter[str]:
     """Copy every event of the topics that begin with ``source`` into those of the settings.
 
     Args:
-        settings: where to: prefix, partitions.
+        settings: of the target: prefix, partitions.
         source: the prefix of the topics that are copied.
-        going_on: goes on with what is still published until it is set, and copies what was published before;
-            None: ends where the topics end now.
-        say: is told when the copy has caught up and goes on.
+        stopped: continues with what is still published until it is set, and copies what was published before
+            that; None: ends where the topics end now.
+        say: called when the copy has caught up and continues.
 
     Returns:
         How many records of each kind were copied.
@@ -67,25 +67,34 @@ async def copy(
     copied: Counter[str] = Counter()
     try:
         partitions = await clients.partitions_of(settings, *kinds)
-
-        async def take(tp: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
+        async for tp, records in _records(reader, partitions, copied, stopped, say):
             await _send(producer, settings, kinds[tp.topic], records)
             copied[kinds[tp.topic]] += len(records)
-
-        async for tp, records in clients.read_to_end(reader, partitions, max_records=AT_ONCE):
-            await take(tp, records)
-        if going_on is not None:
-            say(f"caught up after {copied.total()} records; copying what is published until stopped")
-            while not going_on.is_set():
-                for tp, records in (await reader.getmany(timeout_ms=500, max_records=AT_ONCE)).items():
-                    await take(tp, records)
-            ends = await reader.end_offsets(partitions)
-            async for tp, records in clients.read_up_to(reader, ends, max_records=AT_ONCE):
-                await take(tp, records)
     finally:
         await clients.stop(producer)
         await clients.stop(reader)
     return copied
+
+
+async def _records(
+    reader: AIOKafkaConsumer,
+    partitions: Sequence[TopicPartition],
+    copied: Counter[str],
+    stopped: asyncio.Event | None,
+    say: Callable[[str], object],
+) -> AsyncIterator[tuple[TopicPartition, Sequence[ConsumerRecord]]]:
+    """What the source topics hold now and, until ``stopped`` is set, what is published meanwhile."""
+    async for tp, records in clients.read_to_end(reader, partitions, max_records=AT_ONCE):
+        yield tp, records
+    if stopped is None:
+        return
+    say(f"caught up after {copied.total()} records; copying what is published until stopped")
+    while not stopped.is_set():
+        for tp, records in (await reader.getmany(timeout_ms=500, max_records=AT_ONCE)).items():
+            yield tp, records
+    ends = await reader.end_offsets(partitions)
+    async for tp, records in clients.read_up_to(reader, ends, max_records=AT_ONCE):
+        yield tp, records
 
 
 async def _check_empty(settings: Settings, names: Sequence[str]) -> None:
@@ -119,7 +128,7 @@ async def _send(
 
 
 def _number(settings: Settings, kind: Kind, key: bytes | None, before: int) -> int:
-    """Where a record belongs now. One whose key is no user id stays bad wherever it is."""
+    """The target partition of a record. A record whose key is no user id is refused in any partition."""
     if kind in {Kind.CONTENT, Kind.ORGANIZATION}:
         return 0
     if key is None or not key.isdigit():
@@ -128,11 +137,11 @@ def _number(settings: Settings, kind: Kind, key: bytes | None, before: int) -> i
 
 
 async def _main(settings: Settings, source: str, *, follow: bool) -> Counter[str]:
-    going_on = asyncio.Event() if follow else None
-    if going_on is not None:
+    stopped = asyncio.Event() if follow else None
+    if stopped is not None:
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, going_on.set)
-    return await copy(settings, source, going_on=going_on, say=lambda line: sys.stderr.write(f"{line}\n"))
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    return await copy(settings, source, stopped=stopped, say=lambda line: sys.stderr.write(f"{line}\n"))
 
 
 def main() -> None:

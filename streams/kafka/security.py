@@ -15,7 +15,8 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
-from lyo.streams.settings import PREFIX, Settings
+from lyo.streams.settings import Settings
+from lyo.streams.settings_checks import PREFIX
 
 __all__ = ["SecurityError", "refusal", "security"]
 

@@ -12,7 +12,7 @@ import yaml
 
 from lyo.cli.main import COMMANDS
 from lyo.predictive.api.health import router
-from lyo.streams.settings import reference
+from lyo.streams.settings_reference import reference
 
 FOLDER = Path(__file__).parents[2] / "ops" / "deploy" / "kubernetes"
 VERSIONS = ("1.29", "1.33", kubernetes_validate.latest_version())

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from lyo.models.events.decode import EventError, Kind, decode, decode_content, decode_organization
 from lyo.streams.event_files.reader import Piece, check
-from lyo.tools.contracts.examples import EXAMPLES
-from lyo.tools.contracts.messages import INPUTS, Message
+from lyo.tools.contracts.messages import EXAMPLES, INPUTS, Message
 from lyo.tools.contracts.schemas import FILE_LINE, all_schemas
 from tests.support.contract.holding import faults
 

@@ -18,8 +18,7 @@ from lyo.models.formulas import dropout, regression, struggle, timing
 from lyo.models.predictions import episodes
 from lyo.streams.dead_letters.encode import dead_letter, oversized
 from lyo.tools.contracts import outputs
-from lyo.tools.contracts.examples import EXAMPLES
-from lyo.tools.contracts.messages import MESSAGES, OUTPUTS
+from lyo.tools.contracts.messages import EXAMPLES, MESSAGES, OUTPUTS
 from lyo.tools.contracts.outputs import PlateauEpisode, Plateaus, RegressionEpisode, Regressions
 from tests.support.contract.holding import BY_NAME, faults
 from tests.support.learners.building import (

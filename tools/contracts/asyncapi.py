@@ -7,8 +7,7 @@ from typing import Any, Final
 
 from lyo.streams.settings import Settings
 from lyo.streams.topics import LEARNER_ROWS, SKILL_ROWS, specs
-from lyo.tools.contracts.examples import EXAMPLES
-from lyo.tools.contracts.messages import MESSAGES, USER_KEY, VERSION, Message
+from lyo.tools.contracts.messages import EXAMPLES, MESSAGES, USER_KEY, VERSION, Message
 from lyo.tools.contracts.schemas import schema_of
 
 __all__ = ["asyncapi_document", "channel_breaks"]

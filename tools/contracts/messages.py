@@ -10,8 +10,10 @@ from lyo.models.events import types as events
 from lyo.models.events.types import Kind
 from lyo.streams.topics import PREDICTION_KINDS, Names
 from lyo.tools.contracts import outputs
+from lyo.tools.contracts.input_examples import INPUT_EXAMPLES
+from lyo.tools.contracts.output_examples import OUTPUT_EXAMPLES
 
-__all__ = ["INPUTS", "MESSAGES", "OUTPUTS", "VERSION", "Message"]
+__all__ = ["EXAMPLES", "INPUTS", "MESSAGES", "OUTPUTS", "VERSION", "Message"]
 
 VERSION: Final = 1
 """Of the contract: a new one is a new folder of released schemas and of golden messages."""
@@ -152,3 +154,6 @@ OUTPUTS: Final = (
     ),
 )
 MESSAGES: Final = (*INPUTS, *OUTPUTS)
+
+EXAMPLES: Final = INPUT_EXAMPLES | OUTPUT_EXAMPLES
+"""One example of each message, by its name."""

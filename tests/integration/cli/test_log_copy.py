@@ -80,7 +80,7 @@ async def test_a_copy_follows_what_is_still_published(kafka_settings: Settings) 
     count = await filled(kafka_settings)
     after, enough, heard = target(kafka_settings), asyncio.Event(), list[str]()
     source = kafka_settings.topic_prefix
-    copying = asyncio.create_task(copy(after, source, going_on=enough, say=heard.append))
+    copying = asyncio.create_task(copy(after, source, stopped=enough, say=heard.append))
     await until(lambda: bool(heard), 60, "it has caught up")
     assert f"caught up after {count} records" in heard[0]
     assert await _copied(after, count)
@@ -119,7 +119,7 @@ async def test_another_partition_count_gives_the_same_rows_and_predictions(
             after = target(old.settings, app_id=second, database_url=url)
             await asyncio.to_thread(upgrade, url)
             enough = asyncio.Event()
-            copying = asyncio.create_task(copy(after, settings.topic_prefix, going_on=enough))
+            copying = asyncio.create_task(copy(after, settings.topic_prefix, stopped=enough))
             await old.give(files[1])
             count = len(await everything(old.settings))
             await until(lambda: _copied(after, count), 60, "the log is copied")

@@ -203,10 +203,10 @@ async def test_a_sink_does_not_claim_again_what_it_has_given_back(ready: Setting
         await all_claimed(sink, task)
         mine = [TopicPartition(*place) for place in sink.positions]
         # In a rebalance the client names its old partitions until it is given new ones.
-        await sink.release(mine)
-        await sink._claim_new()
+        await sink.claims.release(mine)
+        await sink.claims.claim_new()
         assert sink.positions == {}
-        sink.assigned()
+        sink.claims.assigned()
         await all_claimed(sink, task)
         assert {TopicPartition(*place) for place in sink.positions} == set(mine)
 

@@ -19,8 +19,7 @@ from lyo.models.arrays.zones import DAY
 from lyo.models.events.decode import Kind, Rejected, decode, decode_content, decode_organization
 from lyo.models.state.layout import LAYOUT, SWEEP_KEY, decode_swept
 from lyo.streams.dead_letters.encode import dead_letter, oversized
-from lyo.tools.contracts.examples import EXAMPLES
-from lyo.tools.contracts.messages import INPUTS, VERSION, Message
+from lyo.tools.contracts.messages import EXAMPLES, INPUTS, VERSION, Message
 from tests.support.learners.building import START, Stream, lives, sample_catalogue
 
 GOLDEN = Path(__file__).parents[2] / "contract" / "golden"

@@ -13,8 +13,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from lyo.models.erasure import Erasing, ErasureMarkers
 from lyo.models.state import deduplication
-from lyo.storage.sink import sink as sinks
-from lyo.storage.sink import writer
+from lyo.storage.sink import claims, writer
 from lyo.storage.sink.offsets import Place, Position
 from lyo.streams.kafka import clients
 from lyo.streams.producers.transactional_producer import TransactionalProducer
@@ -144,7 +143,7 @@ def rebalance_without_the_sinks_lock() -> Iterator[None]:
         def __getattr__(self, name: str) -> Any:
             return getattr(real, name)
 
-    with mock.patch.object(sinks, "asyncio", Patched()):
+    with mock.patch.object(claims, "asyncio", Patched()):
         yield
 
 

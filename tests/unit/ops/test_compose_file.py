@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from lyo.cli.main import COMMANDS
-from lyo.streams.settings import reference
+from lyo.streams.settings_reference import reference
 
 TEXT = (Path(__file__).parents[3] / "docker-compose.yml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]

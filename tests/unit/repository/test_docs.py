@@ -10,7 +10,7 @@ import pytest
 
 from lyo.cli.main import COMMANDS
 from lyo.cli.operations.settings import as_markdown
-from lyo.streams.settings import reference
+from lyo.streams.settings_reference import reference
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted(path for path in chain(ROOT.glob("*.md"), (ROOT / "docs").rglob("*.md")))

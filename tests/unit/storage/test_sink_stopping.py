@@ -43,7 +43,7 @@ def test_a_sink_is_stopped_in_time_while_kafka_is_away(
 
     async def story() -> float:
         sink = Sink(Settings())
-        sink._letters._producer = client
+        sink._refused._producer = client
         running = asyncio.create_task(sink.run())
         await asyncio.sleep(3)
         assert sink.started.is_set() == (hangs == "storing")

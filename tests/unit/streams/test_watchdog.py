@@ -257,8 +257,8 @@ ONE, OTHER = (TopicPartition("lyo.sessions", number) for number in (0, 1))
 def sink() -> Sink:
     """A sink with two partitions, each at 3 of 9."""
     made = Sink(Settings(stalled_seconds=LIMIT))
-    made.positions = {Place(*tp): Position(3, 1) for tp in (ONE, OTHER)}
-    made._given = True
+    made.claims.positions = {Place(*tp): Position(3, 1) for tp in (ONE, OTHER)}
+    made.claims.is_assigned = True
     made._consumer = Ends(9)
     made._consumer.assignment = lambda: {ONE, OTHER}
     made._follower = SimpleNamespace(partitions=[], job=lambda _ends: Job(0, ""))
@@ -284,7 +284,7 @@ def test_a_sink_that_does_not_get_on_with_a_partition_ends(loop: SimLoop, sink: 
 
 
 def test_a_partition_whose_turn_has_not_come_ends_no_sink(loop: SimLoop, sink: Sink) -> None:
-    sink._full = True
+    sink._is_full = True
     assert loop.run_until_complete(while_another_is_stored(sink)) is None
     assert "waiting" in str(loop.run_until_complete(ended(stalled(LIMIT, sink._jobs)))), "nothing is stored"
 
@@ -318,6 +318,6 @@ def test_a_sink_that_waits_for_its_group_or_for_claims_ends(
     loop: SimLoop, sink: Sink, given: bool, assigned: set[TopicPartition], what: str
 ) -> None:
     sink.positions.clear()
-    sink._given = given
+    sink.claims.is_assigned = given
     sink._consumer.assignment = lambda: assigned
     assert what in str(loop.run_until_complete(ended(stalled(LIMIT, sink._jobs))))

@@ -1,0 +1,90 @@
+"""What a setting's value must be, beyond its type and bounds. Messages never show a secret's value."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from lyo.streams.clock import Clock, ClockError
+
+PREFIX: Final = "LYO_"
+SECRET_BYTES: Final = 32
+TOKEN_BYTES: Final = 16
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+_SSL: Final = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_password")
+_SASL: Final = ("sasl_username", "sasl_password")
+
+
+def servers(value: str) -> str:
+    """A list of ``host:port``, separated by commas."""
+    for server in value.split(","):
+        port = server.strip().rpartition(":")[2]
+        if ":" not in server or not port.isdigit() or not 0 < int(port) < 65_536:
+            raise ValueError(f"{server.strip()!r} is not host:port")
+    return value
+
+
+def clock(value: str | None) -> str | None:
+    """A clock that can be read."""
+    try:
+        Clock(value)
+    except ClockError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
+def unset_if_empty(value: Any) -> Any:
+    """None for an empty text: a compose file can set a variable to nothing, but not leave it out."""
+    return None if value == "" else value
+
+
+def secret(value: SecretStr | None) -> SecretStr | None:
+    """A secret that is long enough to sign tokens."""
+    return _long_enough(value, SECRET_BYTES)
+
+
+def token(value: SecretStr | None) -> SecretStr | None:
+    """A token that is too long to be guessed."""
+    return _long_enough(value, TOKEN_BYTES)
+
+
+def _long_enough(value: SecretStr | None, least: int) -> SecretStr | None:
+    if value is not None and len(value.get_secret_value().encode()) < least:
+        raise ValueError(f"has fewer than {least} bytes")
+    return value
+
+
+def jwks_url(value: str | None) -> str | None:
+    """A URL with TLS, or of this machine: keys fetched without TLS could be replaced on their way."""
+    if value is None:
+        return None
+    parts = urlsplit(value)
+    if not parts.hostname or parts.scheme not in {"http", "https"}:
+        raise ValueError("is not a URL that begins with https://")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise ValueError("must be https: keys fetched without TLS can be replaced on their way")
+    return value
+
+
+def security(settings: Any) -> None:
+    """The settings of TLS and SASL fit together, and none is set that the protocol does not use.
+
+    A certificate or password that is not used would give a false sense of security.
+
+    Raises:
+        ValueError: naming the variables.
+    """
+    protocol = settings.security_protocol
+    if protocol.startswith("SASL") and not (settings.sasl_username and settings.sasl_password):
+        raise ValueError("LYO_SECURITY_PROTOCOL asks for LYO_SASL_USERNAME and LYO_SASL_PASSWORD")
+    of_certificate = settings.ssl_keyfile is not None or settings.ssl_password is not None
+    if settings.ssl_certfile is None and of_certificate:
+        raise ValueError("LYO_SSL_KEYFILE and LYO_SSL_PASSWORD are of a certificate: LYO_SSL_CERTFILE")
+    for names, used in ((_SSL, protocol.endswith("SSL")), (_SASL, protocol.startswith("SASL"))):
+        given = next((name for name in names if getattr(settings, name) is not None), None)
+        if given is not None and not used:
+            raise ValueError(
+                f"{PREFIX}{given.upper()} is set, but LYO_SECURITY_PROTOCOL={protocol} does not use it"
+            )
