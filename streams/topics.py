@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from lyo.models.events.decode import Kind
+from lyo.models.predictions.kinds import BY_NAME
 from lyo.streams.kafka.input_records import CATALOGUE
 from lyo.streams.settings import Settings
 
@@ -24,8 +25,6 @@ INPUT_KINDS: Final = (
 
 CATALOGUE_KINDS: Final = CATALOGUE
 """The kinds that every worker reads whole."""
-
-PREDICTION_KINDS: Final = ("dropout-risk", "timing", "plateaus", "regressions", "struggle")
 
 _SUFFIX: Final[Mapping[Kind, str]] = {
     Kind.LESSON_COMPLETION: "lesson-completions",
@@ -71,7 +70,7 @@ class Names:
     @property
     def predictions(self) -> dict[str, str]:
         """The prediction topics by kind of prediction."""
-        return {kind: self.prediction(kind) for kind in PREDICTION_KINDS}
+        return {kind: self.prediction(kind) for kind in BY_NAME}
 
     @property
     def learner_rows(self) -> str:

@@ -31,7 +31,7 @@ class Table:
         beside: dict[str, tuple[str, Any]],
     ) -> None:
         self._begin = begin
-        self._beside = beside
+        self._beside = dict(beside)
         self._rows = np.zeros(_FIRST, dtype)
         self._columns = {name: np.full(_FIRST, value, kind) for name, (kind, value) in beside.items()}
         self.index = KeyIndex()
@@ -48,6 +48,12 @@ class Table:
     def column(self, name: str) -> NDArray[Any]:
         """A side column ``(n,)``, by slot."""
         return self._columns[name][: len(self)]
+
+    def put_beside(self, name: str, kind: str, value: Any) -> None:
+        """Begin a side column, unless there is one of this name."""
+        if name not in self._beside:
+            self._beside[name] = kind, value
+            self._columns[name] = np.full(len(self._rows), value, kind)
 
     def add(self, keys: NDArray[np.uint64], users: NDArray[np.int64]) -> NDArray[np.int64]:
         """Slots ``(n,)`` of keys, each distinct; rows of unknown ones are made for ``users (n,)``."""

@@ -1,27 +1,28 @@
-"""Learners as of instants, and every kind of prediction about them: what stream and API both call.
+"""Learners as of instants, and what is predicted of them: what stream and API both call, through `kinds`.
 
 What differs between the two is only where the rows are kept, so whoever keeps them passes a function that
-looks up skills. Contents are those of `records`; the heads say what they were computed from.
+looks up skills.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lyo.models.arrays.zones import Zones
-from lyo.models.formulas import dropout, plateau, regression, struggle, timing
-from lyo.models.predictions.episodes import WEAK, Skills, plateau_contents, regression_contents
-from lyo.models.predictions.records import Head, dropout_contents, texts, timing_contents
-from lyo.models.predictions.struggle_records import first_answer, struggle_contents
+from lyo.models.formulas import dropout, regression, struggle, timing
+from lyo.models.predictions.episodes import WEAK, Skills
+from lyo.models.predictions.records import Head, dropout_records, timing_records
+from lyo.models.predictions.struggle_records import struggle_records
+from lyo.models.predictions.types import DropoutRisk, Struggle, TimingProfile
 from lyo.models.state.catalogue import Catalogue, Defaults, zones_of
 from lyo.models.state.forgetting import recall
 from lyo.models.state.history import History, history, recent_sentiment
-from lyo.models.state.layout import skill_key
 from lyo.models.state.mastery import MASTERY_UNIT, mastery
 from lyo.models.state.struggle_requests import Request
 
@@ -29,19 +30,15 @@ __all__ = [
     "Group",
     "LookUp",
     "States",
-    "answer",
     "dropout_risks",
     "group",
     "limits_by",
     "name_weak",
-    "plateaus",
     "questions_of",
     "quiet_hours_of",
-    "regressions",
     "reportable",
-    "skill_keys",
+    "struggles",
     "timing_profiles",
-    "user_keys",
 ]
 
 Ints = NDArray[np.int64]
@@ -52,7 +49,7 @@ LookUp: TypeAlias = Callable[[Ints, list[tuple[str, ...]]], States]
 an index into the ``n``), its MEMORY state, and whether it was ever practised."""
 
 
-@dataclass(slots=True)
+@dataclass
 class Group:
     """``n`` learners as of an instant each."""
 
@@ -62,6 +59,11 @@ class Group:
     past: History
     quiet_hours: timing.QuietHours
     revision: int  # of the catalogue
+
+    @cached_property
+    def profile(self) -> timing.TimingProfile:
+        """When the learners learn."""
+        return timing.predict(self.past, self.rows, self.as_of, self.zones, self.quiet_hours)
 
 
 def limits_by(row: np.void, catalogue: Catalogue) -> Defaults:
@@ -90,41 +92,29 @@ def group(rows: NDArray[np.void], as_of: Ints, catalogue: Catalogue) -> Group:
     return Group(rows, as_of, zones, past, quiet_hours, catalogue.revision)
 
 
-def user_keys(rows: NDArray[np.void]) -> list[bytes]:
-    """Keys ``(n,)`` of predictions about learners as a whole."""
-    return [b"%d" % user for user in rows["user"].tolist()]
-
-
-def skill_keys(skills: Skills) -> list[bytes]:
-    """Keys ``(n,)`` of predictions about learners' skills."""
-    return [skill_key(user, name) for user, name in zip(skills.users.tolist(), skills.names, strict=True)]
-
-
-def _head(kind: str, model: str, revision: int, as_of: Ints, rows: NDArray[np.void]) -> Head:
-    return Head(kind, model, revision, as_of, rows["applied"].tolist(), rows["fingerprint"].tolist())
-
-
-def dropout_risks(learners: Group) -> tuple[Head, list[bytes]]:
+def dropout_risks(heads: list[Head], learners: Group) -> list[DropoutRisk]:
     """Dropout risks ``(n,)``."""
-    head = _head("dropout-risk", dropout.MODEL, learners.revision, learners.as_of, learners.rows)
-    return head, dropout_contents(learners.rows, dropout.predict(learners.past), learners.zones.names)
+    return dropout_records(heads, dropout.predict(learners.past), learners.zones.names)
 
 
-def timing_profiles(learners: Group) -> tuple[Head, list[bytes], timing.TimingProfile]:
-    """Timing profiles ``(n,)``, as contents and as arrays."""
-    head = _head("timing", timing.MODEL, learners.revision, learners.as_of, learners.rows)
-    profile = timing.predict(
-        learners.past, learners.rows, learners.as_of, learners.zones, learners.quiet_hours
-    )
-    return head, timing_contents(learners.rows, profile, learners.zones.names), profile
+def timing_profiles(heads: list[Head], learners: Group) -> list[TimingProfile]:
+    """Timing profiles ``(n,)``."""
+    return timing_records(heads, learners.profile, learners.zones.names)
 
 
-def answer(
-    learners: Group, whose: Ints, owner: Ints, requests: list[Request], catalogue: Catalogue, look_up: LookUp
-) -> tuple[Head, list[bytes], list[bytes]]:
-    """Answers to struggle requests ``(m,)``: head, keys and contents, without what was answered first.
+def struggles(
+    heads: list[Head],
+    learners: Group,
+    whose: Ints,
+    owner: Ints,
+    requests: list[Request],
+    catalogue: Catalogue,
+    look_up: LookUp,
+) -> list[Struggle]:
+    """Answers to struggle requests ``(m,)``.
 
     Args:
+        heads: of the answers.
         learners: who asks.
         whose: learner of each request ``(m,)``, an index into ``learners``.
         owner: the same learner as ``look_up`` knows it ``(m,)``.
@@ -132,26 +122,16 @@ def answer(
         catalogue: what they are looked up in.
         look_up: gives the skills that they name.
     """
-    rows = learners.rows[whose]
     questions = questions_of(learners, whose, owner, requests, catalogue, look_up)
-    answers = struggle.predict(questions)
-    users = rows["user"].tolist()
     feeling = np.where(questions.sentiments > 0, questions.sentiment, np.nan)
-    contents = struggle_contents(requests, users, rows["organization"].tolist(), answers, feeling)
-    for one, (request, moment) in enumerate(zip(requests, texts(questions.as_of), strict=True)):
-        if request.answered is None:
-            request.answered = first_answer(answers, one, moment)
-    head = _head("struggle", struggle.MODEL, catalogue.revision, questions.as_of, rows)
-    keys = [f"{user}|{request.content_id}".encode() for user, request in zip(users, requests, strict=True)]
-    return head, keys, contents
+    return struggle_records(heads, requests, struggle.predict(questions), feeling)
 
 
 def questions_of(
     learners: Group, whose: Ints, owner: Ints, requests: list[Request], catalogue: Catalogue, look_up: LookUp
 ) -> struggle.Questions:
-    """What struggle requests ``(m,)`` are answered from; arguments as in `answer`."""
-    organizations = learners.rows["organization"][whose].tolist()
-    for request, organization in zip(requests, organizations, strict=True):
+    """What struggle requests ``(m,)`` are answered from; arguments as in `struggles`."""
+    for request, organization in zip(requests, learners.rows["organization"][whose].tolist(), strict=True):
         request.resolve(catalogue, organization)
     prereq_of, prereq, prereq_seen = look_up(owner, [request.prerequisites for request in requests])
     similar_of, similar, similar_seen = look_up(owner, [request.similar for request in requests])
@@ -177,20 +157,6 @@ def reportable(states: NDArray[np.void]) -> Bools:
     return (
         due | (states["peak"] >= regression.LEAST_PEAK) | (states["regressions"]["detected"] > 0).any(axis=1)
     )
-
-
-def plateaus(skills: Skills, rows: NDArray[np.void], catalogue: Catalogue) -> tuple[Head, list[bytes | None]]:
-    """Plateaus of skills ``(n,)``, of whose learners ``rows (n,)`` are the LEARNER rows."""
-    head = _head("plateaus", plateau.MODEL, catalogue.revision, skills.as_of, rows)
-    return head, plateau_contents(skills, catalogue)
-
-
-def regressions(
-    skills: Skills, rows: NDArray[np.void], catalogue: Catalogue
-) -> tuple[Head, list[bytes | None]]:
-    """Regressions of skills ``(n,)``, of whose learners ``rows (n,)`` are the LEARNER rows."""
-    head = _head("regressions", regression.MODEL, catalogue.revision, skills.as_of, rows)
-    return head, regression_contents(skills, catalogue)
 
 
 def name_weak(

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lyo.models.predictions.compute import (
-    Group,
-    answer,
-    dropout_risks,
-    group,
-    name_weak,
-    plateaus,
-    regressions,
-    reportable,
-    skill_keys,
-    timing_profiles,
-    user_keys,
-)
+from lyo.models.arrays.table import Table
+from lyo.models.predictions.compute import Group, group, name_weak, reportable
 from lyo.models.predictions.episodes import Skills
-from lyo.models.predictions.records import Head, seal
-from lyo.models.predictions.struggle_records import with_answer
+from lyo.models.predictions.kinds import (
+    ABOUT_LEARNERS,
+    ABOUT_SKILLS,
+    KINDS,
+    STRUGGLE,
+    Predictions,
+    encode,
+    of_learners,
+    of_requests,
+    of_skills,
+)
+from lyo.models.predictions.records import content_of
 from lyo.models.state.partition import Ints, State
 from lyo.models.state.struggle_requests import Request
 
-__all__ = ["KINDS", "Asked", "Predicting", "Sent"]
+__all__ = ["Asked", "Predicting", "Sent"]
 
-KINDS = ("dropout-risk", "plateaus", "regressions", "struggle", "timing")
 CHUNK = 2_048
 UNKNOWN = 1  # no content has this hash, nor has none
 
@@ -39,21 +37,27 @@ Sent = dict[str, list[tuple[bytes, bytes | None]]]
 
 @dataclass(slots=True)
 class _Made:
-    """Contents of one kind, and where it is remembered what was sent last."""
+    """Predictions of one kind, and where it is remembered what was sent last."""
 
-    head: Head
-    keys: list[bytes]
-    contents: list[bytes | None]
-    table: str  # "learners", "skills" or "" for requests
-    column: str
+    predictions: Predictions
+    table: Table | None  # None for requests
     slots: Ints
     requests: list[Request]
-    answers: list[dict[str, object]]
+    encoded: list[bytes | None] = field(init=False)
 
-    def forget(self, state: State, places: list[int]) -> None:
+    def __post_init__(self) -> None:
+        self.encoded = [None if record is None else encode(record) for record in self.predictions.records]
+
+    @property
+    def column(self) -> NDArray[np.int64]:
+        """What was sent last, by slot."""
+        assert self.table is not None
+        return self.table.column(self.predictions.kind.name)
+
+    def forget(self, places: list[int]) -> None:
         """Take what was sent last of these places for unknown."""
-        if self.table:
-            getattr(state, self.table).column(self.column)[self.slots[places]] = UNKNOWN
+        if self.table is not None:
+            self.column[self.slots[places]] = UNKNOWN
             return
         for place in places:
             self.requests[place].sent = UNKNOWN
@@ -65,6 +69,9 @@ class Predicting:
     def __init__(self, state: State) -> None:
         self._state = state
         self._dependents: dict[int, set[int]] = {}
+        for table, kinds in ((state.learners, ABOUT_LEARNERS), (state.skills, ABOUT_SKILLS)):
+            for kind in kinds:
+                table.put_beside(kind.name, "i8", 0)
 
     def run(self, learners: Ints, skills: Ints, asked: list[Asked], always: NDArray[np.bool_] | None) -> Sent:
         """Records of what has changed for these slots.
@@ -75,7 +82,7 @@ class Predicting:
             asked: requests that have just come, and have been answered.
             always: learners ``(n,)`` to whom dropout risk and timing go out even unchanged.
         """
-        sent: Sent = {kind: [] for kind in KINDS}
+        sent: Sent = {kind.name: [] for kind in KINDS}
         forced = set() if always is None else set(learners[always].tolist())
         for made in self._make(learners, skills, {id(request) for _, request in asked}):
             changed = self._changed(made, forced, set())
@@ -84,7 +91,7 @@ class Predicting:
 
     def first(self, asked: list[Asked]) -> list[tuple[bytes, bytes | None]]:
         """Records that answer requests that have just come, each as of its own time."""
-        sent: Sent = {"struggle": []}
+        sent: Sent = {STRUGGLE.name: []}
         for start in range(0, len(asked), CHUNK):
             requests = [request for _, request in asked[start : start + CHUNK]]
             slots = np.array([slot for slot, _ in asked[start : start + CHUNK]], np.int64)
@@ -92,7 +99,7 @@ class Predicting:
             learners = self._group(slots, np.maximum(as_of, self._state.learners.column("swept")[slots]))
             made = self._answers(slots, learners, list(range(len(slots))), requests)
             self._emit(sent, made, self._changed(made, set(), set(map(id, requests))))
-        return sent["struggle"]
+        return sent[STRUGGLE.name]
 
     def dependents(self, keys: NDArray[np.uint64]) -> Ints:
         """Slots of plateaus whose suggestion looks at one of these skills, as a prerequisite."""
@@ -111,61 +118,45 @@ class Predicting:
         for made in self._make(learners, self._state.skills_of(learners), set()):
             changed = self._changed(made, set(), set())
             if not sure:
-                made.forget(self._state, changed)
+                made.forget(changed)
 
     def forget(self, learners: Ints) -> None:
         """Let everything of these learners go out next, since it is not known what was sent last."""
         for made in self._make(learners, self._state.skills_of(learners), set()):
-            made.forget(self._state, list(range(len(made.contents))))
+            made.forget(list(range(len(made.encoded))))
 
     def everything(self, learners: Ints) -> Sent:
         """Records of all current predictions of these learners."""
-        sent: Sent = {kind: [] for kind in KINDS}
+        sent: Sent = {kind.name: [] for kind in KINDS}
         for made in self._make(learners, self._state.skills_of(learners), set()):
-            self._emit(sent, made, [at for at, content in enumerate(made.contents) if content is not None])
+            self._emit(sent, made, [at for at, encoded in enumerate(made.encoded) if encoded is not None])
         return sent
 
     def _changed(self, made: _Made, forced: set[int], new: set[int]) -> list[int]:
         """Places whose content differs from the one sent last, which it now is."""
-        hashes = [0 if content is None else hash(content) for content in made.contents]
-        if not made.table:
+        hashes = [0 if encoded is None else hash(content_of(encoded)) for encoded in made.encoded]
+        if made.table is None:
             changed = []
             for at, (request, now) in enumerate(zip(made.requests, hashes, strict=True)):
                 if request.sent != now or id(request) in new:
                     changed.append(at)
                 request.sent = now
             return changed
-        column = getattr(self._state, made.table).column(made.column)
+        column = made.column
         hashed = np.array(hashes, np.int64)
         differs = column[made.slots] != hashed
         column[made.slots] = hashed
-        if made.table == "learners" and forced:
+        if made.table is self._state.learners and forced:
             differs |= np.fromiter((slot in forced for slot in made.slots.tolist()), bool, len(made.slots))
         return np.flatnonzero(differs).tolist()
 
     def _emit(self, sent: Sent, made: _Made, places: list[int]) -> None:
-        if not places:
-            return
-        head = made.head
-        part = Head(
-            head.kind,
-            head.model,
-            head.revision,
-            head.as_of[places],
-            [head.versions[at] for at in places],
-            [head.fingerprints[at] for at in places],
-        )
-        keys = [made.keys[at] for at in places]
-        contents = [made.contents[at] for at in places]
-        if made.answers:
-            answers = [made.answers[at] for at in places]
-            contents = [
-                with_answer(each or b"", answer) for each, answer in zip(contents, answers, strict=True)
-            ]
-        sealed = seal(part, keys, [each or b"{}" for each in contents])
-        # A plateau or regression that an event which came late has undone is deleted.
-        values = [None if each is None else value for each, value in zip(contents, sealed, strict=True)]
-        sent[head.kind] += zip(keys, values, strict=True)
+        # A plateau or regression that an event which came late has undone is deleted: its value is None.
+        some = made.predictions
+        sent[some.kind.name] += [
+            (some.keys[at], None if encoded is None else some.sealed(at, encoded))
+            for at, encoded in zip(places, [made.encoded[at] for at in places], strict=True)
+        ]
 
     def _make(self, learners: Ints, skills: Ints, answered: set[int]) -> Iterator[_Made]:
         for start in range(0, len(learners), CHUNK):
@@ -176,11 +167,8 @@ class Predicting:
     def _make_learners(self, slots: Ints, answered: set[int]) -> Iterator[_Made]:
         rows, swept = self._state.learners.rows[slots], self._state.learners.column("swept")[slots]
         learners = self._group(slots, np.maximum(rows["newest"], swept))
-        keys = user_keys(learners.rows)
-        head, contents = dropout_risks(learners)
-        yield _Made(head, keys, list(contents), "learners", "dropout", slots, [], [])
-        head, contents, _ = timing_profiles(learners)
-        yield _Made(head, keys, list(contents), "learners", "timing", slots, [], [])
+        for kind in ABOUT_LEARNERS:
+            yield _Made(of_learners(kind, learners), self._state.learners, slots, [])
         whose, requests = self._open_requests(slots, learners.as_of, answered)
         if requests:
             yield self._answers(slots, learners, whose, requests)
@@ -191,11 +179,9 @@ class Predicting:
     def _answers(self, slots: Ints, learners: Group, whose: list[int], requests: list[Request]) -> _Made:
         """Answers to requests of learners, each given as a place in ``slots``."""
         places = np.array(whose)
-        head, keys, contents = answer(
-            learners, places, slots[places], requests, self._state.catalogue, self._state.memories
-        )
-        answered = [request.answered or {} for request in requests]
-        return _Made(head, keys, list(contents), "", "", places, requests, answered)
+        state = self._state
+        answers = of_requests(learners, places, slots[places], requests, state.catalogue, state.memories)
+        return _Made(answers, None, places, requests)
 
     def _open_requests(self, slots: Ints, as_of: Ints, answered: set[int]) -> tuple[list[int], list[Request]]:
         """Requests that follow their learners, and the place of each one's learner in ``slots``.
@@ -215,8 +201,8 @@ class Predicting:
     def _make_skills(self, slots: Ints) -> Iterator[_Made]:
         state = self._state
         due = reportable(state.skills.rows["now"][slots])
-        for kind in ("plateaus", "regressions"):  # one that went out and is undone must be deleted
-            due |= state.skills.column(kind)[slots] != 0
+        for kind in ABOUT_SKILLS:  # one that went out and is undone must be deleted
+            due |= state.skills.column(kind.name)[slots] != 0
         slots = slots[due]
         if not len(slots):
             return
@@ -240,8 +226,6 @@ class Predicting:
             for number in state.numbers(names).tolist():
                 self._dependents.setdefault(int(owner[one]) << 32 | number, set()).add(int(slots[one]))
 
-        name_weak(skills, owner, state.catalogue, self._state.memories, watch)
-        keys = skill_keys(skills)
-        for kind, report in (("plateaus", plateaus), ("regressions", regressions)):
-            head, contents = report(skills, rows, state.catalogue)
-            yield _Made(head, keys, contents, "skills", kind, slots, [], [])
+        name_weak(skills, owner, state.catalogue, state.memories, watch)
+        for kind in ABOUT_SKILLS:
+            yield _Made(of_skills(kind, skills, rows, state.catalogue), state.skills, slots, [])

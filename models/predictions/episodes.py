@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -12,22 +12,17 @@ from numpy.typing import NDArray
 
 from lyo.models.arrays.zones import DAY
 from lyo.models.formulas import plateau, regression
-from lyo.models.predictions.records import factors, texts
+from lyo.models.predictions.records import Head, factors, texts
+from lyo.models.predictions.types import PlateauEpisode, Plateaus, RegressionEpisode, Regressions
 from lyo.models.state.catalogue import Catalogue
 from lyo.models.state.mastery import MASTERY_UNIT
 from lyo.models.state.plateau_window import Ended, Pattern
 
-__all__ = ["Skills", "plateau_contents", "plateau_episodes", "regression_contents"]
+__all__ = ["Skills", "plateau_episodes", "plateau_records", "regression_records"]
 
-_encode = msgspec.json.Encoder().encode
-_ENDED = {
-    Ended.MASTERY_MOVED: "mastery_moved",
-    Ended.MASTERED: "mastered",
-    Ended.PRACTICE_MOVED_ON: "practice_moved_on",
-}
 WEAK = 0.5
 
-Content = dict[str, Any]
+E = TypeVar("E", PlateauEpisode, RegressionEpisode)
 Ints = NDArray[np.int64]
 
 
@@ -44,32 +39,32 @@ class Skills:
     weak: list[str | None]  # a prerequisite not yet mastered, by name
 
 
-def plateau_contents(skills: Skills, catalogue: Catalogue) -> list[bytes | None]:
-    """Contents of the skills' plateaus ``(n,)``, None for a skill that never had one."""
+def plateau_records(heads: list[Head], skills: Skills, catalogue: Catalogue) -> list[Plateaus | None]:
+    """Records of the skills' plateaus ``(n,)``, None for a skill that never had one."""
     found = plateau.predict(skills.states, skills.as_of)
     episodes = plateau_episodes(skills.states, found, skills.weak)
-    contents: list[bytes | None] = [None] * len(episodes)
+    records: list[Plateaus | None] = [None] * len(episodes)
     for one, told in _told(episodes, found, found.found, plateau.FACTORS, "plateau_score"):
-        organization = int(skills.organizations[one])
-        contents[one] = _encode(
-            {
-                **_who(skills, one),
-                "topic": skills.topics[one]
-                or catalogue.topic_of(skills.names[one], organization)
-                or catalogue.skill_name(skills.names[one], organization),
-                **told,
-            }
+        name, organization = skills.names[one], int(skills.organizations[one])
+        records[one] = Plateaus(
+            **heads[one],
+            updated_at=heads[one]["as_of"],
+            skill_id=name,
+            topic=skills.topics[one]
+            or catalogue.topic_of(name, organization)
+            or catalogue.skill_name(name, organization),
+            **told,
         )
-    return contents
+    return records
 
 
 def _told(
-    episodes: list[list[Content]],
+    episodes: Sequence[list[Any]],
     found: plateau.Plateaus | regression.Regressions,
     is_open: NDArray[np.bool_],
     names: Sequence[str],
     scored: str,
-) -> Iterator[tuple[int, Content]]:
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Which states had episodes ``(n,)``, and what is told of them; only an open one has factors."""
     had = [one for one, each in enumerate(episodes) if each]
     shown = np.repeat(is_open[had][:, None], len(names), axis=1)
@@ -83,7 +78,7 @@ def _told(
         yield (
             one,
             {
-                **episodes[one][-1],
+                **msgspec.structs.asdict(episodes[one][-1]),
                 scored: score,
                 "confidence": confidence,
                 "reason": None,
@@ -95,7 +90,7 @@ def _told(
 
 def plateau_episodes(
     states: NDArray[np.void], found: plateau.Plateaus, weak: Sequence[str | None]
-) -> list[list[Content]]:
+) -> list[list[PlateauEpisode]]:
     """Plateaus of MEMORY states ``(n,)``: of each at most two that ended, then the window's.
 
     Args:
@@ -109,17 +104,9 @@ def plateau_episodes(
     return [_distinct(each) for each in episodes]
 
 
-def _distinct(episodes: list[Content]) -> list[Content]:
+def _distinct(episodes: list[E]) -> list[E]:
     """Of episodes detected within one second the last: the instant is what tells them apart in a table."""
-    return list({episode["detected_at"]: episode for episode in episodes}.values())
-
-
-def _who(skills: Skills, one: int) -> Content:
-    return {
-        "user_id": int(skills.users[one]),
-        "organization_id": int(skills.organizations[one]) or None,
-        "skill_id": skills.names[one],
-    }
+    return list({episode.detected_at: episode for episode in episodes}.values())
 
 
 def _suggestion(pattern: int, weak: str | None) -> str:
@@ -128,7 +115,9 @@ def _suggestion(pattern: int, weak: str | None) -> str:
     return plateau.SUGGESTIONS[Pattern(pattern)]
 
 
-def _open_plateaus(found: plateau.Plateaus, weak: Sequence[str | None]) -> Iterator[tuple[int, Content]]:
+def _open_plateaus(
+    found: plateau.Plateaus, weak: Sequence[str | None]
+) -> Iterator[tuple[int, PlateauEpisode]]:
     """Which states have one, and the episode."""
     places = np.flatnonzero(found.found)
     for one, active, detected, left, days, attempts, mastery, improvement, pattern in zip(
@@ -145,25 +134,25 @@ def _open_plateaus(found: plateau.Plateaus, weak: Sequence[str | None]) -> Itera
     ):
         yield (
             one,
-            {
-                "detected_at": detected,
-                "days_on_topic": days,
-                "attempts": attempts,
-                "mastery_level": mastery,
-                "mastery_improvement": improvement,
-                "is_active": active,
-                "resolved": False,
-                "resolved_at": None,
-                "ended_at": None if active else left,
-                "ended_because": None if active else _ENDED[Ended.PRACTICE_MOVED_ON],
-                "intervention_suggested": _suggestion(pattern, weak[one]),
-            },
+            PlateauEpisode(
+                detected_at=detected,
+                days_on_topic=days,
+                attempts=attempts,
+                mastery_level=mastery,
+                mastery_improvement=improvement,
+                is_active=active,
+                resolved=False,
+                resolved_at=None,
+                ended_at=None if active else left,
+                ended_because=None if active else Ended.PRACTICE_MOVED_ON.name.lower(),
+                intervention_suggested=_suggestion(pattern, weak[one]),
+            ),
         )
 
 
-def _past_plateaus(past: NDArray[np.void]) -> list[list[Content]]:
+def _past_plateaus(past: NDArray[np.void]) -> list[list[PlateauEpisode]]:
     """Plateaus that ended ``(n, k)``, by state."""
-    found: list[list[Content]] = [[] for _ in past]
+    found: list[list[PlateauEpisode]] = [[] for _ in past]
     whose, place = np.nonzero(past["detected"])
     flat = past[whose, place]
     began, over = (flat[name].astype(np.int64) * 1000 for name in ("since", "ended"))
@@ -181,43 +170,45 @@ def _past_plateaus(past: NDArray[np.void]) -> list[list[Content]]:
     ):
         resolved = reason is not Ended.PRACTICE_MOVED_ON
         found[one].append(
-            {
-                "detected_at": detected,
-                "days_on_topic": days,
-                "attempts": attempts,
-                "mastery_level": mastery,
-                "mastery_improvement": improvement,
-                "is_active": False,
-                "resolved": resolved,
-                "resolved_at": ended if resolved else None,
-                "ended_at": ended,
-                "ended_because": _ENDED[reason],
-                "intervention_suggested": _suggestion(pattern, None),
-            }
+            PlateauEpisode(
+                detected_at=detected,
+                days_on_topic=days,
+                attempts=attempts,
+                mastery_level=mastery,
+                mastery_improvement=improvement,
+                is_active=False,
+                resolved=resolved,
+                resolved_at=ended if resolved else None,
+                ended_at=ended,
+                ended_because=reason.name.lower(),
+                intervention_suggested=_suggestion(pattern, None),
+            )
         )
     return found
 
 
-def regression_contents(skills: Skills, catalogue: Catalogue) -> list[bytes | None]:
-    """Contents of the skills' regressions ``(n,)``, None for a skill that never had one."""
+def regression_records(heads: list[Head], skills: Skills, catalogue: Catalogue) -> list[Regressions | None]:
+    """Records of the skills' regressions ``(n,)``, None for a skill that never had one."""
     found = regression.predict(skills.states, skills.as_of)
     episodes = _past_regressions(skills.states["regressions"])
     for one, episode in _open_regressions(found, skills.states["last_at"]):
         episodes[one].append(episode)
     episodes = [_distinct(each) for each in episodes]
-    contents: list[bytes | None] = [None] * len(episodes)
+    records: list[Regressions | None] = [None] * len(episodes)
     for one, told in _told(episodes, found, found.active, regression.FACTORS, "urgency_score"):
-        contents[one] = _encode(
-            {
-                **_who(skills, one),
-                "skill_name": catalogue.skill_name(skills.names[one], int(skills.organizations[one])),
-                **told,
-            }
+        name = skills.names[one]
+        records[one] = Regressions(
+            **heads[one],
+            skill_id=name,
+            skill_name=catalogue.skill_name(name, int(skills.organizations[one])),
+            **told,
         )
-    return contents
+    return records
 
 
-def _open_regressions(found: regression.Regressions, practised: Ints) -> Iterator[tuple[int, Content]]:
+def _open_regressions(
+    found: regression.Regressions, practised: Ints
+) -> Iterator[tuple[int, RegressionEpisode]]:
     """Which states have one, and the episode; ``practised (n,)`` in ms is when each was last."""
     places = np.flatnonzero(found.active)
     for one, detected, peak, current, amount, days, last, next_week, urgency in zip(
@@ -234,25 +225,25 @@ def _open_regressions(found: regression.Regressions, practised: Ints) -> Iterato
     ):
         yield (
             one,
-            {
-                "detected_at": detected,
-                "peak_mastery": peak,
-                "current_mastery": current,
-                "regression_amount": amount,
-                "days_since_practice": days,
-                "last_practiced_at": last,
-                "predicted_mastery_in_week": next_week,
-                "urgency": regression.LEVELS[urgency],
-                "is_active": True,
-                "resolved_at": None,
-                "user_reviewed": False,
-            },
+            RegressionEpisode(
+                detected_at=detected,
+                peak_mastery=peak,
+                current_mastery=current,
+                regression_amount=amount,
+                days_since_practice=days,
+                last_practiced_at=last,
+                predicted_mastery_in_week=next_week,
+                urgency=regression.LEVELS[urgency],
+                is_active=True,
+                resolved_at=None,
+                user_reviewed=False,
+            ),
         )
 
 
-def _past_regressions(past: NDArray[np.void]) -> list[list[Content]]:
+def _past_regressions(past: NDArray[np.void]) -> list[list[RegressionEpisode]]:
     """Regressions that ended ``(n, k)``, by state."""
-    found: list[list[Content]] = [[] for _ in past]
+    found: list[list[RegressionEpisode]] = [[] for _ in past]
     whose, place = np.nonzero(past["detected"])
     flat = past[whose, place]
     practised, over = (flat[name].astype(np.int64) * 1000 for name in ("practised", "ended"))
@@ -267,19 +258,19 @@ def _past_regressions(past: NDArray[np.void]) -> list[list[Content]]:
         strict=True,
     ):
         found[one].append(
-            {
-                "detected_at": detected,
-                "peak_mastery": peak,
-                "current_mastery": current,
-                "regression_amount": round(max(peak - current, 0.0), 2),
-                "days_since_practice": days,
-                "last_practiced_at": last,
-                "predicted_mastery_in_week": None,
-                "urgency": regression.LEVELS[0],
-                "is_active": False,
-                "resolved_at": ended,
-                "user_reviewed": True,
-            }
+            RegressionEpisode(
+                detected_at=detected,
+                peak_mastery=peak,
+                current_mastery=current,
+                regression_amount=round(max(peak - current, 0.0), 2),
+                days_since_practice=days,
+                last_practiced_at=last,
+                predicted_mastery_in_week=None,
+                urgency=regression.LEVELS[0],
+                is_active=False,
+                resolved_at=ended,
+                user_reviewed=True,
+            )
         )
     return found
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,12 +15,16 @@ from lyo.models.arrays.zones import Zones
 from lyo.models.events.types import OutcomeKind
 from lyo.models.formulas import send_time as moments
 from lyo.models.formulas.send_time import Limits, Moment, check
-from lyo.models.formulas.timing import TimingProfile
 from lyo.models.predictions import compute
 from lyo.models.predictions.compute import Group
 from lyo.models.predictions.episodes import Skills
-from lyo.models.predictions.records import Head, seal
-from lyo.models.predictions.struggle_records import with_answer
+from lyo.models.predictions.kinds import (
+    ABOUT_SKILLS,
+    PredictionKind,
+    Predictions,
+    of_requests,
+    of_skills,
+)
 from lyo.models.state import layout
 from lyo.models.state.catalogue import Catalogue
 from lyo.models.state.learner import OUTCOME_KINDS, empty_learners
@@ -30,25 +32,17 @@ from lyo.models.state.skill import MEMORY, SKILL
 from lyo.models.state.struggle_requests import Request
 
 __all__ = [
-    "Record",
     "Stored",
-    "dropout_risks",
     "is_good",
     "limits_of",
     "moment",
     "of_values",
-    "plateaus",
-    "regressions",
+    "skill_predictions",
     "struggles",
     "studied",
-    "timing_profiles",
 ]
 
 Ints = NDArray[np.int64]
-Record: TypeAlias = dict[str, Any]
-"""A prediction record as it stands on its topic."""
-
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
 _SENT = tuple(OUTCOME_KINDS.index(kind) for kind in (OutcomeKind.NUDGE_SENT, OutcomeKind.REMINDER_SENT))
 
 
@@ -113,52 +107,28 @@ def of_values(
     return Stored(rows, decoded, np.array(owner, np.int64), names, topics, index)
 
 
-def dropout_risks(learners: Group) -> list[Record]:
-    """Dropout risk records of ``n`` learners."""
-    head, contents = compute.dropout_risks(learners)
-    return _records(head, compute.user_keys(learners.rows), contents)
-
-
-def timing_profiles(learners: Group) -> tuple[list[Record], TimingProfile]:
-    """Timing records of ``n`` learners, and their profiles as arrays."""
-    head, contents, profile = compute.timing_profiles(learners)
-    return _records(head, compute.user_keys(learners.rows), contents), profile
-
-
 def struggles(
     stored: Stored, learners: Group, catalogue: Catalogue, whose: Ints, requests: list[Request]
-) -> list[Record]:
-    """Records that answer requests ``(k,)`` of learners ``whose (k,)``."""
-    head, keys, contents = compute.answer(learners, whose, whose, requests, catalogue, stored.states)
-    complete = [
-        with_answer(content, request.answered or {})
-        for content, request in zip(contents, requests, strict=True)
-    ]
-    return _records(head, keys, complete)
+) -> Predictions:
+    """Answers to requests ``(k,)`` of learners ``whose (k,)``."""
+    return of_requests(learners, whose, whose, requests, catalogue, stored.states)
 
 
-def plateaus(
-    stored: Stored, catalogue: Catalogue, at: int | Ints, places: list[int] | None = None
-) -> list[list[Record]]:
-    """Per learner the records of the skills that have or had a plateau.
+def skill_predictions(
+    stored: Stored,
+    catalogue: Catalogue,
+    at: int | Ints,
+    places: list[int] | None = None,
+    kinds: Sequence[PredictionKind] = ABOUT_SKILLS,
+) -> list[tuple[Ints, Predictions]]:
+    """Of each kind what it says of the learners' skills ``(m,)``, and whose each skill is ``(m,)``.
 
     `at` is an instant in ms, or one of each learner's own; only those at `places` are asked about, if given.
     """
     skills, owner, rows = _report(stored, at, places)
-    if not len(owner):
-        return [[] for _ in stored.rows]
-    compute.name_weak(skills, owner, catalogue, stored.states)
-    return _by_learner(stored, owner, skills, *compute.plateaus(skills, rows, catalogue))
-
-
-def regressions(
-    stored: Stored, catalogue: Catalogue, at: int | Ints, places: list[int] | None = None
-) -> list[list[Record]]:
-    """Per learner the records of the skills that have or had a regression; see `plateaus`."""
-    skills, owner, rows = _report(stored, at, places)
-    if not len(owner):
-        return [[] for _ in stored.rows]
-    return _by_learner(stored, owner, skills, *compute.regressions(skills, rows, catalogue))
+    if len(owner):
+        compute.name_weak(skills, owner, catalogue, stored.states)
+    return [(owner, of_skills(kind, skills, rows, catalogue)) for kind in kinds]
 
 
 def _report(
@@ -181,27 +151,6 @@ def _report(
         weak=[None] * len(chosen),
     )
     return skills, owner, rows
-
-
-def _by_learner(
-    stored: Stored, owner: Ints, skills: Skills, head: Head, contents: list[bytes | None]
-) -> list[list[Record]]:
-    found: list[list[Record]] = [[] for _ in stored.rows]
-    chosen = [place for place, content in enumerate(contents) if content is not None]
-    keys = compute.skill_keys(skills)
-    head.as_of = head.as_of[chosen]
-    head.versions = [head.versions[place] for place in chosen]
-    head.fingerprints = [head.fingerprints[place] for place in chosen]
-    told = [content for content in contents if content is not None]
-    for whose, record in zip(
-        owner[chosen].tolist(), _records(head, [keys[place] for place in chosen], told), strict=True
-    ):
-        found[whose].append(record)
-    return found
-
-
-def _records(head: Head, keys: list[bytes], contents: list[bytes]) -> list[Record]:
-    return [_decode(value) for value in seal(head, keys, contents)]
 
 
 def studied(learners: Group, one: int, at: int) -> bool:
@@ -229,14 +178,14 @@ def limits_of(learners: Group, one: int, catalogue: Catalogue, at: int) -> Limit
     )
 
 
-def moment(learners: Group, profile: TimingProfile, one: int, at: int, catalogue: Catalogue) -> Moment:
+def moment(learners: Group, one: int, at: int, catalogue: Catalogue) -> Moment:
     """Whether an instant in ms is a good time for one of the learners, why, and when the next one is."""
-    return check(profile, one, at, *_about_moment(learners, one, at, catalogue))
+    return check(learners.profile, one, at, *_about_moment(learners, one, at, catalogue))
 
 
-def is_good(learners: Group, profile: TimingProfile, one: int, at: int, catalogue: Catalogue) -> bool:
+def is_good(learners: Group, one: int, at: int, catalogue: Catalogue) -> bool:
     """Whether `moment` calls an instant in ms a good time."""
-    return moments.is_good(profile, one, at, *_about_moment(learners, one, at, catalogue))
+    return moments.is_good(learners.profile, one, at, *_about_moment(learners, one, at, catalogue))
 
 
 def _about_moment(learners: Group, one: int, at: int, catalogue: Catalogue) -> tuple[Zones, bool, Limits]:

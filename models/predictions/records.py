@@ -1,16 +1,16 @@
-"""Prediction records: each kind's content as it goes out, and the head that says what it came from.
+"""Prediction records about learners, and what every record needs: its head, its bytes and its id.
 
-The content is a pure function of (row, as_of, model, catalogue, zone) in rounded numbers, so two contents
-can be compared byte by byte; the head names what it came from. Field names: specification, "API Endpoints".
+A record's content is a pure function of (row, as_of, model, catalogue, zone) in rounded numbers, so two
+contents can be compared byte by byte; the head names what it came from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
@@ -20,18 +20,23 @@ from lyo.models.arrays.rounding import hundredths
 from lyo.models.arrays.zones import DAY
 from lyo.models.formulas import dropout, timing
 from lyo.models.formulas.strategy import strategy
+from lyo.models.predictions.types import DropoutRisk, Factor, Prediction, Strategy, TimingProfile
 
 __all__ = [
     "IDENTITY_FREE",
     "VALID_FOR",
     "Head",
-    "dropout_contents",
+    "assemble",
+    "content_of",
+    "dropout_records",
     "factors",
+    "heads",
+    "moments",
     "optional",
     "seal",
     "text",
     "texts",
-    "timing_contents",
+    "timing_records",
 ]
 
 IDENTITY_FREE = frozenset(
@@ -50,31 +55,53 @@ IDENTITY_FREE = frozenset(
 """Fields that may differ between two runs over the same events, since they depend on batching."""
 
 VALID_FOR = DAY + DAY // 24
-_ALSO_AS_OF = {
-    "dropout-risk": "calculated_at",
-    "timing": "updated_at",
-    "plateaus": "updated_at",
-    "struggle": "predicted_at",
-}
-_encode = msgspec.json.Encoder().encode
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Content = dict[str, Any]
+P = TypeVar("P", bound=Prediction)
+Head: TypeAlias = dict[str, Any]
+"""A record's fields that say whose it is and what it was computed from; the id is empty until it goes out."""
+_UNIDENTIFIED = b'{"prediction_id":"'
+_CONTENT = b',"user_id":'
 
 
-@dataclass(slots=True)
-class Head:
-    """What ``n`` contents of one kind were computed from; lists of equal length."""
+def heads(model: str, revision: int, as_of: Ints, rows: NDArray[np.void]) -> list[Head]:
+    """Heads ``(n,)`` of what a model says of LEARNER rows ``(n,)`` as of instants ``(n,)`` in ms."""
+    return [
+        {
+            "prediction_id": "",
+            "version": version,
+            "as_of": moment,
+            "valid_until": until,
+            "model": model,
+            "catalogue_revision": f"{revision:x}",
+            "user_id": user,
+            "organization_id": organization or None,
+        }
+        for version, moment, until, user, organization in zip(
+            rows["applied"].tolist(),
+            texts(as_of),
+            texts(as_of + VALID_FOR),
+            rows["user"].tolist(),
+            rows["organization"].tolist(),
+            strict=True,
+        )
+    ]
 
-    kind: str
-    model: str
-    revision: int
-    as_of: Ints  # ms
-    versions: list[int]  # events applied
-    fingerprints: list[int]
+
+def assemble(record: type[P], heads: list[Head], **columns: Sequence[Any]) -> list[P]:
+    """Records ``(n,)`` of their heads and of their other fields' values ``(n,)``."""
+    names = list(columns)
+    return [
+        record(**head, **dict(zip(names, values, strict=True)))
+        for head, values in zip(heads, zip(*columns.values(), strict=True), strict=True)
+    ]
+
+
+def moments(heads: list[Head]) -> list[str]:
+    """The instants ``(n,)`` that records hold for."""
+    return [head["as_of"] for head in heads]
 
 
 def texts(at: Ints) -> list[str]:
@@ -100,11 +127,11 @@ def optional(values: Floats) -> list[float | None]:
     return [value if is_known else None for value, is_known in zip(rounded, known.tolist(), strict=True)]
 
 
-def factors(names: Sequence[str], contributions: Ints, shown: NDArray[np.bool_]) -> list[list[Content]]:
+def factors(names: Sequence[str], contributions: Ints, shown: NDArray[np.bool_]) -> list[list[Factor]]:
     """Each prediction's ``factors``: the contributions ``(n, k)`` in hundredths that are to be shown."""
     return [
         [
-            {"name": name, "contribution": part}
+            Factor(name=name, contribution=part)
             for name, part, show in zip(names, parts, shows, strict=True)
             if show
         ]
@@ -112,103 +139,69 @@ def factors(names: Sequence[str], contributions: Ints, shown: NDArray[np.bool_])
     ]
 
 
-def seal(head: Head, keys: list[bytes], contents: list[bytes]) -> list[bytes]:
-    """Put the head before each content; the id is a hash of both, so no id ever has two contents."""
-    as_of, until = texts(head.as_of), texts(head.as_of + VALID_FOR)
-    also = _ALSO_AS_OF.get(head.kind)
-    sealed = []
-    salt = f"{head.kind}|{head.model}|{head.revision:x}|"
-    for key, content, moment, end, version, fingerprint in zip(
-        keys, contents, as_of, until, head.versions, head.fingerprints, strict=True
-    ):
-        seed = f"{salt}{moment}|{fingerprint:x}|".encode() + key + b"|" + content
-        repeated = "" if also is None else f'"{also}":"{moment}",'
-        start = (
-            f'{{"prediction_id":"{blake2b(seed, digest_size=16).hexdigest()}","version":{version},'
-            f'"as_of":"{moment}","valid_until":"{end}",{repeated}"model":"{head.model}","catalogue_revision":"{head.revision:x}",'
-        )
-        sealed.append(start.encode() + content[1:])
-    return sealed
+def content_of(encoded: bytes) -> bytes:
+    """What a record's bytes say beside its head; no head holds a text of somebody else's."""
+    return b"{" + encoded[encoded.index(_CONTENT) + 1 :]
 
 
-def organizations(values: Ints) -> list[int | None]:
-    """Organization ids, None for 0."""
-    return [value or None for value in values.tolist()]
+def seal(salt: str, key: bytes, moment: str, fingerprint: int, encoded: bytes) -> bytes:
+    """A record's bytes with its id: a hash of all that it was computed from and says.
+
+    So no id ever has two contents.
+
+    Args:
+        salt: kind, model and state of the catalogue.
+        key: the record's key.
+        moment: its ``as_of``.
+        fingerprint: of the learner's row.
+        encoded: the record with an empty id.
+    """
+    seed = f"{salt}{moment}|{fingerprint:x}|".encode() + key + b"|" + content_of(encoded)
+    start = len(_UNIDENTIFIED)
+    return _UNIDENTIFIED + blake2b(seed, digest_size=16).hexdigest().encode() + encoded[start:]
 
 
-def dropout_contents(rows: NDArray[np.void], risk: dropout.DropoutRisk, zones: list[str]) -> list[bytes]:
-    """Contents of dropout risks ``(n,)`` of LEARNER rows ``(n,)``."""
+def dropout_records(heads: list[Head], risk: dropout.DropoutRisk, zones: list[str]) -> list[DropoutRisk]:
+    """Records of dropout risks ``(n,)`` in local days of ``zones (n,)``."""
     levels = [dropout.LEVELS[level] for level in dropout.level_of(risk.score).tolist()]
-    named = risk.values * risk.evidence
-    named = np.where(risk.enough[:, None], named, 0.0)
+    named = np.where(risk.enough[:, None], risk.values * risk.evidence, 0.0)
     order = np.argsort(-named * np.array(list(dropout.WEIGHTS.values())), axis=1, kind="stable")
-    strong = named >= dropout.NAMED_FROM
-    columns = zip(
-        rows["user"].tolist(),
-        organizations(rows["organization"]),
-        (risk.score / 100).tolist(),
-        levels,
-        [
-            tuple(dropout.FACTORS[factor] for factor in ranked if chosen[factor])
-            for ranked, chosen in zip(order.tolist(), strong.tolist(), strict=True)
-        ],
-        optional(risk.trend),
-        optional(risk.gap),
-        optional(risk.sentiment),
-        [None if days is None else int(days) for days in optional(risk.since_completion)],
-        optional(risk.performance),
-        risk.longest_streak.tolist(),
-        risk.current_streak.tolist(),
-        (risk.confidence / 100).tolist(),
-        [
-            None if ok else _too_little(s, d)
-            for ok, s, d in zip(risk.enough.tolist(), risk.sessions.tolist(), risk.days.tolist(), strict=True)
-        ],
-        factors(dropout.FACTORS, risk.contributions, (risk.evidence > 0) & risk.enough[:, None]),
-        zones,
-        strict=True,
-    )
-    return [
-        _encode(
-            {
-                "user_id": user,
-                "organization_id": organization,
-                "risk_score": score,
-                "risk_level": level,
-                "risk_factors": strong_factors,
-                "session_frequency_trend": trend,
-                "avg_days_between_sessions": gap,
-                "sentiment_trend_7d": sentiment,
-                "days_since_last_completion": since,
-                "performance_trend": performance,
-                "longest_streak": longest,
-                "current_streak": current,
-                "reengagement_strategy": strategy(level, strong_factors),
-                "confidence": confidence,
-                "reason": reason,
-                "factors": parts,
-                "timezone": zone,
-            }
-        )
-        for (
-            user,
-            organization,
-            score,
-            level,
-            strong_factors,
-            trend,
-            gap,
-            sentiment,
-            since,
-            performance,
-            longest,
-            current,
-            confidence,
-            reason,
-            parts,
-            zone,
-        ) in columns
+    strong = [
+        tuple(dropout.FACTORS[factor] for factor in ranked if chosen[factor])
+        for ranked, chosen in zip(order.tolist(), (named >= dropout.NAMED_FROM).tolist(), strict=True)
     ]
+    return assemble(
+        DropoutRisk,
+        heads,
+        calculated_at=moments(heads),
+        risk_score=(risk.score / 100).tolist(),
+        risk_level=levels,
+        risk_factors=strong,
+        session_frequency_trend=optional(risk.trend),
+        avg_days_between_sessions=optional(risk.gap),
+        sentiment_trend_7d=optional(risk.sentiment),
+        days_since_last_completion=[
+            None if days is None else int(days) for days in optional(risk.since_completion)
+        ],
+        performance_trend=optional(risk.performance),
+        longest_streak=risk.longest_streak.tolist(),
+        current_streak=risk.current_streak.tolist(),
+        reengagement_strategy=list(map(_strategy, levels, strong)),
+        confidence=(risk.confidence / 100).tolist(),
+        reason=[
+            None if ok else _too_little(sessions, days)
+            for ok, sessions, days in zip(
+                risk.enough.tolist(), risk.sessions.tolist(), risk.days.tolist(), strict=True
+            )
+        ],
+        factors=factors(dropout.FACTORS, risk.contributions, (risk.evidence > 0) & risk.enough[:, None]),
+        timezone=zones,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _strategy(level: str, named: tuple[str, ...]) -> Strategy:
+    return msgspec.convert(strategy(level, named), Strategy)
 
 
 def _too_little(sessions: int, days: int) -> str:
@@ -218,71 +211,41 @@ def _too_little(sessions: int, days: int) -> str:
     )
 
 
-def timing_contents(rows: NDArray[np.void], profile: timing.TimingProfile, zones: list[str]) -> list[bytes]:
-    """Contents of timing profiles ``(n,)`` of LEARNER rows ``(n,)``."""
-    columns = zip(
-        rows["user"].tolist(),
-        organizations(rows["organization"]),
-        _names(profile.peak, range(24)),
-        [None if hour < 0 else f"{hour:02d}:00:00" for hour in profile.optimal.tolist()],
-        _names(profile.best, timing.WEEKDAYS),
-        optional(profile.average_minutes),
-        [None if minutes < 0 else minutes for minutes in profile.preferred_minutes.tolist()],
-        _scores(profile.scores),
-        [None if hour < 0 else hour for hour in profile.most_active.tolist()],
-        [None if hour < 0 else hour for hour in profile.least_active.tolist()],
-        _names(profile.typical, range(1, 8)),
-        profile.sessions.tolist(),
-        (profile.confidence / 100).tolist(),
-        [
-            None if at < 0 else text
-            for at, text in zip(profile.recommended.tolist(), texts(profile.recommended), strict=True)
+def timing_records(heads: list[Head], profile: timing.TimingProfile, zones: list[str]) -> list[TimingProfile]:
+    """Records of timing profiles ``(n,)`` in local hours of ``zones (n,)``."""
+    sessions = profile.sessions.tolist()
+    confidence = (profile.confidence / 100).tolist()
+    return assemble(
+        TimingProfile,
+        heads,
+        updated_at=moments(heads),
+        peak_hours=_names(profile.peak, range(24)),
+        optimal_study_time=[None if hour < 0 else f"{hour:02d}:00:00" for hour in profile.optimal.tolist()],
+        best_days=_names(profile.best, timing.WEEKDAYS),
+        avg_session_duration_minutes=optional(profile.average_minutes),
+        preferred_session_length=_known(profile.preferred_minutes),
+        performance_by_hour=_scores(profile.scores),
+        most_active_hour=_known(profile.most_active),
+        least_active_hour=_known(profile.least_active),
+        typical_study_days=_names(profile.typical, range(1, 8)),
+        sessions_analyzed=sessions,
+        confidence=confidence,
+        reason=[
+            None if sure > 0 else f"not enough data: {count} of {timing.BANDS[0]} sessions"
+            for sure, count in zip(confidence, sessions, strict=True)
         ],
-        zones,
-        strict=True,
+        factors=[[]] * len(heads),
+        recommended_time=[
+            None if at < 0 else moment
+            for at, moment in zip(profile.recommended.tolist(), texts(profile.recommended), strict=True)
+        ],
+        timezone=zones,
     )
-    return [
-        _encode(
-            {
-                "user_id": user,
-                "organization_id": organization,
-                "peak_hours": peaks,
-                "optimal_study_time": optimal,
-                "best_days": best,
-                "avg_session_duration_minutes": average,
-                "preferred_session_length": preferred,
-                "performance_by_hour": scores,
-                "most_active_hour": most,
-                "least_active_hour": least,
-                "typical_study_days": typical,
-                "sessions_analyzed": sessions,
-                "confidence": confidence,
-                "reason": None
-                if confidence > 0
-                else f"not enough data: {sessions} of {timing.BANDS[0]} sessions",
-                "factors": [],
-                "recommended_time": recommended,
-                "timezone": zone,
-            }
-        )
-        for (
-            user,
-            organization,
-            peaks,
-            optimal,
-            best,
-            average,
-            preferred,
-            scores,
-            most,
-            least,
-            typical,
-            sessions,
-            confidence,
-            recommended,
-            zone,
-        ) in columns
-    ]
+
+
+def _known(values: Ints) -> list[int | None]:
+    """Numbers, None for negative ones."""
+    return [None if value < 0 else value for value in values.tolist()]
 
 
 def _names(chosen: NDArray[np.bool_], names: Sequence[Any]) -> list[list[Any]]:

@@ -7,72 +7,56 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lyo.models.formulas import struggle
-from lyo.models.predictions.records import factors, optional, texts
-from lyo.models.state.struggle_requests import Content, Request
+from lyo.models.predictions.records import Head, assemble, factors, moments, optional, texts
+from lyo.models.predictions.types import Features, HelpAction, Struggle
+from lyo.models.state.struggle_requests import FirstAnswer, Request
 
-__all__ = ["first_answer", "struggle_contents", "with_answer"]
+__all__ = ["struggle_records"]
 
-_encode = msgspec.json.Encoder().encode
-
-
-def struggle_contents(
-    requests: list[Request],
-    users: list[int],
-    organizations: list[int],
-    answers: struggle.Struggle,
-    sentiment: NDArray[np.float64],
-) -> list[bytes]:
-    """Contents of answers ``(n,)``, without what was answered first."""
-    features = [optional(column) for column in answers.features.T]
-    moods = optional(sentiment)
-    asked_at = texts(np.fromiter((request.at for request in requests), np.int64, len(requests)))
-    shown = factors(struggle.FEATURES, answers.contributions, answers.contributions != 0)
-    contents = []
-    for one, request in enumerate(requests):
-        values = {name: column[one] for name, column in zip(struggle.FEATURES, features, strict=True)}
-        helps = bool(answers.help[one])
-        days = int(answers.days_since_review[one])
-        contents.append(
-            _encode(
-                {
-                    "user_id": users[one],
-                    "organization_id": organizations[one] or None,
-                    "request_id": request.request_id,
-                    "content_id": request.content_id,
-                    "content_type": request.type,
-                    "struggle_probability": int(answers.score[one]) / 100,
-                    "confidence": int(answers.confidence[one]) / 100,
-                    "reason": None
-                    if answers.enough[one]
-                    else "not enough data: nothing is known of this content",
-                    "should_offer_help": helps,
-                    "help_message": struggle.help_message(answers.contributions[one]) if helps else None,
-                    "actions": struggle.ACTIONS if helps else (),
-                    "features": values,
-                    "factors": shown[one],
-                    "prereq_mastery": values["prereq_mastery"],
-                    "similar_performance": values["similar_performance"],
-                    "content_difficulty": values["content_difficulty"],
-                    "days_since_review": None if days < 0 else days,
-                    "cognitive_load": values["cognitive_load"],
-                    "sentiment_trend": moods[one],
-                    "content_metadata": request.metadata,
-                    "requested_at": asked_at[one],
-                }
-            )
-        )
-    return contents
+_ACTIONS = msgspec.convert(struggle.ACTIONS, list[HelpAction])
 
 
-def first_answer(answers: struggle.Struggle, one: int, as_of: str) -> Content:
-    """What a request is told when it comes."""
-    return {
-        "probability": int(answers.score[one]) / 100,
-        "confidence": int(answers.confidence[one]) / 100,
-        "as_of": as_of,
-    }
-
-
-def with_answer(content: bytes, answered: Content) -> bytes:
-    """A content with what was answered first."""
-    return content[:-1] + b',"answered":' + _encode(answered) + b"}"
+def struggle_records(
+    heads: list[Head], requests: list[Request], answers: struggle.Struggle, sentiment: NDArray[np.float64]
+) -> list[Struggle]:
+    """Records of answers ``(n,)``; a request that has not been answered before remembers this answer."""
+    features = [
+        Features(**dict(zip(struggle.FEATURES, values, strict=True)))
+        for values in zip(*(optional(column) for column in answers.features.T), strict=True)
+    ]
+    probability, confidence = (answers.score / 100).tolist(), (answers.confidence / 100).tolist()
+    helps = answers.help.tolist()
+    for request, likely, sure, moment in zip(requests, probability, confidence, moments(heads), strict=True):
+        if request.answered is None:
+            request.answered = FirstAnswer(probability=likely, confidence=sure, as_of=moment)
+    return assemble(
+        Struggle,
+        heads,
+        predicted_at=moments(heads),
+        request_id=[request.request_id for request in requests],
+        content_id=[request.content_id for request in requests],
+        content_type=[request.type for request in requests],
+        struggle_probability=probability,
+        confidence=confidence,
+        reason=[
+            None if enough else "not enough data: nothing is known of this content"
+            for enough in answers.enough.tolist()
+        ],
+        should_offer_help=helps,
+        help_message=[
+            struggle.help_message(parts) if offered else None
+            for offered, parts in zip(helps, answers.contributions, strict=True)
+        ],
+        actions=[_ACTIONS if offered else [] for offered in helps],
+        features=features,
+        factors=factors(struggle.FEATURES, answers.contributions, answers.contributions != 0),
+        prereq_mastery=[each.prereq_mastery for each in features],
+        similar_performance=[each.similar_performance for each in features],
+        content_difficulty=[each.content_difficulty for each in features],
+        days_since_review=[None if days < 0 else days for days in answers.days_since_review.tolist()],
+        cognitive_load=[each.cognitive_load for each in features],
+        sentiment_trend=optional(sentiment),
+        content_metadata=[request.metadata for request in requests],
+        requested_at=texts(np.fromiter((request.at for request in requests), np.int64, len(requests))),
+        answered=[request.answered for request in requests],
+    )

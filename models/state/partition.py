@@ -50,8 +50,6 @@ class State:
             {
                 "due": ("i8", NEVER),
                 "swept": ("i8", 0),
-                "dropout": ("i8", 0),
-                "timing": ("i8", 0),
                 "open": ("i1", 0),
                 "forget": ("i8", NEVER),
             },
@@ -63,8 +61,6 @@ class State:
                 "owner": ("i4", -1),
                 "name": ("i4", -1),
                 "topic": ("i4", -1),
-                "plateaus": ("i8", 0),
-                "regressions": ("i8", 0),
             },
         )
         self.requests = Requests()

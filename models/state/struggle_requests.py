@@ -9,23 +9,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from lyo.models.arrays.zones import DAY
 from lyo.models.events.decode import event_id_hash, milliseconds
-from lyo.models.events.types import ContentMetadata, StruggleRequest
+from lyo.models.events.types import ContentMetadata, Share, StruggleRequest
 from lyo.models.state.catalogue import Catalogue
 
-__all__ = ["Content", "Request", "Requests"]
+__all__ = ["FirstAnswer", "Request", "Requests"]
 
 OPEN_CONTENTS = 4
 OPEN_FOR = 7 * DAY
 REMEMBERED = 64
 UNKNOWN_TYPE = "unknown"
 
-Content = dict[str, Any]
+
+class FirstAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What the request was told when it came."""
+
+    probability: Annotated[Share, Meta(description="The struggle probability then.")]
+    confidence: Annotated[Share, Meta(description="The confidence then.")]
+    as_of: Annotated[
+        str, Meta(description="The moment that it held for.", extra_json_schema={"format": "date-time"})
+    ]
 
 
 class _Stored(msgspec.Struct, frozen=True):
@@ -35,7 +44,7 @@ class _Stored(msgspec.Struct, frozen=True):
     content_id: str
     requested_at: datetime
     content_metadata: ContentMetadata
-    answered: dict[str, Any] | None = None
+    answered: FirstAnswer | None = None
 
 
 _decode_stored = msgspec.json.Decoder(_Stored).decode
@@ -50,7 +59,7 @@ class Request:
     at: int  # ms
     id: int  # 48-bit hash of the request id
     metadata: ContentMetadata
-    answered: Content | None = None
+    answered: FirstAnswer | None = None
     sent: int = 0  # hash of the content sent last
     revision: int = -1  # of the catalogue that the next ones come from
     organization: int = 0  # that they were looked up for

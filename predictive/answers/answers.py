@@ -17,18 +17,25 @@ All functions raise:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from lyo.models.events.decode import Kind
 from lyo.models.events.types import OutcomeKind
+from lyo.models.predictions.kinds import (
+    DROPOUT_RISK,
+    KINDS,
+    PLATEAUS,
+    REGRESSIONS,
+    STRUGGLE,
+    TIMING,
+    PredictionKind,
+)
 from lyo.predictive.answers import learner_responses, reading, recording
 from lyo.predictive.answers.erasure import erasure_progress, request_erasure
-from lyo.predictive.answers.reading import Asked, Part, Seen
-from lyo.predictive.answers.responses import Answer, struggle_answer
+from lyo.predictive.answers.reading import Asked, Seen
+from lyo.predictive.answers.responses import Answer, stored_struggle_answer, struggle_answer
 from lyo.storage.outbox import struggle_requests
 from lyo.streams.topics import Names
 
@@ -63,7 +70,9 @@ async def dropout_risk(
     Also: as_of, valid_until, stale, confidence, reason, factors, timezone, model, organization_id, user_id,
     strategy_executed, strategy_executed_at, user_returned, returned_at.
     """
-    return learner_responses.dropout_risk(await _seen(db, user_id, organization, at, now, names, Part.RISK))
+    return learner_responses.dropout_risk(
+        await _seen(db, user_id, organization, at, now, names, DROPOUT_RISK)
+    )
 
 
 async def dropout_risks(
@@ -80,7 +89,7 @@ async def dropout_risks(
     users = list(dict.fromkeys(user_ids))
     if not users:
         return []
-    asked = [Asked(user, organization, at, now, Part.RISK) for user in users]
+    asked = [Asked(user, organization, at, now, (DROPOUT_RISK,)) for user in users]
     return [learner_responses.dropout_risk(seen) for seen in await reading.many(db, asked, names)]
 
 
@@ -97,9 +106,7 @@ async def timing_profile(
 
     Also: as_of, valid_until, stale, reason, timezone, model, recommended_time, organization_id.
     """
-    return learner_responses.timing_profile(
-        await _seen(db, user_id, organization, at, now, names, Part.TIMING)
-    )
+    return learner_responses.timing_profile(await _seen(db, user_id, organization, at, now, names, TIMING))
 
 
 async def timing_check(
@@ -116,7 +123,7 @@ async def timing_check(
     alternative_time is null when the time is good, or when none is within two weeks. Also: score, confidence,
     factors, studied_today, timezone, as_of, stale.
     """
-    return learner_responses.timing_check(await _seen(db, user_id, organization, at, now, names, Part.TIMING))
+    return learner_responses.timing_check(await _seen(db, user_id, organization, at, now, names, TIMING))
 
 
 async def plateaus(
@@ -135,7 +142,7 @@ async def plateaus(
     Also: resolved(_at), ended_at, ended_because, intervention_taken, confidence, factors, model, as_of,
     valid_until, stale, updated_at.
     """
-    seen = await _seen(db, user_id, organization, at, now, names, Part.PLATEAUS)
+    seen = await _seen(db, user_id, organization, at, now, names, PLATEAUS)
     return learner_responses.plateaus(seen, active_only=active_only)
 
 
@@ -155,7 +162,7 @@ async def regressions(
     yet. Also: is_active, resolved_at, predicted_mastery_in_week, urgency_score, reminder_sent_at,
     user_reviewed, reviewed_at, confidence, factors, model, as_of, valid_until, stale.
     """
-    seen = await _seen(db, user_id, organization, at, now, names, Part.REGRESSIONS)
+    seen = await _seen(db, user_id, organization, at, now, names, REGRESSIONS)
     return learner_responses.regressions(seen, active_only=active_only)
 
 
@@ -173,7 +180,7 @@ async def insights(
     They are user_id, dropout_risk, active_plateaus, skill_regressions, timing_profile, is_good_time_now,
     total_insights, priority_actions {type, message, action, priority}, generated_at. Also: stale.
     """
-    return learner_responses.insights(await _seen(db, user_id, organization, at, now, names, ~Part.NOTHING))
+    return learner_responses.insights(await _seen(db, user_id, organization, at, now, names, *KINDS))
 
 
 async def predict_struggle(
@@ -194,28 +201,28 @@ async def predict_struggle(
     Also: content_id, request_id, content_type, reason, factors, actions, model, as_of, valid_until, stale.
     The same `request_id` again is answered as the first time and asks nothing anew, as long as no other has
     asked about the content. Of an erased learner no row is stored, and `reason` says so. `seen`: the learner,
-    if read already for the same moments, with `Part.SKILLS`.
+    if read already for the same moments, with `STRUGGLE`.
     """
     at, now = reading.moments(at, now)
-    seen = seen or await _seen(db, user_id, organization, at, now, names, Part.SKILLS)
+    seen = seen or await _seen(db, user_id, organization, at, now, names, STRUGGLE)
     asked = recording.question(user_id, seen.owner, request_id or recording.new_id(), now, content_metadata)
-    (record,) = reading.struggles(seen, [asked.request()])
+    found = reading.struggles(seen, [asked.request()])
+    answer = struggle_answer(found.records[0])
     about = {"request_id": asked.id} | seen.completeness
     if seen.foreign:
-        return struggle_answer(record) | {"prediction_id": await struggle_requests.spare_id(db), **about}
+        return answer | {"prediction_id": await struggle_requests.spare_id(db), **about}
     question = asked.outgoing(names or reading.default_names())
-    written = await struggle_requests.write(db, msgspec.json.encode(record), question)
-    answered: Mapping[str, Any] = record
+    written = await struggle_requests.write(db, found.sealed(0), question)
     if written.again:
         row = await struggle_requests.stored(db, written.id)
         # Of a learner of no organization it may be the stream's, who knows what the tenant may not.
         if seen.owned or row["organization_id"] == organization:
-            answered = row
+            answer = stored_struggle_answer(row)
     number = await struggle_requests.spare_id(db) if written.foreign else written.id
     if commit:
         await db.commit()
     erased = {"reason": recording.ERASED} if written.erased else {}
-    return struggle_answer(answered) | {"prediction_id": number, **about, **erased}
+    return answer | {"prediction_id": number, **about, **erased}
 
 
 async def rank_struggle(
@@ -234,7 +241,7 @@ async def rank_struggle(
     in `contents`.
     """
     return learner_responses.ranked(
-        await _seen(db, user_id, organization, at, now, names, Part.SKILLS), contents
+        await _seen(db, user_id, organization, at, now, names, STRUGGLE), contents
     )
 
 
@@ -259,7 +266,7 @@ async def record_outcome(
     Of an erased learner nothing is recorded: `success` is false. `seen`: the learner, if read already.
     """
     at, now = reading.moments(at, now)
-    seen = seen or await _seen(db, user_id, organization, at, now, names, Part.NOTHING)
+    seen = seen or await _seen(db, user_id, organization, at, now, names)
     fields = {
         "content_id": content_id,
         "kind": (OutcomeKind.STRUGGLED if struggled else OutcomeKind.NOT_STRUGGLED).value,
@@ -281,7 +288,7 @@ async def _seen(
     at: int | None,
     now: int | None,
     names: Names | None,
-    parts: Part,
+    *kinds: PredictionKind,
 ) -> Seen:
     at, now = reading.moments(at, now)
-    return await reading.one(db, Asked(user_id, organization, at, now, parts), names)
+    return await reading.one(db, Asked(user_id, organization, at, now, kinds), names)

@@ -5,63 +5,63 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lyo.models.interventions import insights as overview
+from lyo.models.predictions.kinds import DROPOUT_RISK, PLATEAUS, REGRESSIONS, TIMING
 from lyo.predictive.answers import recording
-from lyo.predictive.answers.reading import Rhythm, Seen, struggles
+from lyo.predictive.answers.reading import Seen, struggles
 from lyo.predictive.answers.responses import (
     Answer,
     dropout_answer,
     moment_answer,
+    plain,
     plateau_answers,
     regression_answers,
     struggle_answer,
     text_of,
-    timing_answer,
 )
 
 __all__ = ["dropout_risk", "insights", "plateaus", "ranked", "regressions", "timing_check", "timing_profile"]
 
 
 def dropout_risk(seen: Seen) -> Answer:
-    """Dropout risk; of a learner read with `Part.RISK`."""
-    assert seen.risk is not None
-    return dropout_answer(seen.risk, seen.row) | seen.completeness
+    """Dropout risk; of a learner read with `DROPOUT_RISK`."""
+    (record,) = seen.records[DROPOUT_RISK.name]
+    return dropout_answer(record, seen.row) | seen.completeness
 
 
 def timing_profile(seen: Seen) -> Answer:
-    """When the learner learns; of one read with `Part.TIMING`."""
-    return timing_answer(_rhythm(seen).record) | seen.completeness
+    """When the learner learns; of one read with `TIMING`."""
+    (record,) = seen.records[TIMING.name]
+    return plain(record) | seen.completeness
 
 
 def timing_check(seen: Seen) -> Answer:
-    """Whether the moment asked about is a good one; of a learner read with `Part.TIMING`."""
-    rhythm, at = _rhythm(seen), seen.asked.at
-    answer = moment_answer(rhythm.judged(at, seen.catalogue), rhythm.record, studied=rhythm.studied(at))
-    return answer | seen.completeness
+    """Whether the moment asked about is a good one; of a learner read with `TIMING`."""
+    (record,) = seen.records[TIMING.name]
+    return moment_answer(seen.judged(), record, studied=seen.studied()) | seen.completeness
 
 
 def plateaus(seen: Seen, *, active_only: bool) -> list[Answer]:
-    """Plateaus, the longest first; of a learner read with `Part.PLATEAUS`."""
+    """Plateaus, the longest first; of a learner read with `PLATEAUS`."""
     rows = seen.row.get("plateaus", ())
-    found = plateau_answers(seen.plateaus, rows, active_only=active_only)
+    found = plateau_answers(seen.records[PLATEAUS.name], rows, active_only=active_only)
     complete = seen.completeness
     return [each | complete for each in found]
 
 
 def regressions(seen: Seen, *, active_only: bool) -> list[Answer]:
-    """Regressions, the most urgent first; of a learner read with `Part.REGRESSIONS`."""
+    """Regressions, the most urgent first; of a learner read with `REGRESSIONS`."""
     rows = seen.row.get("regressions", ())
-    found = regression_answers(seen.regressions, rows, active_only=active_only)
+    found = regression_answers(seen.records[REGRESSIONS.name], rows, active_only=active_only)
     complete = seen.completeness
     return [each | complete for each in found]
 
 
 def insights(seen: Seen) -> Answer:
-    """All of it, and what to do first; of a learner read with every part."""
-    rhythm, at = _rhythm(seen), seen.asked.at
-    good = rhythm.is_good(at, seen.catalogue)
+    """All of it, and what to do first; of a learner read with every kind."""
+    good = seen.is_good()
     risk, timing = dropout_risk(seen), timing_profile(seen)
     stuck, fading = plateaus(seen, active_only=True), regressions(seen, active_only=True)
-    nudge = good and timing["confidence"] > 0 and not rhythm.studied(at)
+    nudge = good and timing["confidence"] > 0 and not seen.studied()
     return {
         "user_id": seen.asked.user_id,
         "dropout_risk": risk,
@@ -71,19 +71,19 @@ def insights(seen: Seen) -> Answer:
         "is_good_time_now": good,
         "total_insights": overview.count(risk, stuck, fading, timing),
         "priority_actions": overview.priority_actions(risk, stuck, fading, nudge=nudge),
-        "generated_at": text_of(at),
+        "generated_at": text_of(seen.asked.at),
         "stale": seen.completeness["stale"],
     }
 
 
 def ranked(seen: Seen, contents: Sequence[Answer]) -> list[Answer]:
-    """Struggle with many contents, the lowest risk first; of a learner read with `Part.SKILLS`."""
+    """Struggle with many contents, the lowest risk first; of a learner read with `STRUGGLE`."""
     user, now = seen.asked.user_id, seen.asked.now
     asked = [
         recording.question(user, None, f"rank-{place}", now, each).request()
         for place, each in enumerate(contents)
     ]
-    records = struggles(seen, asked) if asked else []
+    records = struggles(seen, asked).records if asked else []
     complete = seen.completeness
     answers = [
         struggle_answer(record) | {"position": place} | complete for place, record in enumerate(records)
@@ -91,8 +91,3 @@ def ranked(seen: Seen, contents: Sequence[Answer]) -> list[Answer]:
     for answer, each in zip(answers, contents, strict=True):
         answer["content_id"] = each.get("content_id")
     return sorted(answers, key=lambda answer: (answer["struggle_probability"], answer["position"]))
-
-
-def _rhythm(seen: Seen) -> Rhythm:
-    assert seen.rhythm is not None
-    return seen.rhythm

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,10 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from lyo.models.events.decode import milliseconds
 from lyo.models.formulas.send_time import Moment
-from lyo.models.formulas.timing import TimingProfile
 from lyo.models.predictions import from_rows
 from lyo.models.predictions.compute import Group
-from lyo.models.predictions.from_rows import Record, Stored, of_values
+from lyo.models.predictions.from_rows import Stored, of_values
+from lyo.models.predictions.kinds import (
+    ABOUT_LEARNERS,
+    ABOUT_SKILLS,
+    PredictionKind,
+    Predictions,
+    of_learners,
+)
 from lyo.models.state.catalogue import Catalogue
 from lyo.models.state.struggle_requests import Request
 from lyo.predictive.answers import catalogue_cache
@@ -30,8 +35,6 @@ from lyo.streams.topics import Names
 __all__ = [
     "LAG_MS",
     "Asked",
-    "Part",
-    "Rhythm",
     "Seen",
     "default_names",
     "many",
@@ -62,26 +65,12 @@ def moments(at: int | None, now: int | None) -> tuple[int, int]:
     return moment, clock
 
 
-class Part(enum.Flag):
-    """What is to be computed of a learner, besides the row."""
-
-    NOTHING = 0
-    RISK = enum.auto()
-    TIMING = enum.auto()
-    PLATEAUS = enum.auto()
-    REGRESSIONS = enum.auto()
-    SKILLS = enum.auto()
-    """Nothing computed; what `struggles` needs of the skills."""
-
-
-_SKILLS: Final = Part.PLATEAUS | Part.REGRESSIONS | Part.SKILLS
-_ROW_ALONE: Final = Part.RISK | Part.TIMING
-
-
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A question about a learner: for which tenant (None: for any), as of when, asked when (both in ms).
 
+    kinds: the predictions asked for. A request is not among them: `struggles` answers it, for which the
+    skills are read.
     own: the learner asks; a learner of no organization is then not hidden from a tenant's token.
     """
 
@@ -89,13 +78,13 @@ class Asked:
     organization: int | None
     at: int
     now: int
-    parts: Part = Part.NOTHING
+    kinds: tuple[PredictionKind, ...] = ()
     own: bool = False
 
 
 @dataclass(slots=True)
 class Seen:
-    """A learner as stored, with the parts that were asked for; one not known, or not to be seen, has no row.
+    """A learner as stored, with the predictions asked for; one not known, or not to be seen, has no row.
 
     Attributes:
         asked: the question.
@@ -104,9 +93,8 @@ class Seen:
         complete_until: up to when everything published of the learner is in the row (ms); None: not known.
         unanswered: a question asked over a minute ago has not come back through the stream.
         catalogue: as it is now.
-        risk: the dropout risk.
-        rhythm: the timing profile.
-        plateaus, regressions: records of the learner's skills.
+        records: of each kind asked for, the learner's or the learner's skills'.
+        learners: those computed together, as of the moment asked about; this one is the `place`th.
     """
 
     asked: Asked
@@ -115,10 +103,26 @@ class Seen:
     complete_until: int | None
     unanswered: bool
     catalogue: Catalogue
-    risk: Record | None = None
-    rhythm: Rhythm | None = None
-    plateaus: list[Record] = field(default_factory=list)
-    regressions: list[Record] = field(default_factory=list)
+    records: dict[str, list[Any]] = field(default_factory=dict)
+    learners: Group | None = None
+    place: int = 0
+
+    def judged(self) -> Moment:
+        """Whether the instant asked about is a good time."""
+        return from_rows.moment(self._group, self.place, self.asked.at, self.catalogue)
+
+    def is_good(self) -> bool:
+        """Whether `judged` calls the instant asked about a good time."""
+        return from_rows.is_good(self._group, self.place, self.asked.at, self.catalogue)
+
+    def studied(self) -> bool:
+        """Whether the learner did something on the local day of the instant asked about."""
+        return from_rows.studied(self._group, self.place, self.asked.at)
+
+    @property
+    def _group(self) -> Group:
+        assert self.learners is not None, "no prediction about the learner was asked for"
+        return self.learners
 
     @property
     def completeness(self) -> dict[str, Any]:
@@ -148,28 +152,6 @@ class Seen:
         return not self.foreign and (asked.organization is None or asked.own or bool(self.row))
 
 
-@dataclass(slots=True)
-class Rhythm:
-    """A timing record, and what moments are judged by: it is the `one`th of those computed together."""
-
-    record: Record
-    one: int
-    learners: Group
-    profile: TimingProfile
-
-    def judged(self, at: int, catalogue: Catalogue) -> Moment:
-        """Whether an instant in ms is a good time."""
-        return from_rows.moment(self.learners, self.profile, self.one, at, catalogue)
-
-    def is_good(self, at: int, catalogue: Catalogue) -> bool:
-        """Whether `judged` calls an instant in ms a good time."""
-        return from_rows.is_good(self.learners, self.profile, self.one, at, catalogue)
-
-    def studied(self, at: int) -> bool:
-        """Whether the learner did something on the local day of an instant in ms."""
-        return from_rows.studied(self.learners, self.one, at)
-
-
 async def one(db: AsyncSession, asked: Asked, names: Names | None) -> Seen:
     """The learner asked about.
 
@@ -188,7 +170,9 @@ async def many(db: AsyncSession, asked: Sequence[Asked], names: Names | None) ->
     """
     known = names or default_names()
     wanted = [
-        lookups.Wanted(each.user_id, each.organization, each.now, bool(each.parts & _SKILLS), each.own)
+        lookups.Wanted(
+            each.user_id, each.organization, each.now, any(kind.subject for kind in each.kinds), each.own
+        )
         for each in asked
     ]
     found = await lookups.learners(db, wanted, list(known.catalogue))
@@ -217,35 +201,34 @@ async def many(db: AsyncSession, asked: Sequence[Asked], names: Names | None) ->
     return seen
 
 
-def _asking(seen: Sequence[Seen], parts: Part) -> list[int]:
-    return [place for place, each in enumerate(seen) if each.asked.parts & parts]
+def _asking(seen: Sequence[Seen], kinds: Sequence[PredictionKind]) -> tuple[list[int], list[PredictionKind]]:
+    """The places of those who ask for some of the kinds, and the kinds that any of them asks for."""
+    places = [place for place, each in enumerate(seen) if not set(kinds).isdisjoint(each.asked.kinds)]
+    return places, [kind for kind in kinds if any(kind in seen[place].asked.kinds for place in places)]
 
 
 def _compute(seen: Sequence[Seen], of: Stored) -> None:
-    """Fill in the parts that were asked for."""
+    """Fill in the predictions that were asked for."""
     catalogue, at = seen[0].catalogue, np.array([each.asked.at for each in seen], np.int64)
-    if places := _asking(seen, _ROW_ALONE):
-        _compute_from_rows([seen[place] for place in places], of.as_of(catalogue, at[places], places))
-    if places := _asking(seen, Part.PLATEAUS):
-        for each, found in zip(seen, from_rows.plateaus(of, catalogue, at, places), strict=True):
-            each.plateaus = found
-    if places := _asking(seen, Part.REGRESSIONS):
-        for each, found in zip(seen, from_rows.regressions(of, catalogue, at, places), strict=True):
-            each.regressions = found
+    places, kinds = _asking(seen, ABOUT_LEARNERS)
+    if places:
+        learners = of.as_of(catalogue, at[places], places)
+        records = {kind.name: of_learners(kind, learners).records for kind in kinds}
+        for number, place in enumerate(places):
+            seen[place].learners, seen[place].place = learners, number
+            seen[place].records |= {name: [found[number]] for name, found in records.items()}
+    places, kinds = _asking(seen, ABOUT_SKILLS)
+    if places:
+        for place in places:
+            seen[place].records |= {kind.name: [] for kind in kinds}
+        for owner, found in from_rows.skill_predictions(of, catalogue, at, places, kinds):
+            for place, record in zip(owner.tolist(), found.records, strict=True):
+                if record is not None:
+                    seen[place].records[found.kind.name].append(record)
 
 
-def _compute_from_rows(seen: Sequence[Seen], learners: Group) -> None:
-    if _asking(seen, Part.RISK):
-        for each, risk in zip(seen, from_rows.dropout_risks(learners), strict=True):
-            each.risk = risk
-    if _asking(seen, Part.TIMING):
-        records, profile = from_rows.timing_profiles(learners)
-        for number, (each, record) in enumerate(zip(seen, records, strict=True)):
-            each.rhythm = Rhythm(record, number, learners, profile)
-
-
-def struggles(seen: Seen, requests: list[Request]) -> list[Record]:
-    """Answers to questions of the one learner seen, who was read with `Part.SKILLS`."""
+def struggles(seen: Seen, requests: list[Request]) -> Predictions:
+    """Answers to questions of the one learner seen, who was asked about with `STRUGGLE`."""
     asked, row, catalogue = seen.asked, seen.row, seen.catalogue
     for request in requests:
         request.resolve(catalogue, seen.organization or 0)

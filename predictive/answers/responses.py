@@ -6,63 +6,38 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
+import msgspec
+
 from lyo.models.formulas.regression import LEVELS
 from lyo.models.formulas.send_time import FACTORS, Moment
 from lyo.models.predictions.records import text, written
+from lyo.models.predictions.types import (
+    DropoutRisk,
+    Plateaus,
+    Prediction,
+    Regressions,
+    Struggle,
+    TimingProfile,
+)
 
 __all__ = [
     "Answer",
     "dropout_answer",
     "moment_answer",
+    "plain",
     "plateau_answers",
     "regression_answers",
+    "stored_struggle_answer",
     "struggle_answer",
     "text_of",
-    "timing_answer",
 ]
 
 Answer: TypeAlias = dict[str, Any]
 Fields: TypeAlias = Mapping[str, Any]
 
+_INTERNAL: Final = ("prediction_id", "version", "catalogue_revision")
+"""Fields that say how the stream made a record: of no use to who asks about the present moment."""
 _COMPUTED: Final = ("as_of", "valid_until", "model", "reason", "factors")
-_DROPOUT: Final = (
-    "risk_score",
-    "risk_level",
-    "risk_factors",
-    "session_frequency_trend",
-    "avg_days_between_sessions",
-    "sentiment_trend_7d",
-    "days_since_last_completion",
-    "performance_trend",
-    "longest_streak",
-    "current_streak",
-    "reengagement_strategy",
-    "calculated_at",
-    "user_id",
-    "organization_id",
-    "confidence",
-    "timezone",
-    *_COMPUTED,
-)
-_TIMING: Final = (
-    "user_id",
-    "peak_hours",
-    "optimal_study_time",
-    "best_days",
-    "avg_session_duration_minutes",
-    "preferred_session_length",
-    "performance_by_hour",
-    "most_active_hour",
-    "least_active_hour",
-    "typical_study_days",
-    "sessions_analyzed",
-    "confidence",
-    "updated_at",
-    "organization_id",
-    "timezone",
-    "recommended_time",
-    *_COMPUTED,
-)
 _STRUGGLE: Final = (
     "struggle_probability",
     "confidence",
@@ -73,31 +48,6 @@ _STRUGGLE: Final = (
     "content_type",
     "actions",
     *_COMPUTED,
-)
-_PLATEAU: Final = (
-    "days_on_topic",
-    "attempts",
-    "mastery_level",
-    "mastery_improvement",
-    "is_active",
-    "intervention_suggested",
-    "detected_at",
-    "resolved",
-    "resolved_at",
-    "ended_at",
-    "ended_because",
-)
-_REGRESSION: Final = (
-    "peak_mastery",
-    "current_mastery",
-    "regression_amount",
-    "days_since_practice",
-    "last_practiced_at",
-    "urgency",
-    "detected_at",
-    "is_active",
-    "resolved_at",
-    "predicted_mastery_in_week",
 )
 
 
@@ -114,9 +64,17 @@ def _taken(record: Fields, names: Iterable[str]) -> Answer:
     return {name: record[name] for name in names}
 
 
-def dropout_answer(record: Fields, row: Fields) -> Answer:
+def plain(record: Prediction) -> Answer:
+    """A record in plain JSON types, without what only the stream needs."""
+    found: Answer = msgspec.to_builtins(record)
+    for name in _INTERNAL:
+        del found[name]
+    return found
+
+
+def dropout_answer(record: DropoutRisk, row: Fields) -> Answer:
     """Dropout risk of a record, with what came of it from the learner's row ({} if there is none)."""
-    return _taken(record, _DROPOUT) | {
+    return plain(record) | {
         "strategy_executed": row.get("strategy_executed") or False,
         "strategy_executed_at": text_of(row.get("strategy_executed_at")),
         "user_returned": row.get("user_returned"),
@@ -124,20 +82,18 @@ def dropout_answer(record: Fields, row: Fields) -> Answer:
     }
 
 
-def timing_answer(record: Fields) -> Answer:
-    """Timing profile of a record."""
-    return _taken(record, _TIMING)
+def struggle_answer(record: Struggle) -> Answer:
+    """Struggle prediction of a record."""
+    return _taken(plain(record), _STRUGGLE)
 
 
-def struggle_answer(record: Fields) -> Answer:
-    """Struggle prediction of a record, or of its row in Postgres."""
-    if "features" not in record:
-        moments = {name: text_of(record[name]) for name in ("as_of", "valid_until")}
-        record = {**record, **moments, "features": record["prediction_features"]}
-    return _taken(record, _STRUGGLE)
+def stored_struggle_answer(row: Fields) -> Answer:
+    """Struggle prediction of its row in Postgres."""
+    moments = {name: text_of(row[name]) for name in ("as_of", "valid_until")}
+    return _taken({**row, **moments, "features": row["prediction_features"]}, _STRUGGLE)
 
 
-def moment_answer(judged: Moment, profile: Fields, *, studied: bool) -> Answer:
+def moment_answer(judged: Moment, profile: TimingProfile, *, studied: bool) -> Answer:
     """Whether a moment is a good time, with the timing record that it was judged by."""
     shares = zip(FACTORS, judged.contributions, strict=True)
     known = judged.confidence > 0
@@ -149,22 +105,24 @@ def moment_answer(judged: Moment, profile: Fields, *, studied: bool) -> Answer:
         "confidence": judged.confidence / 100,
         "factors": [{"name": name, "contribution": part / 100} for name, part in shares] if known else [],
         "studied_today": studied,
-        **_taken(profile, ("timezone", "as_of", "valid_until", "model", "reason")),
+        **_taken(plain(profile), ("timezone", "as_of", "valid_until", "model", "reason")),
     }
 
 
-def plateau_answers(records: Iterable[Fields], rows: Iterable[Fields], *, active_only: bool) -> list[Answer]:
+def plateau_answers(
+    records: Iterable[Plateaus], rows: Iterable[Fields], *, active_only: bool
+) -> list[Answer]:
     """Plateaus of records, an object for each episode, the longest first."""
     stored = _by_episode(rows)
     found = []
-    for record in records:
+    for record in map(plain, records):
         for episode in _episodes(record, active_only):
             row = stored.get((record["skill_id"], datetime.fromisoformat(episode["detected_at"])), {})
             found.append(
                 {
                     "plateau_id": row.get("id"),
                     **_taken(record, ("topic", "skill_id")),
-                    **_taken(episode, _PLATEAU),
+                    **episode,
                     "intervention_taken": row.get("intervention_taken", False),
                     **_about(record, episode, ("confidence", "updated_at", *_COMPUTED)),
                 }
@@ -173,12 +131,12 @@ def plateau_answers(records: Iterable[Fields], rows: Iterable[Fields], *, active
 
 
 def regression_answers(
-    records: Iterable[Fields], rows: Iterable[Fields], *, active_only: bool
+    records: Iterable[Regressions], rows: Iterable[Fields], *, active_only: bool
 ) -> list[Answer]:
     """Regressions of records, an object for each episode, the most urgent first."""
     stored = _by_episode(rows)
     found = []
-    for record in records:
+    for record in map(plain, records):
         for episode in _episodes(record, active_only):
             row = stored.get((record["skill_id"], datetime.fromisoformat(episode["detected_at"])), {})
             reviewed_at = row["reviewed_at"] if row else None
@@ -186,7 +144,7 @@ def regression_answers(
                 {
                     "regression_id": row.get("id"),
                     **_taken(record, ("skill_id", "skill_name")),
-                    **_taken(episode, _REGRESSION),
+                    **episode,
                     "reminder_sent": row.get("reminder_sent") or False,
                     "reminder_sent_at": text_of(row.get("reminder_sent_at")),
                     "user_reviewed": episode["user_reviewed"] or bool(row.get("user_reviewed")),

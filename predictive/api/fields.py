@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from lyo.models.events.decode import FIRST, LAST
+from lyo.models.formulas.dropout import LEVELS
 from lyo.streams.clock import ClockError, parse
 
 LARGEST_ID: Final = 2**63 - 1
@@ -66,7 +67,8 @@ UserId: TypeAlias = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 Probability: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Count: TypeAlias = Annotated[int, Field(ge=0)]
 Hour: TypeAlias = Annotated[int, Field(ge=0, le=23)]
-Level: TypeAlias = Literal["low", "medium", "high", "critical"]
+Level: TypeAlias = Annotated[str, WithJsonSchema({"type": "string", "x-extensible-enum": list(LEVELS)})]
+"""Later versions may have more levels."""
 Weekday: TypeAlias = Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 Moment: TypeAlias = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 """A moment in an answer: RFC 3339 in UTC."""

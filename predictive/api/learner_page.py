@@ -4,8 +4,8 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends
 
+from lyo.models.predictions.kinds import KINDS
 from lyo.predictive.answers import learner_responses
-from lyo.predictive.answers.reading import Part
 from lyo.predictive.api import service
 from lyo.predictive.api.access.caller import Caller, subject
 from lyo.predictive.api.fields import UserId
@@ -26,7 +26,7 @@ async def _viewer(user_id: UserId, who: Annotated[Caller, Depends(service.caller
 
 
 async def _read(viewer: Annotated[Viewer, Depends(_viewer)], asked: service.AboutLearner) -> PageData:
-    said = learner_responses.insights(await asked.seen(~Part.NOTHING))
+    said = learner_responses.insights(await asked.seen(*KINDS))
     # A learner of another tenant than the token's is refused by now.
     organization = None if viewer.own else viewer.organization
     async with asked.session() as db:

@@ -12,8 +12,9 @@ import orjson
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
+from lyo.models.predictions.kinds import DROPOUT_RISK, KINDS, PLATEAUS, REGRESSIONS, STRUGGLE, TIMING
 from lyo.predictive.answers import answers, learner_responses
-from lyo.predictive.answers.reading import Part, Seen
+from lyo.predictive.answers.reading import Seen
 from lyo.predictive.api import schemas as s
 from lyo.predictive.api.documented import errors
 from lyo.predictive.api.error_handlers import ProblemRoute
@@ -58,7 +59,7 @@ def _about(asked: Question, seen: Seen) -> dict[str, Any]:
 )
 async def predict_struggle(body: s.StruggleRequest, asked: AboutAMoment) -> Response:
     """The prediction is stored with what it saw, so that its outcome can be joined to it."""
-    seen, content = await asked.seen(Part.SKILLS), body.content_metadata.model_dump(exclude_unset=True)
+    seen, content = await asked.seen(STRUGGLE), body.content_metadata.model_dump(exclude_unset=True)
     async with asked.session() as db:
         found = await answers.predict_struggle(
             db, **_about(asked, seen), content_metadata=content, request_id=body.request_id
@@ -74,7 +75,7 @@ async def predict_struggle(body: s.StruggleRequest, asked: AboutAMoment) -> Resp
 )
 async def rank_struggle(body: s.RankRequest, asked: AboutAMoment) -> Response:
     """Answers for at most 50 contents in one call; nothing is stored."""
-    seen = await asked.seen(Part.SKILLS)
+    seen = await asked.seen(STRUGGLE)
     contents = [each.model_dump(exclude_unset=True) for each in body.contents]
     return _json(learner_responses.ranked(seen, contents))
 
@@ -109,7 +110,7 @@ async def record_outcome(body: s.OutcomeRequest, asked: AboutNow) -> Response:
 )
 async def dropout_risk(asked: AboutAMoment) -> Response:
     """Computed for the moment asked about: silence counts up to then."""
-    return _json(learner_responses.dropout_risk(await asked.seen(Part.RISK)))
+    return _json(learner_responses.dropout_risk(await asked.seen(DROPOUT_RISK)))
 
 
 @router.get(
@@ -120,7 +121,7 @@ async def dropout_risk(asked: AboutAMoment) -> Response:
 )
 async def timing_profile(asked: AboutAMoment) -> Response:
     """Hours and days are the learner's own; what is not known yet is null or empty."""
-    return _json(learner_responses.timing_profile(await asked.seen(Part.TIMING)))
+    return _json(learner_responses.timing_profile(await asked.seen(TIMING)))
 
 
 @router.post(
@@ -132,7 +133,7 @@ async def timing_profile(asked: AboutAMoment) -> Response:
 async def timing_check(asked: AboutNow, body: s.TimingRequest | None = None) -> Response:
     """Without a body, or without `current_time`, it is about now."""
     at = None if body is None else body.current_time
-    return _json(learner_responses.timing_check(await asked.seen(Part.TIMING, at)))
+    return _json(learner_responses.timing_check(await asked.seen(TIMING, at=at)))
 
 
 @router.get(
@@ -143,7 +144,7 @@ async def timing_check(asked: AboutNow, body: s.TimingRequest | None = None) -> 
 )
 async def plateaus(asked: AboutAMoment, active_only: _ActiveOnly = True) -> Response:
     """The longest first; with `active_only=false` those that have ended, too."""
-    seen = await asked.seen(Part.PLATEAUS)
+    seen = await asked.seen(PLATEAUS)
     return _json(learner_responses.plateaus(seen, active_only=active_only))
 
 
@@ -155,7 +156,7 @@ async def plateaus(asked: AboutAMoment, active_only: _ActiveOnly = True) -> Resp
 )
 async def regressions(asked: AboutAMoment, active_only: _ActiveOnly = True) -> Response:
     """The most urgent first; with `active_only=false` those that have ended, too."""
-    seen = await asked.seen(Part.REGRESSIONS)
+    seen = await asked.seen(REGRESSIONS)
     return _json(learner_responses.regressions(seen, active_only=active_only))
 
 
@@ -167,7 +168,7 @@ async def regressions(asked: AboutAMoment, active_only: _ActiveOnly = True) -> R
 )
 async def insights(asked: AboutAMoment) -> Response:
     """Risk, plateaus, regressions, timing, and what to do first."""
-    return _json(learner_responses.insights(await asked.seen(~Part.NOTHING)))
+    return _json(learner_responses.insights(await asked.seen(*KINDS)))
 
 
 @router.delete(

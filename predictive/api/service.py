@@ -16,7 +16,8 @@ from fastapi.security import HTTPBearer
 from pydantic import WithJsonSchema
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from lyo.predictive.answers.reading import Asked, Part, Seen
+from lyo.models.predictions.kinds import PredictionKind
+from lyo.predictive.answers.reading import Asked, Seen
 from lyo.predictive.answers.request_batcher import Together
 from lyo.predictive.api.access.caller import Caller, subject
 from lyo.predictive.api.fields import INSTANT, LARGEST_ID, Instant, UserId
@@ -113,7 +114,7 @@ class Question:
     at: int | None = None
     own: bool = False
 
-    async def seen(self, parts: Part = Part.NOTHING, at: int | None = None) -> Seen:
+    async def seen(self, *kinds: PredictionKind, at: int | None = None) -> Seen:
         """The learner asked about, at the moment of the question, or at this one (ms).
 
         Raises:
@@ -121,7 +122,7 @@ class Question:
         """
         moment = self.at if at is None else at
         moment = self.now if moment is None else moment
-        asked = Asked(self.user_id, self.organization, moment, self.now, parts, self.own)
+        asked = Asked(self.user_id, self.organization, moment, self.now, kinds, self.own)
         seen = await self.service.reads.read(asked)
         if seen.foreign:
             _log.warning("404: a learner of another tenant was asked for")

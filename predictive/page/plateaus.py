@@ -78,8 +78,8 @@ def _ended(practice: Practice, at: int) -> list[answers.Plateau]:
     over = []
     for skill, episodes in zip(practice.ids, told, strict=True):
         for episode in episodes:
-            if not episode["is_active"]:
-                named = episode | {"skill_id": skill, "topic": practice.topic(skill)}
+            if not episode.is_active:
+                named = msgspec.structs.asdict(episode) | {"skill_id": skill, "topic": practice.topic(skill)}
                 over.append(msgspec.convert(named, answers.Plateau))
     over.sort(key=lambda one: (one.ended_at or one.detected_at, one.skill_id), reverse=True)
     return over[:MOST_ENDED]

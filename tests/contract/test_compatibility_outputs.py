@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lyo.tools.contracts.messages import MESSAGES
 from tests.support.contract.changes import SCHEMAS, Schema, change, drop
 
-RISK, PLATEAUS = "predictions.dropout-risk", "predictions.plateaus"
+RISK, PLATEAUS, TIMING = "predictions.dropout-risk", "predictions.plateaus", "predictions.timing"
 
 
 WORSE_OUTPUTS: dict[str, tuple[str, Callable[[Schema], object], str]] = {
@@ -58,20 +58,25 @@ WORSE_OUTPUTS: dict[str, tuple[str, Callable[[Schema], object], str]] = {
         lambda s: s["properties"]["skill_id"].update(maxLength=200),
         ".skill_id: maxLength was 100, is 200",
     ),
-    "a new value": (
-        RISK,
-        lambda s: s["properties"]["risk_level"]["enum"].append("extreme"),
-        ".risk_level: the value 'extreme' is new",
+    "a new value of a closed list": (
+        TIMING,
+        lambda s: s["properties"]["best_days"]["items"]["enum"].append("Holiday"),
+        ".best_days[]: the value 'Holiday' is new",
     ),
     "a value is gone": (
         "interventions",
-        lambda s: s["$defs"]["InterventionType"]["enum"].remove("gentle_nudge"),
+        lambda s: s["properties"]["type"]["x-extensible-enum"].remove("gentle_nudge"),
         ".type: the value 'gentle_nudge' is gone",
     ),
     "anything instead of a list of values": (
+        TIMING,
+        lambda s: s["properties"]["best_days"]["items"].pop("enum"),
+        ".best_days[]: was one of a list of values, is anything",
+    ),
+    "a closed list instead of an open one": (
         RISK,
-        lambda s: s["properties"]["risk_level"].pop("enum"),
-        ".risk_level: was one of a list of values, is anything",
+        lambda s: s["properties"]["risk_level"].update(enum=["low", "medium", "high", "critical"]),
+        ".risk_level: was anything, is one of ",
     ),
     "a format is gone": (
         RISK,
@@ -104,6 +109,13 @@ def test_an_output_may_gain_fields(required: bool) -> None:
 
 def test_an_output_that_may_be_missing_may_always_be_there() -> None:
     assert change(RISK, lambda s: s["required"].append("organization_id")) == []
+
+
+def test_an_open_list_of_an_output_may_gain_values() -> None:
+    def gain(schema: Schema) -> None:
+        schema["properties"]["risk_factors"]["items"]["x-extensible-enum"].append("exam_soon")
+
+    assert change(RISK, gain) == []
 
 
 @pytest.mark.parametrize("name", SCHEMAS)

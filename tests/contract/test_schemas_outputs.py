@@ -15,11 +15,16 @@ from aiokafka import ConsumerRecord
 from lyo.models.arrays.zones import DAY
 from lyo.models.events.decode import Rejected
 from lyo.models.formulas import dropout, regression, struggle, timing
-from lyo.models.predictions import episodes
+from lyo.models.predictions.types import (
+    DayName,
+    Features,
+    PlateauEpisode,
+    Plateaus,
+    RegressionEpisode,
+    Regressions,
+)
 from lyo.streams.dead_letters.encode import dead_letter, oversized
-from lyo.tools.contracts import outputs
 from lyo.tools.contracts.messages import EXAMPLES, MESSAGES, OUTPUTS
-from lyo.tools.contracts.outputs import PlateauEpisode, Plateaus, RegressionEpisode, Regressions
 from tests.support.contract.holding import BY_NAME, faults
 from tests.support.learners.building import (
     START,
@@ -132,11 +137,9 @@ def _leaves(record: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]
 
 
 def test_the_lists_of_values_are_those_of_the_models() -> None:
-    assert get_args(outputs.DropoutFactor) == dropout.FACTORS
-    assert get_args(outputs.Level) == dropout.LEVELS == regression.LEVELS
-    assert get_args(outputs.DayName) == timing.WEEKDAYS
-    assert set(get_args(outputs.Ended)) == set(episodes._ENDED.values())
-    assert outputs.Features.__struct_fields__ == struggle.FEATURES
+    assert dropout.LEVELS == regression.LEVELS
+    assert get_args(DayName) == timing.WEEKDAYS
+    assert Features.__struct_fields__ == struggle.FEATURES
 
 
 def test_every_enum_value_of_the_levels_is_seen() -> None:

@@ -67,7 +67,7 @@ async def measure(settings: Settings, path: Path, folder: Path) -> Throughput:
         cpu = sum(process.cpu_times()[:2]) - cpu
         resident = process.memory_info().rss
     names = topics.names(settings)
-    sent = {kind: await _count(settings, names.prediction(kind)) for kind in topics.PREDICTION_KINDS}
+    sent = {kind: await _count(settings, topic) for kind, topic in names.predictions.items()}
     rows = await _count(settings, names.learner_rows) + await _count(settings, names.skill_rows)
     return Throughput(total, seconds, cpu, sent, rows, resident, reference)
 

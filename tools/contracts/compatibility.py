@@ -32,7 +32,9 @@ _WORDS: Final = frozenset(
 )
 _LOWER: Final = frozenset({"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"})
 _UPPER: Final = frozenset({"maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"})
-_PARTS: Final = frozenset({"type", "properties", "required", "enum", "const", "anyOf", "oneOf"})
+_OPEN: Final = "x-extensible-enum"
+"""The values that there are today: readers were told that there may be more."""
+_PARTS: Final = frozenset({_OPEN, "type", "properties", "required", "enum", "const", "anyOf", "oneOf"})
 _INSIDE: Final = frozenset({"items", "additionalProperties", "propertyNames"})
 _CONSTRAINTS: Final = frozenset({"pattern", "format", "uniqueItems"})
 _KNOWN: Final = _WORDS | _LOWER | _UPPER | _PARTS | _INSIDE
@@ -114,6 +116,8 @@ def _defaults(pair: _Pair) -> Iterator[str]:
 
 
 def _values(pair: _Pair) -> Iterator[str]:
+    known = set(pair.old.get(_OPEN, ())) - set(pair.new.get(_OPEN, ()))
+    yield from (pair.says(f"the value {value!r} is gone") for value in sorted(known))
     old, new = _allowed(pair.old), _allowed(pair.new)
     if old == new:
         return

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from lyo.models.events import types as events
 from lyo.models.events.types import Kind
-from lyo.streams.topics import PREDICTION_KINDS, Names
+from lyo.models.predictions.kinds import KINDS, PredictionKind
+from lyo.streams.topics import Names
 from lyo.tools.contracts import outputs
 from lyo.tools.contracts.input_examples import INPUT_EXAMPLES
 from lyo.tools.contracts.output_examples import OUTPUT_EXAMPLES
@@ -111,14 +111,6 @@ INPUTS: Final = (
     _catalogue(Kind.ORGANIZATION, events.Organization, "organization_id in decimal digits", USER_KEY, _ZONE),
 )
 
-_SHAPES: Final[dict[str, tuple[type[Any], str, tuple[str, ...]]]] = {
-    "dropout-risk": (outputs.DropoutRisk, "", ()),
-    "timing": (outputs.TimingProfile, "", ()),
-    "plateaus": (outputs.Plateaus, "skill_id", (_EPISODES,)),
-    "regressions": (outputs.Regressions, "skill_id", (_EPISODES,)),
-    "struggle": (outputs.Struggle, "content_id", ()),
-}
-
 
 def _output(name: str, topic: str, shape: type[Any], subject: str, *rules: str) -> Message:
     key = "user_id in decimal digits" + (f", a vertical bar, {subject}" if subject else "")
@@ -134,14 +126,15 @@ def _output(name: str, topic: str, shape: type[Any], subject: str, *rules: str) 
     )
 
 
-def _predictions(kinds: Iterable[str]) -> Iterable[Message]:
-    for kind in kinds:
-        shape, subject, rules = _SHAPES[kind]
-        yield _output(f"predictions.{kind}", _NAMES.prediction(kind), shape, subject, *rules)
+def _prediction(kind: PredictionKind) -> Message:
+    rules = (_EPISODES,) if "episodes" in kind.record.__struct_fields__ else ()
+    return _output(
+        f"predictions.{kind.name}", _NAMES.prediction(kind.name), kind.record, kind.subject, *rules
+    )
 
 
 OUTPUTS: Final = (
-    *_predictions(PREDICTION_KINDS),
+    *map(_prediction, KINDS),
     _output("interventions", _NAMES.interventions, outputs.Intervention, "intervention_id"),
     Message(
         name="dead-letters",

@@ -11,9 +11,10 @@ from sqlalchemy.exc import InterfaceError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from lyo.models.arrays.zones import DAY, HOUR
+from lyo.models.predictions.kinds import DROPOUT_RISK, KINDS, PLATEAUS, REGRESSIONS, TIMING, PredictionKind
 from lyo.models.state.layout import LAYOUT, LayoutError
 from lyo.predictive.answers import answers, learner_responses
-from lyo.predictive.answers.reading import Asked, Part, Seen
+from lyo.predictive.answers.reading import Asked, Seen
 from lyo.predictive.answers.request_batcher import MOST, Together
 from lyo.streams.topics import Names
 from tests.support.learners.building import CONTENTS, ORGANIZATIONS, START, completion, session
@@ -23,13 +24,13 @@ pytestmark = pytest.mark.integration
 
 ALL: dict[str, Any] = {"active_only": False}
 # What tells it of a learner read together with others, of one read alone, and what is to be read.
-WAYS: list[tuple[Any, Any, Part, dict[str, Any]]] = [
-    (learner_responses.dropout_risk, answers.dropout_risk, Part.RISK, {}),
-    (learner_responses.timing_profile, answers.timing_profile, Part.TIMING, {}),
-    (learner_responses.timing_check, answers.timing_check, Part.TIMING, {}),
-    (learner_responses.plateaus, answers.plateaus, Part.PLATEAUS, ALL),
-    (learner_responses.regressions, answers.regressions, Part.REGRESSIONS, ALL),
-    (learner_responses.insights, answers.insights, ~Part.NOTHING, {}),
+WAYS: list[tuple[Any, Any, tuple[PredictionKind, ...], dict[str, Any]]] = [
+    (learner_responses.dropout_risk, answers.dropout_risk, (DROPOUT_RISK,), {}),
+    (learner_responses.timing_profile, answers.timing_profile, (TIMING,), {}),
+    (learner_responses.timing_check, answers.timing_check, (TIMING,), {}),
+    (learner_responses.plateaus, answers.plateaus, (PLATEAUS,), ALL),
+    (learner_responses.regressions, answers.regressions, (REGRESSIONS,), ALL),
+    (learner_responses.insights, answers.insights, KINDS, {}),
 ]
 NOW = START + 80 * DAY
 
@@ -80,7 +81,7 @@ async def test_many_at_once_are_answered_as_each_alone_with_few_queries(world: W
     together = Together(sessions, Names())
     asked = [(about, *way) for about in questions() for way in WAYS]
     found = await asyncio.gather(
-        *(together.read(Asked(**about, parts=part)) for about, _, _, part, _ in asked)
+        *(together.read(Asked(**about, kinds=kinds)) for about, _, _, kinds, _ in asked)
     )
     assert sessions.made <= len(asked) / MOST + 2
     told = []
@@ -110,7 +111,7 @@ async def test_what_comes_while_a_batch_is_under_way_becomes_the_next(world: Wor
 
 def risk_of(user: int) -> Asked:
     """A question about a learner's dropout risk."""
-    return Asked(user, 7, NOW, NOW, Part.RISK)
+    return Asked(user, 7, NOW, NOW, (DROPOUT_RISK,))
 
 
 async def test_one_who_gives_up_leaves_the_others_their_answers(world: World) -> None:

@@ -14,12 +14,13 @@ from typing import Any
 import asyncpg
 import pytest
 
+from lyo.models.predictions.kinds import BY_NAME
 from lyo.storage.database import plain_url
 from lyo.storage.reads.progress import behind
 from lyo.storage.schema.migrate import upgrade
 from lyo.storage.sink.rebuild import empty
 from lyo.storage.subscription.follow import Subscription, SubscriptionError
-from lyo.streams import topic_admin, topics
+from lyo.streams import topic_admin
 from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalPostgres
 from tests.support.sink.records import dropout, plateau, struggle, timing
@@ -100,7 +101,7 @@ async def test_every_change_is_told_once_and_in_order_while_two_sinks_write(read
     assert in_order(following.changes)
     assert {change["operation"] for change in following.changes} == {"changed", "removed"}
     kinds = {change["kind"] for change in following.changes}
-    assert kinds == {*topics.PREDICTION_KINDS, "interventions"}
+    assert kinds == {*BY_NAME, "interventions"}
 
 
 async def all_stored_by(settings: Settings, task: asyncio.Task[None]) -> None:

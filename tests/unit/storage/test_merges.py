@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sqlalchemy import UniqueConstraint
 
+from lyo.models.predictions.kinds import BY_NAME
 from lyo.models.state.layout import encode_learners
 from lyo.models.state.learner import LEARNER
 from lyo.storage.schema.tables import (
@@ -19,11 +20,10 @@ from lyo.storage.schema.tables import (
 )
 from lyo.storage.sink.merges import INTERVENTIONS, PLANS, Plan, delete_sql, merge_sql
 from lyo.storage.sink.rows import tenant_of
-from lyo.streams.topics import PREDICTION_KINDS
 
 
 def test_every_kind_of_prediction_has_its_table() -> None:
-    assert set(PLANS) == set(PREDICTION_KINDS)
+    assert set(PLANS) == set(BY_NAME)
     assert {plan.table for plan in PLANS.values()} == set(PREDICTION_TABLES)
 
 

@@ -40,7 +40,7 @@ def test_the_alternative_is_the_first_full_hour_that_is_good(zone: str) -> None:
     zones, found = Zones([zone]), 0
     for _ in range(40):
         one, at = rng.randrange(4), START + rng.randrange(60 * DAY, 300 * DAY)
-        _, profile = from_rows.timing_profiles(rows.as_of(stream.engine.state.catalogue, at))
+        profile = rows.as_of(stream.engine.state.catalogue, at).profile
         limits = Limits(rng.choice((-1, 1320)), rng.choice((-1, 420)), rng.choice((-1, 2)), rng.randint(0, 2))
         judged = check(profile, one, at, zones, studied_today=True, limits=limits)
         if judged.is_good:
@@ -69,7 +69,7 @@ def test_half_hour_zones_are_looked_at_by_their_own_full_hours() -> None:
     stream = run(lives(5, 400, users=1, days=60))
     learners, _ = rows_of(stream.engine)
     rows = from_rows.of_values([1], [learners[b"1"]])
-    _, profile = from_rows.timing_profiles(rows.as_of(stream.engine.state.catalogue, START + 61 * DAY))
+    profile = rows.as_of(stream.engine.state.catalogue, START + 61 * DAY).profile
     zones = Zones(["Asia/Kolkata"])
     always = Limits(most_per_day=1, sent_today=1)
     judged = check(profile, 0, START + 61 * DAY + 7 * MINUTE, zones, studied_today=False, limits=always)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import chain
 from typing import Any
 
 import msgspec
@@ -13,11 +12,20 @@ import pytest
 from lyo.models.arrays.zones import DAY, HOUR
 from lyo.models.events.types import ContentMetadata
 from lyo.models.predictions import from_rows
-from lyo.models.predictions.emit import KINDS as PREDICTION_KINDS
 from lyo.models.predictions.from_rows import Stored, of_values
+from lyo.models.predictions.kinds import (
+    ABOUT_LEARNERS,
+    BY_NAME,
+    DROPOUT_RISK,
+    REGRESSIONS,
+    TIMING,
+    PredictionKind,
+    Predictions,
+    of_learners,
+)
 from lyo.models.state.catalogue import Catalogue
 from lyo.models.state.layout import LAYOUT, LayoutError, split_skill_key
-from lyo.models.state.struggle_requests import Request
+from lyo.models.state.struggle_requests import FirstAnswer, Request
 from tests.support.learners.building import (
     MINUTE,
     START,
@@ -37,7 +45,6 @@ from tests.support.learners.building import (
 )
 from tests.support.learners.building import stored as rows_of
 
-SKILL_KINDS = {"plateaus": from_rows.plateaus, "regressions": from_rows.regressions}
 Current = dict[tuple[str, bytes], dict[str, Any]]
 
 
@@ -56,28 +63,39 @@ def known(stream: Stream, *users: int) -> Stored:
 def asked(record: dict[str, Any]) -> Request:
     """The request that a struggle record answers."""
     metadata = msgspec.convert(record["content_metadata"], ContentMetadata)
+    answered = msgspec.convert(record["answered"], FirstAnswer)
     at = ms(record["requested_at"])
-    return Request(record["request_id"], record["content_id"], at, 0, metadata, record["answered"])
+    return Request(record["request_id"], record["content_id"], at, 0, metadata, answered)
+
+
+def as_sent(predictions: Predictions) -> Current:
+    """Records as they would go out, by kind and key."""
+    return {
+        (predictions.kind.name, key): msgspec.json.decode(predictions.sealed(place))
+        for place, key in enumerate(predictions.keys)
+        if predictions.records[place] is not None
+    }
+
+
+def about_skills(kind: PredictionKind, rows: Stored, books: Catalogue, at: int) -> list[Any]:
+    """Records of one kind about the learners' skills."""
+    ((_, found),) = from_rows.skill_predictions(rows, books, at, kinds=[kind])
+    return [record for record in found.records if record is not None]
 
 
 def predicted(rows: Stored, books: Catalogue, at: int, requests: dict[int, list[Request]]) -> Current:
     """Every prediction about these learners at an instant, by kind and key."""
     found: Current = {}
     learners = rows.as_of(books, at)
-    for kind, records in (
-        ("dropout-risk", from_rows.dropout_risks(learners)),
-        ("timing", from_rows.timing_profiles(learners)[0]),
-    ):
-        found |= {(kind, b"%d" % record["user_id"]): record for record in records}
-    for kind, report in SKILL_KINDS.items():
-        for record in chain(*report(rows, books, at)):
-            found[kind, f"{record['user_id']}|{record['skill_id']}".encode()] = record
+    for kind in ABOUT_LEARNERS:
+        found |= as_sent(of_learners(kind, learners))
+    for _, predictions in from_rows.skill_predictions(rows, books, at):
+        found |= as_sent(predictions)
     users = rows.rows["user"].tolist()
     whose = [place for place, user in enumerate(users) for _ in requests.get(user, [])]
     questions = [request for user in users for request in requests.get(user, [])]
     if questions:
-        for record in from_rows.struggles(rows, learners, books, np.array(whose), questions):
-            found["struggle", f"{record['user_id']}|{record['content_id']}".encode()] = record
+        found |= as_sent(from_rows.struggles(rows, learners, books, np.array(whose), questions))
     return found
 
 
@@ -106,7 +124,7 @@ def test_at_the_instant_of_the_streams_record_the_answer_is_that_record() -> Non
             again = predicted(rows, stream.engine.state.catalogue, ms(record["as_of"]), requests)
             assert again[kind, key] == record
             compared[kind] += 1
-    assert compared.keys() == set(PREDICTION_KINDS)
+    assert compared.keys() == set(BY_NAME)
     assert min(compared.values()) >= 10, compared
 
 
@@ -128,9 +146,11 @@ def test_nothing_is_predicted_from_before_the_newest_event() -> None:
     stream = run([session(1, START + day * DAY) for day in range(20)])
     rows = known(stream, 1)
     newest = int(rows.rows["newest"][0])
-    early, same = (from_rows.dropout_risks(rows.as_of(Catalogue(), at)) for at in (newest - 9 * DAY, newest))
+    early, same = (
+        of_learners(DROPOUT_RISK, rows.as_of(Catalogue(), at)).records for at in (newest - 9 * DAY, newest)
+    )
     assert early == same
-    assert early[0]["as_of"] == iso(newest)
+    assert early[0].as_of == iso(newest)
 
 
 def test_silence_raises_the_risk_and_practised_skills_fade_without_an_event() -> None:
@@ -140,17 +160,17 @@ def test_silence_raises_the_risk_and_practised_skills_fade_without_an_event() ->
     books = Catalogue()
     last = START + 20 * DAY
     risks = [
-        from_rows.dropout_risks(rows.as_of(books, last + days * DAY))[0]["risk_score"]
+        of_learners(DROPOUT_RISK, rows.as_of(books, last + days * DAY)).records[0].risk_score
         for days in range(0, 80, 5)
     ]
     assert risks == sorted(risks)
     assert risks[-1] > risks[0] + 0.3
-    assert from_rows.regressions(rows, books, last) == [[]]
-    ((faded,),) = from_rows.regressions(rows, books, last + 200 * DAY)
-    ((later,),) = from_rows.regressions(rows, books, last + 300 * DAY)
-    assert faded["is_active"]
-    assert later["current_mastery"] < faded["current_mastery"]
-    assert later["detected_at"] == faded["detected_at"]
+    assert about_skills(REGRESSIONS, rows, books, last) == []
+    (faded,) = about_skills(REGRESSIONS, rows, books, last + 200 * DAY)
+    (later,) = about_skills(REGRESSIONS, rows, books, last + 300 * DAY)
+    assert faded.is_active
+    assert later.current_mastery < faded.current_mastery
+    assert later.detected_at == faded.detected_at
 
 
 def test_asking_changes_no_row() -> None:
@@ -166,16 +186,16 @@ def test_of_an_unknown_learner_the_answer_is_neutral_and_says_why() -> None:
     rows = of_values([5], [None], organizations=[7])
     books = catalogue(organizations=[{"organization_id": 7, "timezone": "Asia/Tokyo"}])
     learners = rows.as_of(books, START)
-    (risk,) = from_rows.dropout_risks(learners)
-    ((profile,), _) = from_rows.timing_profiles(learners)
-    assert (risk["risk_score"], risk["confidence"]) == (0.5, 0)
-    assert risk["reason"] == "not enough data: 0 of 3 sessions, 0 of 3 days since the first"
-    assert (profile["confidence"], profile["peak_hours"], profile["timezone"]) == (0, [], "Asia/Tokyo")
-    assert (risk["organization_id"], risk["as_of"]) == (7, iso(START))
+    (risk,) = of_learners(DROPOUT_RISK, learners).records
+    (profile,) = of_learners(TIMING, learners).records
+    assert (risk.risk_score, risk.confidence) == (0.5, 0)
+    assert risk.reason == "not enough data: 0 of 3 sessions, 0 of 3 days since the first"
+    assert (profile.confidence, profile.peak_hours, profile.timezone) == (0, [], "Asia/Tokyo")
+    assert (risk.organization_id, risk.as_of) == (7, iso(START))
     request = Request("r", "c", START, 0, ContentMetadata(prerequisites=["s"]))
-    (answer,) = from_rows.struggles(rows, learners, books, np.array([0]), [request])
-    assert answer["confidence"] < 0.5
-    assert from_rows.plateaus(rows, books, START) == from_rows.regressions(rows, books, START) == [[]]
+    (answer,) = from_rows.struggles(rows, learners, books, np.array([0]), [request]).records
+    assert answer.confidence < 0.5
+    assert [found.records for _, found in from_rows.skill_predictions(rows, books, START)] == [[], []]
 
 
 def test_a_row_of_a_newer_layout_is_refused_with_what_to_do() -> None:
@@ -199,8 +219,7 @@ BUSY = {"organization_id": 7, "quiet_hours": {"from": "21:00", "to": "07:00"}, "
 def judged(stream: Stream, at: int) -> Any:
     rows = known(stream, 1)
     learners = rows.as_of(stream.engine.state.catalogue, at)
-    _, profile = from_rows.timing_profiles(learners)
-    return from_rows.moment(learners, profile, 0, at, stream.engine.state.catalogue)
+    return from_rows.moment(learners, 0, at, stream.engine.state.catalogue)
 
 
 def test_the_peak_hour_is_a_good_time_and_another_names_the_next() -> None:

@@ -1,0 +1,136 @@
+"""Every kind of prediction: its name, model, record, what it is about, and how it is computed.
+
+Topics, metrics, contracts, the sink's tables and the API go through `KINDS`. A kind is about learners, about
+skills of learners, or answers requests; what `compute` takes after the heads follows from that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from lyo.models.formulas import dropout, plateau, regression, struggle, timing
+from lyo.models.predictions import compute, types
+from lyo.models.predictions.compute import Group, LookUp
+from lyo.models.predictions.episodes import Skills, plateau_records, regression_records
+from lyo.models.predictions.records import heads, seal
+from lyo.models.state.catalogue import Catalogue
+from lyo.models.state.layout import skill_key
+from lyo.models.state.struggle_requests import Request
+
+__all__ = [
+    "ABOUT_LEARNERS",
+    "ABOUT_SKILLS",
+    "BY_NAME",
+    "KINDS",
+    "STRUGGLE",
+    "PredictionKind",
+    "Predictions",
+    "encode",
+    "of_learners",
+    "of_requests",
+    "of_skills",
+]
+
+LEARNER: Final = ""
+SKILL: Final = "skill_id"
+CONTENT: Final = "content_id"
+
+encode = msgspec.json.Encoder().encode
+"""A record's bytes, in the order of its fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionKind:
+    """One kind of prediction.
+
+    Attributes:
+        name: the last part of its topic's name.
+        model: name and version of what computes it.
+        record: what its topic carries.
+        subject: the field that the key names beside the user; "": none.
+        compute: takes heads ``(n,)`` and the learners, skills or requests; gives records ``(n,)``, None for a
+            skill of which there is nothing to say.
+    """
+
+    name: str
+    model: str
+    record: type[types.Prediction]
+    subject: str
+    compute: Callable[..., Sequence[types.Prediction | None]]
+
+
+@dataclass(slots=True)
+class Predictions:
+    """Records ``(n,)`` of one kind, without ids, and what their ids are made of."""
+
+    kind: PredictionKind
+    keys: list[bytes]
+    records: Sequence[Any]
+    revision: int  # of the catalogue
+    fingerprints: list[int]  # of the learners' rows
+
+    def sealed(self, place: int, encoded: bytes | None = None) -> bytes:
+        """The bytes of a record with its id, as they go out; `encoded` are those without it, if known."""
+        record = self.records[place]
+        salt = f"{self.kind.name}|{self.kind.model}|{self.revision:x}|"
+        return seal(salt, self.keys[place], record.as_of, self.fingerprints[place], encoded or encode(record))
+
+
+DROPOUT_RISK: Final = PredictionKind(
+    "dropout-risk", dropout.MODEL, types.DropoutRisk, LEARNER, compute.dropout_risks
+)
+TIMING: Final = PredictionKind("timing", timing.MODEL, types.TimingProfile, LEARNER, compute.timing_profiles)
+PLATEAUS: Final = PredictionKind("plateaus", plateau.MODEL, types.Plateaus, SKILL, plateau_records)
+REGRESSIONS: Final = PredictionKind(
+    "regressions", regression.MODEL, types.Regressions, SKILL, regression_records
+)
+STRUGGLE: Final = PredictionKind("struggle", struggle.MODEL, types.Struggle, CONTENT, compute.struggles)
+
+KINDS: Final = (DROPOUT_RISK, TIMING, PLATEAUS, REGRESSIONS, STRUGGLE)
+BY_NAME: Final = {kind.name: kind for kind in KINDS}
+ABOUT_LEARNERS: Final = tuple(kind for kind in KINDS if kind.subject == LEARNER)
+ABOUT_SKILLS: Final = tuple(kind for kind in KINDS if kind.subject == SKILL)
+
+
+def of_learners(kind: PredictionKind, learners: Group) -> Predictions:
+    """What a kind says of learners ``(n,)``."""
+    rows = learners.rows
+    heads_ = heads(kind.model, learners.revision, learners.as_of, rows)
+    keys = [b"%d" % user for user in rows["user"].tolist()]
+    records = kind.compute(heads_, learners)
+    return Predictions(kind, keys, records, learners.revision, rows["fingerprint"].tolist())
+
+
+def of_skills(
+    kind: PredictionKind, skills: Skills, rows: NDArray[np.void], catalogue: Catalogue
+) -> Predictions:
+    """What a kind says of skills ``(n,)``, of whose learners ``rows (n,)`` are the LEARNER rows."""
+    heads_ = heads(kind.model, catalogue.revision, skills.as_of, rows)
+    keys = [skill_key(user, name) for user, name in zip(rows["user"].tolist(), skills.names, strict=True)]
+    records = kind.compute(heads_, skills, catalogue)
+    return Predictions(kind, keys, records, catalogue.revision, rows["fingerprint"].tolist())
+
+
+def of_requests(
+    learners: Group,
+    whose: compute.Ints,
+    owner: compute.Ints,
+    requests: list[Request],
+    catalogue: Catalogue,
+    look_up: LookUp,
+) -> Predictions:
+    """Answers to struggle requests ``(m,)``; see `lyo.models.predictions.compute.struggles`."""
+    kind, rows = STRUGGLE, learners.rows[whose]
+    heads_ = heads(kind.model, catalogue.revision, learners.as_of[whose], rows)
+    keys = [
+        f"{user}|{request.content_id}".encode()
+        for user, request in zip(rows["user"].tolist(), requests, strict=True)
+    ]
+    records = kind.compute(heads_, learners, whose, owner, requests, catalogue, look_up)
+    return Predictions(kind, keys, records, catalogue.revision, rows["fingerprint"].tolist())
