@@ -176,7 +176,7 @@ def dropout_records(heads: list[Head], risk: dropout.DropoutRisk, zones: list[st
         calculated_at=moments(heads),
         risk_score=(risk.score / 100).tolist(),
         risk_level=levels,
-        risk_factors=strong,
+        risk_factors=list(map(list, strong)),
         session_frequency_trend=optional(risk.trend),
         avg_days_between_sessions=optional(risk.gap),
         sentiment_trend_7d=optional(risk.sentiment),
