@@ -1,4 +1,4 @@
-"""Faust agents, thin: each hands the polls of its topic to the task of their partition number."""
+"""Faust agents: each hands the polls of its topic to the task of their partition number."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ AGENTS: Final = (completions, sessions, sentiment, outcomes, preferences, strugg
 
 def register(app: BatchApp, deliver: Deliver) -> None:
     """Give the app one agent for each kind of event; each hands its polls to ``deliver``."""
-    found = input_topics(app)
+    topics_by_name = input_topics(app)
     topic_of = names(app.settings).topic
     for module in AGENTS:
         name = module.__name__.rpartition(".")[2]
-        app.agent(found[topic_of(module.KIND)], name=name)(module.agent(deliver))
+        app.agent(topics_by_name[topic_of(module.KIND)], name=name)(module.agent(deliver))

@@ -1,4 +1,4 @@
-"""Wires a worker and runs it; the only place where the parts meet."""
+"""Assembles a worker with the product's models and runs it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def create_worker(settings: Settings, register: Register) -> Worker:
     markers = ErasureMarkers()
 
     def engine() -> Engine:
-        gc.collect()  # else the state before this one is often still there beside it
+        gc.collect()  # the previous state is often still in memory, and two do not fit
         return Engine(catalogue, markers=markers, write_layout=settings.write_layout)
 
     return Worker(
@@ -55,16 +55,16 @@ def create_worker(settings: Settings, register: Register) -> Worker:
 def run_worker(settings: Settings, create: Callable[[], Worker]) -> str | None:
     """Run a worker until it is stopped; gives None, or the line that says why it had to end.
 
-    What did not stop in time is left for the caller, who ends the process.
+    Tasks that do not stop in time are left running: the caller ends the process.
     """
     log.configure(settings.log_level, settings.log_format)
-    # Rows are arrays, and a batch makes many short-lived objects without cycles: the default collects
-    # every 700 allocations, which took a tenth of the worker's time.
+    # A batch makes many short-lived objects without cycles. By default the collector runs every 700
+    # allocations, which took a tenth of the worker's time.
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_AFTER)
     try:
-        # asyncio.run would wait for every task, and some wait for a broker that is gone.
+        # asyncio.run would wait for every task, and some of them wait for a broker that is gone.
         worker = create()
         with metrics.exporting(settings, "worker", worker.samples):
             asyncio.new_event_loop().run_until_complete(worker.run())

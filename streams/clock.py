@@ -1,4 +1,4 @@
-"""The processes' clock, which tests and old files can set (``LYO_CLOCK``)."""
+"""The processes' clock. ``LYO_CLOCK`` sets it, for tests and for old event files."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ class ClockError(ValueError):
 class Clock:
     """Tells the time in milliseconds since the epoch, UTC.
 
-    ``source`` is None for the system's clock, an RFC 3339 instant where the clock stands still, or
-    ``@path`` of a file that holds such an instant and is read again each time.
+    Args:
+        source: None: the system's clock. An RFC 3339 instant: the clock stands still there. ``@path``: the
+            file holds such an instant and is read again each time.
+
+    Raises:
+        ClockError: not an instant.
     """
 
     def __init__(self, source: str | None = None) -> None:

@@ -1,4 +1,7 @@
-"""Named steps of task, sink and relay, where tests can end the process (``LYO_CRASH_AT=STEP[:N][:stop]``)."""
+"""Failpoints: named steps of task, sink and relay at which tests end or freeze the process.
+
+``LYO_CRASH_AT=STEP[:N][:stop]`` names the step.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,14 @@ TASK_FAILPOINTS: Final = (
     "committed",
     "updated",
 )
-# Of each of the sink's transactions: offsets come before rows, and what is notified is heard at the commit.
+# In each transaction of the sink; Postgres delivers notifications at the commit.
 SINK_FAILPOINTS: Final = ("sink_begun", "sink_offsets", "sink_rows", "sink_notified", "sink_committed")
 RELAY_FAILPOINTS: Final = ("outbox_read", "outbox_sent", "outbox_marked")
 FAILPOINTS: Final = TASK_FAILPOINTS + SINK_FAILPOINTS + RELAY_FAILPOINTS
 
 
 class Failpoints:
-    """Does nothing, unless the process is to end, or to freeze, at the Nth time a step is reached.
+    """Ends or freezes the process when a step is reached for the Nth time; without a step, does nothing.
 
     Raises:
         ValueError: there is no such step.
@@ -41,11 +44,11 @@ class Failpoints:
 
     @property
     def armed(self) -> bool:
-        """Whether a step ends the process."""
+        """Whether a step is named."""
         return bool(self._name)
 
     def __call__(self, name: str) -> None:
-        """Say that a step was reached."""
+        """Record that a step is reached."""
         if name != self._name:
             return
         self._left -= 1

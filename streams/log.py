@@ -1,7 +1,7 @@
-"""Logs: one line per event that matters, with its facts as fields, no learner's data, and no floods.
+"""Logging: one line per event that matters, its values as fields, no learner's data, and limited repeats.
 
-A message names its facts in its template, ``"task=%d open rows=%d"``; that text is the line for people,
-and in JSON (``LYO_LOG_FORMAT=json``) ``task`` and ``rows`` are fields of their own beside it.
+A message names its values in its template, ``"task=%d open rows=%d"``. As text the line is written as it is;
+in JSON (``LYO_LOG_FORMAT=json``) ``task`` and ``rows`` are also fields.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any, Final
 
 FORMAT: Final = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s"
 LIBRARIES: Final = ("faust", "mode", "aiokafka", "asyncio", "kafka")
-# Kafka 4 says NotEnoughReplicas to a transaction begun right after another; the sender asks again.
+# Kafka 4 answers a transaction begun right after another with NotEnoughReplicas; the sender tries again.
 CHATTY: Final = ("aiokafka.producer.sender",)
 MOST_LINES: Final = 60
-# With a broker away, aiokafka reports every attempt: tens of lines a second, for as long as it lasts.
+# While a broker is away aiokafka logs every attempt: tens of lines a second.
 MOST_OF_LIBRARIES: Final = 6
 PERIOD_SECONDS: Final = 60.0
 _KINDS_KEPT: Final = 1_000
@@ -29,7 +29,7 @@ _PLACE: Final = re.compile(r"(?:(\w+)=)?%[-+ #0]*[\d*]*(?:\.[\d*]+)?[a-zA-Z]")
 
 
 class OneLine(logging.Formatter):
-    """Puts a record on one line, its traceback included."""
+    """Formats a log record as one line, its traceback included."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line."""
@@ -39,7 +39,7 @@ class OneLine(logging.Formatter):
 
 
 class JsonLine(logging.Formatter):
-    """Puts a record into one JSON object: time, level, logger, message, and the facts that it names."""
+    """Formats a log record as one JSON object: time, level, logger, message, and the values it names."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line of JSON."""
@@ -59,9 +59,9 @@ class JsonLine(logging.Formatter):
 
 
 class Limited(logging.Filter):
-    """Lets through so many lines of one kind in a period, and says with the next how many it left out.
+    """Passes at most so many lines of one kind in a period; the next line tells how many were left out.
 
-    A kind is a logger and a message's template, so that a failure that repeats itself hides no other one.
+    Lines of one kind have the same logger and the same template, so a repeated failure hides no other one.
     """
 
     def __init__(self, most: int = MOST_LINES, seconds: float = PERIOD_SECONDS) -> None:
@@ -86,7 +86,7 @@ class Limited(logging.Filter):
 
 
 def facts(record: logging.LogRecord) -> dict[str, Any]:
-    """What a message's template names: ``task=%d`` with 3 gives ``{"task": 3}``."""
+    """The values that a message's template names: ``task=%d`` with 3 gives ``{"task": 3}``."""
     if not isinstance(record.args, tuple) or isinstance(record.args, Mapping):
         return {}
     names = _PLACE.findall(str(record.msg).replace("%%", ""))
@@ -96,14 +96,14 @@ def facts(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def logger(name: str) -> logging.Logger:
-    """The logger of one of our parts."""
+    """The logger of one part of the product."""
     return logging.getLogger(f"lyo.{name}")
 
 
-def configure(level: str, form: str = "text") -> None:
-    """Write our logs to standard error, as ``text`` or ``json``, and of the libraries' only what is wrong."""
+def configure(level: str, log_format: str = "text") -> None:
+    """Log to standard error, as ``text`` or ``json``; of the libraries' messages only warnings and errors."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_formatter(form))
+    handler.setFormatter(_formatter(log_format))
     handler.addFilter(Limited())
     threading.excepthook = _one_line
     root = logging.getLogger()
@@ -116,8 +116,8 @@ def configure(level: str, form: str = "text") -> None:
         logging.getLogger(library).setLevel(logging.ERROR if level != "debug" else logging.DEBUG)
 
 
-def _formatter(form: str) -> logging.Formatter:
-    if form == "json":
+def _formatter(log_format: str) -> logging.Formatter:
+    if log_format == "json":
         return JsonLine()
     formatter = OneLine(FORMAT, "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
@@ -130,7 +130,7 @@ def _one_line(failed: threading.ExceptHookArgs) -> None:
 
 
 class Complaint:
-    """Counts something that should be rare, and warns of it at most once in so many seconds."""
+    """Counts something that should be rare, and logs a warning at most once in so many seconds."""
 
     def __init__(self, log: logging.Logger, line: str, seconds: float) -> None:
         self._log = log
@@ -140,7 +140,7 @@ class Complaint:
         self._next = 0.0
 
     def add(self, count: int) -> None:
-        """Count, and warn with the sum since the last warning if it is time."""
+        """Count; if it is time, log the sum since the last warning."""
         self._count += count
         if self._count and time.monotonic() >= self._next:
             self._next = time.monotonic() + self._seconds

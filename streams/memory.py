@@ -1,4 +1,4 @@
-"""Memory that nothing uses any more, given back to the system."""
+"""Returns unused memory to the system."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ EVERY_SECONDS: Final = 60.0
 
 
 def give_back() -> None:
-    """Free what only the collector finds, and give back what the C library keeps of freed memory.
+    """Collect reference cycles and return the C library's free memory to the system.
 
-    A producer that has failed keeps its error, and the error the frames that it went through: a whole batch
-    and the engine that was to be replaced. Only the collector frees such a ring, and it counts objects, not
-    the arrays they hold: by itself it does not come for hours. And of records and rows read by the thousand
-    the C library keeps whole pages between few that are still used, as much as was read at once.
+    A failed producer holds its error, whose traceback holds a whole batch and the old engine. Only the
+    garbage collector frees such a cycle. It is triggered by the number of objects, not by the size of their
+    arrays, so by itself it may not run for hours. After a restore the C library keeps many free pages between
+    a few used ones.
     """
     gc.collect()
     with contextlib.suppress(AttributeError, OSError):  # a C library without it
@@ -25,7 +25,7 @@ def give_back() -> None:
 
 
 async def give_back_each_minute() -> NoReturn:
-    """`give_back`, again and again, until cancelled."""
+    """Call `give_back` every minute until cancelled."""
     while True:
         await asyncio.sleep(EVERY_SECONDS)
         give_back()

@@ -1,8 +1,7 @@
 """Metrics: every name that the worker, the sink and the API export, and the port where Prometheus reads them.
 
-Counts that a process keeps anyway, and what is true of a partition only while it is held, are read when
-Prometheus asks (`Live`), so that nothing of a partition that went elsewhere stays behind. No label ever
-holds a learner, a content, a skill or a tenant. What `lyo monitor` exports is in `ops`.
+`Live` metrics are read when Prometheus asks, so that no series of a revoked partition stays behind. No label
+holds a learner, a content, a skill or a tenant. The metrics of `lyo monitor` are in `ops`.
 """
 
 from __future__ import annotations
@@ -34,16 +33,16 @@ _LATE: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1_800.0,
 _SIZES: Final = (1, 10, 100, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 40_000)
 
 
-# Each counter's time of birth as a series of its own: nobody asks for them.
+# The creation time of each counter would be one more series, and nobody needs it.
 disable_created_metrics()
 
 
 class MetricsError(RuntimeError):
-    """The port for metrics cannot be listened on; one line that says why."""
+    """Why the metrics port cannot be opened, in one line."""
 
 
 class Sample(NamedTuple):
-    """One value of a `Live` metric: its name, the value, and the values of its labels in their order."""
+    """One value of a `Live` metric: the metric's name, the value, and its labels' values in order."""
 
     name: str
     value: float
@@ -66,7 +65,7 @@ class Live:
 
 
 class Reading(Collector):
-    """Collects `Live` metrics from a function that is called anew each time."""
+    """Collects `Live` metrics from a function that is called each time."""
 
     def __init__(self, metrics: Iterable[Live], read: Callable[[], Iterable[Sample]]) -> None:
         self._metrics = tuple(metrics)
@@ -77,7 +76,7 @@ class Reading(Collector):
         return [metric.family() for metric in self._metrics]
 
     def collect(self) -> Iterable[Metric]:
-        """The metrics with what the function gives now."""
+        """The metrics with their values now."""
         families = {metric.name: metric.family() for metric in self._metrics}
         for sample in self._read():
             families[sample.name].add_metric(sample.labels, sample.value)
@@ -99,7 +98,7 @@ BATCH_EVENTS: Final = Histogram(
 )
 EVENT_SECONDS: Final = Histogram(
     "lyo_event_to_prediction_seconds",
-    "Age of a batch's oldest event, by Kafka's timestamp, when what follows from it was committed.",
+    "Age of a batch's oldest event, by Kafka's timestamp, when its predictions were committed.",
     buckets=_LATE,
     registry=WORKER,
 )
@@ -111,35 +110,35 @@ OPENING_SECONDS: Final = Histogram(
 )
 PARTITION_FAILURES: Final = Counter(
     "lyo_partition_failures",
-    "How often a partition number was given up, by why: fenced, retried (opened anew), failed.",
+    "How often a task was given up, by reason: fenced, retried (the task is opened again), failed.",
     ("why",),
     registry=WORKER,
 )
 for _why in ("fenced", "retried", "failed"):
-    # Shown as 0 from the beginning: Prometheus sees no increase in the first value of a series.
+    # Exported as 0 from the beginning: Prometheus sees no increase in the first value of a series.
     PARTITION_FAILURES.labels(_why)
 REBALANCES: Final = Counter("lyo_rebalances", "Assignments that the group gave.", registry=WORKER)
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A counter over the worker's own counts: which of them is shown under which label."""
+    """A counter made of the worker's own counts: the label values by count."""
 
     live: Live
     keys: dict[str, tuple[str, ...]]
 
     def samples(self, counts: dict[str, int]) -> Iterator[Sample]:
-        """One sample per label, 0 where nothing was counted yet."""
+        """One sample per label; 0 where nothing was counted yet."""
         for key, labels in self.keys.items():
             yield Sample(self.live.name, counts.get(key, 0), labels)
 
 
-def _counted(name: str, said: str, label: str | None, keys: dict[str, str]) -> Counted:
+def _counted(name: str, text: str, label: str | None, keys: dict[str, str]) -> Counted:
     labels = () if label is None else (label,)
-    given: dict[str, tuple[str, ...]] = {
+    labels_of: dict[str, tuple[str, ...]] = {
         key: () if label is None else (value,) for key, value in keys.items()
     }
-    return Counted(Live(name, said, labels, "counter"), given)
+    return Counted(Live(name, text, labels, "counter"), labels_of)
 
 
 _FOLDED: Final = ("applied", "duplicates", "late", "far_behind", "reordered", "rejected", "erased")
@@ -147,15 +146,15 @@ COUNTED: Final = (
     _counted("lyo_events", "Events read.", "kind", {f"events.{kind}": kind for kind in INPUTS}),
     _counted(
         "lyo_events_folded",
-        "What became of events: applied, recognised as duplicates, too late for 90 days, from too far behind "
-        "to tell whether they were counted before (applied, too), a skill's attempt put in its place among "
-        "later ones, rejected (another tenant's), held back by an erasure.",
+        "Events by result: applied; duplicates; late (older than 90 days); far_behind (applied, but too old "
+        "to tell whether they were counted before); reordered (a skill's attempt older than later ones); "
+        "rejected (another tenant's); erased (dropped by an erasure marker).",
         "result",
         {result: result for result in _FOLDED},
     ),
     _counted(
         "lyo_worker_dead_letters",
-        "Records that the workers put aside.",
+        "Dead letters that the workers wrote.",
         None,
         {"dead_letters": "dead_letters"},
     ),
@@ -167,14 +166,14 @@ COUNTED: Final = (
     ),
     _counted("lyo_interventions", "Interventions sent.", None, {"interventions.sent": ""}),
     _counted(
-        "lyo_transactions", "Transactions committed, those of sweeps included.", None, {"transactions": ""}
+        "lyo_transactions", "Committed transactions, including those of sweeps.", None, {"transactions": ""}
     ),
-    _counted("lyo_learners_swept", "Learners looked at again as their day ended.", None, {"swept": ""}),
+    _counted("lyo_learners_swept", "Learners swept at the end of their day.", None, {"swept": ""}),
     _counted("lyo_learners_erased", "Learners erased.", None, {"erasures": ""}),
     _counted(
         "lyo_erased_keys", "Keys of erased learners deleted from the topics.", None, {"erased_keys": ""}
     ),
-    _counted("lyo_read_again", "Seeks back to where a task stands.", None, {"gaps": ""}),
+    _counted("lyo_read_again", "Seeks back to the offset that a task expects.", None, {"gaps": ""}),
     _counted(
         "lyo_completions_without",
         "Lesson completions that name no skill, or have no score.",
@@ -183,13 +182,13 @@ COUNTED: Final = (
     ),
     _counted(
         "lyo_events_ahead",
-        "Events dated more than 5 s after Kafka took them: somebody's clock is wrong.",
+        "Events dated more than 5 s after Kafka's timestamp: a publisher's clock is wrong.",
         "kind",
         {f"ahead.{kind}": kind for kind in INPUTS},
     ),
     _counted(
         "lyo_events_behind",
-        "Events dated more than a day before Kafka took them: sent late, or a clock is wrong.",
+        "Events dated more than a day before Kafka's timestamp: sent late, or a clock is wrong.",
         "kind",
         {f"behind.{kind}": kind for kind in INPUTS},
     ),
@@ -197,14 +196,14 @@ COUNTED: Final = (
 
 PARTITION_OPEN: Final = Live(
     "lyo_partition_open",
-    "1: the partition number held is being worked on; 0: it is restored.",
+    "1: the task of an assigned partition number is open; 0: it is being restored.",
     ("partition",),
 )
 PARTITION_WAITING: Final = Live(
-    "lyo_partition_waiting_events", "Events read and not yet taken into a transaction.", ("partition",)
+    "lyo_partition_waiting_events", "Events read that wait for a transaction.", ("partition",)
 )
 PARTITION_DONE: Final = Live(
-    "lyo_partition_steps", "Transactions of a partition number held.", ("partition",), "counter"
+    "lyo_partition_steps", "Transactions of an assigned partition number.", ("partition",), "counter"
 )
 WORKER_LIVE: Final = (
     *(counted.live for counted in COUNTED),
@@ -219,24 +218,24 @@ SINK: Final = CollectorRegistry()
 
 STORE_SECONDS: Final = Histogram(
     "lyo_sink_transaction_seconds",
-    "Time of one transaction of Postgres that was committed.",
+    "Time of one committed Postgres transaction.",
     buckets=_FAST,
     registry=SINK,
 )
 STORE_RECORDS: Final = Histogram(
-    "lyo_sink_transaction_records", "Records of one transaction of Postgres.", buckets=_SIZES, registry=SINK
+    "lyo_sink_transaction_records", "Records of one Postgres transaction.", buckets=_SIZES, registry=SINK
 )
 SINK_RETRIES: Final = Counter(
     "lyo_sink_retries", "Errors of Postgres or Kafka after which the sink tried again.", registry=SINK
 )
 SINK_LIVE: Final = (
     Live("lyo_sink_records", "Records stored.", (), "counter"),
-    Live("lyo_sink_refused", "Records that Postgres refuses, put aside as dead letters.", (), "counter"),
+    Live("lyo_sink_refused", "Records that Postgres refuses, written as dead letters.", (), "counter"),
     Live("lyo_sink_partitions", "Partitions that this sink has claimed.", ("topic",)),
-    Live("lyo_relay_leading", "1: this sink's relay is the one that sends the outbox."),
+    Live("lyo_relay_leading", "1: the relay of this sink is the leader, which sends the outbox."),
     Live("lyo_relay_sent", "Rows of the outbox that were sent.", (), "counter"),
     Live("lyo_relay_refused", "Rows of the outbox that Kafka refuses.", (), "counter"),
-    Live("lyo_relay_failures", "Failures in a row of Kafka or Postgres before the relay; 0: it works."),
+    Live("lyo_relay_failures", "Failures of the relay in a row, of Kafka or Postgres; 0: it works."),
 )
 
 # ---------------------------------------------------------------- the API
@@ -285,12 +284,12 @@ for _process in PROCESSES:
 def exporting(
     settings: Settings, name: Literal["worker", "sink", "api"], read: Callable[[], Iterable[Sample]]
 ) -> Iterator[None]:
-    """Show a process's metrics on LYO_METRICS_PORT while the block runs; port 0: show nothing.
+    """Serve a process's metrics on LYO_METRICS_PORT while the block runs; port 0: serve nothing.
 
     Args:
-        settings: says where.
+        settings: with host and port.
         name: the process.
-        read: gives its `Live` metrics' values; called from another thread, so it must only look.
+        read: gives the values of its `Live` metrics; called from another thread, so it must change nothing.
 
     Raises:
         MetricsError: the port cannot be listened on.

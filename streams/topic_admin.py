@@ -1,4 +1,4 @@
-"""Topics at the broker: created, and read back as they are configured."""
+"""Creates topics at the broker, and reads their configuration."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def ensure(settings: Settings) -> list[str]:
 
 
 async def create(settings: Settings, missing: list[topics.TopicSpec]) -> None:
-    """Create these topics, whatever the others are like.
+    """Create these topics without checking the others.
 
     Raises:
         TopicError: Kafka refuses one; the message names it.
@@ -45,7 +45,7 @@ async def create(settings: Settings, missing: list[topics.TopicSpec]) -> None:
 
 
 async def _listed(client: AIOKafkaAdminClient, wanted: list[str], seconds: float) -> dict[str, int]:
-    """The topics' partition counts, once the broker lists them all, which may take it a moment."""
+    """The topics' partition counts, once the broker lists them all; after a creation this takes a moment."""
     until = time.monotonic() + seconds
     while len(found := await partition_counts(client, wanted)) < len(wanted):
         if time.monotonic() > until:
@@ -70,7 +70,9 @@ async def _create(client: AIOKafkaAdminClient, missing: list[topics.TopicSpec]) 
 
 
 async def configuration(client: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
-    """A topic's configuration as the broker has it."""
+    """A topic's configuration at the broker, by name."""
     resource = ConfigResource(ConfigResourceType.TOPIC, topic)
     answers = await client.describe_configs([resource])
-    return {entry[0]: entry[1] for answer in answers for found in answer.resources for entry in found[4]}
+    return {
+        entry[0]: entry[1] for answer in answers for described in answer.resources for entry in described[4]
+    }

@@ -1,4 +1,4 @@
-"""The names, partition counts and configurations of every topic, in one place."""
+"""The name, partition count and configuration of every topic."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INPUT_KINDS: Final = (
     Kind.PREFERENCES,
     Kind.STRUGGLE_REQUEST,
 )
-"""The kinds of event that go through a partition's task, partitioned by user."""
+"""The kinds of event that a task processes, in topics partitioned by user."""
 
 CATALOGUE_KINDS: Final = CATALOGUE
 """The kinds that every worker reads whole."""
@@ -59,7 +59,7 @@ class Names:
 
     @property
     def inputs(self) -> dict[str, Kind]:
-        """The topics that go through a partition's task, with the kind of each."""
+        """The topics that a task processes, with the kind of each."""
         return {self.topic(kind): kind for kind in INPUT_KINDS}
 
     @property
@@ -84,7 +84,7 @@ class Names:
 
     @property
     def dead_letters(self) -> str:
-        """Where records that cannot be used go, with the reason."""
+        """The topic of the dead letters: records that cannot be used, with the reason."""
         return self.prefix + "dead-letters"
 
     @property
@@ -94,14 +94,14 @@ class Names:
 
     @property
     def published(self) -> list[str]:
-        """The topics that others publish to, and that rows and predictions follow from."""
+        """The topics that publishers write to; rows and predictions are computed from them."""
         return [*self.inputs, *self.catalogue, self.topic(Kind.ERASURE)]
 
     @property
     def lasting(self) -> list[str]:
-        """The topics that rows and predictions follow from or are kept in: all but the dead letters."""
-        made = (*self.predictions.values(), self.interventions, self.learner_rows, self.skill_rows)
-        return [*self.published, *made]
+        """All topics but the dead letters: the published ones, and those that hold rows and predictions."""
+        derived = (*self.predictions.values(), self.interventions, self.learner_rows, self.skill_rows)
+        return [*self.published, *derived]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +135,17 @@ def names(settings: Settings) -> Names:
     return Names(settings.topic_prefix)
 
 
-# Kept for ever: a larger partition count or a new model is rebuilt from these.
+# Kept for ever: a rebuild with more partitions or a new model reads them from the beginning.
 _LOG: Final = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 DELETE_RETENTION_MS: Final = 7 * 86_400_000
-"""How long a tombstone stays after its compaction: a reader that was away for a week still sees it."""
+"""How long a tombstone stays after compaction: a reader that was away for a week still reads it."""
 COMPACTION_LAG_MS: Final = 6 * 3_600_000
-"""After how long at most what a newer record has replaced is compacted, on the topics of rows and outputs."""
+"""The longest time until a replaced record is compacted, on the topics of rows and outputs."""
 _COMPACTED: Final = {"cleanup.policy": "compact", "delete.retention.ms": str(DELETE_RETENTION_MS)}
-# Whoever reads only the newest record of a learner takes an old consent for it that was sent again after an
-# erasure. A worker overrules it, which it can only if both are still there when it comes back.
+# An old consent that is published again after an erasure becomes the newest record of its key. A worker
+# overrules it, if compaction has not removed the erasure before a worker has read both.
 _ERASURES: Final = _COMPACTED | {"min.compaction.lag.ms": str(DELETE_RETENTION_MS)}
-# Written anew with every batch, so compaction must keep up: small segments that close early.
+# These keys are rewritten with every batch. Small segments that close early let compaction keep up.
 _BUSY: Final = _COMPACTED | {
     "segment.bytes": str(64 * 1024 * 1024),
     "segment.ms": str(3_600_000),
@@ -159,8 +159,8 @@ def specs(settings: Settings) -> list[TopicSpec]:
     """Every topic, as this settings' deployment creates it."""
     n = names(settings)
     many, replicas = settings.partitions, settings.replication
-    # Compacted, too, so that the letters about an erased learner can be deleted by their keys.
-    spec = _BUSY | {
+    # Compacted too, so that dead letters about an erased learner can be deleted by their keys.
+    dead_letters = _BUSY | {
         "cleanup.policy": "compact,delete",
         "retention.ms": str(settings.dead_letter_days * 86_400_000),
     }
@@ -172,12 +172,12 @@ def specs(settings: Settings) -> list[TopicSpec]:
         TopicSpec(n.interventions, many, replicas, dict(_BUSY)),
         TopicSpec(n.learner_rows, many, replicas, dict(_BUSY)),
         TopicSpec(n.skill_rows, many, replicas, dict(_BUSY)),
-        TopicSpec(n.dead_letters, many, replicas, spec),
+        TopicSpec(n.dead_letters, many, replicas, dead_letters),
     ]
 
 
 def check(settings: Settings, found: Mapping[str, int]) -> None:
-    """Refuse topics whose number of partitions is not the settings'.
+    """Refuse topics whose number of partitions differs from the settings.
 
     Raises:
         TopicError: naming the topic and both numbers.

@@ -1,4 +1,4 @@
-"""Ends a process that has something to do and gets nothing done: what watches over it starts it anew."""
+"""The watchdog: ends a process that has work waiting and makes no progress, so that it is restarted."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ OUT_OF_REACH: Final = "Kafka out of reach"
 
 
 class Job(NamedTuple):
-    """One of the things that a process gets done side by side.
+    """One of the jobs that a process does concurrently.
 
     Attributes:
-        done: changes whenever some of it is done.
-        waiting: what of it waits, in words; empty if there is nothing to do.
-        turn: False while it waits for others of the process; its time stands still.
+        done: changes with every progress.
+        waiting: the waiting work in words; empty if there is none.
+        turn: False while the job waits for other jobs of the process; this time is not counted.
     """
 
     done: Hashable
@@ -35,27 +35,27 @@ Jobs = Mapping[Hashable, Job]
 
 
 async def stalled(limit: float, jobs: Callable[[], Awaitable[Jobs]]) -> str:
-    """Return once nothing of a job was done for ``limit`` seconds with something of it waiting.
+    """Return once a job with waiting work has made no progress for ``limit`` seconds.
 
-    Gives the line that says so. A job that is not named any more is forgotten.
+    Gives the line that says so. A job that ``jobs`` no longer names is dropped.
     """
     clock = asyncio.get_running_loop().time
     still: dict[Hashable, tuple[Hashable, float]] = {}
     looked = clock()
     while True:
         await asyncio.sleep(min(limit / 5, LOOK_SECONDS))
-        found = await jobs()
-        # A process that was frozen has not waited for anyone: it gets time to go on.
+        running = await jobs()
+        # Time in which the process was frozen does not count: it gets time to continue.
         passed, looked = min(clock() - looked, limit / 2), clock()
-        still = {key: (job.done, _still(job, still.get(key), passed)) for key, job in found.items()}
+        still = {key: (job.done, _still(job, still.get(key), passed)) for key, job in running.items()}
         for key, (_, seconds) in still.items():
             if seconds > limit:
-                waiting = found[key].waiting
+                waiting = running[key].waiting
                 return f"nothing was done for {limit:g} s with {waiting}: ending to be started anew"
 
 
 async def unless(ended: Coroutine[Any, Any, T], work: Coroutine[Any, Any, None]) -> T | None:
-    """Do the work, or give it up once ``ended`` returns, and give what that said; None: the work is done."""
+    """Do the work, or cancel it once ``ended`` returns, and give its result; None: the work is done."""
     doing, ending = asyncio.create_task(work), asyncio.create_task(ended)
     clients.take_error(doing)
     try:
@@ -71,7 +71,7 @@ async def unless(ended: Coroutine[Any, Any, T], work: Coroutine[Any, Any, None])
 
 
 def _still(job: Job, before: tuple[Hashable, float] | None, passed: float) -> float:
-    """For how long (s) a job has stood still."""
+    """Seconds since a job's last progress."""
     if before is None or before[0] != job.done or not job.waiting:
         return 0.0
     return before[1] + (passed if job.turn else 0.0)
@@ -80,7 +80,7 @@ def _still(job: Job, before: tuple[Hashable, float] | None, passed: float) -> fl
 async def ends_of(
     reader: AIOKafkaConsumer, partitions: Iterable[TopicPartition], seconds: float
 ) -> dict[TopicPartition, int] | None:
-    """Where the partitions end; None if Kafka does not say within so many seconds."""
+    """The end offset of each partition; None if Kafka does not answer within so many seconds."""
     try:
         async with asyncio.timeout(seconds):
             ends: dict[TopicPartition, int] = await reader.end_offsets(list(partitions))
@@ -92,7 +92,7 @@ async def ends_of(
 def records_job(
     done: Hashable, at: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int] | None, what: str
 ) -> Job:
-    """The job of reading partitions from where one stands up to their ends; ``what`` names it in words."""
+    """The job of reading partitions from the offsets ``at`` to their ends; ``what`` names it in words."""
     if ends is None:
         return Job(done, OUT_OF_REACH)
     lag = sum(max(ends[tp] - offset, 0) for tp, offset in at.items())

@@ -20,7 +20,7 @@ from lyo.streams.settings import load_settings
 def rebuild(*, yes: bool) -> None:
     """Drop rows and predictions, so that workers and sinks make them again from the input topics.
 
-    For when a worker or sink refuses to go on: a topic was created anew, offsets were set back, rows cannot
+    For when a worker or sink refuses to go on: a topic was created again, offsets were set back, rows cannot
     be read. Stop every worker and sink before, start them after. Input topics, interventions, dead letters
     and erasures stay: who is erased stays so. Consumers of the prediction topics begin anew, too.
     """

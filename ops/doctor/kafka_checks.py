@@ -234,7 +234,7 @@ def _offsets(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
             "kafka.offsets",
             topic,
             f"{about} stands where there is no record: {found}",
-            f"the topic was created anew or has lost records: {REBUILD}",
+            f"the topic was created again or has lost records: {REBUILD}",
         )
     if not outside:
         inputs = topics.names(settings).inputs

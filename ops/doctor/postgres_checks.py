@@ -125,7 +125,7 @@ def _offsets(condition: Condition, cluster: Cluster | None) -> Iterator[Finding]
             "postgres.offsets",
             topic,
             f"the sink stands where there is no record: {found}",
-            "the topic was created anew or has lost records: lyo sink --rebuild",
+            "the topic was created again or has lost records: lyo sink --rebuild",
         )
     if not outside:
         yield ok("postgres.offsets", about, f"{len(stored)} stored, all within their partitions")

@@ -183,7 +183,7 @@ def _unknown(standing: Standing) -> Verdict | None:
 def _contradicted(standing: Standing) -> Verdict | None:
     position, end, first = standing.position or 0, standing.end or 0, standing.first or 0
     if position > end:
-        return Verdict(Status.REWOUND, f"stands at {position}, but the log ends at {end}: created anew")
+        return Verdict(Status.REWOUND, f"stands at {position}, but the log ends at {end}: created again")
     if position < first:
         why = f"stands at {position}, but the log begins at {first}: records went unread"
         return Verdict(Status.REWOUND, why)

@@ -1,4 +1,4 @@
-"""Dead letters: records that cannot be used, with the reason."""
+"""Encodes dead letters: records that cannot be used, with the reason."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from lyo.models.predictions.records import text
 
 Pair = tuple[bytes, bytes | None]
 
-# The record itself stays in its topic for ever, so a letter need not carry a very long value.
+# The record itself stays in its topic for ever, so a dead letter may leave out a very long value.
 LONGEST_VALUE = 400_000
-# Longer than any key that is right.
+# Longer than any valid key.
 LONGEST_KEY = 1_000
 UNSTORED: Final = "cannot be stored in Postgres: "
-"""How the reason begins of a record that was used by the workers, and only refused by Postgres."""
+"""Prefix of the reason for a record that the workers used and only Postgres refuses."""
 
 
 class SourceRecord(Protocol):
@@ -81,7 +81,7 @@ def _letter(
     field: str | None,
     failed_at: int,
 ) -> Pair:
-    """Key and value of a dead letter: JSON with the value in base64, keyed by where the record stands."""
+    """Key and value of a dead letter: JSON with the value in base64, keyed by the record's place."""
     body: dict[str, str | int | None] = {
         "topic": topic,
         "partition": partition,
@@ -102,26 +102,26 @@ class _Body(msgspec.Struct, gc=False):
     value: str | None = None
 
 
-class _Said(msgspec.Struct, gc=False):
+class _Value(msgspec.Struct, gc=False):
     user_id: int = 0
 
 
 _body = msgspec.json.Decoder(_Body).decode
-_said = msgspec.json.Decoder(_Said).decode
+_value = msgspec.json.Decoder(_Value).decode
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
 
 
 def learners(key: bytes | None, value: bytes | None) -> set[int]:
-    """The learners that a record is about, by its key and by what it says, as far as it can be read."""
+    """The learners that a record is about, by its key and by its value, as far as they can be read."""
     name = (key or b"").partition(b"|")[0]
-    found = {int(name)} if name.isdigit() and len(name) < 20 else set()
+    users = {int(name)} if name.isdigit() and len(name) < 20 else set()
     with contextlib.suppress(*UNREADABLE):
-        found.add(_said(value or b"{}").user_id)
-    return found - {0}
+        users.add(_value(value or b"{}").user_id)
+    return users - {0}
 
 
 def learners_of(dead_letter: bytes, catalogue: Container[str] = ()) -> set[int]:
-    """The learners that a dead letter is about; the keys of ``catalogue`` topics are no learners'."""
+    """The learners that a dead letter is about; the keys of ``catalogue`` topics are not user ids."""
     try:
         body = _body(dead_letter)
         if body.topic in catalogue:

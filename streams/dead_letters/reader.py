@@ -1,4 +1,4 @@
-"""The dead letters as they stand on their topic: read and chosen."""
+"""Reads the dead letters of their topic and selects some of them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from lyo.streams.settings import Settings
 __all__ = ["Choice", "DeadLetter", "DeadLetterReader", "OnRecords", "decode"]
 
 OnRecords = Callable[[int, int], None]
-"""Told how many records have been read and how many there are."""
+"""Called with the number of records read and their total."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A dead letter: which record it is about, and why that cannot be used."""
+    """A dead letter: the record it is about, and why that cannot be used."""
 
     topic: str
     partition: int
@@ -35,7 +35,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """What people name it by, which is the letter's Kafka key."""
+        """Its name in commands, which is its Kafka key."""
         return f"{self.topic}/{self.partition}/{'-' if self.offset is None else self.offset}"
 
     @property
@@ -45,21 +45,21 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def payload(self) -> bytes | None:
-        """The record's value; None where it has none, or where it is too long for a letter."""
+        """The record's value; None if it has none, or if it is too long for a dead letter."""
         return None if self.value is None else base64.b64decode(self.value, validate=True)
 
     @property
     def unstored(self) -> bool:
-        """Whether only Postgres refused the record, which the workers have used."""
+        """Whether only Postgres refused the record: the workers have used it."""
         return self.reason.startswith(UNSTORED)
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which letters: those that all of this is true of.
+    """Selects the dead letters that meet every condition.
 
     Attributes:
-        ids: named by `Letter.id`; none: all.
+        ids: of `DeadLetter.id`; empty: all.
         topic: of the record, with or without the prefix.
         reason: part of the reason, in any case.
         since: refused at or after this (ms).
@@ -73,7 +73,7 @@ class Choice:
     until: int | None = None
 
     def takes(self, dead_letter: DeadLetter, prefix: str) -> bool:
-        """Whether a letter is chosen."""
+        """Whether a dead letter is selected."""
         return (
             (not self.ids or dead_letter.id in self.ids)
             and (self.topic is None or dead_letter.topic in {self.topic, prefix + self.topic})
@@ -87,7 +87,7 @@ _decode: Final = msgspec.json.Decoder(DeadLetter).decode
 
 
 class DeadLetterReader:
-    """Reads the topic of the dead letters; ``unreadable`` counts records there that are none."""
+    """Reads the topic of the dead letters; ``unreadable`` counts its records that are no dead letters."""
 
     def __init__(self, settings: Settings, on_records: OnRecords | None = None) -> None:
         self.unreadable = 0
@@ -95,7 +95,7 @@ class DeadLetterReader:
         self._on_records = on_records or (lambda _done, _total: None)
 
     async def read(self) -> AsyncIterator[DeadLetter]:
-        """Every letter there is now, those of one partition in their order.
+        """Yield all dead letters that are on the topic now, those of one partition in their order.
 
         Raises:
             aiokafka.errors.KafkaError: Kafka cannot be reached, or the topic does not exist.
@@ -122,7 +122,7 @@ class DeadLetterReader:
 
 
 def decode(value: bytes) -> DeadLetter | None:
-    """The letter that a record of the topic holds; None if it is none."""
+    """The dead letter that a record of the topic holds; None if it holds none."""
     try:
         dead_letter = _decode(value)
         _ = dead_letter.failed_ms, dead_letter.payload

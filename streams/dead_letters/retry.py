@@ -1,7 +1,8 @@
-"""Dead letters tried again: their records into their topics once more, each counted once.
+"""Retries dead letters: sends their records to their topics again, so that each is counted once.
 
-A learner's row remembers 64 events of a topic, and a letter may be older than that. So the topic itself is
-asked: an event that stands there once more, as a record that can be used, is not sent.
+A learner's row remembers the last 64 events of a topic, and a dead letter may be older than that. So the
+topic
+itself is read: an event that is there a second time, in a usable record, is not sent again.
 """
 
 from __future__ import annotations
@@ -30,24 +31,24 @@ HEADER: Final = "lyo-retry-of"
 _RECORD_SECONDS: Final = 10.0
 
 Identity = tuple[Kind, int | bytes, str]
-"""An event: its kind, learner and id; a content or organization: its kind, key and nothing."""
+"""Of an event: its kind, learner and id. Of a content or organization: its kind, its key and ''."""
 
 
 class Status(StrEnum):
-    """What became of a letter's record."""
+    """The result of retrying a dead letter's record."""
 
     RETRIED = "retried"
-    """It stands in its topic again."""
+    """It was sent to its topic again."""
     COUNTED = "counted"
-    """It was used already."""
+    """It was used before."""
     SUPERSEDED = "superseded"
-    """A newer content or organization of the same key has come, which can be used."""
+    """There is a newer, usable content or organization with the same key."""
     REFUSED = "refused"
     """It would be refused again."""
     DERIVED = "derived"
-    """It is no event, but what the workers make of events."""
+    """It is a prediction or a row, which the workers compute from events."""
     GONE = "gone"
-    """Neither the letter nor its topic has it any more."""
+    """Neither the dead letter nor the topic has the record any more."""
 
     @property
     def settled(self) -> bool:
@@ -57,7 +58,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A letter's record, what became of it, and where it stands or why not."""
+    """The result for one dead letter; ``detail`` tells where its record is now, or why it was not sent."""
 
     dead_letter: DeadLetter
     status: Status
@@ -109,7 +110,7 @@ class Retrier:
         async with clients.admin(self._settings) as admin:
             topics.check(self._settings, await clients.partition_counts(admin, self._kinds))
         if not self._dry_run:
-            # Not transactional: its markers would stand in the input topics, and the lag would never be 0.
+            # Not transactional: transaction markers in the input topics would keep the lag above 0.
             self._producer = clients.producer(self._settings)
             try:
                 await self._producer.start()
@@ -123,49 +124,50 @@ class Retrier:
             await clients.stop(self._producer)
 
     async def retry(self, dead_letters: Sequence[DeadLetter], refused: Iterable[DeadLetter]) -> list[Tried]:
-        """Send the records of the letters again, where that is right; each record is told of once.
+        """Send the records of the dead letters again, if they are still missing; gives one result per record.
 
-        ``refused`` are all letters there are: what they are about has not been used.
+        Args:
+            dead_letters: to be retried.
+            refused: all dead letters on the topic: their records have not been used.
 
         Raises:
-            aiokafka.errors.KafkaError: Kafka went away. What was sent before is there, and is found there
-                the next time.
+            aiokafka.errors.KafkaError: Kafka went away. The next retry finds what was sent before it did.
         """
-        places = {one.id for one in refused if not one.unstored}
+        places = {dead_letter.id for dead_letter in refused if not dead_letter.unstored}
         tried: list[Tried] = []
         events: list[_Event] = []
         reader = clients.consumer(self._settings, fetch_max_wait_ms=100)
         await reader.start()
         try:
-            for dead_letter in {one.id: one for one in dead_letters}.values():
-                found = await self._judge(reader, dead_letter, places)
-                (tried if isinstance(found, Tried) else events).append(found)  # type: ignore[arg-type]
-            standing = await self._standing(reader, events, places)
+            for dead_letter in {dead_letter.id: dead_letter for dead_letter in dead_letters}.values():
+                judged = await self._judge(reader, dead_letter, places)
+                (tried if isinstance(judged, Tried) else events).append(judged)  # type: ignore[arg-type]
+            usable = await self._usable(reader, events, places)
         finally:
             await clients.stop(reader)
         fresh = []
         for event in events:
-            known = self._known(event, standing, places)
+            known = self._known(event, usable, places)
             if known is None:
                 fresh.append(event)
             else:
                 tried.append(known)
-            # Two letters may be about the same event.
-            standing.setdefault(event.identity, event.dead_letter.id)
+            # Two dead letters may be about the same event.
+            usable.setdefault(event.identity, event.dead_letter.id)
         return tried + await self._send(fresh)
 
-    # ------------------------------------------------------------ what may be sent
+    # ------------------------------------------------------------ what can be sent
 
     async def _judge(self, reader: Any, dead_letter: DeadLetter, refused: set[str]) -> Tried | _Event:
-        """The record of a letter, if it can be sent; else why not."""
+        """The record of a dead letter if it can be sent; else the result."""
         kind = self._kinds.get(dead_letter.topic)
         if kind is None or dead_letter.offset is None:
-            said = "predictions and rows follow from events; the next event brings newer ones"
-            return Tried(dead_letter, Status.DERIVED, said)
+            reason = "predictions and rows are computed from events; the next event brings newer ones"
+            return Tried(dead_letter, Status.DERIVED, reason)
         if dead_letter.id not in refused:
             used = "used by the workers, refused only by Postgres"
-            said = f"{used}: `lyo sink --rebuild` stores {dead_letter.id}"
-            return Tried(dead_letter, Status.COUNTED, said)
+            reason = f"{used}: `lyo sink --rebuild` stores {dead_letter.id}"
+            return Tried(dead_letter, Status.COUNTED, reason)
         original = await self._original(reader, dead_letter)
         if original is None:
             return Tried(dead_letter, Status.GONE, "its topic does not have the record any more")
@@ -180,8 +182,8 @@ class Retrier:
     async def _original(
         self, reader: Any, dead_letter: DeadLetter
     ) -> tuple[bytes | None, bytes | None] | None:
-        """Key and value of the record: as the letter has them, or from its topic where it has not."""
-        # A backslash in a letter may stand for a byte that is no text.
+        """Key and value of the record, from the dead letter or else from its topic; None if both lack it."""
+        # A backslash in a dead letter's key may stand for a byte that is not UTF-8.
         if dead_letter.value is not None and dead_letter.key is not None and "\\" not in dead_letter.key:
             return dead_letter.key.encode(), dead_letter.payload
         assert dead_letter.offset is not None
@@ -196,7 +198,7 @@ class Retrier:
         except TimeoutError:
             return None
         key = None if record.key is None else record.key.decode("utf-8", "backslashreplace")
-        # Compaction may have taken it, or the topic was made anew and has something else there.
+        # Compaction may have removed the record, or the topic was created again and has another one there.
         if (record.offset, key) != (dead_letter.offset, dead_letter.key):
             return None
         if dead_letter.value is not None and record.value != dead_letter.payload:
@@ -204,7 +206,7 @@ class Retrier:
         return record.key, record.value
 
     def _fault(self, kind: Kind, key: bytes | None, value: bytes | None) -> str | None:
-        """Why the record would be refused if it came now; None: it would not."""
+        """Why a worker would refuse the record; None if it would not."""
         if kind not in CATALOGUE:
             _, rejected = decode(kind, [key], [value], [self._now])
             return rejected[0].reason if rejected else None
@@ -219,29 +221,28 @@ class Retrier:
     def _identity(self, kind: Kind, key: bytes, value: bytes) -> Identity:
         if kind in CATALOGUE:
             return kind, key, ""
-        said = _named(value)
-        return kind, said.user_id, (said.request_id if kind is Kind.STRUGGLE_REQUEST else said.event_id) or ""
+        named = _named(value)
+        event_id = named.request_id if kind is Kind.STRUGGLE_REQUEST else named.event_id
+        return kind, named.user_id, event_id or ""
 
-    # ------------------------------------------------------------ what stands there already
+    # ------------------------------------------------------------ what the topics hold already
 
-    async def _standing(
-        self, reader: Any, events: Sequence[_Event], refused: set[str]
-    ) -> dict[Identity, str]:
-        """Where the events stand in their topics as records that can be used; of the catalogue the newest."""
+    async def _usable(self, reader: Any, events: Sequence[_Event], refused: set[str]) -> dict[Identity, str]:
+        """The places of usable records of these events in their topics; of the catalogue the newest."""
         wanted = {event.identity for event in events}
         partitions = sorted({event.place for event in events})
-        found: dict[Identity, str] = {}
+        places: dict[Identity, str] = {}
         if not partitions:
-            return found
+            return places
         first, last = await reader.beginning_offsets(partitions), await reader.end_offsets(partitions)
         done, total = 0, sum(last.values()) - sum(first.values())
         async for tp, records in clients.read_to_end(reader, partitions):
             kind = self._kinds[tp.topic]
             for record in records:
-                self._note(kind, record, wanted, refused, found)
+                self._note(kind, record, wanted, refused, places)
             done += len(records)
             self._on_records(done, total)
-        return found
+        return places
 
     def _note(
         self,
@@ -249,15 +250,15 @@ class Retrier:
         record: ConsumerRecord,
         wanted: set[Identity],
         refused: set[str],
-        found: dict[Identity, str],
+        places: dict[Identity, str],
     ) -> None:
         place = f"{record.topic}/{record.partition}/{record.offset}"
         if kind in CATALOGUE:
             if record.key is None or (identity := (kind, record.key, "")) not in wanted:
                 return
-            # One that changed nothing, and would not now, supersedes nothing; a removal does.
+            # A record that was and would be refused supersedes nothing; a tombstone does.
             if record.value is None or self._fault(kind, record.key, record.value) is None:
-                found[identity] = place
+                places[identity] = place
             return
         if record.value is None or place in refused:
             return
@@ -265,23 +266,23 @@ class Retrier:
             named = self._identity(kind, b"", record.value)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return
-        if named not in wanted or named in found:
+        if named not in wanted or named in places:
             return
         if not decode(kind, [record.key], [record.value], [record.timestamp])[1]:
-            found[named] = place
+            places[named] = place
 
-    def _known(self, event: _Event, standing: dict[Identity, str], refused: set[str]) -> Tried | None:
-        """What is to be said of an event that need not be sent."""
-        place = standing.get(event.identity)
+    def _known(self, event: _Event, usable: dict[Identity, str], refused: set[str]) -> Tried | None:
+        """The result for an event that need not be sent; None if it must be sent."""
+        place = usable.get(event.identity)
         if place is None:
             return None
         if event.kind not in CATALOGUE:
-            return Tried(event.dead_letter, Status.COUNTED, f"it stands at {place}")
+            return Tried(event.dead_letter, Status.COUNTED, f"it is at {place}")
         assert event.dead_letter.offset is not None
         if int(place.rpartition("/")[2]) <= event.dead_letter.offset:
             return None
-        waits = ", which is a dead letter itself" if place in refused else ""
-        return Tried(event.dead_letter, Status.SUPERSEDED, f"by {place}{waits}")
+        refusal = ", which is a dead letter itself" if place in refused else ""
+        return Tried(event.dead_letter, Status.SUPERSEDED, f"by {place}{refusal}")
 
     # ------------------------------------------------------------ sending
 

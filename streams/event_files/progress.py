@@ -1,4 +1,4 @@
-"""Progress by bytes on a terminal, and nothing elsewhere."""
+"""Progress bars, shown on a terminal only."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,12 +16,12 @@ from rich.progress import (
 )
 
 OnBytes = Callable[[int, int | None], None]
-"""Told the bytes read so far and the file's size, None where nobody knows it."""
+"""Called with the bytes read so far and the file's size, None if it is unknown."""
 
 
 @contextmanager
 def bytes_progress(console: Console, doing: str) -> Iterator[OnBytes | None]:
-    """Show a bar on a terminal, nothing elsewhere."""
+    """A progress bar by bytes; gives None where there is no terminal."""
     if not console.is_terminal:
         yield None
         return
@@ -44,7 +44,7 @@ def bytes_progress(console: Console, doing: str) -> Iterator[OnBytes | None]:
 
 @contextmanager
 def records_progress(console: Console, doing: str) -> Iterator[Callable[[int, int], None] | None]:
-    """The same by records: what it gives is told those read so far and how many there are."""
+    """A progress bar by records; gives a function of the records read so far and their total, or None."""
     if not console.is_terminal:
         yield None
         return

@@ -1,4 +1,4 @@
-"""An event file into the topics: batches built for each partition, each acknowledged before it counts."""
+"""Publishes an event file to the topics; a record counts once Kafka has acknowledged it."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ class PublishError(RuntimeError):
 
 @dataclass(slots=True)
 class Published:
-    """What came of a file: records by type, bad lines, lines read, and the seconds it took."""
+    """The result of a file: records by type, bad lines, lines read, and the seconds it took."""
 
     counts: Counter[str] = field(default_factory=Counter)
     bad: int = 0
@@ -42,10 +42,10 @@ OnBad = Callable[[Bad], None]
 async def publish_file(
     path: Path, settings: Settings, on_bytes: OnBytes | None = None, on_bad: OnBad | None = None
 ) -> Published:
-    """Publish an event file (`-` standard input, `.gz` compressed), leaving out bad lines.
+    """Publish an event file (`-`: standard input, `.gz`: compressed), leaving out bad lines.
 
     Organizations and contents are acknowledged before later lines are sent. Record timestamps are the
-    producer's clock. What is counted has been acknowledged.
+    producer's clock. Only acknowledged records are counted.
 
     Raises:
         PublishError: a file that cannot be read, or records that Kafka refused.
@@ -62,17 +62,17 @@ async def publish_file(
 async def _publish(path: Path, sender: Sender, on_bytes: OnBytes | None, on_bad: OnBad | None) -> Published:
     published = Published()
     started = time.monotonic()
-    safe = 0  # up to this line everything is acknowledged
+    safe = 0  # everything up to this line is acknowledged
     before: tuple[Piece, Checked, list[Sent]] | None = None
     try:
         async for piece, checked in _checked(path, published, on_bytes, on_bad):
             sent = await sender.send(checked.records)
-            # One piece is on its way while the next is read.
+            # One piece is being sent while the next one is read.
             if before is not None:
-                safe = await _settled(before, published)
+                safe = await _acknowledged_piece(before, published)
             before = piece, checked, sent
         if before is not None:
-            await _settled(before, published)
+            await _acknowledged_piece(before, published)
     except KafkaError as error:
         raise PublishError(
             f"Kafka refused records after line {safe:,}, up to which all are in the topics: "
@@ -82,7 +82,7 @@ async def _publish(path: Path, sender: Sender, on_bytes: OnBytes | None, on_bad:
     return published
 
 
-async def _settled(before: tuple[Piece, Checked, list[Sent]], published: Published) -> int:
+async def _acknowledged_piece(before: tuple[Piece, Checked, list[Sent]], published: Published) -> int:
     """Wait for a piece's acknowledgements, count its records, and return the number of its last line."""
     piece, checked, sent = before
     await acknowledged(sent)
@@ -103,7 +103,7 @@ async def check_file(path: Path, on_bytes: OnBytes | None = None, on_bad: OnBad 
 async def _checked(
     path: Path, published: Published, on_bytes: OnBytes | None, on_bad: OnBad | None
 ) -> AsyncIterator[tuple[Piece, Checked]]:
-    """Read and validate, piece by piece; count lines and bad ones."""
+    """Read and validate the file piece by piece; count lines and bad lines."""
     try:
         with opened(path) as file:
             pieces = file.pieces()

@@ -27,7 +27,7 @@ _type_of = msgspec.json.Decoder(_Typed).decode
 
 @dataclass(slots=True)
 class Bad:
-    """A line that cannot be used: its number, counted from 1, and why."""
+    """A line that cannot be used: its number, counted from 1, and the reason."""
 
     line: int
     reason: str
@@ -39,12 +39,12 @@ class Piece:
 
     first: int
     lines: list[bytes]
-    position: int  # bytes of the file (as it is on the disk) read so far
+    position: int  # bytes of the file on the disk read so far
 
 
 @dataclass(slots=True)
 class Checked:
-    """The records of a piece, in its order, and its bad lines."""
+    """The records of a piece in their order, and its bad lines."""
 
     records: list[Record] = field(default_factory=list)
     bad: list[Bad] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Checked:
 
 @dataclass(slots=True)
 class EventFile:
-    """An open event file. `size` is that on the disk in bytes, None where nobody knows (standard input)."""
+    """An open event file. `size` is its size on the disk in bytes; None for standard input."""
 
     name: str
     size: int | None
@@ -60,7 +60,7 @@ class EventFile:
     _position: Callable[[], int]
 
     def pieces(self) -> Iterator[Piece]:
-        """Yield the file in pieces of whole lines; of a line that is too long its beginning.
+        """Yield the file in pieces of whole lines; of a line that is too long only the beginning.
 
         Raises:
             OSError, EOFError, zlib.error: the file cannot be read, or its compression is broken.
@@ -70,7 +70,7 @@ class EventFile:
             lines = (rest + data).split(b"\n")
             rest = lines.pop()
             if cut and lines:
-                lines.pop(0)  # the end of a line whose beginning was handed on
+                lines.pop(0)  # the end of a line whose beginning was yielded
                 cut = False
             if cut:
                 rest = b""
@@ -93,7 +93,7 @@ def opened(path: Path) -> Iterator[EventFile]:
     """
     if str(path) == "-":
         source = sys.stdin.buffer
-        # Lines from a pipe are handed on when they come, not when a whole piece of them has.
+        # Lines from a pipe are yielded when they arrive, not when a whole piece is full.
         yield EventFile("standard input", None, lambda most: _available(source, most), lambda: 0)
         return
     with path.open("rb") as raw:
@@ -111,21 +111,21 @@ def _available(source: BinaryIO, most: int) -> bytes:
 
 
 def check(piece: Piece, now: int) -> Checked:
-    """Validate a piece's lines by the same structs as the worker does; `now` is ms.
+    """Validate a piece's lines with the worker's own decoder; `now` in ms.
 
-    A time more than a day after `now` is refused, as it will be by the worker. Empty lines are skipped.
+    A time more than a day after `now` is refused, as the worker would. Empty lines are skipped.
     """
     by_kind, bad = by_type(piece)
-    found: dict[int, Record] = {}
+    records: dict[int, Record] = {}
     for kind, positions in by_kind.items():
-        refused = (_catalogue if kind in CATALOGUE else _events)(kind, piece.lines, positions, now, found)
-        bad += [Bad(piece.first + positions[one.index], one.reason) for one in refused]
-    bad.sort(key=lambda one: one.line)
-    return Checked([found[position] for position in sorted(found)], bad)
+        refused = (_catalogue if kind in CATALOGUE else _events)(kind, piece.lines, positions, now, records)
+        bad += [Bad(piece.first + positions[rejected.index], rejected.reason) for rejected in refused]
+    bad.sort(key=lambda line: line.line)
+    return Checked([records[position] for position in sorted(records)], bad)
 
 
 def by_type(piece: Piece) -> tuple[dict[Kind, list[int]], list[Bad]]:
-    """Positions of a piece's lines by the type that they name, and the lines that name none."""
+    """Positions of a piece's lines by their type, and the lines without a valid type."""
     by_kind: dict[Kind, list[int]] = defaultdict(list)
     bad: list[Bad] = []
     for position, line in enumerate(piece.lines):
@@ -142,17 +142,18 @@ def by_type(piece: Piece) -> tuple[dict[Kind, list[int]], list[Bad]]:
 
 
 def _events(
-    kind: Kind, lines: list[bytes], positions: list[int], now: int, found: dict[int, Record]
+    kind: Kind, lines: list[bytes], positions: list[int], now: int, records: dict[int, Record]
 ) -> list[Rejected]:
-    columns, rejected = decode(kind, None, [lines[one] for one in positions], [now] * len(positions))
+    values = [lines[position] for position in positions]
+    columns, rejected = decode(kind, None, values, [now] * len(positions))
     for index, user in zip(columns.index.tolist(), columns.user.tolist(), strict=True):
         position = positions[index]
-        found[position] = Record(kind, b"%d" % user, user, lines[position])
+        records[position] = Record(kind, b"%d" % user, user, lines[position])
     return rejected
 
 
 def _catalogue(
-    kind: Kind, lines: list[bytes], positions: list[int], _now: int, found: dict[int, Record]
+    kind: Kind, lines: list[bytes], positions: list[int], _now: int, records: dict[int, Record]
 ) -> list[Rejected]:
     rejected: list[Rejected] = []
     for index, position in enumerate(positions):
@@ -165,5 +166,5 @@ def _catalogue(
         except EventError as error:
             rejected.append(Rejected(index, error.reason, error.field))
         else:
-            found[position] = Record(kind, key, 0, line)
+            records[position] = Record(kind, key, 0, line)
     return rejected

@@ -1,4 +1,4 @@
-"""Where an event file is written to: a file, compressed if its name ends in `.gz`, or standard output."""
+"""Writes an event file: to a file, compressed if its name ends in `.gz`, or to standard output."""
 
 import gzip
 import sys
@@ -19,7 +19,7 @@ def written(output: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
     elif output.suffix == ".gz":
-        # No name and time in the header: the same events give the same bytes.
+        # Without name and time in the header the same events give the same bytes.
         with output.open("wb") as raw, gzip.GzipFile("", "wb", 5, raw, mtime=0) as packed:
             yield packed
     else:

@@ -1,6 +1,6 @@
-"""What a process calls itself at the broker: its role, its release and when it began.
+"""Client ids: they tell the broker a process's role, its release and when it started.
 
-A monitor reads this from the group's members, so it learns what runs where without asking the processes.
+The monitor reads them from the members of the groups, so it knows what runs without asking the processes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _STARTED: Final = "%Y%m%dT%H%M%SZ"
 
 
 class Running(NamedTuple):
-    """A process of ours: its role (worker, sink), its release, and when it began (ms since the epoch)."""
+    """A process of the product: its role (worker, sink), its release, and its start (ms since the epoch)."""
 
     role: str
     release: str
@@ -31,7 +31,7 @@ def sink_group(settings: Settings) -> str:
 
 
 def release(settings: Settings) -> str:
-    """What this build is called: the setting, else the version of the installed package."""
+    """The name of this build: the setting, else the version of the installed package."""
     if settings.release is not None:
         return settings.release
     try:
@@ -41,12 +41,12 @@ def release(settings: Settings) -> str:
 
 
 def client_id(settings: Settings, role: str) -> str:
-    """The client id of a process that begins now."""
+    """The client id of a process that starts now."""
     return f"lyo-{role}@{release(settings)}@{time.strftime(_STARTED, time.gmtime())}"
 
 
 def running(name: str) -> Running | None:
-    """What a client id says; None if it is not one of ours."""
+    """The process of a client id; None if it is not the product's."""
     match = _CLIENT_ID.fullmatch(name)
     if match is None:
         return None

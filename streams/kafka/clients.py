@@ -1,4 +1,4 @@
-"""Kafka clients as the settings describe them, and reading topics to their end."""
+"""Kafka clients made from the settings, and reading topics to their end."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from lyo.streams.settings import Settings
 
 T = TypeVar("T")
 
-# Kafka 4 answers a transaction begun right after another with NotEnoughReplicas until its
-# verification is over: ask again soon.
+# Kafka 4 answers a transaction begun right after another with NotEnoughReplicas until it has verified the
+# partitions: a short backoff retries soon.
 RETRY_BACKOFF_MS: Final = 10
 
 
@@ -41,7 +41,7 @@ _POLL_SECONDS: Final = 0.2
 
 
 class Stalled(RuntimeError):
-    """A topic-partition has more, but nothing of it arrives."""
+    """A topic-partition has more records, but none arrives."""
 
 
 class Unreachable(RuntimeError):
@@ -49,7 +49,7 @@ class Unreachable(RuntimeError):
 
 
 def connection(settings: Settings) -> dict[str, Any]:
-    """The arguments that every aiokafka client takes to reach and sign in to Kafka.
+    """The arguments with which every aiokafka client reaches Kafka and signs in.
 
     Raises:
         lyo.streams.kafka.security.SecurityError: a certificate or key that a setting names cannot be used.
@@ -99,34 +99,35 @@ def producer(settings: Settings, transactional_id: str | None = None, **more: An
 
 
 async def stop(client: AIOKafkaConsumer | AIOKafkaProducer, seconds: float = STOP_SECONDS) -> None:
-    """Stop a client within so many seconds, whatever state its connections are in.
+    """Stop a client within so many seconds, in any state of its connections.
 
-    With its broker away, aiokafka's ``stop`` raises the CancelledError of its own inner tasks.
+    While the broker is away, aiokafka's ``stop`` raises the CancelledError of its own inner tasks.
     """
     stopping = asyncio.ensure_future(client.stop())
     done, _ = await asyncio.wait({stopping}, timeout=seconds)
     if not done:
         stopping.cancel()
     elif not stopping.cancelled():
-        # Taken, so that it is not reported as never retrieved; there is nothing left to save.
+        # Retrieve the error, so that asyncio does not report it.
         stopping.exception()
 
 
 async def close(client: AIOKafkaAdminClient, seconds: float = STOP_SECONDS) -> None:
-    """Close an admin client within so many seconds, whatever state its connections are in."""
+    """Close an admin client within so many seconds, in any state of its connections."""
     with suppress(KafkaError, OSError, TimeoutError):
         async with asyncio.timeout(seconds):
             await client.close()
 
 
 async def abandon(producer: AIOKafkaProducer) -> None:
-    """Stop a producer at once: what it has not sent yet is never sent, not even later."""
-    # Its own `stop` flushes first: with the broker away that never ends, and sender and client work on.
+    """Stop a producer at once; records that it has not sent yet are never sent."""
+    # Its own `stop` flushes first. While the broker is away that never ends, and sender and client keep
+    # running.
     sender = producer._sender  # noqa: SLF001 - not public
     if sender is not None:
         closing = asyncio.ensure_future(sender.close())
         await asyncio.wait({closing}, timeout=ABANDON_SECONDS)
-        # Cancelled while it waits for requests that are tried for ever, it hands that on to them.
+        # It waits for requests that are retried for ever; cancelling it cancels them.
         closing.cancel()
         await asyncio.wait({closing}, timeout=ABANDON_SECONDS)
         _give_up(producer)
@@ -134,7 +135,7 @@ async def abandon(producer: AIOKafkaProducer) -> None:
 
 
 def _give_up(producer: AIOKafkaProducer) -> None:
-    """Fail what is not sent, so that nothing waits for it; whoever sent it has been told, or asks no more."""
+    """Fail the unsent batches, so that nothing waits for them."""
     unsent = producer._message_accumulator  # noqa: SLF001 - not public
     for batch in (*chain.from_iterable(unsent._batches.values()), *unsent._pending_batches):  # noqa: SLF001
         take_error(batch.future)
@@ -143,12 +144,12 @@ def _give_up(producer: AIOKafkaProducer) -> None:
 
 
 def take_error(future: asyncio.Future[Any]) -> None:
-    """Take a future's error once it is there, so that it is not reported as never retrieved."""
+    """Retrieve a future's error when it is done, so that asyncio does not report it."""
     future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 def explain(error: BaseException) -> str:
-    """What went wrong in words; aiokafka's errors begin with their names, others are given theirs."""
+    """An error in words, beginning with its name; aiokafka's errors have it in their text."""
     name, text = type(error).__name__, str(error)
     return text if name in text else f"{name}: {text}" if text else name
 
@@ -156,8 +157,8 @@ def explain(error: BaseException) -> str:
 def use_fast_lz4() -> None:
     """Let aiokafka compress with lz4's fast level.
 
-    It always takes level 9, without a setting for it: 17 MB/s on learner rows instead of 1,700, for batches
-    two thirds of the size. That was most of a worker's time.
+    aiokafka always uses level 9 and has no setting for it. On learner rows that gives 17 MB/s instead of
+    1,700, with batches two thirds of the size; it took most of a worker's time.
     """
     for module in (default_records, _fast_records()):
         if module is not None and module.lz4_encode is codec.lz4_encode:
@@ -178,7 +179,7 @@ async def partition_counts(client: AIOKafkaAdminClient, topics: Iterable[str]) -
     if not existing:
         return {}
     described = await client.describe_topics(sorted(existing))
-    # A topic whose partitions have no leader yet is not there for those who read and write.
+    # A topic with a partition without a leader cannot be read or written yet.
     return {
         entry["topic"]: len(entry["partitions"])
         for entry in described
@@ -187,14 +188,14 @@ async def partition_counts(client: AIOKafkaAdminClient, topics: Iterable[str]) -
 
 
 async def topic_ids(client: AIOKafkaAdminClient | AIOKafkaConsumer, topics: Iterable[str]) -> dict[str, str]:
-    """The ids that Kafka gave those of the topics that exist: a topic that is made anew has another one.
+    """The ids of those of the topics that exist: a topic that is created again has another id.
 
-    Nothing where the broker gives no ids (before Kafka 2.8).
+    Empty if the broker gives no ids (before Kafka 2.8).
 
     Raises:
         aiokafka.errors.KafkaError: Kafka cannot be reached.
     """
-    # aiokafka's own requests are of versions whose answers have no ids.
+    # aiokafka's own requests have versions whose answers contain no ids.
     inner = client._client  # noqa: SLF001 - not public
     try:
         answer = await inner.send(inner.get_random_node(), protocol.TopicIdsRequest(topics))
@@ -224,14 +225,14 @@ async def read_to_end(
     max_records: int | None = None,
     stalled_seconds: float | None = None,
 ) -> AsyncIterator[tuple[TopicPartition, list[ConsumerRecord]]]:
-    """Read the partitions from their beginning to where they end now, one list per poll and partition.
+    """Read the partitions from their beginning to their current end, one list per poll and partition.
 
-    It ends by the reader's position, not by the last record: the last offset may be a transaction's marker,
-    which is never delivered. ``reader`` is started and groupless; it stays assigned to the partitions, so
-    that the caller can go on from there.
+    The reader's position decides the end, not the last record: the last offset may be a transaction marker,
+    which is never delivered. ``reader`` is started and has no group. It stays assigned to the partitions, so
+    the caller can read on.
 
     Raises:
-        Stalled: nothing has arrived for ``stalled_seconds``, if they are given, with something left to read.
+        Stalled: nothing has arrived for ``stalled_seconds`` although there is more to read.
     """
     wanted = list(partitions)
     reader.assign(wanted)
@@ -249,8 +250,8 @@ async def read_up_to(
     max_records: int | None = None,
     stalled_seconds: float | None = None,
 ) -> AsyncIterator[tuple[TopicPartition, list[ConsumerRecord]]]:
-    """Read the assigned partitions from where the reader stands up to the offsets given."""
-    # Counted in polls, not by the clock: a process that was frozen has not waited for the broker.
+    """Read the assigned partitions from the reader's position up to the given offsets."""
+    # Polls are counted, not the clock's time: a process that was frozen did not wait for the broker.
     waited = 0.0
     while left := await behind(reader, ends):
         polled = await reader.getmany(timeout_ms=round(_POLL_SECONDS * 1000), max_records=max_records)
@@ -268,7 +269,7 @@ async def read_up_to(
 async def log_end_offsets(
     settings: Settings, partitions: Iterable[TopicPartition]
 ) -> dict[TopicPartition, int]:
-    """Where the partitions end, transactions that are not decided yet included."""
+    """The log end offsets of the partitions: records of open transactions are included."""
     reader = consumer(settings, isolation_level="read_uncommitted")
     await reader.start()
     try:
@@ -279,31 +280,31 @@ async def log_end_offsets(
 
 
 async def behind(reader: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> list[TopicPartition]:
-    """The partitions whose position is below the offset given."""
+    """The partitions that are read to an offset below the given one."""
     return [tp for tp, end in ends.items() if await reader.position(tp) < end]
 
 
 async def committed(
     client: AIOKafkaAdminClient, group: str, wanted: list[TopicPartition]
 ) -> dict[TopicPartition, OffsetAndMetadata]:
-    """What a group has committed of each partition, offset -1 where Kafka says that there is nothing.
+    """The committed offset of each partition, with its metadata; -1 if the group never committed one.
 
     Raises:
-        GroupLoadInProgressError: Kafka did not say. aiokafka looks at no error of the answer as a whole
-            (the coordinator is loading, or has moved) and gives no partition at all; taken for "never
-            committed", everything would be read and counted again from the beginning.
+        GroupLoadInProgressError: Kafka did not answer for every partition. aiokafka ignores an error of the
+            whole answer (the coordinator is loading or has moved) and gives no partitions. Taken for "never
+            committed", this would read and count everything again from the beginning.
     """
-    found: dict[TopicPartition, OffsetAndMetadata] = await client.list_consumer_group_offsets(
+    entries: dict[TopicPartition, OffsetAndMetadata] = await client.list_consumer_group_offsets(
         group, partitions=wanted
     )
-    missing = [tp for tp in wanted if tp not in found]
+    missing = [tp for tp in wanted if tp not in entries]
     if missing:
         raise GroupLoadInProgressError(f"Kafka does not say where {group} stands in {missing[0].topic}")
-    return found
+    return entries
 
 
 async def persist(attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
-    """Run ``attempt`` until Kafka answers it; the last error is raised when so many seconds are over."""
+    """Run ``attempt`` until it succeeds; after so many seconds raise its last error."""
     until = time.monotonic() + seconds
     pause = 0.1
     while True:
@@ -317,22 +318,22 @@ async def persist(attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
 
 
 async def reach(settings: Settings, attempt: Callable[[], Awaitable[T]]) -> T:
-    """Run ``attempt`` until Kafka answers it, or the settings' time is over.
+    """Run ``attempt`` until Kafka answers, at most for the settings' time.
 
     Raises:
-        Unreachable: with the addresses tried and the last error; at once where Kafka refuses us.
+        Unreachable: with the addresses and the last error; at once if Kafka refuses the connection.
         lyo.streams.kafka.security.SecurityError: a certificate or key that a setting names cannot be used.
     """
-    said = ""
+    reason = ""
 
     async def once() -> T:
-        nonlocal said
+        nonlocal reason
         try:
             return await attempt()
         except KafkaConnectionError:
-            said, final = await refusal(settings)
+            reason, final = await refusal(settings)
             if final:
-                raise Unreachable(f"Kafka at {settings.bootstrap_servers} refuses us: {said}") from None
+                raise Unreachable(f"Kafka at {settings.bootstrap_servers} refuses us: {reason}") from None
             raise
 
     try:
@@ -340,5 +341,5 @@ async def reach(settings: Settings, attempt: Callable[[], Awaitable[T]]) -> T:
     except (KafkaError, OSError, TimeoutError) as error:
         raise Unreachable(
             f"Kafka at {settings.bootstrap_servers} did not answer within "
-            f"{settings.connect_seconds:g} s: {explain(error)}{f' ({said})' if said else ''}"
+            f"{settings.connect_seconds:g} s: {explain(error)}{f' ({reason})' if reason else ''}"
         ) from None

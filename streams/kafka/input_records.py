@@ -1,4 +1,4 @@
-"""Input records as they are put into their topics."""
+"""Input records ready to be sent to their topics."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from lyo.models.events.decode import Kind
 __all__ = ["CATALOGUE", "LONGEST", "Record"]
 
 CATALOGUE: Final = (Kind.CONTENT, Kind.ORGANIZATION)
-"""The kinds that every worker reads whole: what comes after them is sent when they are in their topics."""
+"""The kinds that every worker reads whole. They are sent and acknowledged before the events that follow."""
 LONGEST: Final = 800_000
-"""Bytes of a value: what a record of Kafka's default size can carry, with some to spare."""
+"""The most bytes of a value: Kafka's default limit of a record, less a reserve."""
 
 
 @dataclass(slots=True, eq=False)
 class Record:
-    """A valid input record: what it is, its Kafka key, the learner (0 = none) and its bytes."""
+    """A valid input record: its kind, its Kafka key, the learner (0: none) and its value."""
 
     kind: Kind
     key: bytes

@@ -1,4 +1,4 @@
-"""Requests of Kafka's protocol that aiokafka does not make: who may do what, which topic is which, how new.
+"""Requests of Kafka's protocol that aiokafka lacks: permissions, topic ids, the cluster's metadata version.
 
 Layouts: Kafka's protocol guide, messages Metadata 8 and 10, DescribeGroups 3 and ApiVersions 3.
 """
@@ -34,7 +34,7 @@ _NO_ID: Final = bytes(16)
 
 
 class Operation(IntEnum):
-    """What may be allowed on a resource; an answer has one bit for each, `1 << operation`."""
+    """An operation on a resource; an answer has one bit for each allowed operation, `1 << operation`."""
 
     READ = 3
     WRITE = 4
@@ -43,11 +43,11 @@ class Operation(IntEnum):
 
 
 def allows(operations: int, operation: Operation) -> bool:
-    """Whether an answer's set of operations holds this one."""
+    """Whether an answer's set of operations contains this one."""
     return bool(operations >> operation & 1)
 
 
-class _ClusterAnswer(Response):
+class _ClusterResponse(Response):
     API_KEY = 3
     API_VERSION = 8
     SCHEMA = Schema(
@@ -80,10 +80,10 @@ class _ClusterAnswer(Response):
     )
 
 
-class _ClusterQuestion(RequestStruct):
+class _ClusterFields(RequestStruct):
     API_KEY = 3
     API_VERSION = 8
-    RESPONSE_TYPE = _ClusterAnswer
+    RESPONSE_TYPE = _ClusterResponse
     SCHEMA = Schema(
         ("topics", Array(_TEXT)),
         ("allow_auto_topic_creation", Boolean),
@@ -92,8 +92,8 @@ class _ClusterQuestion(RequestStruct):
     )
 
 
-class ClusterRequest(Request[_ClusterQuestion]):
-    """Brokers and every topic that may be seen, with what the asker may do; creates no topic."""
+class ClusterRequest(Request[_ClusterFields]):
+    """Brokers and all visible topics, with the client's permissions; creates no topic."""
 
     API_KEY = 3
 
@@ -117,7 +117,7 @@ class _Id(AbstractType[bytes]):
 _COMPACT_TEXT: Final = CompactString("utf-8")
 
 
-class _IdsAnswer(Response):
+class _IdsResponse(Response):
     API_KEY = 3
     API_VERSION = 10
     SCHEMA = Schema(
@@ -163,11 +163,11 @@ class _IdsAnswer(Response):
     )
 
 
-class _IdsQuestion(RequestStruct):
+class _IdsFields(RequestStruct):
     API_KEY = 3
     API_VERSION = 10
     FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = _IdsAnswer
+    RESPONSE_TYPE = _IdsResponse
     SCHEMA = Schema(
         ("topics", CompactArray(("topic_id", _Id), ("topic", _COMPACT_TEXT), ("tags", TaggedFields))),
         ("allow_auto_topic_creation", Boolean),
@@ -177,7 +177,7 @@ class _IdsQuestion(RequestStruct):
     )
 
 
-class TopicIdsRequest(Request[_IdsQuestion]):
+class TopicIdsRequest(Request[_IdsFields]):
     """Topics by name, with their ids; creates no topic."""
 
     API_KEY = 3
@@ -192,24 +192,24 @@ class TopicIdsRequest(Request[_IdsQuestion]):
 
 
 def topic_ids(answer: Any) -> dict[str, str]:
-    """The ids of the topics that exist, in the letters that Kafka's own tools show."""
-    found = {one["topic"]: one["topic_id"] for one in answer.to_object()["topics"] if not one["error_code"]}
+    """The ids of the topics that exist, in the form that Kafka's own tools show."""
+    existing = [topic for topic in answer.to_object()["topics"] if not topic["error_code"]]
     return {
-        name: urlsafe_b64encode(given).decode().rstrip("=")
-        for name, given in found.items()
-        if given != _NO_ID
+        topic["topic"]: urlsafe_b64encode(topic["topic_id"]).decode().rstrip("=")
+        for topic in existing
+        if topic["topic_id"] != _NO_ID
     }
 
 
-class _GroupsQuestion(RequestStruct):
+class _GroupsFields(RequestStruct):
     API_KEY = 15
     API_VERSION = 3
     RESPONSE_TYPE = DescribeGroupsResponse_v3  # aiokafka's own request of this version reads version 2
     SCHEMA = Schema(("groups", Array(_TEXT)), ("include_authorized_operations", Boolean))
 
 
-class GroupRequest(Request[_GroupsQuestion]):
-    """One group, with what the asker may do with it; for the group's coordinator."""
+class GroupRequest(Request[_GroupsFields]):
+    """One group, with the client's permissions on it; sent to the group's coordinator."""
 
     API_KEY = 15
 
@@ -221,7 +221,7 @@ class GroupRequest(Request[_GroupsQuestion]):
         return request_struct_class([self._group], True)  # noqa: FBT003
 
 
-class _VersionsAnswer(Response):
+class _VersionsResponse(Response):
     API_KEY = 18
     API_VERSION = 3
     SCHEMA = Schema(
@@ -235,11 +235,11 @@ class _VersionsAnswer(Response):
     )
 
 
-class _VersionsQuestion(RequestStruct):
+class _VersionsFields(RequestStruct):
     API_KEY = 18
     API_VERSION = 3
     FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = _VersionsAnswer
+    RESPONSE_TYPE = _VersionsResponse
     SCHEMA = Schema(
         ("client_software_name", CompactString("utf-8")),
         ("client_software_version", CompactString("utf-8")),
@@ -247,12 +247,12 @@ class _VersionsQuestion(RequestStruct):
     )
 
     def parse_response_header(self, read_buffer: Any) -> Any:
-        """This answer alone has the old header, so that every client can read it."""
+        """Read the old header, which only this answer has, so that every client can read it."""
         return ResponseHeader_v0.decode(read_buffer)
 
 
-class VersionsRequest(Request[_VersionsQuestion]):
-    """What the broker speaks, and which features its cluster has finalized."""
+class VersionsRequest(Request[_VersionsFields]):
+    """The broker's API versions and the finalized features of its cluster."""
 
     API_KEY = 18
 
@@ -269,11 +269,11 @@ def metadata_level(answer: Any) -> int | None:
 
 def _features(raw: bytes) -> dict[str, int]:
     buffer = BytesIO(raw)
-    found = {}
+    levels = {}
     name = CompactString("utf-8")
     for _ in range(UnsignedVarInt32.decode(buffer) - 1):
         feature = name.decode(buffer)
-        found[str(feature)] = Int16.decode(buffer)
+        levels[str(feature)] = Int16.decode(buffer)
         Int16.decode(buffer)  # the lowest level
         TaggedFields.decode(buffer)
-    return found
+    return levels

@@ -1,4 +1,4 @@
-"""How clients of Kafka sign in: certificates, keys and passwords, as the settings name them."""
+"""TLS and SASL for Kafka clients, from the certificates, keys and passwords that the settings name."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class SecurityError(RuntimeError):
 
 
 def security(settings: Settings) -> dict[str, Any]:
-    """The arguments that every aiokafka client takes for TLS and SASL; files are read anew each time.
+    """The arguments of every aiokafka client for TLS and SASL; files are read again each time.
 
     Raises:
-        SecurityError: a file is missing, or is not what it should be.
+        SecurityError: a file is missing, or its content is of another type.
     """
     arguments: dict[str, Any] = {"security_protocol": settings.security_protocol}
     if settings.security_protocol.endswith("SSL"):
@@ -53,7 +53,7 @@ def security(settings: Settings) -> dict[str, Any]:
 
 
 def _context(settings: Settings) -> ssl.SSLContext:
-    """TLS that checks who the broker is and that its name is the one asked for."""
+    """A TLS context that checks the broker's certificate and host name."""
     try:
         context = ssl.create_default_context(cafile=settings.ssl_cafile)
     except (OSError, ValueError) as error:
@@ -62,9 +62,9 @@ def _context(settings: Settings) -> ssl.SSLContext:
         _check_readable("ssl_certfile", settings.ssl_certfile)
         if settings.ssl_keyfile is not None:
             _check_readable("ssl_keyfile", settings.ssl_keyfile)
-        given = settings.ssl_password
-        # Without a password OpenSSL would ask for one at the terminal, and wait.
-        password = "" if given is None else given.get_secret_value()
+        secret = settings.ssl_password
+        # Without the argument OpenSSL would ask for a password at the terminal, and wait.
+        password = "" if secret is None else secret.get_secret_value()
         try:
             context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile, password=lambda: password)
         except (OSError, ValueError) as error:
@@ -84,14 +84,14 @@ def _check_readable(name: str, path: str) -> None:
 def _unusable(name: str, path: str | None, error: Exception) -> SecurityError:
     reason = getattr(error, "strerror", None) or str(error)
     hint = ", or its password (LYO_SSL_PASSWORD) is wrong" if name == "ssl_keyfile" else ""
-    said = f"{reason}{hint}" if isinstance(error, ssl.SSLError) else reason
-    return SecurityError(f"{PREFIX}{name.upper()}: {path} cannot be used: {said}")
+    text = f"{reason}{hint}" if isinstance(error, ssl.SSLError) else reason
+    return SecurityError(f"{PREFIX}{name.upper()}: {path} cannot be used: {text}")
 
 
 async def refusal(settings: Settings) -> tuple[str, bool]:
-    """Why a broker does not let us in, and whether that stays so until a setting is changed.
+    """Why a broker refuses the connection, and whether that lasts until a setting is changed.
 
-    aiokafka's clients only say that they could not begin; this asks one broker by itself.
+    aiokafka's clients only tell that they could not start, so this connects to one broker itself.
     """
     host, port, _ = collect_hosts(settings.servers, randomize=False)[0]
     try:

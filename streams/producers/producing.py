@@ -1,6 +1,6 @@
-"""Input records into their topics: batches built for each partition, each with its acknowledgement.
+"""Sends input records to their topics in batches per partition, each with its acknowledgement.
 
-What `lyo publish` and the publishers' client (`lyo.predictive.client`) share.
+`lyo publish` and the publishers' client (`lyo.predictive.client`) use it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from lyo.streams.settings import Settings
 __all__ = ["PATIENCE", "Sender", "Sent", "acknowledged", "answered"]
 
 PATIENCE: Final = 60.0
-"""Seconds: a broker that is started again is back within this time, and takes what it has not taken yet."""
-# Topics made a moment ago are not known to every broker yet.
+"""Seconds in which a restarted broker is back and takes what is still unsent."""
+# Topics created a moment ago are not known to every broker yet.
 NEW_TOPICS_SECONDS: Final = 2.0
 
-# What follows a consent is counted only by a worker that knows of it.
+# Kinds that are acknowledged before later records are sent: a worker must know of a consent before it
+# counts the events that follow.
 _AWAITED: Final = (*CATALOGUE, Kind.ERASURE)
 
 Place = tuple[str, int]
@@ -37,26 +38,32 @@ Place = tuple[str, int]
 
 @dataclass(slots=True, eq=False)
 class Sent:
-    """Records handed to Kafka as one batch; the answer holds the offset of the first, or a KafkaError."""
+    """Records handed over as one batch; the answer holds the offset of the first one, or a KafkaError."""
 
     records: list[Record]
     answer: asyncio.Future[Any]
 
 
 async def answered(sent: Iterable[Sent], seconds: float = PATIENCE) -> list[Sent]:
-    """Wait until each has its answer; those that have none after so many seconds are returned."""
-    by_answer = {one.answer: one for one in sent}
+    """Wait until every batch has its answer; gives the batches that have none after so many seconds.
+
+    An idempotent producer retries for ever, so the fate of these batches is unknown.
+    """
+    by_answer = {batch.answer: batch for batch in sent}
     if not by_answer:
         return []
-    # An idempotent producer tries for ever: that nobody knows what became of a record is an answer too.
     _, late = await asyncio.wait(by_answer, timeout=seconds)
-    return [one for answer, one in by_answer.items() if answer in late]
+    return [batch for answer, batch in by_answer.items() if answer in late]
 
 
 async def acknowledged(sent: Sequence[Sent], seconds: float = PATIENCE) -> None:
-    """Wait for all; raises the first one's KafkaError only when each has its answer or the time is over."""
+    """Wait until every batch is acknowledged.
+
+    Raises:
+        KafkaError: the first one, once every batch has its answer or so many seconds are over.
+    """
     late = await answered(sent, seconds)
-    errors = [one.answer.exception() for one in sent if one.answer.done()]
+    errors = [batch.answer.exception() for batch in sent if batch.answer.done()]
     for error in errors:
         if error is not None:
             raise error
@@ -80,25 +87,27 @@ class Sender:
     async def connect(
         cls, settings: Settings, *, patience: float = PATIENCE, any_count: bool = False
     ) -> Sender:
-        """Start the producer and look whether the topics are there.
+        """Start the producer and check that the topics exist.
 
-        ``patience`` (s) is how long a batch waits for room, and the catalogue for its answers; with
-        ``any_count`` the topics' own number of partitions counts, not the settings'.
+        Args:
+            settings: of the connection and the topics.
+            patience: seconds that a batch waits for space, and the catalogue for its acknowledgements.
+            any_count: take the topics' own number of partitions instead of the settings'.
 
         Raises:
             lyo.streams.topics.TopicError: a topic is missing, or has an unexpected number of partitions.
             aiokafka.errors.KafkaError: Kafka cannot be reached.
         """
-        found = await _found(settings)
+        counts = await _partition_counts(settings)
         if any_count:
-            count = found[topics.names(settings).topic(Kind.SESSION)]
+            count = counts[topics.names(settings).topic(Kind.SESSION)]
             settings = settings.model_copy(update={"partitions": count})
-        topics.check(settings, found)
+        topics.check(settings, counts)
         return cls(settings, await _started(settings, patience), patience)
 
     async def stop(self) -> None:
-        """Close the connection within seconds; what has no answer yet is given up."""
-        # aiokafka would wait for those for ever, and leave its connections open when it is cancelled.
+        """Close the connection within seconds; unacknowledged records are given up."""
+        # aiokafka would wait for them for ever, and leave its connections open when it is cancelled.
         self._producer._message_accumulator.fail_all(KafkaTimeoutError("given up"))  # noqa: SLF001
         await clients.stop(self._producer)
 
@@ -107,10 +116,10 @@ class Sender:
         return self._topics[record.kind], partition(record.user, self._partitions) if record.user else 0
 
     async def send(self, records: Iterable[Record]) -> list[Sent]:
-        """Hand records to the producer in their order, each with its answer to come.
+        """Hand records to the producer in their order; the answers arrive later.
 
-        Organizations, contents and erasures have their answers before what comes after them is sent; where
-        one is refused, so is the rest.
+        Organizations, contents and erasures are acknowledged before later records are sent. If one of them is
+        refused, so are all records after it.
         """
         sent: list[Sent] = []
         refusal: KafkaError | None = None
@@ -132,19 +141,19 @@ class Sender:
         return None
 
     async def _submit(self, records: Iterable[Record]) -> list[Sent]:
-        """Batches for each partition, handed over side by side, those of one partition in their order."""
+        """Hand over batches: partitions concurrently, the batches of one partition in their order."""
         await self._renew()
         by_place: dict[Place, list[Record]] = {}
         for record in records:
             by_place.setdefault(self.place(record), []).append(record)
         handed = await asyncio.gather(*(self._hand_over(*place, some) for place, some in by_place.items()))
-        return [one for some in handed for one in some]
+        return [sent for of_place in handed for sent in of_place]
 
     async def _renew(self) -> None:
-        """Go on with another producer where the task that sends has ended.
+        """Replace the producer if its sender task has ended.
 
-        aiokafka ends it at an error that it does not expect: what waits is told, what comes later would wait
-        for ever. An event that was sent by both is counted once, by its id.
+        An error that aiokafka does not expect ends the task. Waiting records fail then, but later ones would
+        wait for ever. An event that both producers sent is counted once, by its id.
         """
         async with self._renewing:
             if not self._producer._sender.sender_task.done():  # noqa: SLF001 - there is no public way to ask
@@ -160,9 +169,10 @@ class Sender:
             try:
                 answer = await self._producer.send_batch(batch, topic, partition=number)
             except KafkaError as error:
-                # Nothing overtakes what was refused.
-                return [*sent, _refused([*some, *(one for _, more in batches for one in more)], error)]
-            # Whoever looks at an answer sees its error; that nobody does is no reason to complain.
+                # No record is sent before an earlier one of its partition.
+                rest = [record for _, later in batches for record in later]
+                return [*sent, _refused([*some, *rest], error)]
+            # The error of an answer that nobody awaits is not reported.
             clients.take_error(answer)
             sent.append(Sent(some, answer))
         return sent
@@ -170,7 +180,7 @@ class Sender:
     def _batches(self, records: list[Record]) -> list[tuple[BatchBuilder, list[Record]]]:
         batches: list[tuple[BatchBuilder, list[Record]]] = [(self._producer.create_batch(), [])]
         for record in records:
-            # The timestamp is the record's own: the clock's when it is put into the batch.
+            # None: each record's timestamp is the clock's when it is added to the batch.
             if batches[-1][0].append(timestamp=None, key=record.key, value=record.value) is None:
                 batches.append((self._producer.create_batch(), []))
                 if batches[-1][0].append(timestamp=None, key=record.key, value=record.value) is None:
@@ -196,16 +206,16 @@ def _refused(records: list[Record], error: KafkaError) -> Sent:
     return Sent(records, answer)
 
 
-async def _found(settings: Settings) -> dict[str, int]:
+async def _partition_counts(settings: Settings) -> dict[str, int]:
     """Return the partition counts of the input topics; raises TopicError when one stays missing."""
     wanted = [topics.names(settings).topic(kind) for kind in Kind]
     until = time.monotonic() + NEW_TOPICS_SECONDS
     while True:
         async with clients.admin(settings) as client:
-            found = await clients.partition_counts(client, wanted)
-        missing = [name for name in wanted if name not in found]
+            counts = await clients.partition_counts(client, wanted)
+        missing = [name for name in wanted if name not in counts]
         if not missing:
-            return found
+            return counts
         if time.monotonic() > until:
             raise topics.TopicError(f"topic {missing[0]} does not exist: `lyo topics` creates the topics")
         await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""One task's transactional producer: outputs, rows and input offsets together, or none of them."""
+"""One task's transactional producer: commits outputs, rows and input offsets together, or none of them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from lyo.streams.settings import Settings
 
 Pair = tuple[bytes, bytes | None]
 
-# A record's own overhead inside a batch, and the batch's header.
+# Bytes of a record's overhead inside a batch and of the batch's header.
 OVERHEAD = 150
 
 
 class RecordTooLarge(RuntimeError):
-    """A row is larger than Kafka is given; its state could not be restored, so it is never dropped."""
+    """A row is larger than the largest record. It cannot be dropped: the state could not be restored."""
 
 
 class TransactionalProducer:
@@ -45,13 +45,13 @@ class TransactionalProducer:
         self._producer: AIOKafkaProducer | None = None
 
     async def start(self) -> None:
-        """Connect, settle what an earlier owner left open, and refuse it from now on."""
+        """Connect, abort the earlier owner's open transaction, and fence it."""
         transactional_id = f"{self._settings.app_id}-{self._number}"
         self._producer = clients.producer(self._settings, transactional_id)
         await self._producer.start()
 
     async def stop(self) -> None:
-        """Close the connection within seconds; a transaction that is open is settled by the next owner."""
+        """Close the connection within seconds; the next owner aborts a transaction that is open."""
         producer, self._producer = self._producer, None
         for future in self._futures:
             clients.take_error(future)
@@ -59,13 +59,13 @@ class TransactionalProducer:
             await clients.abandon(producer)
 
     async def prove(self, partitions: Iterable[TopicPartition]) -> None:
-        """Return if nobody has opened this number since; commits nothing.
+        """Return if no other owner has opened this number since `start`; commits nothing.
 
-        Only the broker knows, and it looks when offsets are added to a transaction: this one is aborted.
+        The broker checks this when offsets are added to a transaction, so one is begun and aborted.
 
         Raises:
             ProducerFenced: another owner has opened this number.
-            KafkaError: the broker did not say.
+            KafkaError: the broker did not answer.
         """
         producer = await self._begin()
         await producer.send_offsets_to_transaction(dict.fromkeys(partitions, 0), self._settings.app_id)
@@ -79,10 +79,14 @@ class TransactionalProducer:
         now: int,
         elsewhere: Mapping[TopicPartition, Sequence[Pair]] | None = None,
     ) -> None:
-        """Send everything in one transaction and commit it; ``now`` (ms) stamps letters about large outputs.
+        """Send everything in one transaction and commit it.
 
-        An offset may come with metadata, which is committed with it. What is ``elsewhere`` goes to partitions
-        of other numbers, too.
+        Args:
+            outputs: records by topic, for this number's partitions.
+            rows: changelog records by topic, for this number's partitions.
+            offsets: next input offsets, each alone or with metadata that is committed with it.
+            now: ms, for dead letters about outputs that are too large.
+            elsewhere: records by partition, also of other numbers.
 
         Raises:
             ProducerFenced: another owner has opened this number.
@@ -127,7 +131,7 @@ class TransactionalProducer:
     async def _begin(self) -> AIOKafkaProducer:
         producer = self._running()
         await producer.begin_transaction()
-        # What we wait for says why it failed; this nobody asks, and asyncio would write a page about it.
+        # The awaited calls report the error; nobody awaits this future, and asyncio would log its traceback.
         clients.take_error(_end_of(producer))
         return producer
 
@@ -142,7 +146,7 @@ class TransactionalProducer:
         self._failpoints(step)
 
     def _sendable(self, outputs: Mapping[str, Sequence[Pair]], now: int) -> dict[str, list[Pair]]:
-        """The outputs without those that are too large, which become dead letters."""
+        """The outputs; those that are too large become dead letters."""
         sendable: dict[str, list[Pair]] = {}
         large: list[Pair] = []
         for topic, pairs in outputs.items():
@@ -193,10 +197,10 @@ class TransactionalProducer:
 
 
 def _ended_by(producer: AIOKafkaProducer, refused: IllegalOperation) -> KafkaError:
-    """What ended a transaction while more was being handed over to it.
+    """The error that ended a transaction while more records were handed over to it.
 
-    The broker's refusal (fenced, timed out) reaches the sender in the background; whoever goes on sending is
-    only told that there is no transaction.
+    The broker's refusal (fenced, timed out) reaches aiokafka's sender in the background. The caller, who
+    keeps sending, only gets IllegalOperation: there is no transaction.
     """
     ended = _end_of(producer)
     error = ended.exception() if ended.done() and not ended.cancelled() else None
@@ -204,6 +208,6 @@ def _ended_by(producer: AIOKafkaProducer, refused: IllegalOperation) -> KafkaErr
 
 
 def _end_of(producer: AIOKafkaProducer) -> asyncio.Future[object]:
-    """The end of a producer's transaction, which holds the error that ended it."""
+    """A future that is done when the producer's transaction has ended, with the error that ended it."""
     ended: asyncio.Future[object] = producer._txn_manager.wait_for_transaction_end()  # noqa: SLF001 - not public
     return ended

@@ -1,4 +1,4 @@
-"""What all tasks of a worker use together."""
+"""What the tasks of a worker share."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from lyo.streams.topics import Names
 
 
 class Reader(Protocol):
-    """What a task asks of the group's consumer."""
+    """The group's consumer, as tasks use it."""
 
     async def positions(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Where the reader stands."""
+        """The next offset that the reader will deliver of each partition."""
 
     async def seek_to(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Read on from these offsets."""
+        """Continue reading at these offsets."""
 
     def pause(self, partitions: Iterable[TopicPartition]) -> None:
         """Deliver nothing more of these partitions for now."""
@@ -36,7 +36,17 @@ class Reader(Protocol):
 
 
 class TaskContext:
-    """What all tasks of a worker use together."""
+    """What the tasks of a worker share.
+
+    Attributes:
+        reader: the group's consumer of the input topics.
+        offsets: a consumer that is asked for beginning and end offsets.
+        counts: what the tasks count, for Prometheus.
+        waiting: partition numbers whose tasks have polls to process.
+        sweeps_from: while events wait, the monotonic time (s) from which the next chunk may be swept.
+        restoring: held while one task restores. Several at once would share the event loop, and the group's
+            heartbeats would be late.
+    """
 
     def __init__(
         self,
@@ -61,9 +71,6 @@ class TaskContext:
         self.clock = Clock(settings.clock)
         self.failpoints = Failpoints(settings.crash_at)
         self.counts: Counter[str] = Counter()
-        # Partition numbers whose tasks have polls to work on.
         self.waiting: set[int] = set()
-        # While some wait, when (monotonic, s) a piece of a sweep may come next.
         self.sweeps_from = 0.0
-        # One restore at a time: several take turns at the loop, and the group's heartbeats come late.
         self.restoring = asyncio.Lock()

@@ -1,4 +1,4 @@
-"""Content, organizations and erasures: read whole at start, then followed; every worker holds all of them."""
+"""The global topics, content, organizations and erasures: every worker reads them whole and follows them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from lyo.streams.watchdog import Job, records_job
 
 
 class Catalogue(Protocol):
-    """What the models keep of content and organizations."""
+    """The models' state of content and organizations."""
 
     def put(self, kind: Kind, key: bytes, value: bytes | None) -> Rejected | None:
-        """Take one record; None deletes. A `Rejected` says why it was ignored."""
+        """Apply one record; None deletes. Gives why the record was ignored, if it was."""
 
 
 class CatalogueFollower:
-    """Keeps a catalogue up to date; bad records are kept aside for the dead letters and stop nothing."""
+    """Keeps a catalogue and the erasure markers up to date.
+
+    Refused records stop nothing: they are kept in ``rejected`` until their dead letters are written.
+    """
 
     def __init__(
         self,
@@ -51,7 +54,7 @@ class CatalogueFollower:
 
     @property
     def partitions(self) -> list[TopicPartition]:
-        """The partitions that are followed."""
+        """The followed partitions."""
         return list(self._kinds)
 
     @property
@@ -60,20 +63,20 @@ class CatalogueFollower:
         return dict(self._position)
 
     def job(self, ends: Mapping[TopicPartition, int] | None) -> Job:
-        """What there is to read up to the end offsets given; None: Kafka does not say."""
+        """The reading up to the given end offsets, for the watchdog; None: Kafka does not answer."""
         at = {tp: self._position.get(tp, 0) for tp in self._kinds}
         topics = ", ".join(sorted({tp.topic for tp in at}))
         return records_job(tuple(at.values()), at, ends, f"records of {topics}")
 
     @property
     def task(self) -> asyncio.Task[None]:
-        """The task that follows; it ends only by failing or by `stop`."""
+        """The asyncio task that follows the topics; it ends only by an error or by `stop`."""
         if self._task is None:
             raise RuntimeError("the catalogue is not started")
         return self._task
 
     async def start(self, ends: AIOKafkaConsumer) -> None:
-        """Read both topics whole; ``ends`` is a started consumer that answers end offsets at once."""
+        """Read the topics whole and begin to follow them; ``ends`` is a started consumer, for end offsets."""
         self._ends = ends
         self._reader = clients.consumer(self._settings, fetch_max_wait_ms=500)
         await self._reader.start()
@@ -93,7 +96,7 @@ class CatalogueFollower:
     async def catch_up(self) -> None:
         """Return when everything is read that was acknowledged before the call.
 
-        So an event published after its content was acknowledged always finds it.
+        So the content of an event is always known if it was acknowledged before the event was published.
         """
         if self._ends is None:
             raise RuntimeError("the catalogue is not started")
@@ -109,15 +112,15 @@ class CatalogueFollower:
             self.task.result()
 
     def rejected_from(self, offsets: dict[TopicPartition, int]) -> list[tuple[ConsumerRecord, Rejected]]:
-        """The bad records at or after the offsets given."""
+        """The refused records at or after the given offsets."""
         return [
             (record, rejected)
             for record, rejected in self.rejected
             if record.offset >= offsets.get(TopicPartition(record.topic, record.partition), 0)
         ]
 
-    def forget_told(self, offsets: dict[TopicPartition, int]) -> None:
-        """Let go of the bad records before the offsets given: their letters are written."""
+    def drop_written(self, offsets: dict[TopicPartition, int]) -> None:
+        """Drop the refused records before the given offsets: their dead letters are written."""
         self.rejected = self.rejected_from(offsets)
 
     def _reached(self, ends: dict[TopicPartition, int]) -> bool:
@@ -131,7 +134,7 @@ class CatalogueFollower:
                     self._put(tp, records)
                 await self._note_positions()
         finally:
-            # Only this task's end can wake those who wait for it.
+            # Wake the waiting callers: nobody else would when this task ends.
             async with self._advanced:
                 self._advanced.notify_all()
 
@@ -143,7 +146,7 @@ class CatalogueFollower:
                 rejected: Rejected | None = Rejected(0, "key is missing", "key")
             else:
                 rejected = self._take(kind, record)
-            # Of erasures alone, as a sink follows them, nobody writes letters.
+            # A sink follows only the erasures, and writes no dead letters about them.
             if rejected is not None and self._catalogue is not None:
                 self.rejected.append((record, rejected))
 

@@ -1,4 +1,4 @@
-"""What a task needs of the models: the engine that holds one partition number's state."""
+"""The interface of the models to a task: the engine, which holds one partition number's state."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ Pair = tuple[bytes, bytes | None]
 
 
 class Changes(Protocol):
-    """What one batch or one sweep changes, before it is committed."""
+    """The changes of one batch, sweep or erasure, before they are committed."""
 
     @property
     def learner_rows(self) -> list[tuple[bytes, bytes]]:
-        """Key and value of each changed learner row."""
+        """Key and value of each changed learner's row."""
 
     @property
     def skill_rows(self) -> list[tuple[bytes, bytes]]:
-        """Key and value of each changed skill row."""
+        """Key and value of each changed skill's row."""
 
     @property
     def predictions(self) -> dict[str, list[tuple[bytes, bytes | None]]]:
@@ -28,23 +28,23 @@ class Changes(Protocol):
 
     @property
     def interventions(self) -> list[tuple[bytes, bytes | None]]:
-        """Keys and values of interventions decided or changed."""
+        """Keys and values of new or changed interventions."""
 
     @property
     def erased(self) -> list[int]:
-        """Learners of whom the topics may still hold something."""
+        """Erased learners of whom the topics may still hold records."""
 
     @property
     def rejected(self) -> list[tuple[Kind, Rejected]]:
-        """Records that the fold refused; the index refers to the list given to ``decode``."""
+        """Records that the engine refused; the index is that of the list given to ``decode``."""
 
     @property
     def counts(self) -> Counter[str]:
-        """What happened to the events: applied, duplicates, late, reordered."""
+        """Events by result: applied, duplicates, late, reordered, ..."""
 
 
 class Engine(Protocol):
-    """The state of one partition number: pure, without clock and without I/O."""
+    """The state of one partition number, without a clock and without I/O."""
 
     def load(
         self,
@@ -53,25 +53,25 @@ class Engine(Protocol):
         struggle: list[Pair],
         interventions: list[Pair],
     ) -> None:
-        """Take a chunk of the changelogs and of the topics that are memory, in log order."""
+        """Restore a chunk of the changelogs and of the output topics that serve as state, in log order."""
 
     def loaded(self) -> None:
-        """End of the restore."""
+        """End the restore."""
 
     def apply(self, batches: list[Columns]) -> Any:
-        """Fold and predict on copies; gives `Changes`."""
+        """Fold events and predict, on copies of the state; gives `Changes`."""
 
     def due(self, limit: int) -> bool:
-        """Whether anything is to be swept up to ``limit`` (ms)."""
+        """Whether a sweep up to ``limit`` (ms) has work to do."""
 
     def sweep(self, limit: int, most: int = 5000) -> Any:
         """The next chunk of a sweep up to ``limit`` (ms); gives `Changes`."""
 
     def pending(self, number: int, count: int) -> dict[int, ErasureMarker]:
-        """Learners of partition ``number`` of ``count`` who are to be erased, or known anew."""
+        """Erasure markers of learners of partition ``number`` of ``count`` that are not applied yet."""
 
     def erase(self, pending: dict[int, ErasureMarker]) -> Any:
-        """Forget learners in memory; gives `Changes`, whose ``erased`` are to be looked for on the topics."""
+        """Erase learners in memory; gives `Changes` with the learners to be deleted from the topics."""
 
     def commit(self, changes: Any) -> None:
-        """Make the changes the state, after the transaction."""
+        """Apply the changes to the state, after the transaction."""

@@ -1,4 +1,4 @@
-"""Beginning anew: what the workers have made of the log is dropped, so that they make it again."""
+"""Rebuild: drops rows and predictions, so that the workers compute them again from the log."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ BUSY: Final = (
 
 
 class RebuildError(RuntimeError):
-    """The log cannot be begun anew now; the message says why and what to do."""
+    """Why a rebuild is not possible now, and what to do."""
 
 
 def derived(settings: Settings) -> list[str]:
-    """The topics that follow from the input topics alone: rows and predictions.
+    """The topics that are computed from the input topics alone: rows and predictions.
 
     Interventions stay: they were decided at their time, and people have acted on them.
     """
@@ -46,9 +46,9 @@ def derived(settings: Settings) -> list[str]:
 
 
 async def running(settings: Settings, group: str) -> bool:
-    """Whether a consumer group has members: then Kafka refuses a commit by anyone else.
+    """Whether a consumer group has members: then Kafka refuses a commit by any other client.
 
-    aiokafka cannot read how Kafka 4 describes a group.
+    A commit is tried because aiokafka cannot read Kafka 4's description of a group.
     """
     tp = TopicPartition(next(iter(topics.names(settings).inputs)), 0)
     reader = clients.consumer(settings, group_id=group)
@@ -64,7 +64,7 @@ async def running(settings: Settings, group: str) -> bool:
 
 
 async def rebuild(settings: Settings, say: Callable[[str], None]) -> None:
-    """Drop rows and predictions, and set the workers' offsets to the beginning of what they read.
+    """Drop rows and predictions, and set the workers' offsets to the beginning of their topics.
 
     Raises:
         RebuildError: a worker or a sink is running, or Kafka keeps a topic that was deleted.
@@ -75,15 +75,15 @@ async def rebuild(settings: Settings, say: Callable[[str], None]) -> None:
         busy = [group for group in groups if await running(settings, group)]
         if busy:
             raise RebuildError(
-                f"group {busy[0]} has members: stop every worker and sink first (one that was killed counts "
-                f"for another {settings.session_timeout_ms / 1000:g} s)"
+                f"group {busy[0]} has members: stop every worker and sink first (a killed process remains a "
+                f"member for another {settings.session_timeout_ms / 1000:g} s)"
             )
         dropped = [name for name in derived(settings) if name in await client.list_topics()]
         if dropped:
             await client.delete_topics(dropped)
             await _until(lambda: _gone(client, dropped), "Kafka still lists topics that were deleted")
-    await _until(lambda: _made(settings), "topics that were deleted are not made anew")
-    say(f"made {len(dropped)} topics of rows and predictions anew")
+    await _until(lambda: _created(settings), "deleted topics are not created again")
+    say(f"created {len(dropped)} topics of rows and predictions again")
     say(f"set {await _to_the_beginning(settings)} offsets of group {settings.app_id} to the beginning")
 
 
@@ -91,7 +91,7 @@ async def _gone(client: AIOKafkaAdminClient, names: list[str]) -> bool:
     return not set(names) & set(await client.list_topics())
 
 
-async def _made(settings: Settings) -> bool:
+async def _created(settings: Settings) -> bool:
     try:
         await topic_admin.ensure(settings)
     except (topics.TopicError, KafkaError):
@@ -108,10 +108,11 @@ async def _until(condition: Callable[[], Awaitable[bool]], failure: str) -> None
 
 
 async def _to_the_beginning(settings: Settings) -> int:
-    """Commit the first offset of every input partition, and of what else the group has offsets of.
+    """Commit the first offset of every input partition, and of the global topics with a committed offset.
 
-    Of content, organizations and erasures they say up to where there are letters; said where no letter was
-    needed, they would look like a lag to other tools. The group has no members.
+    The offsets of content, organizations and erasures tell up to where dead letters are written. Where none
+    was ever needed there is no offset, and a new one would look like lag to other tools. The group has no
+    members.
     """
     names = topics.names(settings)
     partitions = await clients.partitions_of(settings, *names.published)

@@ -1,4 +1,4 @@
-"""Polls that wait for a task: each topic's in the order in which they came."""
+"""Polls that wait for a task, those of one topic in their order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lyo.streams.runtime.transport import Poll
 
 
 class RecordBuffer:
-    """Polls waiting for one task; says when it holds more than it should."""
+    """The polls that wait for one task; tells when to pause and resume reading."""
 
     def __init__(self, most: int) -> None:
         self._polls: deque[Poll] = deque()
@@ -32,7 +32,7 @@ class RecordBuffer:
 
     @property
     def slack(self) -> bool:
-        """Whether no more than half a batch is waiting."""
+        """Whether at most half a batch is waiting."""
         return self.records <= self._most // 2
 
     def put(self, poll: Poll) -> None:
@@ -42,10 +42,10 @@ class RecordBuffer:
         self._arrived.set()
 
     def take(self) -> list[Poll]:
-        """The next polls, of at most a batch's records; one poll at least.
+        """Remove and give the next polls, of at most a batch's records; at least one poll.
 
-        The next one is always of the topic whose head record is the oldest, so that a backlog of several
-        topics is worked off in about the order in which it came about.
+        The next poll is always of the topic whose head record is the oldest, so a backlog of several topics
+        is processed roughly in the order of its records.
         """
         taken: list[Poll] = []
         count = 0
@@ -67,35 +67,35 @@ class RecordBuffer:
         return heads.values()
 
     def clear(self) -> None:
-        """Forget what waits."""
+        """Drop the waiting polls."""
         self._polls.clear()
         self.records = 0
 
-    def oldest(self, tp: TopicPartition, stands: int) -> int | None:
-        """The Kafka timestamp (ms) of a partition's first record at or after an offset, if it waits; or None.
+    def oldest(self, tp: TopicPartition, expected: int) -> int | None:
+        """The Kafka timestamp (ms) of a partition's first waiting record at or after an offset.
 
-        What waits behind a gap is not the oldest: the polls between were lost on their way.
+        None if no record waits, or if polls before the first waiting one were lost on their way.
         """
         for poll in self._polls:
             if poll.tp == tp:
-                if poll.start > stands:
+                if poll.start > expected:
                     return None
-                stands = max(stands, poll.next)
+                expected = max(expected, poll.next)
                 if poll.records:
                     return int(poll.records[0].timestamp)
         return None
 
     def wake(self) -> None:
-        """Let `wait` and `fill` return, now and from now on."""
+        """Let `wait` and `fill` return at once, from now on."""
         self._woken = True
         self._arrived.set()
 
     async def wait(self, seconds: float) -> None:
-        """Return when a poll arrives, when woken, or after so many seconds."""
+        """Return when a poll waits, after `wake`, or after so many seconds."""
         await self._until(lambda: bool(self._polls), seconds)
 
     async def fill(self, records: int, seconds: float) -> None:
-        """Return when so many records wait, when woken, or after so many seconds."""
+        """Return when so many records wait, after `wake`, or after so many seconds."""
         await self._until(lambda: self.records >= records, seconds)
 
     async def _until(self, enough: Callable[[], bool], seconds: float) -> None:
@@ -107,5 +107,5 @@ class RecordBuffer:
 
 
 def _head(poll: Poll) -> int:
-    """The Kafka timestamp (ms) of a poll's first record; one without records is in nobody's way."""
+    """The Kafka timestamp (ms) of a poll's first record; a poll without records comes first."""
     return int(poll.records[0].timestamp) if poll.records else -1

@@ -1,4 +1,4 @@
-"""Opening a partition number: its rows and its memory from the log, and where its inputs stand."""
+"""Restores a partition number from its changelogs, and checks its committed offsets against them."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ from lyo.streams.runtime.ports import Engine
 from lyo.streams.settings import Settings
 from lyo.streams.topics import Names
 
-# Of rows of 4 KB; all tasks of a process may read at once.
+# Rows have about 4 KB.
 RECORDS_AT_ONCE = 2_000
 FIRST_GROUP_SECONDS = 15.0
 
 
 REBUILD = "stop every worker and sink, run `lyo rebuild`, and start them again (docs/rebuild.md)"
 OFFSETS_KEY = b"#offsets"
-"""Key of the changelog's record that says up to where the inputs are in the rows, and of which topics."""
-# No topic's name has this in it: an earlier version takes `TOPIC#ID` for one more offset, and hands it on.
+"""Key of the changelog's offsets record: the next input offset after the rows, and the topics' ids."""
+# Topic names never contain it. An earlier version takes `TOPIC#ID` for one more offset, and keeps it.
 _ID = "#"
 UNREADABLE = (LayoutError, ValueError, KeyError, msgspec.MsgspecError, RecursionError)
 
 
 class OffsetError(RuntimeError):
-    """Committed offsets, topics and rows do not fit together: one of them was set back or made anew."""
+    """Committed offsets, topics and rows contradict one another: one was reset or created again."""
 
 
 class OffsetsBehind(OffsetError):
-    """The group stands before its rows: set back, or a broker that was just started does not know yet."""
+    """The committed offsets are older than the rows: reset, or a broker that just started lacks them."""
 
 
 class RestoreError(RuntimeError):
-    """A partition number's rows cannot be read back; the message says which record and what to do."""
+    """A partition number's rows cannot be restored; the message names the record and says what to do."""
 
 
 class Restored(NamedTuple):
-    """What a restore has found.
+    """The result of a restore.
 
     Attributes:
         rows: the number of records read.
-        offsets: up to where the rows say that the inputs are in them; empty if they do not say.
-        blank: the changelog of the learners has never held anything.
-        topics: the ids that the topics had when the rows were written; of those that the rows say.
+        offsets: the next input offsets after the rows; empty if there is no offsets record.
+        blank: whether the changelog of the learners has never held a record.
+        topics: ids of topics when the rows were written, as far as the offsets record has them.
     """
 
     rows: int
@@ -63,21 +63,21 @@ class Restored(NamedTuple):
 def offsets_record(
     offsets: Mapping[TopicPartition, int], topics: Mapping[str, str] | None = None
 ) -> tuple[bytes, bytes]:
-    """The changelog's record of the inputs' offsets, written in the transaction that commits them.
+    """The changelog's offsets record, written in the transaction that commits the offsets.
 
-    It also says the ids of the topics, which are others where one was made anew.
+    It also holds the topics' ids: a topic that was created again has another one.
     """
-    said = {tp.topic: offset for tp, offset in sorted(offsets.items())}
-    said |= {f"{topic}{_ID}{given}": 0 for topic, given in sorted((topics or {}).items())}
-    return OFFSETS_KEY, orjson.dumps(said)
+    body = {tp.topic: offset for tp, offset in sorted(offsets.items())}
+    body |= {f"{topic}{_ID}{topic_id}": 0 for topic, topic_id in sorted((topics or {}).items())}
+    return OFFSETS_KEY, orjson.dumps(body)
 
 
 async def restore(
     settings: Settings, names: Names, number: int, engine: Engine, read: Callable[[int], None] | None = None
 ) -> Restored:
-    """Fill the engine from the partition number's changelogs; ``read`` is told of records as they are read.
+    """Fill the engine from the partition number's changelogs; ``read`` is called with numbers of records.
 
-    Called after the producer was started, so that nothing of an earlier owner's can still be added.
+    The producer must be started before: then the earlier owner is fenced and can write nothing more.
 
     Raises:
         RestoreError: a topic is missing, does not answer, or holds a record that this version cannot read.
@@ -93,7 +93,7 @@ async def restore(
     known: dict[str, str] = {}
     await reader.start()
     try:
-        await _look_for(reader, sources)
+        await _check_existence(reader, sources)
         reading = clients.read_to_end(
             reader, sources, max_records=RECORDS_AT_ONCE, stalled_seconds=settings.stalled_seconds / 2
         )
@@ -114,8 +114,8 @@ async def restore(
     return Restored(count, offsets, blank, known)
 
 
-async def _look_for(reader: AIOKafkaConsumer, sources: Iterable[TopicPartition]) -> None:
-    """Refuse a topic that is not there: a consumer would wait for it for ever."""
+async def _check_existence(reader: AIOKafkaConsumer, sources: Iterable[TopicPartition]) -> None:
+    """Refuse a missing topic: a consumer would wait for it for ever."""
     there = await reader.topics()
     for tp in sources:
         if tp.topic not in there:
@@ -125,77 +125,77 @@ async def _look_for(reader: AIOKafkaConsumer, sources: Iterable[TopicPartition])
 def _load(
     engine: Engine, sources: Sequence[TopicPartition], tp: TopicPartition, records: Sequence[ConsumerRecord]
 ) -> None:
-    """Hand records to the engine; where one cannot be read, find out which.
+    """Hand records to the engine; if one cannot be read, find out which.
 
     Raises:
         RestoreError: naming topic, partition and offset.
     """
 
-    def hand(some: Sequence[ConsumerRecord]) -> None:
-        pairs = [(record.key, record.value) for record in some]
+    def load(chunk: Sequence[ConsumerRecord]) -> None:
+        pairs = [(record.key, record.value) for record in chunk]
         engine.load(*(pairs if tp == source else [] for source in sources))
 
     try:
-        hand(records)
+        load(records)
     except UNREADABLE as error:
         bad, reason = records[0], error
         for record in records:
             try:
-                hand([record])
-            except UNREADABLE as why:
-                bad, reason = record, why
+                load([record])
+            except UNREADABLE as cause:
+                bad, reason = record, cause
                 break
         raise _unreadable(bad, reason) from None
 
 
 def _unreadable(record: ConsumerRecord, error: Exception) -> RestoreError:
     where = f"{record.topic}/{record.partition} offset {record.offset}"
-    said = " ".join(str(error).split())[:200] or type(error).__name__
-    # An error of the layout says itself which version reads it.
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    # The message of a LayoutError names the version that reads the record.
     remedy = "" if isinstance(error, LayoutError) else "it was written by another program, or is damaged; "
-    return RestoreError(f"{where} cannot be read back ({said}): {remedy}to go on without it, {REBUILD}")
+    return RestoreError(f"{where} cannot be read back ({reason}): {remedy}to go on without it, {REBUILD}")
 
 
 def _offsets(record: ConsumerRecord, number: int) -> tuple[dict[TopicPartition, int], dict[str, str]]:
-    """Offsets and topic ids of an `offsets_record`."""
+    """The offsets and topic ids of an offsets record."""
     offsets, ids = {}, {}
     try:
-        for name, at in orjson.loads(record.value).items():
-            topic, is_id, given = str(name).partition(_ID)
+        for name, offset in orjson.loads(record.value).items():
+            topic, is_id, topic_id = str(name).partition(_ID)
             if is_id:
-                ids[topic] = given
+                ids[topic] = topic_id
             else:
-                offsets[TopicPartition(topic, number)] = int(at)
+                offsets[TopicPartition(topic, number)] = int(offset)
     except (ValueError, TypeError, AttributeError) as error:
         raise _unreadable(record, error) from None
     return offsets, ids
 
 
 async def same_topics(admin: AIOKafkaAdminClient, names: Names, restored: Restored) -> dict[str, str]:
-    """The ids of the topics that the rows follow from or lie in; to be asked for after the restore.
+    """The ids of the topics that rows are computed from or stored in; called after the restore.
 
     Raises:
-        OffsetError: a topic is not the one that the rows were written with.
+        OffsetError: a topic was created again since the rows were written.
     """
-    found = await clients.topic_ids(admin, names.lasting)
+    current = await clients.topic_ids(admin, names.lasting)
     known = restored.topics
     changed = [
-        f"{topic} (id {found[topic]}, was {known[topic]})"
+        f"{topic} (id {current[topic]}, was {known[topic]})"
         for topic in names.lasting
-        if topic in found and known.get(topic, found[topic]) != found[topic]
+        if topic in current and known.get(topic, current[topic]) != current[topic]
     ]
     if changed:
         raise OffsetError(
-            f"{', '.join(changed)}: created anew since the rows were written, and what was in it is gone; "
+            f"{', '.join(changed)}: created again since the rows were written, and its records are gone; "
             f"{REBUILD}"
         )
-    return {**known, **found}
+    return {**known, **current}
 
 
 async def committed_counts(
     admin: AIOKafkaAdminClient, settings: Settings, partitions: Iterable[TopicPartition]
 ) -> EventCounts:
-    """The counts that the committed offsets of a partition number carry; none at first."""
+    """The event counts in the metadata of a partition number's committed offsets; 0 at first."""
     committed = await _committed(admin, settings, list(partitions))
     return offset_metadata.newest(entry.metadata for entry in committed.values()) or EventCounts()
 
@@ -207,11 +207,11 @@ async def committed_offsets(
     partitions: Iterable[TopicPartition],
     restored: Restored | None = None,
 ) -> dict[TopicPartition, int]:
-    """The next offset to read of each partition: as the group committed, else the first.
+    """The next offset to read of each partition: the group's committed one, else the first.
 
     Raises:
-        OffsetError: a committed offset lies outside of its partition, or is not the one that the rows which
-            were restored say; `OffsetsBehind` if it is before that one.
+        OffsetError: a committed offset is outside of its partition, or differs from the offset that was
+            restored with the rows; `OffsetsBehind` if it is lower.
     """
     wanted = list(partitions)
     committed = await _committed(admin, settings, wanted)
@@ -223,8 +223,8 @@ async def committed_offsets(
         offset = first[tp] if known is None else known
         if not first[tp] <= offset <= last[tp]:
             raise OffsetError(
-                f"{tp.topic}/{tp.partition}: the group {settings.app_id} stands at {offset}, but the topic "
-                f"has {first[tp]} to {last[tp]}: it was created anew or has lost records; {REBUILD}"
+                f"{tp.topic}/{tp.partition}: the group {settings.app_id} has committed {offset}, but the "
+                f"topic has {first[tp]} to {last[tp]}: it was created again or has lost records; {REBUILD}"
             )
         if restored is not None:
             _compare(tp, settings.app_id, known, first[tp], restored)
@@ -233,35 +233,35 @@ async def committed_offsets(
 
 
 def _compare(tp: TopicPartition, group: str, committed: int | None, first: int, restored: Restored) -> None:
-    """Refuse offsets that are not those of the rows: events would be counted twice, or never.
+    """Refuse a committed offset that differs from the rows' one: events would be counted twice, or never.
 
-    Both are written in the same transaction, so that they differ only where someone has changed one of them.
+    Both are written in the same transaction, so they differ only if one of them was changed afterwards.
     """
     recorded = restored.offsets.get(tp)
     where = f"{tp.topic}/{tp.partition}"
     if recorded is None:
         if restored.blank and committed is not None and committed > first:
             raise OffsetError(
-                f"{where}: the group {group} stands at {committed}, but the changelog of the learners' rows "
-                f"is empty: it was created anew; {REBUILD}"
+                f"{where}: the group {group} has committed {committed}, but the changelog of the learners' "
+                f"rows is empty: it was created again; {REBUILD}"
             )
         return
     if committed is None:
         raise OffsetsBehind(
             f"{where}: the group {group} has no offset, but the rows hold everything up to {recorded}: "
-            f"the topic was created anew, or the offsets were deleted or have expired; {REBUILD}"
+            f"the topic was created again, or the offsets were deleted or have expired; {REBUILD}"
         )
     if committed != recorded:
         raise (OffsetsBehind if committed < recorded else OffsetError)(
-            f"{where}: the group {group} stands at {committed}, but the rows hold everything up to "
-            f"{recorded}: the offsets or the rows were set back; {REBUILD}"
+            f"{where}: the group {group} has committed {committed}, but the rows hold everything up to "
+            f"{recorded}: the offsets or the rows were reset; {REBUILD}"
         )
 
 
 async def _committed(
     admin: AIOKafkaAdminClient, settings: Settings, wanted: list[TopicPartition]
 ) -> dict[TopicPartition, OffsetAndMetadata]:
-    # A cluster's first group waits until Kafka has made the topic of its offsets.
+    # The first group of a cluster waits until Kafka has created the offsets topic.
     return await clients.persist(
         lambda: clients.committed(admin, settings.app_id, wanted), FIRST_GROUP_SECONDS
     )

@@ -1,4 +1,4 @@
-"""What the topics still hold of learners who are erased: found by reading, deleted by tombstones."""
+"""Deletes erased learners from the topics: reads which keys they still have, and writes tombstones."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ log = logger("erasing")
 
 @dataclass(slots=True)
 class StoredKeys:
-    """Keys that still have a value and are about some learners, by topic-partition.
+    """Keys of some learners that still have a value.
 
     Attributes:
-        keys: of each topic-partition, with the learner whose they are.
-        records: how many records with values there are of each learner and topic: those that compaction has
-            not removed yet count, too.
+        keys: by topic-partition, each with its learner.
+        records: the number of records with a value by learner and topic, including those that compaction has
+            not removed yet.
     """
 
     keys: dict[TopicPartition, dict[bytes, int]] = field(default_factory=dict)
@@ -56,11 +56,11 @@ class StoredKeys:
 
 
 def output_partitions(names: Names, number: int, count: int) -> list[TopicPartition]:
-    """Where something of the learners of partition ``number`` of ``count`` may be: rows, outputs, letters."""
+    """Partitions with rows, outputs or dead letters of learners of partition ``number`` of ``count``."""
     outputs = (*names.predictions.values(), names.interventions, names.learner_rows, names.skill_rows)
     return [
         *(TopicPartition(topic, number) for topic in outputs),
-        # A letter about a record with another learner's key lies in that one's partition.
+        # A dead letter about a record with another learner's key is in the partition of that key.
         *(TopicPartition(names.dead_letters, other) for other in range(count)),
     ]
 
@@ -72,12 +72,12 @@ async def stored_keys(
     users: Collection[int],
     read: Callable[[int], None] | None = None,
 ) -> StoredKeys:
-    """Read topic-partitions whole for what they hold of these learners; ``read`` is told of records as read.
+    """Read topic-partitions whole for keys of these learners; ``read`` is called with numbers of records.
 
-    What was written is waited for until it is decided: Kafka answers a commit before the partitions know of
-    it, so the end of what is committed may lie before a transaction that is over, even one of our own.
+    It reads up to the log end offsets and waits for open transactions. Kafka answers a commit before the
+    partitions know of it, so the last stable offset may lie before a transaction that is already committed.
     """
-    found, partitions = StoredKeys(), list(wanted)
+    stored, partitions = StoredKeys(), list(wanted)
     ends = await clients.log_end_offsets(settings, partitions)
     reader = clients.consumer(settings, fetch_max_wait_ms=100)
     await reader.start()
@@ -85,7 +85,7 @@ async def stored_keys(
         reader.assign(partitions)
         await reader.seek_to_beginning(*partitions)
         async for tp, records in clients.read_up_to(reader, ends, max_records=RECORDS_AT_ONCE):
-            keys = found.keys.setdefault(tp, {})
+            keys = stored.keys.setdefault(tp, {})
             if read is not None:
                 read(len(records))
             for record in records:
@@ -93,26 +93,26 @@ async def stored_keys(
                     keys.pop(record.key, None)
                 elif (user := _owner(names, record, users)) is not None:
                     keys[record.key] = user
-                    found.records[user, tp.topic] += 1
+                    stored.records[user, tp.topic] += 1
     finally:
         await clients.stop(reader)
-    return found
+    return stored
 
 
 def _owner(names: Names, record: encode.SourceRecord, users: Collection[int]) -> int | None:
-    """Which of these learners a record with a value is about."""
+    """The learner, of these, that a record with a value is about."""
     if record.topic == names.dead_letters:
-        found = encode.learners_of(record.value or b"", names.catalogue)
-        return next((user for user in found if user in users), None)
+        owners = encode.learners_of(record.value or b"", names.catalogue)
+        return next((user for user in owners if user in users), None)
     name = (record.key or b"").partition(b"|")[0]
     user = int(name) if name.isdigit() else None
     return user if user in users else None
 
 
 def applied_records(
-    pending: dict[int, ErasureMarker], found: StoredKeys, now: int
+    pending: dict[int, ErasureMarker], stored: StoredKeys, now: int
 ) -> list[tuple[bytes, bytes]]:
-    """The records that say that these erasure markers are carried out; ``now`` in ms."""
+    """Changelog records which record that these erasure markers are applied; ``now`` in ms."""
     return [
         (
             applied_key(user),
@@ -123,7 +123,7 @@ def applied_records(
                     consented_at=marker.consented_at,
                     organization_id=marker.organization or None,
                     done_at=now,
-                    removed=found.removed(user),
+                    removed=stored.removed(user),
                 )
             ),
         )
@@ -132,15 +132,15 @@ def applied_records(
 
 
 def is_erased(markers: ErasureMarkers, names: Names, record: encode.SourceRecord) -> bool:
-    """Whether a record is about a learner who is to stay forgotten: then no letter is kept of it."""
+    """Whether a record is about a learner who stays erased: no dead letter is written about it."""
     if not len(markers) or record.topic in names.catalogue:
         return False
-    found = [markers.get(user) for user in encode.learners(record.key, record.value)]
-    return any(marker is not None and not marker.is_open for marker in found)
+    markers_of = [markers.get(user) for user in encode.learners(record.key, record.value)]
+    return any(marker is not None and not marker.is_open for marker in markers_of)
 
 
 class Eraser:
-    """Carries out the erasure markers of one partition number's learners, in its task's transactions."""
+    """Applies the erasure markers of one partition number's learners, in its task's transactions."""
 
     def __init__(self, number: int, context: TaskContext, read: Callable[[int], None]) -> None:
         self._number = number
@@ -150,33 +150,36 @@ class Eraser:
 
     @property
     def due(self) -> bool:
-        """Whether an erasure marker may have come since the last time."""
+        """Whether there may be a new erasure marker since the last time."""
         markers = self._context.markers
         return len(markers) > 0 and self._seen != markers.revision
 
     def is_erased(self, record: ConsumerRecord) -> bool:
-        """Whether no letter is kept of a record."""
+        """Whether a record is about a learner who stays erased."""
         return is_erased(self._context.markers, self._context.names, record)
 
     async def carry_out(self, engine: Engine, producer: TransactionalProducer) -> Changes:
-        """Forget learners, and delete all that the topics hold of them, in one transaction.
+        """Erase learners from the engine and delete their keys from the topics, in one transaction.
 
-        What was committed before is all that there can be: from here on the engine says nothing of them.
+        The topics hold at most what was committed before: the engine writes nothing of these learners any
+        more.
         """
         context, now = self._context, self._context.clock.now()
         seen = context.markers.revision
         pending = engine.pending(self._number, context.settings.partitions)
         changes: Changes = engine.erase(pending)
-        found = StoredKeys()
+        stored = StoredKeys()
         if changes.erased:
-            where = output_partitions(context.names, self._number, context.settings.partitions)
-            found = await stored_keys(context.settings, context.names, where, set(changes.erased), self._read)
-        anew = [record_of(user, marker) for user, marker in self._overtaken()]
-        if pending or anew:
-            rows = {context.names.learner_rows: applied_records(pending, found, now)} if pending else {}
-            outputs = {context.names.topic(Kind.ERASURE): anew} if anew else {}
-            await producer.transact(outputs, rows, {}, now, found.tombstones())
-            deleted = sum(map(len, found.keys.values()))
+            partitions = output_partitions(context.names, self._number, context.settings.partitions)
+            stored = await stored_keys(
+                context.settings, context.names, partitions, set(changes.erased), self._read
+            )
+        overruled = [record_of(user, marker) for user, marker in self._overtaken()]
+        if pending or overruled:
+            rows = {context.names.learner_rows: applied_records(pending, stored, now)} if pending else {}
+            outputs = {context.names.topic(Kind.ERASURE): overruled} if overruled else {}
+            await producer.transact(outputs, rows, {}, now, stored.tombstones())
+            deleted = sum(map(len, stored.keys.values()))
             context.counts["erased_keys"] += deleted
             log.info("task=%d erased learners=%d keys=%d", self._number, len(changes.erased), deleted)
         engine.commit(changes)
@@ -184,7 +187,7 @@ class Eraser:
         return changes
 
     def _overtaken(self) -> list[tuple[int, ErasureMarker]]:
-        """This number's markers that the topic no longer says, since an older record came after them."""
+        """Markers of this number that the topic lost: an older record of the key came after them."""
         markers, many = self._context.markers, self._context.settings.partitions
         mine = [user for user, _ in markers.items() if partition(user, many) == self._number]
         return [

@@ -1,11 +1,11 @@
-"""Every override of Faust: a transport that hands one poll of one partition to the agent as one message.
+"""All overrides of Faust: a transport whose messages to an agent are polls, each of one partition.
 
-Faust keeps the app, agents, topics, group membership and assignment. Its commits, its recovery and its
-exactly-once mode are not used. A test compares the sources of what is overridden here with those it was
-written against, so that another version of Faust cannot change them unseen.
+Faust provides the app, agents, topics, group membership and assignment. Its commits, recovery and
+exactly-once mode are not used. A test compares the source code of everything that is overridden here with the
+version it was written against, so a change in Faust is noticed.
 """
 
-# The overrides reach into what they override; Faust and aiokafka have no public way.
+# The overrides use private names: Faust and aiokafka have no public ones for this.
 # ruff: noqa: SLF001
 
 from __future__ import annotations
@@ -47,16 +47,21 @@ OVERRIDDEN: tuple[Any, ...] = (
     ConsumerThread.getmany,
     faust.Schema.compile,
 )
-"""What is overridden here or copied in part, for the test that compares sources."""
+"""Everything that is overridden here or copied in part, for the test that compares sources."""
 
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """What one poll gave of one partition.
+    """The records of one partition in one poll.
 
-    ``start`` is the offset that the reader stood at before and ``next`` the one after, so that a task sees
-    gaps exactly: offsets may be missing between records (transaction markers), but not between polls.
-    ``records`` may be empty when only markers were read.
+    Offsets may be missing between records (transaction markers), but never between polls, so a task notices
+    every gap.
+
+    Attributes:
+        tp: the partition.
+        start: the reader's position before the poll.
+        next: the reader's position after the poll.
+        records: empty if only transaction markers were read.
     """
 
     tp: TopicPartition
@@ -66,12 +71,12 @@ class Poll:
 
 
 class PollThread(AIOKafkaConsumerThread):
-    """Faust's consumer thread, reading committed records and giving polls."""
+    """Faust's consumer thread; it reads committed records and gives polls."""
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
-        """Build the group's consumer from our settings; Faust's would read uncommitted records."""
+        """Build the group's consumer from the settings; Faust's own would read uncommitted records."""
         settings = cast("BatchApp", self.app).settings
-        # Faust's assignor gives one worker the same partition number of every topic; round robin does not.
+        # Faust's assignor gives the same partition number of every topic to one worker; round robin does not.
         self._assignor = self.app.assignor
         return clients.consumer(
             settings,
@@ -81,9 +86,9 @@ class PollThread(AIOKafkaConsumerThread):
             session_timeout_ms=settings.session_timeout_ms,
             heartbeat_interval_ms=max(settings.session_timeout_ms // 4, 250),
             rebalance_timeout_ms=settings.rebalance_timeout_ms,
-            # A request to join is answered when the slowest member has given its partitions back.
+            # Kafka answers a join when the slowest member has given its partitions back.
             request_timeout_ms=max(settings.request_timeout_ms, settings.rebalance_timeout_ms + 5_000),
-            # Our own watchdog ends a worker that gets nothing done; aiokafka would leave the group for good.
+            # The watchdog ends a worker without progress; aiokafka would leave the group for good.
             max_poll_interval_ms=2**31 - 1,
             max_poll_records=settings.poll_records,
             fetch_max_wait_ms=FETCH_WAIT_MS,
@@ -94,7 +99,7 @@ class PollThread(AIOKafkaConsumerThread):
         active_partitions: set[TP] | None,
         timeout: float,  # noqa: ASYNC109
     ) -> list[Poll]:
-        """The next polls of the active partitions; none after ``timeout`` seconds."""
+        """The next polls of the active partitions; empty after ``timeout`` seconds."""
         partitions = set(active_partitions or ())
         polls: list[Poll] = await self.call_thread(
             self._fetch_records, self._ensure_consumer(), partitions, timeout=timeout
@@ -124,14 +129,14 @@ class PollThread(AIOKafkaConsumerThread):
         return polls
 
     async def _take(self, consumer: AIOKafkaConsumer, partitions: set[TP]) -> list[Poll]:
-        """What has been fetched, with the positions before and after."""
+        """The fetched records as polls, with the positions before and after."""
         fetcher = consumer._fetcher
         if consumer._closed or fetcher._closed:
             raise ConsumerStoppedError
         if fetcher._subscriptions.reassignment_in_progress:
             await fetcher._subscriptions.wait_for_assignment()
         before = self._positions(consumer, partitions)
-        # With no time to wait this runs to its end without a break, so the positions before are exact.
+        # With timeout 0 this runs without a suspension, so the positions before it are exact.
         drained = await fetcher.fetched_records(partitions, timeout=0, max_records=consumer._max_poll_records)
         after = self._positions(consumer, before)
         return [
@@ -144,27 +149,27 @@ class PollThread(AIOKafkaConsumerThread):
         self, consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
     ) -> dict[TopicPartition, int]:
         assignment = consumer._subscription.subscription and consumer._subscription.subscription.assignment
-        found: dict[TopicPartition, int] = {}
+        positions: dict[TopicPartition, int] = {}
         if not assignment:
-            return found
+            return positions
         for tp in partitions:
             key = TopicPartition(tp.topic, tp.partition)
             state = assignment.state_value(key)
             if state is not None and state.has_valid_position:
-                found[key] = state.position
-        return found
+                positions[key] = state.position
+        return positions
 
     async def positions(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Where the reader stands, for those of the partitions that are assigned and known."""
+        """The reader's positions, of those partitions that are assigned and have one."""
 
         async def inside() -> dict[TopicPartition, int]:
             return self._positions(self._ensure_consumer(), partitions)
 
-        found: dict[TopicPartition, int] = await self.call_thread(inside)
-        return found
+        known: dict[TopicPartition, int] = await self.call_thread(inside)
+        return known
 
     async def seek_to(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Read on from these offsets; partitions that are not assigned any more are left out."""
+        """Continue reading at these offsets; partitions that are no longer assigned are ignored."""
 
         async def inside() -> None:
             consumer = self._ensure_consumer()
@@ -177,7 +182,7 @@ class PollThread(AIOKafkaConsumerThread):
 
 
 class PollConsumer(Consumer):
-    """Faust's consumer, delivering polls and committing nothing."""
+    """Faust's consumer; it delivers polls and commits nothing."""
 
     _thread: PollThread
 
@@ -185,11 +190,11 @@ class PollConsumer(Consumer):
         return PollThread(self, loop=self.loop, beacon=self.beacon)
 
     async def positions(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Where the reader stands, for those of the partitions that are assigned and known."""
+        """The reader's positions, of those partitions that are assigned and have one."""
         return await self._thread.positions(partitions)
 
     async def seek_to(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Read on from these offsets."""
+        """Continue reading at these offsets."""
         await self._thread.seek_to(offsets)
 
     def pause(self, partitions: Iterable[TopicPartition]) -> None:
@@ -197,11 +202,11 @@ class PollConsumer(Consumer):
         self.pause_partitions(TP(tp.topic, tp.partition) for tp in partitions)
 
     def resume(self, partitions: Iterable[TopicPartition]) -> None:
-        """Deliver these partitions again, as far as they are still assigned."""
+        """Deliver those of these partitions again that are still assigned."""
         self.resume_partitions({TP(tp.topic, tp.partition) for tp in partitions} & self.assignment())
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """Commit nothing, since offsets go out inside the tasks' transactions; forget what was acked."""
+        """Commit nothing: tasks commit offsets in their transactions. Drop the record of acked messages."""
         self._acked.clear()
         self._acked_index.clear()
         self._gap.clear()
@@ -225,7 +230,7 @@ class PollConsumer(Consumer):
         if tp not in self.assignment():
             return
         if not self.flow_active:
-            # A rebalance holds the streams still: read it again afterwards.
+            # During a rebalance the streams are stopped: read the poll again afterwards.
             await self.seek_to({poll.tp: poll.start})
             return
         message = ConsumerMessage(
@@ -241,23 +246,23 @@ class PollConsumer(Consumer):
             serialized_key_size=0,
             serialized_value_size=0,
             tp=tp,
-            # Without it, or with another, the stream drops the message without a word.
+            # Without the current generation the stream drops the message silently.
             generation_id=self.app.consumer_generation_id,
         )
         await self.wait_first(self.callback(message), self.suspend_flow.wait())
 
 
 class PollTransport(Transport):
-    """Faust's aiokafka transport with our consumer."""
+    """Faust's aiokafka transport with the consumer above."""
 
     Consumer: ClassVar[type[PollConsumer]] = PollConsumer
 
 
 class PollSchema(faust.Schema[Any, Any]):
-    """Passes a poll through undecoded."""
+    """Passes a poll on without decoding it."""
 
     def compile(self, app: Any, **_: Any) -> Any:
-        """Build the function that makes an event of a message."""
+        """Build the function that makes a Faust event of a message."""
         create_event = app.create_event
 
         async def decode(message: Any, **_: Any) -> Any:
@@ -267,7 +272,7 @@ class PollSchema(faust.Schema[Any, Any]):
 
 
 class WorkerBoot(faust.app.BootStrategy):
-    """Starts no producer of Faust's and no web server, whatever the settings say."""
+    """Starts neither Faust's producer nor its web server, whatever the settings are."""
 
     enable_kafka_producer = False
     enable_web = False
@@ -286,7 +291,7 @@ class BatchApp(faust.App):
         return PollTransport(self.conf.broker_consumer, self)
 
     def _create_directories(self) -> None:
-        """Create none: nothing is kept on disk."""
+        """Create no directories: nothing is stored on disk."""
 
     async def wait_until_ended(self) -> None:
         """Return when the app has failed or was stopped."""
@@ -297,8 +302,8 @@ class BatchApp(faust.App):
 
 
 def create_app(settings: Settings) -> BatchApp:
-    """A Faust app for a worker with these settings."""
-    # Faust only builds its own clients' arguments from this; ours come from lyo.streams.kafka.clients.
+    """A Faust app for a worker with these settings; connects nothing."""
+    # Faust uses this only for its own clients; the product's are made by lyo.streams.kafka.clients.
     brokers = ";".join(f"kafka://{server}" for server in settings.servers)
     return BatchApp(
         settings,
@@ -312,13 +317,13 @@ def create_app(settings: Settings) -> BatchApp:
         broker_session_timeout=settings.session_timeout_ms / 1000,
         broker_request_timeout=max(settings.request_timeout_ms, settings.session_timeout_ms) / 1000,
         broker_rebalance_timeout=settings.rebalance_timeout_ms / 1000,
-        # Faust's commit does nothing here, so it need not happen often.
+        # Faust's commits do nothing here, so they may be rare.
         broker_commit_interval=3600.0,
         worker_redirect_stdouts=False,
     )
 
 
 def input_topics(app: BatchApp) -> dict[str, Any]:
-    """A Faust topic for every input topic, by name; its messages are polls and are never acked."""
+    """A Faust topic for every input topic, by name. Its messages are polls and are never acked."""
     names = topics.names(app.settings)
     return {name: app.topic(name, schema=PollSchema(), acks=False) for name in names.inputs}

@@ -1,4 +1,4 @@
-"""One worker process: the Faust app, its tasks, and what ends it."""
+"""One worker process: the Faust app, its tasks, and the reasons to end."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ Register = Callable[[BatchApp, Deliver], None]
 
 PAUSE_SECONDS = 5.0
 STOP_SECONDS = 12.0
-TOLD_SECONDS = 60.0
+DROP_SECONDS = 60.0
 
 log = logger("worker")
 
 
 class WorkerError(RuntimeError):
-    """What ends a worker, in one line."""
+    """Why a worker ended, in one line."""
 
 
 class Worker:
@@ -74,7 +74,7 @@ class Worker:
 
         Raises:
             WorkerError: the one line that says why the worker had to end.
-            TopicError, OffsetError, Unreachable: it could not begin.
+            TopicError, OffsetError, Unreachable: it could not start.
         """
         self._ending = asyncio.get_running_loop().create_future()
         self._listen_to_signals()
@@ -103,12 +103,12 @@ class Worker:
         self._watch(self._watch_app(app), "app")
         self._watch(self._watch_progress(), "watchdog")
         self._watch(self._watch_catalogue(), "catalogue")
-        self._watch(self._forget_told(), "told")
+        self._watch(self._drop_written(), "dead letters")
         self._watch(memory.give_back_each_minute(), "memory")
         log.info("worker started app=%s partitions=%d", self.settings.app_id, self.settings.partitions)
 
     async def _shut_down(self, stack: contextlib.AsyncExitStack, serving: asyncio.Task[None]) -> None:
-        """Stop everything within seconds; what Kafka's absence holds back is left to the process's end."""
+        """Stop everything within seconds; what hangs because Kafka is away ends with the process."""
         for task in (*self._background, serving):
             task.cancel()
         closing = asyncio.ensure_future(stack.aclose())
@@ -116,7 +116,7 @@ class Worker:
         if late:
             log.warning("not everything stopped within %g s", STOP_SECONDS)
         elif closing.cancelled() or closing.exception() is not None:
-            log.warning("not everything stopped as it should")
+            log.warning("an error occurred while stopping")
 
     def end(self, reason: str | None) -> None:
         """End the worker: None for a clean stop, else the line that says why."""
@@ -162,7 +162,7 @@ class Worker:
                 loop.add_signal_handler(number, self.end, None)
 
     async def _stop_app(self, app: BatchApp) -> None:
-        # Left running when it hangs, so that what follows is stopped all the same.
+        # If it hangs it is left running, so that everything else is stopped too.
         stopping = asyncio.ensure_future(app.stop())
         await asyncio.wait({stopping}, timeout=STOP_SECONDS / 2)
 
@@ -175,7 +175,7 @@ class Worker:
             task.offer(poll)
 
     async def _on_revoked(self, _app: Any, revoked: Any = None, **_: Any) -> None:
-        """Let what is under way be finished before the partitions may go elsewhere."""
+        """Let running transactions end before the partitions are assigned to other workers."""
         await asyncio.gather(*(task.pause(PAUSE_SECONDS) for task in self.tasks.values()))
 
     async def _on_assigned(self, _app: Any, assigned: Iterable[Any] = (), **_: Any) -> None:
@@ -191,24 +191,24 @@ class Worker:
         log.info("assigned numbers=%s", ",".join(map(str, sorted(numbers))) or "none")
 
     def co_partitioned(self, assigned: Iterable[Any]) -> set[int]:
-        """The partition numbers of an assignment that has every input topic of each.
+        """The partition numbers of an assignment.
 
         Raises:
-            WorkerError: a number came without one of its topics, so its rows could not be kept in one place.
+            WorkerError: an input topic of a number is missing: its learners would be split between workers.
         """
-        found: dict[int, set[str]] = {}
+        topics_of: dict[int, set[str]] = {}
         for tp in assigned:
             if tp.topic in self.names.inputs:
-                found.setdefault(tp.partition, set()).add(tp.topic)
-        for number, given in sorted(found.items()):
-            missing = sorted(set(self.names.inputs) - given)
+                topics_of.setdefault(tp.partition, set()).add(tp.topic)
+        for number, topics_of_number in sorted(topics_of.items()):
+            missing = sorted(set(self.names.inputs) - topics_of_number)
             if missing:
                 reason = (
                     f"partition {number} of {', '.join(missing)} went to another worker than its siblings"
                 )
                 self.end(reason)
                 raise WorkerError(reason)
-        return set(found)
+        return set(topics_of)
 
     def _open(self, number: int) -> None:
         if self.context is None:
@@ -221,13 +221,13 @@ class Worker:
         """A task's end: expected, fenced, or the end of the worker."""
         error = asyncio.CancelledError() if run.cancelled() else run.exception()
         if self.tasks.get(number) is not task:
-            return  # closed: what it could not finish, the number's next owner reads again
+            return  # closed: the number's next owner reads again what it could not finish
         if self._ending is not None and self._ending.done():
-            return  # the same: connections are being closed under it
+            return  # the worker ends and closes the connections that the task uses
         if isinstance(error, ProducerFenced):
             metrics.PARTITION_FAILURES.labels("fenced").inc()
             log.warning("task=%d given up: another worker has opened it", number)
-            self._forget(number)
+            self._drop(number)
             self._watch(self._open_unless_moved(number, self._assignments), f"reopen-{number}")
             return
         metrics.PARTITION_FAILURES.labels("failed").inc()
@@ -235,15 +235,15 @@ class Worker:
         self.end(f"partition {number} failed: {explain(error) if error else 'it ended'}")
 
     async def _open_unless_moved(self, number: int, assignments: int) -> None:
-        """Open a number again that was fenced, if the group has long had time to say that it moved.
+        """Open a fenced number again, unless the group assigns it elsewhere within 1.5 session timeouts.
 
-        A transaction that ran out of time is fenced too, with no other worker in sight.
+        A transaction timeout also fences the producer, without any other worker.
         """
         await asyncio.sleep(1.5 * self.settings.session_timeout_ms / 1000)
         if self._assignments == assignments and number not in self.tasks:
             self._open(number)
 
-    def _forget(self, number: int) -> None:
+    def _drop(self, number: int) -> None:
         self.tasks.pop(number, None)
         self._runs.pop(number, None)
 
@@ -251,13 +251,13 @@ class Worker:
         await self._close_tasks(list(self.tasks))
 
     async def _close_tasks(self, numbers: Iterable[int]) -> None:
-        """Close tasks after what they have under way, within seconds."""
+        """Close tasks after their running transactions, within seconds."""
         runs = []
         for number in numbers:
             if number in self.tasks:
                 self.tasks[number].close()
                 runs.append(self._runs[number])
-                self._forget(number)
+                self._drop(number)
         if not runs:
             return
         _, late = await asyncio.wait(runs, timeout=PAUSE_SECONDS)
@@ -265,14 +265,14 @@ class Worker:
             run.cancel()
         await asyncio.gather(*late, return_exceptions=True)
 
-    # ------------------------------------------------------------ the group's reader, for the tasks
+    # ------------------------------------------------------------ the group's consumer, for the tasks
 
     async def positions(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Where the group's reader stands."""
+        """The positions of the group's consumer."""
         return await self._reader().positions(partitions)
 
     async def seek_to(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Let the group's reader read on from these offsets."""
+        """Let the group's consumer continue at these offsets."""
         await self._reader().seek_to(offsets)
 
     def pause(self, partitions: Iterable[TopicPartition]) -> None:
@@ -280,7 +280,7 @@ class Worker:
         self._reader().pause(partitions)
 
     def resume(self, partitions: Iterable[TopicPartition]) -> None:
-        """Deliver these partitions again, as far as they are still assigned."""
+        """Deliver those of these partitions again that are still assigned."""
         self._reader().resume(partitions)
 
     def _reader(self) -> PollConsumer:
@@ -291,7 +291,7 @@ class Worker:
     # ------------------------------------------------------------ metrics
 
     def samples(self) -> Iterator[Sample]:
-        """What Prometheus is shown: only of the partition numbers held now; from any thread."""
+        """Samples for Prometheus, only of the partition numbers assigned now; called from any thread."""
         for number, task in list(self.tasks.items()):
             label = (str(number),)
             yield Sample(metrics.PARTITION_OPEN.name, float(task.is_open), label)
@@ -301,7 +301,7 @@ class Worker:
         for counted in metrics.COUNTED:
             yield from counted.samples(counts)
 
-    # ------------------------------------------------------------ what ends it
+    # ------------------------------------------------------------ reasons to end
 
     def _watch(self, watching: Any, name: str) -> None:
         task = asyncio.create_task(watching, name=name)
@@ -320,20 +320,20 @@ class Worker:
             why = explain(error) if error else "it ended"
             self.end(f"following content, organizations and erasures failed: {why}")
 
-    async def _forget_told(self) -> None:
-        """Let go of the catalogue's bad records whose letters are written, whoever has number 0."""
+    async def _drop_written(self) -> None:
+        """Drop the global topics' refused records whose dead letters the owner of number 0 has written."""
         while True:
-            await asyncio.sleep(TOLD_SECONDS)
+            await asyncio.sleep(DROP_SECONDS)
             if self.context is None or not self.follower.rejected:
                 continue
             with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                told = await clients.committed(
+                written = await clients.committed(
                     self.context.admin, self.settings.app_id, self.follower.partitions
                 )
-                self.follower.forget_told({tp: entry.offset for tp, entry in told.items()})
+                self.follower.drop_written({tp: entry.offset for tp, entry in written.items()})
 
     async def _watch_progress(self) -> None:
-        """End the worker when something of it gets nothing done with events waiting, or with Kafka away."""
+        """End the worker when a task makes no progress although events wait, or while Kafka is away."""
         self.end(await stalled(self.settings.stalled_seconds, self._jobs))
 
     async def _jobs(self) -> Jobs:

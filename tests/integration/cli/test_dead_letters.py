@@ -198,7 +198,7 @@ async def test_an_original_that_was_counted_is_not_sent_again(bench: Bench) -> N
     await bench.send(sentiment("late"))
     (tried,) = await bench.run("retry", late)
     assert tried["status"] == "counted"
-    assert "it stands at" in tried["detail"]
+    assert "it is at" in tried["detail"]
 
 
 async def test_what_a_worker_refused_for_its_clock_is_counted_once_after_a_retry(

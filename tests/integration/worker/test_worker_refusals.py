@@ -127,7 +127,7 @@ async def test_what_a_worker_refuses_and_how_it_is_mended(
         stood = (await client.list_consumer_group_offsets(settings.app_id))[sessions].offset
     await commit(settings, {sessions: 3})
     line = await refused(variables)
-    assert f"stands at 3, but the rows hold everything up to {stood}" in line
+    assert f"has committed 3, but the rows hold everything up to {stood}" in line
     assert "lyo rebuild" in line
     await commit(settings, {sessions: stood})
 
@@ -151,12 +151,12 @@ async def test_what_a_worker_refuses_and_how_it_is_mended(
     line = await refused(variables)
     assert f"{names.topic(Kind.SENTIMENT)} (id " in line
     assert f"{names.prediction('struggle')} (id " in line
-    assert "created anew since the rows were written" in line
+    assert "created again since the rows were written" in line
     assert "lyo rebuild" in line
 
     await deleted(settings, names.learner_rows)
     line = await refused(variables)
-    assert "the changelog of the learners' rows is empty: it was created anew" in line
+    assert "the changelog of the learners' rows is empty: it was created again" in line
 
     await rebuilt(variables)
     assert await run_until_done(settings, variables, tmp_path / "again", wanted(events, now)) == rows
@@ -180,7 +180,7 @@ async def test_a_topic_made_anew_is_refused_by_name_and_a_rebuild_mends_it(
     # The worker itself makes it again, as every start makes topics that are missing.
     line = await refused(variables)
     assert f"OffsetError: {names.skill_rows} (id " in line
-    assert "created anew since the rows were written" in line
+    assert "created again since the rows were written" in line
     assert "lyo rebuild" in line
     line = await refused(variables, "sink")
     assert f"{names.skill_rows}-0 has the id" in line
@@ -196,7 +196,7 @@ async def test_a_topic_made_anew_is_refused_by_name_and_a_rebuild_mends_it(
     await commit(settings, {content: 99})
     line = await refused(variables)
     assert f"OffsetError: {content.topic} (id " in line
-    assert "created anew since the rows were written" in line
+    assert "created again since the rows were written" in line
     await rebuilt(variables)
     assert await run_until_done(settings, variables, tmp_path / "third", said) == rows
 

@@ -211,7 +211,7 @@ async def test_a_committed_offset_beyond_a_topic_created_anew_is_refused(kafka_s
             await until(stands_at(1), 30, "the first committed offset is there")
             await sender.transact({names.prediction("timing"): [(b"1", b"b")]}, {}, {tp: 5}, 0)
             await until(stands_at(5), 30, "the second one is there")
-            with pytest.raises(OffsetError, match="stands at 5, but the topic has 0 to 1"):
+            with pytest.raises(OffsetError, match="has committed 5, but the topic has 0 to 1"):
                 await committed_offsets(client, reader, kafka_settings, [tp])
     finally:
         await reader.stop()

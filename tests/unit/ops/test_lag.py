@@ -135,7 +135,7 @@ def test_a_group_that_rebalances_is_judged_by_its_progress() -> None:
 
 def test_rewound_is_a_group_beyond_the_logs_end() -> None:
     found = judge(replace(BUSY, position=101), RULES)
-    assert found == Verdict(Status.REWOUND, "stands at 101, but the log ends at 100: created anew")
+    assert found == Verdict(Status.REWOUND, "stands at 101, but the log ends at 100: created again")
     assert lag.events(replace(BUSY, position=101)) is None
 
 

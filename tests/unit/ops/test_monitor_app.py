@@ -52,7 +52,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     async def retry(_: Settings, payload: Payload) -> Outcome:
         found.append(payload.id)
-        return Outcome(done=True, said="retried: it stands at lyo.sessions/1/9")
+        return Outcome(done=True, said="retried: it is at lyo.sessions/1/9")
 
     monkeypatch.setattr(payloads, "read", read)
     monkeypatch.setattr(payloads, "retry", retry)
@@ -114,7 +114,7 @@ async def test_a_letter_is_retried_once_it_is_confirmed(tried: list[str]) -> Non
     async with client_of() as client:
         await signed_in(client, OPERATOR)
         answer = await client.post(f"{LETTER}/retry", data=form, headers={"Origin": URL})
-    assert "retried: it stands at lyo.sessions/1/9" in answer.text
+    assert "retried: it is at lyo.sessions/1/9" in answer.text
     assert tried == ["lyo.sessions/1/7"]
 
 

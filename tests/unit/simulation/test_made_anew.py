@@ -42,4 +42,4 @@ def test_a_topic_made_anew_is_refused_by_name(topic: str) -> None:
             world.run()
         said = [line for line in world.unexpected if line.startswith("worker")]
         assert said, f"seed {seed}: no worker refuses"
-        assert all(named in line and "created anew" in line for line in said), f"seed {seed}: {said[:3]}"
+        assert all(named in line and "created again" in line for line in said), f"seed {seed}: {said[:3]}"

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import OffsetAndMetadata
 
 from lyo.storage.sink.sink import Sink
-from lyo.streams.runtime.worker import TOLD_SECONDS, Worker
+from lyo.streams.runtime.worker import DROP_SECONDS, Worker
 from lyo.streams.settings import Settings
 from tests.support.simulation.loop import SimLoop
 from tests.support.worker.counting_worker import CountingEngine, EmptyCatalogue
@@ -58,8 +58,8 @@ def test_a_bad_record_of_the_catalogue_is_kept_until_its_letter_is_written(
     worker.context = cast("Any", SimpleNamespace(admin=Admin(*said)))
 
     async def story() -> None:
-        forgetting = asyncio.create_task(worker._forget_told())
-        await asyncio.sleep(TOLD_SECONDS * (len(said) + 0.5))
+        forgetting = asyncio.create_task(worker._drop_written())
+        await asyncio.sleep(DROP_SECONDS * (len(said) + 0.5))
         forgetting.cancel()
 
     loop.run_until_complete(story())

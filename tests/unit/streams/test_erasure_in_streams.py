@@ -142,9 +142,9 @@ async def test_offsets_that_fit_the_rows_are_gone_on_from(
 @pytest.mark.parametrize(
     ("group", "recorded", "blank", "reason"),
     [
-        (Group(0), 40, False, "stands at 0, but the rows hold everything up to 40"),
-        (Group(41), 40, False, "the offsets or the rows were set back"),
-        (Group(None), 40, False, "created anew, or the offsets were deleted or have expired"),
+        (Group(0), 40, False, "has committed 0, but the rows hold everything up to 40"),
+        (Group(41), 40, False, "the offsets or the rows were reset"),
+        (Group(None), 40, False, "created again, or the offsets were deleted or have expired"),
         (Group(40), None, True, "the changelog of the learners' rows is empty"),
         (Group(140), 140, False, "but the topic has 0 to 100"),
     ],

@@ -163,7 +163,7 @@ async def test_rows_of_an_earlier_version_are_taken_with_the_topics_there_are() 
 @pytest.mark.parametrize("topic", [ROWS, CONTENT])
 async def test_a_topic_with_another_id_is_refused_by_name(topic: str) -> None:
     restored = Restored(1, {}, blank=False, topics={topic: A_SAID})
-    with pytest.raises(OffsetError, match=rf"{topic} \(id .*, was {A_SAID}\): created anew.*lyo rebuild"):
+    with pytest.raises(OffsetError, match=rf"{topic} \(id .*, was {A_SAID}\): created again.*lyo rebuild"):
         await same_topics(cast("Any", Cluster({topic: B})), NAMES, restored)
     assert (await same_topics(cast("Any", Cluster({topic: A})), NAMES, restored))[topic] == A_SAID
 
