@@ -12,6 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lyo.models.arrays.zones import known
+from lyo.models.events.checks import (
+    NO_TIMESTAMP,
+    Placed,
+    check_consents,
+    check_keys,
+    check_partitions,
+    check_times,
+    check_zones,
+    session_ends,
+    times,
+)
 from lyo.models.events.identity import event_id_hash, event_id_hashes, partition
 from lyo.models.events.refusals import REFUSALS, SHALLOW, TOO_DEEP, explain, is_too_deep, shown, text_fault
 from lyo.models.events.types import (
@@ -56,9 +67,6 @@ __all__ = [
     "time_field",
 ]
 
-DAY = 86_400_000
-FIRST = 0  # 1970-01-01
-LAST = 7_258_118_400_000  # 2200-01-01, exclusive
 SCALE = 10_000
 
 _TIMES = {
@@ -171,27 +179,34 @@ def decode(
     keys: Sequence[bytes | None] | None,
     values: Sequence[bytes | None],
     timestamps: Sequence[int],
+    placed: Placed | None = None,
 ) -> tuple[Columns, list[Rejected]]:
     """Decode records of one input topic into columns, and say what is wrong with each of the others.
 
     `keys` are the Kafka keys, or None where there are none to compare (event files). `timestamps` are the
-    records' own, in ms: a time more than a day later is refused; a negative one is unknown and refuses
-    nothing. No content of `values` raises.
+    records' own, in ms: a time more than a day later is refused, and so is a record of Kafka without one
+    (negative): nothing else would bound its times. `placed` says which partition each record is in: one that
+    its key does not belong to is refused. No content of `values` raises.
     """
     index, rows, rejected = _structs(kind, values)
     user = np.fromiter(map(attrgetter("user_id"), rows), np.int64, len(rows))
-    at = _times(map(attrgetter(_TIMES[kind]), rows), len(rows))
+    at = times(map(attrgetter(_TIMES[kind]), rows), len(rows))
     bad: dict[int, tuple[str, str]] = {}
     if keys is not None:
-        _check_keys(keys, index, user, bad)
+        check_keys(keys, index, user, bad)
     stamps = np.asarray(timestamps, np.int64)
     stamps = stamps if len(rows) == len(stamps) else stamps[index]
-    _check_times(_TIMES[kind], at, stamps, bad)
-    end = _session_ends(rows, at, stamps, bad) if kind is Kind.SESSION else None
+    if keys is not None:
+        for row in np.flatnonzero(stamps < 0).tolist():
+            bad.setdefault(row, (NO_TIMESTAMP, "timestamp"))
+    if placed is not None:
+        check_partitions(placed, index, user, bad)
+    check_times(_TIMES[kind], at, stamps, bad)
+    end = session_ends(rows, at, stamps, bad) if kind is Kind.SESSION else None
     if kind is Kind.PREFERENCES:
-        _check_zones(rows, bad)
+        check_zones(rows, bad)
     elif kind is Kind.ERASURE:
-        _check_consents(rows, at, stamps, bad)
+        check_consents(rows, at, stamps, bad)
     if bad:
         rejected += [Rejected(int(index[row]), reason, field) for row, (reason, field) in bad.items()]
         rejected.sort(key=attrgetter("index"))
@@ -282,69 +297,6 @@ def _is_plain(values: Sequence[bytes | None]) -> bool:
     """Say whether no value can hold a NUL or invalid UTF-8: one look at all is cheaper than one at each."""
     joined = b"".join([value for value in values if value is not None])
     return joined.isascii() and b"\\u0000" not in joined
-
-
-def _check_keys(
-    keys: Sequence[bytes | None],
-    index: NDArray[np.int32],
-    user: NDArray[np.int64],
-    bad: dict[int, tuple[str, str]],
-) -> None:
-    expected = [b"%d" % number for number in user.tolist()]
-    if len(expected) == len(keys) and expected == keys:
-        return
-    for row, position in enumerate(index.tolist()):
-        key = keys[position]
-        if key is None:
-            bad[row] = "user_id: the record has no key", "user_id"
-        elif key != expected[row]:
-            bad[row] = f"user_id: the key {shown(key)} does not match", "user_id"
-
-
-def _times(moments: Any, count: int) -> NDArray[np.int64]:
-    seconds = np.fromiter(map(datetime.timestamp, moments), np.float64, count)
-    return np.rint(seconds * 1000).astype(np.int64)
-
-
-def _check_times(
-    field: str, at: NDArray[np.int64], stamps: NDArray[np.int64], bad: dict[int, tuple[str, str]]
-) -> None:
-    for row in np.flatnonzero((at < FIRST) | (at >= LAST)).tolist():
-        bad.setdefault(row, (f"{field}: the year is outside 1970 to 2199", field))
-    for row in np.flatnonzero((at > stamps + DAY) & (stamps >= 0)).tolist():
-        bad.setdefault(row, (f"{field}: more than a day after the record's own time", field))
-
-
-def _session_ends(
-    rows: list[Any], at: NDArray[np.int64], stamps: NDArray[np.int64], bad: dict[int, tuple[str, str]]
-) -> NDArray[np.int64]:
-    """Return when each session ended, ms, -1 for an open one; (n,)."""
-    closed = np.array([row.ended_at is not None for row in rows], np.bool_)
-    end = np.full(len(rows), -1, np.int64)
-    end[closed] = _times((row.ended_at for row in rows if row.ended_at is not None), int(closed.sum()))
-    # An open session stands in with its start, which has been checked already.
-    _check_times("ended_at", np.where(closed, end, at), stamps, bad)
-    for row in np.flatnonzero(closed & (end < at)).tolist():
-        bad.setdefault(row, ("ended_at: before started_at", "ended_at"))
-    for row in np.flatnonzero(closed & (end - at > DAY)).tolist():
-        bad.setdefault(row, ("ended_at: more than 24 hours after started_at", "ended_at"))
-    return end
-
-
-def _check_zones(rows: list[Any], bad: dict[int, tuple[str, str]]) -> None:
-    for number, row in enumerate(rows):
-        if isinstance(row.timezone, str) and not known(row.timezone):
-            bad.setdefault(number, ("timezone: not an IANA time zone", "timezone"))
-
-
-def _check_consents(
-    rows: list[Any], at: NDArray[np.int64], stamps: NDArray[np.int64], bad: dict[int, tuple[str, str]]
-) -> None:
-    consents = [row.consented_at for row in rows]
-    given = at.copy()
-    told = np.array([consent is not None for consent in consents], np.bool_)
-    given[told] = _times((consent for consent in consents if consent is not None), int(told.sum()))
-    _check_times("consented_at", given, stamps, bad)
 
 
 def _organizations(rows: list[Any]) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from lyo.models.events.decode import FIRST, LAST
+from lyo.models.events.checks import FIRST, LAST
 from lyo.models.formulas.dropout import LEVELS
 from lyo.streams.clock import ClockError, parse
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
+from lyo.models.events.checks import Placed
 from lyo.models.events.decode import Columns, Kind, Rejected, decode
 from lyo.models.events.order import merged
 from lyo.streams import metrics
@@ -231,7 +232,7 @@ class Task:
         await self.context.catalogue.catch_up()
         await self._erase()
         engine, now = self._state.engine, self.context.clock.now()
-        columns, refused = _decode(records)
+        columns, refused = _decode(records, Placed(self.number, self.context.settings.partitions))
         changes: Changes = engine.apply(columns)
         refused += changes.rejected
         dead_letters = self._dead_letters(records, refused, now)
@@ -322,7 +323,7 @@ class Task:
 
 
 def _decode(
-    records: Mapping[Kind, list[ConsumerRecord]],
+    records: Mapping[Kind, list[ConsumerRecord]], placed: Placed
 ) -> tuple[list[Columns], list[tuple[Kind, Rejected]]]:
     """The events of the records, by kind, and the records that are none."""
     columns: list[Columns] = []
@@ -334,6 +335,7 @@ def _decode(
             [record.key for record in of_kind],
             [record.value for record in of_kind],
             [record.timestamp for record in of_kind],
+            placed,
         )
         accepted.turn = turns[kind][accepted.index]
         columns.append(accepted)

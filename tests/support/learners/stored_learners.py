@@ -125,7 +125,7 @@ class World:
 
     def _record(self, topic: str, home: int, key: bytes, value: bytes | None) -> Rec:
         self._offsets[topic, home] += 1
-        return Rec(topic, home, self._offsets[topic, home] - 1, key, value, timestamp=-1)
+        return Rec(topic, home, self._offsets[topic, home] - 1, key, value, timestamp=4_000_000_000_000)
 
     async def _write(self, records: list[Rec]) -> None:
         if not records:

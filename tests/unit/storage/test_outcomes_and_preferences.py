@@ -21,7 +21,7 @@ class Rec(NamedTuple):
     offset: int
     key: bytes | None
     value: bytes | None
-    timestamp: int = -1
+    timestamp: int = 4_000_000_000_000
 
 
 def outcome(offset: int, **fields: Any) -> Rec:

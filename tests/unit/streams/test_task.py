@@ -14,7 +14,9 @@ import pytest
 from aiokafka import TopicPartition
 
 from lyo.models.erasure import ErasureMarker
+from lyo.models.events.checks import Placed
 from lyo.models.events.decode import Kind, Rejected
+from lyo.models.events.identity import partition
 from lyo.streams.dead_letters import encode
 from lyo.streams.kafka.offset_metadata import EventCounts
 from lyo.streams.runtime.catalogue_dead_letters import CatalogueDeadLetters
@@ -461,7 +463,7 @@ def test_a_batch_is_given_to_the_engine_in_the_order_of_its_heads() -> None:
         value = json.dumps(event.body).encode()
         one = SimpleNamespace(key=b"1", value=value, timestamp=START + timestamp)
         records.setdefault(event.kind, []).append(one)
-    columns, refused = _decode(records)
+    columns, refused = _decode(records, Placed(partition(1, 4), 4))
     assert not refused
     turns = {each.kind: each.turn.tolist() for each in columns if each.turn is not None}
     assert turns == {Kind.LESSON_COMPLETION: [0, 3], Kind.STRUGGLE_REQUEST: [1, 2]}

@@ -6,7 +6,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from lyo.models.events.checks import Placed
 from lyo.models.events.decode import Kind, OutcomeKind, decode, event_id_hash, milliseconds
+from lyo.models.events.identity import partition
 from tests.support.learners.event_records import (
     LATER,
     NOON,
@@ -128,7 +130,6 @@ def test_a_time_more_than_a_day_after_the_records_own_is_refused(kind: Kind) -> 
     assert len(read(kind, value, stamp=NOON_MS - 86_400_000)[0].rows) == 1
     rejected = read(kind, value, stamp=NOON_MS - 86_400_001)[1]
     assert [one.field for one in rejected] == [TIME[kind]]
-    assert len(read(kind, value, stamp=-1)[0].rows) == 1, "a record without a time of its own refuses nothing"
 
 
 @pytest.mark.parametrize("kind", VALID)
@@ -306,3 +307,27 @@ def test_milliseconds_are_exact() -> None:
             milliseconds(moment)
             == delta.days * 86_400_000 + delta.seconds * 1000 + delta.microseconds // 1000
         )
+
+
+@pytest.mark.parametrize("kind", VALID)
+def test_a_record_in_a_partition_of_another_partitioner_is_refused_by_both_numbers(kind: Kind) -> None:
+    right = partition(7, 6)
+    wrong = (right + 1) % 6
+    for placed in (Placed(right, 6), Placed([right], 6)):
+        assert not decode(kind, [b"7"], [encode(kind)], [NOON_MS], placed)[1]
+    columns, [refused] = decode(
+        kind, [b"7"] * 2, [encode(kind)] * 2, [NOON_MS] * 2, Placed([wrong, right], 6)
+    )
+    assert (refused.index, refused.field) == (0, "partition")
+    assert f"belongs to partition {right} of 6" in refused.reason
+    assert f"is in {wrong}" in refused.reason
+    assert "partitioner to murmur2_random" in refused.reason
+    assert columns.index.tolist() == [1]
+
+
+@pytest.mark.parametrize("kind", VALID)
+def test_a_record_of_kafka_without_a_timestamp_is_refused(kind: Kind) -> None:
+    _, [refused] = decode(kind, [b"7"], [encode(kind)], [-1])
+    assert refused.field == "timestamp"
+    assert "message.timestamp.type" in refused.reason
+    assert not decode(kind, None, [encode(kind)], [-1])[1], "a line of an event file has none"
