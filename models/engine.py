@@ -97,7 +97,7 @@ class Engine:
     def loaded(self) -> None:
         """End the restore: work out when each learner is due and what was sent last."""
         rows = self.state.learners.rows
-        for user in rows["user"][(rows["newest"] == 0) & (rows["applied"] == 0)].tolist():
+        for user in rows["user"][rows["newest"] < 0].tolist():
             self.erasing.forget(user)  # of whom no row is left
         self.sweeping.loaded(self._predicting)
         if self._deciding is not None:

@@ -123,7 +123,7 @@ def churn(rows: Rows, now: int) -> list[Figure]:
         now: ms; the current period ends with its UTC day.
     """
     today = now // DAY
-    age = today - rows["day"].astype(np.int64)
+    age = today - (rows["day"].astype(np.int64) - 1)
     busy = (rows["day"] > 0) & ((rows["started"] > 0) | (rows["completed"] > 0)) & (age >= 0)
     periods = [(busy & (age >= 28 * k) & (age < 28 * (k + 1))).any(axis=1) for k in range(3)]
     found = [
@@ -195,9 +195,9 @@ def completion_lift(rows: Rows, peak: Bools, zones: Zones) -> list[Figure]:
     are complete.
     """
     begun, ended, studied = _recent_sessions(rows)
-    done = rows["recent_completions"].astype(np.int64) * 1_000
-    since = np.maximum(_complete_since(begun, studied), _complete_since(done, done > 0))
-    finished = (done > 0) & (done >= since[:, None])
+    done = (rows["recent_completions"].astype(np.int64) - 1) * 1_000
+    since = np.maximum(_complete_since(begun, studied), _complete_since(done, done >= 0))
+    finished = (done >= 0) & (done >= since[:, None])
     usable = studied & (begun >= since[:, None])
     hours = _hours_of_study(begun, ended, usable, zones)
     who, _ = np.nonzero(finished)
@@ -215,7 +215,7 @@ def completion_lift(rows: Rows, peak: Bools, zones: Zones) -> list[Figure]:
 def _recent_sessions(rows: Rows) -> tuple[Ints, Ints, Bools]:
     """Begin and end (ms) of the newest sessions ``(n, 16)``, and which of the places hold one."""
     kept = rows["recent_sessions"]
-    ended = (kept >> np.uint64(16)).astype(np.int64) * 1_000
+    ended = ((kept >> np.uint64(16)).astype(np.int64) - 1) * 1_000
     minutes = (kept & np.uint64(0xFFFF)).astype(np.int64)
     return ended - minutes * 60_000, ended, kept > 0
 
@@ -265,7 +265,7 @@ def session_starts(rows: Rows) -> Moments:
     """When the newest sessions of LEARNER rows ``(n,)`` began, the one that is open included."""
     begun, _, held = _recent_sessions(rows)
     who, _ = np.nonzero(held)
-    opened = np.flatnonzero(rows["open_since"] > 0)
+    opened = np.flatnonzero(rows["open_since"] >= 0)
     at = np.concatenate([begun[held], rows["open_since"][opened]])
     return Moments(np.concatenate([who, opened]), at, _complete_since(begun, held))
 

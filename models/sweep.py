@@ -155,7 +155,7 @@ class Sweeping:
 
     def _schedule(self, slots: Ints, rows: NDArray[np.void], zones: Zones, swept: Ints) -> None:
         """Set when each learner is due next: the first boundary not yet swept, for 120 days of silence."""
-        first = np.where(rows["first"] > 0, np.minimum(rows["first"], rows["newest"]), rows["newest"])
+        first = np.where(rows["first"] >= 0, np.minimum(rows["first"], rows["newest"]), rows["newest"])
         due = next_boundary(rows["user"], zones, np.where(swept > 0, swept, first))
         kept = due <= rows["newest"] + FOLLOWED_FOR
         self._state.learners.column("due")[slots] = np.where(kept, due, NEVER)

@@ -57,7 +57,7 @@ def predict(states: NDArray[np.void], as_of: Ints) -> Regressions:
     floor = floor_of(states["peak"])
     since = states["regressed_since"]
     fades_at = review_at(states)
-    active = (floor > 0) & ((since > 0) | (current < floor))
+    active = (floor > 0) & ((since >= 0) | (current < floor))
     expensive = states["last_at"] + crossing(level, np.full(len(level), RELEARN_FROM), states["stability"])
     days_left = np.maximum(expensive - as_of, 0) / DAY
     amount = np.maximum(states["peak"] - current, 0)
@@ -77,7 +77,7 @@ def predict(states: NDArray[np.void], as_of: Ints) -> Regressions:
     peak, now = hundredths(states["peak"] / MASTERY_UNIT), hundredths(current / MASTERY_UNIT)
     return Regressions(
         active=active,
-        detected=np.where(since > 0, since, fades_at),
+        detected=np.where(since >= 0, since, fades_at),
         peak=peak,
         current=now,
         amount=np.maximum(peak - now, 0),

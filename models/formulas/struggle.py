@@ -112,12 +112,12 @@ def cognitive_load(rows: Rows, as_of: Ints, zones: Zones) -> Floats:
     """Load ``(n,)`` in [0, 1] from the last two hours' minutes and completions, and the hour of the night."""
     now, since = as_of[:, None], as_of[:, None] - LOAD_WINDOW
     sessions = rows["recent_sessions"]
-    ended = (sessions >> np.uint64(16)).astype(np.int64) * 1000
+    ended = ((sessions >> np.uint64(16)).astype(np.int64) - 1) * 1000
     length = (sessions & np.uint64(0xFFFF)).astype(np.int64) * 60_000
     overlap = np.clip(np.minimum(ended, now) - np.maximum(ended - length, since), 0, None)
     minutes = np.minimum(overlap.sum(axis=1) / 60_000, 120.0)
-    done = rows["recent_completions"].astype(np.int64) * 1000
-    completions = ((done > since) & (done <= now)).sum(axis=1)
+    done = (rows["recent_completions"].astype(np.int64) - 1) * 1000
+    completions = ((done >= 0) & (done > since) & (done <= now)).sum(axis=1)
     late = np.isin((as_of + zones.offsets(as_of)) // HOUR % 24, LATE_HOURS)
     return 0.6 * minutes / 120.0 + 0.3 * np.minimum(completions / 12.0, 1.0) + 0.1 * late
 

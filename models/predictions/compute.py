@@ -154,9 +154,7 @@ def questions_of(
 def reportable(states: NDArray[np.void]) -> Bools:
     """MEMORY states ``(n,)`` that a plateau or regression may be told of, now or in time."""
     due = (states["window_detected"] > 0) | (states["plateaus"]["detected"] > 0).any(axis=1)
-    return (
-        due | (states["peak"] >= regression.LEAST_PEAK) | (states["regressions"]["detected"] > 0).any(axis=1)
-    )
+    return due | (states["peak"] >= regression.LEAST_PEAK) | (states["regressions"]["peak"] > 0).any(axis=1)
 
 
 def name_weak(

@@ -244,7 +244,7 @@ def _open_regressions(
 def _past_regressions(past: NDArray[np.void]) -> list[list[RegressionEpisode]]:
     """Regressions that ended ``(n, k)``, by state."""
     found: list[list[RegressionEpisode]] = [[] for _ in past]
-    whose, place = np.nonzero(past["detected"])
+    whose, place = np.nonzero(past["peak"])
     flat = past[whose, place]
     practised, over = (flat[name].astype(np.int64) * 1000 for name in ("practised", "ended"))
     for one, detected, peak, current, days, last, ended in zip(

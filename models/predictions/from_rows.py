@@ -168,13 +168,13 @@ def limits_of(learners: Group, one: int, catalogue: Catalogue, at: int) -> Limit
     """
     row = learners.rows[one]
     given = compute.limits_by(row, catalogue)
-    sent = row["outcome_at"][list(_SENT)].astype(np.int64) * 1_000
+    sent = (row["outcome_at"][list(_SENT)].astype(np.int64) - 1) * 1_000
     days = learners.zones.local_days(np.append(sent, at), np.full(len(sent) + 1, one))
     return Limits(
         given.quiet_from,
         given.quiet_to,
         given.most_per_day,
-        int(((sent > 0) & (days[:-1] == days[-1])).sum()),
+        int(((sent >= 0) & (days[:-1] == days[-1])).sum()),
     )
 
 

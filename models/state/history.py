@@ -70,10 +70,10 @@ class History:
 def history(rows: Rows, as_of: Ints, zones: Zones) -> History:
     """Read LEARNER rows ``(n,)`` as of instants ``(n,)`` in ms, in the learners' zones."""
     utc_today = as_of // DAY
-    stamps = rows["day"].astype(np.int64)
+    stamps = rows["day"].astype(np.int64) - 1
     newest = stamps.max(axis=1)
     who, slot = np.nonzero(
-        (stamps > 0) & (stamps > newest[:, None] - DAYS) & (stamps <= utc_today[:, None] + 1)
+        (stamps >= 0) & (stamps > newest[:, None] - DAYS) & (stamps <= utc_today[:, None] + 1)
     )
     utc_day = stamps[who, slot]
     bits = rows["halfhours"][who, slot].astype(np.uint64)
@@ -89,7 +89,7 @@ def history(rows: Rows, as_of: Ints, zones: Zones) -> History:
     np.minimum.at(first, who[active], day[active])
     today = np.maximum(zones.local_days(as_of), last)
     reference = np.where(last < 0, today, last)
-    known_first = zones.local_days(np.where(rows["first"] > 0, rows["first"], as_of))
+    known_first = zones.local_days(np.where(rows["first"] >= 0, rows["first"], as_of))
     return History(
         today=today,
         last=last,

@@ -108,27 +108,61 @@ SKILL = np.dtype(
 )
 
 Rows = NDArray[np.void]
+_MILLISECOND = 1 << 21  # of a stamp
+_COUNTED = {
+    "recent_sessions": 1 << 16,
+    "recent_completions": 1,
+    "outcome_at": 1,
+    "day": 1,
+    "zone_stamp": _MILLISECOND,
+    "quiet_stamp": _MILLISECOND,
+    "nudges_stamp": _MILLISECOND,
+}
+"""Columns that layout 2 counts from 1, and what that one is."""
 _RING = {"count": "ring_count", "low": "ring_low", "high": "ring_high"}
 
 
 def raise_learners(old: Rows, new: Rows) -> None:
     """Finish LEARNER rows ``new (n,)``, in place, that have the like-named columns of ``old (n,)``.
 
-    Layout 2 has a record for each ring of event ids, at the end of the row.
+    Layout 2 has a record for each ring of event ids, at the end of the row. Where 0 said "none" and was also
+    the first moment of 1970, it has -1 for times in ms, and counts the others from 1.
     """
     for name, column in _RING.items():
         new["rings"][name][:, :RINGS] = old[column]
+    _no_time(new["first"], old["sessions"] + old["completions"] == 0)
+    _no_time(new["last_session"], old["sessions"] == 0)
+    _no_time(new["last_completion"], old["completions"] == 0)
+    _no_time(new["open_since"], old["open_since"] == 0)
+    for name, one in _COUNTED.items():
+        new[name] += np.where(old[name] > 0, one, 0).astype(old[name].dtype)
 
 
 def lower_learners(new: Rows, old: Rows) -> None:
     """The reverse: finish rows ``old (n,)`` of this layout. Rings that it does not have are left out."""
     for name, column in _RING.items():
         old[column] = new["rings"][name][:, :RINGS]
+    for name in ("newest", "first", "last_session", "last_completion", "open_since"):
+        old[name] = np.maximum(new[name], 0)
+    for name, one in _COUNTED.items():
+        old[name] -= np.where(new[name] > 0, one, 0).astype(new[name].dtype)
 
 
 def raise_skills(old: Rows, new: Rows) -> None:
-    """The same for SKILL rows: what layout 2 adds begins as in a new row."""
+    """The same for SKILL rows; what layout 2 adds begins as in a new row."""
+    for part in ("now", "before"):
+        _no_time(new[part]["regressed_since"], old[part]["regressed_since"] == 0)
+        new[part]["window_last_day"] += old[part]["window_last_day"] > 0
+    new["topic_stamp"] += np.where(old["topic_stamp"] > 0, _MILLISECOND, 0).astype(np.uint64)
 
 
 def lower_skills(new: Rows, old: Rows) -> None:
     """The reverse for SKILL rows."""
+    for part in ("now", "before"):
+        old[part]["regressed_since"] = np.maximum(new[part]["regressed_since"], 0)
+        old[part]["window_last_day"] -= new[part]["window_last_day"] > 0
+    old["topic_stamp"] -= np.where(new["topic_stamp"] > 0, _MILLISECOND, 0).astype(np.uint64)
+
+
+def _no_time(column: NDArray[np.int64], where: NDArray[np.bool_]) -> None:
+    column[where] = -1

@@ -53,6 +53,8 @@ EVENT_IDS = np.dtype(
 LEARNER = np.dtype(
     [
         # The first six are at the same place in every layout: SQL reads them out of stored rows.
+        # 1970-01-01T00:00:00Z is a time like others: of times in ms, -1 says that there is none; times in
+        # seconds, days and stamps are counted from 1, and 0 says so.
         ("user", "<i8"),
         ("organization", "<i8"),
         ("newest", "<i8"),  # newest event of any kind, ms
@@ -64,14 +66,14 @@ LEARNER = np.dtype(
         ("zone_stamp", "<u8"),  # when a preference was last set: see stamps
         ("quiet_stamp", "<u8"),
         ("nudges_stamp", "<u8"),
-        ("recent_sessions", "<u8", (RECENT,)),  # newest ends: seconds << 16 | minutes, descending
-        ("recent_completions", "<u4", (RECENT,)),  # newest times in seconds, descending
-        ("outcome_at", "<u4", (len(OUTCOME_KINDS),)),  # newest of each kind, seconds
+        ("recent_sessions", "<u8", (RECENT,)),  # newest ends: seconds + 1 << 16 | minutes, descending
+        ("recent_completions", "<u4", (RECENT,)),  # newest times in seconds + 1, descending
+        ("outcome_at", "<u4", (len(OUTCOME_KINDS),)),  # newest of each kind, seconds + 1
         ("applied", "<u4"),
         ("sessions", "<u4"),
         ("completions", "<u4"),
         ("score_sum", "<u4", (DAYS,)),  # 1/10000
-        ("day", "<u2", (DAYS,)),  # UTC day number of each slot, 0 = unused
+        ("day", "<u2", (DAYS,)),  # UTC day number of each slot + 1, 0 = unused
         ("minutes", "<u2", (DAYS,)),
         ("completed", "<u2", (DAYS,)),
         ("scored", "<u2", (DAYS,)),
@@ -90,6 +92,8 @@ LEARNER = np.dtype(
 BOOKKEEPING = ("rings",)
 """Columns that remember the order of arrival; all others are the same for every order inside the bounds."""
 
+_TIMES = ("newest", "first", "last_session", "last_completion", "open_since")
+
 Rows = NDArray[np.void]
 Indexes = NDArray[np.int64]
 
@@ -104,7 +108,7 @@ def empty_learners(users: NDArray[np.int64]) -> Rows:
 def begin_learners(rows: Rows, slots: Indexes, users: NDArray[np.int64]) -> None:
     """Make the zeroed rows at ``slots (n,)`` those of ``users (n,)``, of whom nothing is known."""
     rows["user"][slots] = users
-    for name in ("quiet_from", "quiet_to", "nudges"):
+    for name in (*_TIMES, "quiet_from", "quiet_to", "nudges"):
         rows[name][slots] = -1
 
 
@@ -127,7 +131,7 @@ def fold_sessions(rows: Rows, who: Indexes, events: Columns, take: NDArray[np.bo
     np.maximum.at(rows["last_session"], one, end)
     np.add.at(rows["sessions"], one, np.uint32(1))
     minutes = (end - start + MINUTE // 2) // MINUTE
-    _keep_newest(rows["recent_sessions"], one, ((end // 1000) << 16 | minutes).astype(np.uint64))
+    _keep_newest(rows["recent_sessions"], one, ((end // 1000 + 1) << 16 | minutes).astype(np.uint64))
     last = np.maximum(end - 1, start)
     first_half, last_half = start // HALF_HOUR, last // HALF_HOUR
     crosses = last // DAY > start // DAY
@@ -147,7 +151,7 @@ def fold_completions(rows: Rows, who: Indexes, events: Columns, take: NDArray[np
     _first(rows, one, at)
     np.maximum.at(rows["last_completion"], one, at)
     np.add.at(rows["completions"], one, np.uint32(1))
-    _keep_newest(rows["recent_completions"], one, (at // 1000).astype(np.uint32))
+    _keep_newest(rows["recent_completions"], one, (at // 1000 + 1).astype(np.uint32))
     scored = score >= 0
     sums = {
         "completed": np.ones(len(one), np.int64),
@@ -172,7 +176,7 @@ def fold_outcomes(rows: Rows, who: Indexes, events: Columns) -> None:
     """Remember the newest outcome of each kind; once or often makes no difference."""
     np.maximum.at(rows["newest"], who, events.at)
     kinds = np.fromiter((OUTCOME_KINDS.index(row.kind) for row in events.rows), np.int64, len(events.rows))
-    np.maximum.at(rows["outcome_at"], (who, kinds), (events.at // 1000).astype(np.uint32))
+    np.maximum.at(rows["outcome_at"], (who, kinds), (events.at // 1000 + 1).astype(np.uint32))
 
 
 def fold_requests(rows: Rows, who: Indexes, events: Columns) -> None:
@@ -215,7 +219,7 @@ def minute_of_day(time_of_day: str) -> int:
 
 def stamps(events: Columns) -> NDArray[np.uint64]:
     """Time, and bits of the event's hash for two events of one millisecond, in one comparable number."""
-    return (events.at.astype(np.uint64) << np.uint64(21)) | (events.id >> np.uint64(27))
+    return ((events.at + 1).astype(np.uint64) << np.uint64(21)) | (events.id >> np.uint64(27))
 
 
 def _note(rows: Rows, who: Indexes, events: Columns, take: NDArray[np.bool_]) -> None:
@@ -226,7 +230,7 @@ def _note(rows: Rows, who: Indexes, events: Columns, take: NDArray[np.bool_]) ->
 
 
 def _first(rows: Rows, who: Indexes, at: Indexes) -> None:
-    unset = rows["first"][who] == 0
+    unset = rows["first"][who] < 0
     rows["first"][who[unset]] = np.iinfo(np.int64).max
     np.minimum.at(rows["first"], who, at)
 
@@ -273,7 +277,7 @@ def _add_to_days(
     one, place = slots // DAYS, slots % DAYS
     newest = np.maximum.reduceat(day[order], starts)
     _take_over(rows, one, place, newest)
-    kept_day = rows["day"][one, place].astype(np.int64)
+    kept_day = rows["day"][one, place].astype(np.int64) - 1
     group = np.empty(len(key), np.int64)
     group[order] = np.repeat(np.arange(len(slots)), np.diff(np.r_[starts, len(key)]))
     late = day != kept_day[group]
@@ -292,7 +296,7 @@ def _add_to_days(
 
 
 def _take_over(rows: Rows, one: Indexes, place: Indexes, newest: Indexes) -> None:
-    taken = newest > rows["day"][one, place]
+    taken = newest >= rows["day"][one, place]  # which is one more than the day that it holds
     one, place = one[taken], place[taken]
     for name in (
         "score_sum",
@@ -305,7 +309,7 @@ def _take_over(rows: Rows, one: Indexes, place: Indexes, newest: Indexes) -> Non
         "sentiments",
     ):
         rows[name][one, place] = 0
-    rows["day"][one, place] = newest[taken]
+    rows["day"][one, place] = newest[taken] + 1
 
 
 def _bound_sentiment(

@@ -166,7 +166,7 @@ def _count(
     state["window_jumps"] += jump * jump
     state["window_last"] = np.where(scored, score, state["window_last"])
     state["window_attempts"] += scored
-    day = at // DAY
+    day = at // DAY + 1
     new_day = scored & (state["window_last_day"] != day)
     known = seconds != UNKNOWN_SECONDS
     counts = {

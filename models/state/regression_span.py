@@ -39,7 +39,7 @@ def floor_of(peak: NDArray[np.int32]) -> NDArray[np.int64]:
 def open_by_silence(state: Rows, faded: NDArray[np.int64], level: NDArray[np.int64]) -> None:
     """Begin spans, in place, where mastery has faded below the limit since the last attempt."""
     floor = floor_of(state["peak"])
-    begins = (state["regressed_since"] == 0) & (faded < floor)
+    begins = (state["regressed_since"] < 0) & (faded < floor)
     since = state["last_at"] + crossing(level, floor, state["stability"])
     state["regressed_since"] = np.where(begins, since, state["regressed_since"])
 
@@ -50,7 +50,7 @@ def close_regression(
     """End spans where a skill is back above the limit, begin those that an attempt has shown, in place."""
     floor = floor_of(state["peak"])
     below = after < floor
-    ended = (state["regressed_since"] > 0) & ~below
+    ended = (state["regressed_since"] >= 0) & ~below
     if ended.any():
         past = state["regressions"]
         past[ended, 0] = past[ended, 1]
@@ -59,5 +59,5 @@ def close_regression(
         past["practised"][ended, 1] = state["last_at"][ended] // 1000
         past["peak"][ended, 1] = state["peak"][ended]
         past["current"][ended, 1] = faded[ended]
-    began = np.where(state["regressed_since"] > 0, state["regressed_since"], at)
-    state["regressed_since"] = np.where(below, began, 0)
+    began = np.where(state["regressed_since"] >= 0, state["regressed_since"], at)
+    state["regressed_since"] = np.where(below, began, -1)

@@ -37,9 +37,9 @@ MEMORY = np.dtype(
         ("first_at", "<i8"),
         ("last_at", "<i8"),
         ("last_id", "<u8"),
-        ("regressed_since", "<i8"),  # ms, 0 = not regressed by what was last practised
+        ("regressed_since", "<i8"),  # ms, -1 = not regressed by what was last practised
         ("window_since", "<i8"),
-        ("window_detected", "<i8"),  # ms, 0 = no plateau
+        ("window_detected", "<i8"),  # ms, 0 = no plateau: none is detected before the third day
         ("window_jumps", "<i8"),  # sum of squared differences of successive scores, 1e-8
         ("attempts", "<u4"),
         ("scored", "<u4"),
@@ -52,7 +52,7 @@ MEMORY = np.dtype(
         ("window_attempts", "<u4"),
         ("window_item", "<u4"),
         ("window_days", "<u2"),
-        ("window_last_day", "<u2"),
+        ("window_last_day", "<u2"),  # UTC day number + 1, 0 = none
         ("window_quick_wrong", "<u2"),
         ("window_slow_right", "<u2"),
         ("window_repeated", "<u2"),
@@ -109,6 +109,7 @@ def begin_skills(rows: Rows, slots: NDArray[np.int64], users: NDArray[np.int64])
     rows["user"][slots] = users
     for part in ("now", "before"):
         rows[part]["stability"][slots] = FIRST_STABILITY
+        rows[part]["regressed_since"][slots] = -1
 
 
 def fold_attempts(rows: Rows, which: NDArray[np.int64], attempts: Attempts) -> NDArray[np.bool_]:

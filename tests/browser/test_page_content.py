@@ -195,10 +195,11 @@ def local_half_hours(data: PageData) -> Counter[tuple[int, int]]:
     """By weekday and hour, read from the row without the models."""
     assert data.learner_row is not None
     row = decode_learners([data.learner_row])[0]
-    newest = row["day"].max()
+    days = row["day"].astype(int) - 1
+    newest = days.max()
     counts = Counter[tuple[int, int]]()
-    for day, parts in zip(row["day"].tolist(), row["halfhours"].tolist(), strict=True):
-        if day <= max(newest - 90, 0):
+    for day, parts in zip(days.tolist(), row["halfhours"].tolist(), strict=True):
+        if day <= max(newest - 90, -1):
             continue
         bits = parts[0] | parts[1] << 16 | parts[2] << 32
         for half in range(48):

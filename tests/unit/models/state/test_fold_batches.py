@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lyo.models.arrays.zones import DAY
 from lyo.models.engine import Engine
+from lyo.models.events.identity import event_id_hash
 from lyo.models.state import learner, skill
 from tests.support.learners.building import (
     START,
@@ -22,6 +23,7 @@ from tests.support.learners.building import (
     learner_row,
     lives,
     outcome,
+    preferences,
     request,
     run,
     sample_catalogue,
@@ -232,3 +234,50 @@ def test_counters_stop_at_their_limit_instead_of_wrapping() -> None:
     stream = run([sentiment(1, START + number, 1.0) for number in range(300)])
     day = learner_row(stream, 1)[0]
     assert (int(day["sentiments"].max()), int(day["sentiment_sum"].max())) == (255, 255 * 127)
+
+
+def from_the_first_moment(start: int) -> list[Sent]:
+    """A learner who begins at an instant: sessions, attempts, a feeling and preferences, all then."""
+    events = [
+        preferences(1, start, name="p", timezone="UTC", quiet_hours={"from": "22:00", "to": "06:00"}),
+        outcome(1, start, "nudge_sent", name="o"),
+        session(1, start, 0, name="s"),
+        session(1, start, None, name="open"),
+        sentiment(1, start, -0.5, name="f"),
+    ]
+    # Mastered and lost within one instant: a regression that begins then. Ids order what has one time.
+    scores = (1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0)
+    names = sorted((f"c{number}" for number in range(len(scores))), key=event_id_hash)
+    events += [
+        completion(1, start, "lost", score=score, name=name)
+        for name, score in zip(names, scores, strict=True)
+    ]
+    for day in range(6):
+        at = start + day * DAY + 5
+        events += [session(1, at, 40, name=f"s{day}"), completion(1, at, "s", "t", score=0.5, name=f"d{day}")]
+    return events
+
+
+def test_the_first_moment_of_1970_is_a_time_like_others() -> None:
+    rng, events = random.Random(1), from_the_first_moment(0)
+    whole = run(events)
+    for most in (1, 1, 3):
+        stream = Stream()
+        for piece in batches(rng, events, most):
+            stream.feed(piece)
+            stream = stream.restored()
+        assert stored(stream.engine) == stored(whole.engine)
+    row = learner_row(whole, 1)
+    assert [int(row[name][0]) for name in ("first", "open_since")] == [0, 0]
+    assert row["outcome_at"].any()
+    assert skill_row(whole, 1, "lost")["now"]["regressed_since"] == 0
+    later = run(from_the_first_moment(900 * 7 * DAY)).current()
+    for key, record in whole.current().items():
+        told = {name: value for name, value in record.items() if "1970-" not in str(value)}
+        for name in set(told) - {"prediction_id", "version"}:
+            assert told[name] == later[key][name], (key, name)
+
+
+def test_a_learner_of_whom_only_the_first_moment_is_known_is_not_forgotten() -> None:
+    stream = run([preferences(1, 0, timezone="UTC")]).restored()
+    assert len(stream.current()) == 2
