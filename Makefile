@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup browser promtool container-tools demo test test-containers alerts lint format check bench chaos faults soak fuzz lock clean
+.PHONY: accuracy help setup browser promtool container-tools demo test test-containers alerts lint format check bench chaos faults soak fuzz lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,6 +12,7 @@ CODE := models streams agents storage predictive ops evaluation tools cli migrat
 # tests/chaos and tests/alerts take minutes to an hour: make chaos, make faults, make soak, make alerts.
 TESTS := $(wildcard tests/unit tests/contract tests/integration tests/browser)
 EVENTS ?=
+DATA ?= ../shared/data
 LYO_TEST ?=
 UPGRADE ?=
 LYO_DEMO ?=
@@ -46,6 +47,9 @@ format: $(STAMP)  ## let ruff put style and format right where it can
 	$(BIN)/ruff format $(CODE)
 
 check: lint test  ## lint and test
+
+accuracy: $(STAMP)  ## the tables of docs/accuracy.md, from event files (DATA=folder: where they are; a table without its file stays)
+	$(BIN)/python -m lyo.tools.accuracy $(DATA) docs/accuracy.md
 
 bench: setup  ## speed, latency and memory of the full job
 	@exec $(BIN)/lyo bench

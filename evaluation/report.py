@@ -12,6 +12,7 @@ from lyo.evaluation.alarms import alarms
 from lyo.evaluation.contenders import HOURS, Verdict
 from lyo.evaluation.events.queries import Queries
 from lyo.evaluation.metrics import auc_within, reliability, scores
+from lyo.evaluation.run import Ran
 from lyo.evaluation.tasks.task import Task
 from lyo.evaluation.tasks.timing import TimingTask
 
@@ -23,12 +24,14 @@ Report = dict[str, Any]
 Bools = NDArray[np.bool_]
 
 
-def report(task: Task, verdicts: dict[str, Verdict]) -> Report:
+def report(task: Task, ran: Ran) -> Report:
     """Figures of every contender; those of the first stand at the top as well.
 
     Keys: n, positives, auc, auc_within (the mean of each learner's own), log_loss, accuracy, brier, ece,
-    reliability; alarms, levels and slices where there are any; hours of timing.
+    reliability; alarms, levels and slices where there are any; hours of timing; at_end of plateaus and
+    regressions.
     """
+    verdicts = ran.verdicts
     rule = verdicts.get("rule")
     models: dict[str, Report] = {}
     for name, verdict in verdicts.items():
@@ -46,6 +49,7 @@ def report(task: Task, verdicts: dict[str, Verdict]) -> Report:
             "model": first,
             **top,
             "left_out": task.queries.left_out,
+            "at_end": ran.closing,
             "models": models,
         }
     )

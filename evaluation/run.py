@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,16 @@ from lyo.evaluation.splits import folds
 from lyo.evaluation.tasks.task import Task
 from lyo.models.engine import Engine
 
-__all__ = ["observe", "run"]
+__all__ = ["Ran", "observe", "run"]
 
 Floats = NDArray[np.float64]
+
+
+class Ran(NamedTuple):
+    """A verdict by each contender, and the task's closing figures."""
+
+    verdicts: dict[str, Verdict]
+    closing: dict[str, Any]
 
 
 def run(
@@ -27,7 +34,7 @@ def run(
     *,
     split: bool,
     on_done: Callable[[int, int], None] | None = None,
-) -> dict[str, Verdict]:
+) -> Ran:
     """Let the named contenders answer all of a task's questions.
 
     Args:
@@ -42,9 +49,9 @@ def run(
         ValueError: a contender cannot be fitted on these questions.
     """
     chosen = {name: task.contenders[name] for name in names}
-    observed = observe(events, task, chosen, on_done)
+    observed, closing = observe(events, task, chosen, on_done)
     known = Known(task.queries, folds(task.queries.group) if split else None)
-    return {name: chosen[name].conclude(observed[name], known) for name in names}
+    return Ran({name: chosen[name].conclude(observed[name], known) for name in names}, closing)
 
 
 def observe(
@@ -52,12 +59,12 @@ def observe(
     task: Task,
     contenders: Mapping[str, Contender],
     on_done: Callable[[int, int], None] | None = None,
-) -> dict[str, Floats]:
-    """What each contender saw of each question ``(n, f)``."""
+) -> tuple[dict[str, Floats], dict[str, Any]]:
+    """What each contender saw of each question ``(n, f)``, and the task's closing figures."""
     many = len(task.queries)
     observed: dict[str, Floats] = {}
     engine = Engine(events.catalogue, deciding=False)
-    for which in walk(engine, events, task.queries, on_done):
+    for which in walk(engine, events, task.queries, on_done, to_the_end=task.closes):
         scene: Any = task.scene(engine.state, which)
         for name, contender in contenders.items():
             if contender.observe is None:
@@ -67,4 +74,5 @@ def observe(
                 observed[name] = np.full((many, seen.shape[1]), np.nan)
             observed[name][which] = seen
     nothing = np.zeros((many, 1))
-    return {name: observed.get(name, nothing) for name in contenders}
+    closing = task.closing(engine.state, events.last) if task.closes else {}
+    return {name: observed.get(name, nothing) for name in contenders}, closing

@@ -36,7 +36,24 @@ def text(report: Report) -> str:
         table = list(rows)
         if len(table) > 1:
             lines += ["", title, *_table(table)]
+    lines += _at_end(report["at_end"])
     return "\n".join(lines)
+
+
+def _at_end(found: Report) -> list[str]:
+    if not found:
+        return []
+    lines = ["", "At the end of the files", _standing(found)]
+    if urgent := found.get("urgent"):
+        lines.append(f"high and critical: {_standing(urgent)}")
+    return lines
+
+
+def _standing(found: Report) -> str:
+    levels = ", ".join(f"{count:,} {name}" for name, count in found["levels"].items())
+    skills = f"{found['active']:,} of {found['skills']:,} skills" + (f" ({levels})" if levels else "")
+    learners = f"{found['learners_with']:,} of {found['learners']:,} learners"
+    return f"{skills}, {learners}, at most {found['most_of_a_learner']} each"
 
 
 def _share(report: Report) -> str:

@@ -30,6 +30,8 @@ def walk(
     events: Events,
     queries: Queries,
     on_done: Callable[[int, int], None] | None = None,
+    *,
+    to_the_end: bool = False,
 ) -> Iterator[Ints]:
     """Fold, and yield the places of the questions that are to be answered from the engine's state now.
 
@@ -38,6 +40,7 @@ def walk(
         events: the stream.
         queries: what is asked, in the order of time.
         on_done: told how many questions were answered and how many there are.
+        to_the_end: fold what comes after the last questions, too, when all are answered.
     """
     rounds, moments = _moments(queries)
     batches = [_by_round(events, kind, moments) for kind in events.columns if len(events.turn[kind])]
@@ -50,6 +53,8 @@ def walk(
             yield order[first : min(first + PIECE, stop)]
         if on_done is not None:
             on_done(stop, len(order))
+    if to_the_end:
+        engine.fold([rest for columns, marks in batches if len((rest := sliced(columns, *marks[-2:])).user)])
 
 
 def _moments(queries: Queries) -> tuple[Ints, tuple[Ints, Ints, Ints]]:
@@ -67,9 +72,9 @@ def _moments(queries: Queries) -> tuple[Ints, tuple[Ints, Ints, Ints]]:
 
 
 def _by_round(events: Events, kind: Kind, moments: tuple[Ints, Ints, Ints]) -> tuple[Columns, Ints]:
-    """Events of one kind in the order of their rounds, without those after their learner's last question.
+    """Events of one kind in the order of their rounds, and where each round begins and ends.
 
-    Also where each round begins, and the last one ends.
+    After the last one stand those that come after their learner's last question.
     """
     user, turn, rounds = moments
     columns, mine = events.columns[kind], events.turn[kind]
@@ -83,8 +88,8 @@ def _by_round(events: Events, kind: Kind, moments: tuple[Ints, Ints, Ints]) -> t
     following = np.searchsorted(asked, who * span + mine, side="right")
     held = known & (following < len(asked))
     held[held] = user[following[held]] == columns.user[held]
-    which = np.flatnonzero(held)
-    at = rounds[following[which]]
+    last = int(rounds.max(initial=-1)) + 1
+    at = np.full(len(mine), last)
+    at[held] = rounds[following[held]]
     order = np.argsort(at, kind="stable")
-    marks = np.searchsorted(at[order], np.arange(int(rounds.max(initial=-1)) + 2))
-    return reordered(columns.take(which), order), marks
+    return reordered(columns, order), np.searchsorted(at[order], np.arange(last + 2))

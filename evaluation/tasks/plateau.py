@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from lyo.evaluation.contenders import Constant, Contender, Rule, Served
 from lyo.evaluation.events.attempts import Attempts, attempts
 from lyo.evaluation.events.queries import Queries
 from lyo.evaluation.events.stream import Events
-from lyo.evaluation.tasks.skills import Scene, about, scene
+from lyo.evaluation.tasks.skills import Scene, about, at_end, scene
 from lyo.evaluation.tasks.task import Options, Task
 from lyo.models.formulas import plateau
 from lyo.models.state.partition import State
@@ -47,6 +47,7 @@ class PlateauTask(Task):
     """
 
     name: ClassVar[str] = "plateau"
+    closes: ClassVar[bool] = True
     contenders: ClassVar[Mapping[str, Contender]] = {
         "weights": Served("how clear the skill's plateau is, one half where there is none", _weights),
         "constant": Constant(),
@@ -73,6 +74,12 @@ class PlateauTask(Task):
             "level .85 and more": level >= MASTERED,
         }
         return cls(tries, queries, last, recent)
+
+    def closing(self, state: State, at: int) -> dict[str, Any]:
+        """Active plateaus, and by learner."""
+        states = state.skills.rows["now"]
+        active = plateau.predict(states, np.maximum(states["last_at"], at)).active
+        return at_end(state, active, np.zeros(len(active), np.int64), ())
 
     def scene(self, state: State, which: Ints) -> Scene:
         """Rows and states after the tenth attempts."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from lyo.evaluation.events.attempts import Attempts, attempts
 from lyo.evaluation.events.queries import Queries
 from lyo.evaluation.events.slices import DAY, gap_slices
 from lyo.evaluation.events.stream import Events
-from lyo.evaluation.tasks.skills import Scene, about, scene
+from lyo.evaluation.tasks.skills import Scene, about, at_end, scene
 from lyo.evaluation.tasks.task import Options, Task
 from lyo.models.formulas import regression
 from lyo.models.state.partition import State
@@ -47,6 +47,7 @@ class RegressionTask(Task):
 
     name: ClassVar[str] = "regression"
     levels: ClassVar[tuple[str, ...]] = regression.LEVELS
+    closes: ClassVar[bool] = True
     contenders: ClassVar[Mapping[str, Contender]] = {
         "weights": Served("urgency of the skill's regression, one half where there is none", _weights),
         "constant": Constant(),
@@ -67,6 +68,14 @@ class RegressionTask(Task):
         queries = about(tries, which, tries.score[which] < 0.5, tries.at[which])
         queries.slices = gap_slices(tries.gap[queries.skill])
         return cls(asks, tries, queries)
+
+    def closing(self, state: State, at: int) -> dict[str, Any]:
+        """Active regressions by urgency, and those of urgency high and critical by learner."""
+        states = state.skills.rows["now"]
+        found = regression.predict(states, np.maximum(states["last_at"], at))
+        urgent = found.active & (found.urgency >= ALARMED_FROM)
+        everything = at_end(state, found.active, found.urgency, self.levels)
+        return {**everything, "urgent": at_end(state, urgent, found.urgency, self.levels)}
 
     def scene(self, state: State, which: Ints) -> Scene:
         """Rows and states before the attempts."""

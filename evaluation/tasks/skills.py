@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +14,11 @@ from lyo.evaluation.events.queries import Queries
 from lyo.models.state.partition import State
 from lyo.models.state.skill import empty_skills
 
-__all__ = ["Scene", "about", "scene"]
+__all__ = ["Scene", "about", "at_end", "scene"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(slots=True)
@@ -30,6 +33,23 @@ class Scene:
     as_of: Ints  # ms
     last: Floats
     recent: Floats
+
+
+def at_end(state: State, active: Bools, level: Ints, names: Sequence[str]) -> dict[str, Any]:
+    """Alarms that stand at the end, over all skills ``(n,)``: in all, by level, and by learner.
+
+    ``level`` is an index into ``names``.
+    """
+    owner = state.skills.column("owner").astype(np.int64)
+    learners = np.bincount(owner[active], minlength=len(state.learners))
+    return {
+        "learners": int((state.learners.rows["user"] > 0).sum()),
+        "skills": int((owner >= 0).sum()),
+        "active": int(active.sum()),
+        "learners_with": int((learners > 0).sum()),
+        "most_of_a_learner": int(learners.max(initial=0)),
+        "levels": {name: int((active & (level == one)).sum()) for one, name in enumerate(names)},
+    }
 
 
 def about(tries: Attempts, which: Ints, label: NDArray[np.bool_], settled: Ints) -> Queries:

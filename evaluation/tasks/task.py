@@ -46,6 +46,8 @@ class Task(ABC):
     name: ClassVar[str]
     contenders: ClassVar[Mapping[str, Contender]]
     levels: ClassVar[tuple[str, ...]] = ()
+    closes: ClassVar[bool] = False
+    """Whether `closing` has something to say."""
 
     def __init__(self, asks: str, queries: Queries, bad: Sequence[tuple[int, str]] = ()) -> None:
         self.asks, self.queries, self.bad = asks, queries, bad
@@ -58,6 +60,10 @@ class Task(ABC):
         Raises:
             ValueError: the options do not fit.
         """
+
+    def closing(self, state: State, at: int) -> dict[str, Any]:
+        """Figures of the state when all is folded, at the time (ms) of the last event."""
+        return {}
 
     @abstractmethod
     def scene(self, state: State, which: NDArray[np.int64]) -> Any:

@@ -29,6 +29,7 @@ from tests.support.learners.building import (
     sentiment,
     session,
     simulated,
+    stored,
 )
 
 few = settings(max_examples=12, deadline=None)
@@ -92,8 +93,8 @@ def test_erased_learners_are_not_looked_at(tmp_path: Path) -> None:
     assert read([path]).completions.user.tolist() == [2]
 
 
-def one_by_one(events: Events, queries: Queries) -> dict[int, tuple[bytes, list[bytes]]]:
-    """Learner row and skill rows at each question, with every event folded by itself in its turn."""
+def one_by_one(events: Events, queries: Queries) -> tuple[dict[int, tuple[bytes, list[bytes]]], Engine]:
+    """Learner row and skill rows at each question, every event folded by itself in its turn; the end."""
     engine = Engine(events.catalogue, deciding=False)
     kinds = events.turn.items()
     order = sorted((int(turn), kind, at) for kind, turns in kinds for at, turn in enumerate(turns))
@@ -105,7 +106,7 @@ def one_by_one(events: Events, queries: Queries) -> dict[int, tuple[bytes, list[
             found[one] = rows_of(engine, int(queries.user[one]))
         if at >= 0:
             engine.fold([events.columns[kind].take(np.array([at]))])
-    return found
+    return found, engine
 
 
 def rows_of(engine: Engine, user: int) -> tuple[bytes, list[bytes]]:
@@ -127,14 +128,15 @@ def test_rounds_show_every_question_what_one_event_at_a_time_does(
     who = np.array([rng.randrange(1, users + 2) for _ in turns])
     zeros = np.zeros(len(turns), np.int64)
     queries = Queries(who, zeros, np.array(turns), zeros > 0, zeros, zeros, zeros, zeros, who)
-    expected = one_by_one(events, queries)
+    expected, whole = one_by_one(events, queries)
     engine = Engine(events.catalogue, deciding=False)
     seen: set[int] = set()
-    for which in walk(engine, events, queries):
+    for which in walk(engine, events, queries, to_the_end=True):
         for one in which.tolist():
             assert rows_of(engine, int(queries.user[one])) == expected[one]
             seen.add(one)
     assert seen == set(range(len(queries)))
+    assert stored(engine) == stored(whole)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -143,7 +145,7 @@ def test_every_task_gives_probabilities_and_has_a_constant_and_a_rule(stream: Ev
     assert len(task.queries) > 5
     assert {"weights", "constant", "rule"} <= set(task.contenders)
     assert (np.diff(task.queries.turn) >= 0).all()
-    for verdict in run(stream, task, tuple(task.contenders), split=True).values():
+    for verdict in run(stream, task, tuple(task.contenders), split=True).verdicts.values():
         assert np.isfinite(verdict.probability).all()
         assert (verdict.probability >= 0).all()
         assert (verdict.probability <= 1).all()
@@ -178,7 +180,7 @@ def test_a_shuffled_future_changes_nothing(tmp_path: Path, name: str) -> None:
             zip(task.queries.user[settled].tolist(), task.queries.turn[settled].tolist(), strict=True)
         )
         skills = task.queries.skill[settled].tolist()
-        verdicts = run(stream, task, names, split=False)
+        verdicts = run(stream, task, names, split=False).verdicts
         found.append(
             {
                 (key, skill, model): verdict.probability[settled][at].tolist()
@@ -204,7 +206,7 @@ def test_permuted_labels_cannot_be_predicted(tmp_path: Path, name: str) -> None:
     stream = read([written(tmp_path / "a.jsonl", events)])
     task = TASKS[name](stream, Options())
     # The scores themselves are permuted: what a learner did is no guide to anything any more.
-    observed = observe(stream, task, {"weights": task.contenders["weights"]})["weights"][:, 0]
+    observed = observe(stream, task, {"weights": task.contenders["weights"]})[0]["weights"][:, 0]
     found = [auc(observed, rng.permutation(task.queries.label)) for _ in range(20)]
     assert abs(float(np.mean([each for each in found if each is not None])) - 0.5) < 0.02
 
@@ -213,7 +215,7 @@ def test_a_constant_knows_only_what_is_settled(tmp_path: Path) -> None:
     events = [completion(1, START + place * 1000, "a", score=float(place % 2)) for place in range(6)]
     stream = read([written(tmp_path / "a.jsonl", events)])
     task = TASKS["struggle"](stream, Options())
-    found = run(stream, task, ("constant",), split=False)["constant"].probability
+    found = run(stream, task, ("constant",), split=False).verdicts["constant"].probability
     assert found.tolist() == pytest.approx([1 / 2, 2 / 3, 2 / 4, 3 / 5, 3 / 6, 4 / 7])
 
 
@@ -222,7 +224,7 @@ def test_a_rule_knows_the_rate_of_its_own_answers(tmp_path: Path) -> None:
     events = [completion(1, START + place * 1000, "a", score=mark) for place, mark in enumerate(marks)]
     stream = read([written(tmp_path / "a.jsonl", events)])
     task = TASKS["struggle"](stream, Options())
-    verdict = run(stream, task, ("rule",), split=False)["rule"]
+    verdict = run(stream, task, ("rule",), split=False).verdicts["rule"]
     assert verdict.alarm is not None
     assert verdict.alarm.tolist() == [False, True, True, False, False]
     assert verdict.probability.tolist() == pytest.approx([1 / 2, 1 / 2, 2 / 3, 2 / 3, 2 / 4])
