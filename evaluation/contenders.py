@@ -29,13 +29,15 @@ Bools = NDArray[np.bool_]
 class Verdict:
     """Probabilities ``(n,)`` of the label; alarms and levels ``(n,)`` where the contender gives any.
 
-    Of timing, probabilities ``(n, 24)`` by hour and as ``alarm (n, 24)`` the hours called peaks. A level is
-    an index into the task's levels, -1 = none.
+    A level is an index into the task's levels, -1 = none. Of timing: probabilities ``(n, 24)`` by hour, as
+    ``alarm (n, 24)`` the hours called peaks, and ``good (n, 2)``: whether the session begins at what is
+    called a good time, and the share of the week that is.
     """
 
     probability: Floats
     alarm: Bools | None = None
     level: Ints | None = None
+    good: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class Contender(Protocol):
 class Served:
     """What answers by itself: `observe` gives its probability and, if it has them, alarm and level.
 
-    Of timing: 24 probabilities and 24 marks of peak hours.
+    Of timing: 24 probabilities, 24 marks of peak hours, and the two columns of ``Verdict.good``.
     """
 
     what: str
@@ -97,8 +99,9 @@ class Served:
     def conclude(self, observed: Floats, known: Known) -> Verdict:
         """Hand on what was answered."""
         width = observed.shape[1]
-        if width == 2 * HOURS:
-            return Verdict(observed[:, :HOURS], observed[:, HOURS:] > 0)
+        if width == 2 * HOURS + 2:
+            peaks = observed[:, HOURS : 2 * HOURS] > 0
+            return Verdict(observed[:, :HOURS], peaks, good=observed[:, 2 * HOURS :])
         alarm = observed[:, 1] > 0 if width > 1 else None
         return Verdict(observed[:, 0], alarm, observed[:, 2].astype(np.int64) if width > 2 else None)
 

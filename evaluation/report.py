@@ -116,7 +116,7 @@ def _hours(task: TimingTask, verdict: Verdict) -> Report:
         name: _figures(
             verdict.probability[mask].ravel(), label[mask].ravel(), np.repeat(task.queries.user[mask], HOURS)
         )
-        | {"hours": _sessions(Verdict(verdict.probability[mask], _part(verdict.alarm, mask)), label[mask])}
+        | {"hours": _sessions(_only(verdict, mask), label[mask])}
         for name, mask in task.queries.slices.items()
         if mask.any()
     }
@@ -135,11 +135,15 @@ def _sessions(verdict: Verdict, label: Bools) -> Report:
     }
     if verdict.alarm is not None:
         found |= {"in_peaks": _mean(verdict.alarm[label]), "peaks_cover": _mean(verdict.alarm)}
+    if verdict.good is not None:
+        found |= {"in_good": _mean(verdict.good[:, 0]), "good_covers": _mean(verdict.good[:, 1])}
     return found
 
 
-def _part(alarm: Bools | None, mask: Bools) -> Bools | None:
-    return None if alarm is None else alarm[mask]
+def _only(verdict: Verdict, mask: Bools) -> Verdict:
+    alarm = None if verdict.alarm is None else verdict.alarm[mask]
+    good = None if verdict.good is None else verdict.good[mask]
+    return Verdict(verdict.probability[mask], alarm, good=good)
 
 
 def _mean(values: NDArray[Any]) -> float | None:

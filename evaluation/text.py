@@ -106,10 +106,20 @@ def _alarms(models: dict[str, Report]) -> Iterator[list[str]]:
 
 
 def _hours(models: dict[str, Report]) -> Iterator[list[str]]:
-    yield ["model", "sessions", "mass", "surprise", "likeliest", "in peaks", "peaks cover"]
+    yield [
+        "model",
+        "sessions",
+        "mass",
+        "surprise",
+        "likeliest",
+        "in peaks",
+        "peaks cover",
+        "in good",
+        "good covers",
+    ]
     for name, found in models.items():
         if hours := found.get("hours"):
-            keys = ("mass", "surprise", "likeliest", "in_peaks", "peaks_cover")
+            keys = ("mass", "surprise", "likeliest", "in_peaks", "peaks_cover", "in_good", "good_covers")
             yield [name, f"{hours['sessions']:,}", *(number(hours.get(key)) for key in keys)]
 
 

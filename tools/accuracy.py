@@ -156,10 +156,12 @@ def _hours(report: Report) -> Iterator[list[str]]:
         "likeliest hour",
         "in peaks",
         "peaks cover",
+        "at a good time",
+        "good times cover",
     ]
     for name, found in report["models"].items():
         if hours := found.get("hours"):
-            keys = ("mass", "surprise", "likeliest", "in_peaks", "peaks_cover")
+            keys = ("mass", "surprise", "likeliest", "in_peaks", "peaks_cover", "in_good", "good_covers")
             yield [
                 f"{name}: {found['what']}",
                 f"{hours['sessions']:,}",

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from lyo.evaluation.events.attempts import Attempts
 from lyo.evaluation.events.stream import ACTIVITY, Events
 
-__all__ = ["cold_content", "cold_skill", "first_answers", "gap_slices", "since_active"]
+__all__ = ["cold_content", "cold_skill", "first_answers", "gap_slices", "so_far"]
 
 DAY = 86_400_000
 FIRST = 10
@@ -47,26 +47,29 @@ def cold_content(events: Events) -> Bools:
     return found
 
 
-def since_active(events: Events, user: Ints, turn: Ints, at: Ints) -> Ints:
-    """Milliseconds since the learner's last activity before each moment ``(n,)``, -1 where there was none."""
+def so_far(events: Events, user: Ints, turn: Ints, at: Ints) -> tuple[Ints, Ints]:
+    """Time since the learner's last activity before each moment ``(n,)`` in ms, -1 without; and how many."""
     users = np.concatenate([events.columns[kind].user for kind in ACTIVITY])
     turns = np.concatenate([events.turn[kind] for kind in ACTIVITY])
     whens = np.concatenate([events.when[kind] for kind in ACTIVITY])
+    if not len(users):
+        return np.full(len(user), -1), np.zeros(len(user), np.int64)
     order = np.lexsort((turns, users))
     users, turns, whens = users[order], turns[order], whens[order]
     people = np.unique(users)
-    span = np.int64(max(int(turns.max(initial=0)), int(turn.max(initial=0))) + 2)
+    span = np.int64(max(int(turns.max()), int(turn.max(initial=0))) + 2)
     keys = np.searchsorted(people, users) * span + turns
     who = np.searchsorted(people, user)
     place = np.searchsorted(keys, who * span + turn, side="left") - 1
     known = (place >= 0) & (who < len(people))
     known[known] = users[place[known]] == user[known]
-    return np.where(known, at - whens[np.maximum(place, 0)] if len(whens) else -1, -1)
+    count = np.where(known, place + 1 - np.searchsorted(users, user), 0)
+    return np.where(known, at - whens[np.maximum(place, 0)], -1), count
 
 
 def gap_slices(gap: Ints) -> dict[str, Bools]:
     """Slices by the time since the last attempt ``(n,)`` in ms."""
-    found = {}
+    found = {"gap over 30 days": gap > 30 * DAY}
     for low, high in GAPS:
         name = f"gap of {low} to {high} days" if high is not None else f"gap over {low} days"
         found[name] = (gap >= low * DAY) & (gap < high * DAY if high is not None else True)

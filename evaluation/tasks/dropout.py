@@ -13,7 +13,7 @@ from lyo.evaluation.contenders import Constant, Contender, Fitted, Rule, Served
 from lyo.evaluation.events.labels import Labelled, read_labels
 from lyo.evaluation.events.moments import activity, turns
 from lyo.evaluation.events.queries import Queries
-from lyo.evaluation.events.slices import DAY, since_active
+from lyo.evaluation.events.slices import DAY, FIRST, so_far
 from lyo.evaluation.events.stream import Events
 from lyo.evaluation.logistic import fit_logistic
 from lyo.evaluation.tasks.task import Options, Task
@@ -110,8 +110,9 @@ class DropoutTask(Task):
             asks = f"dropped out, as {options.labels.name} says"
             labels = read_labels(options.labels, options.days, options.horizon)
             bad, queries = labels.bad, _labelled(events, labels, options)
-        silent = since_active(events, queries.user, queries.turn, queries.at)
+        silent, count = so_far(events, queries.user, queries.turn, queries.at)
         queries.slices |= {
+            "first ten events of a learner": count <= FIRST,
             "active in the last week": silent < SILENT_WEEK * DAY,
             "silent for a week and more": silent >= SILENT_WEEK * DAY,
         }
@@ -161,7 +162,7 @@ def _weekly(events: Events, horizon: int) -> Queries:
 def _labelled(events: Events, labels: Labelled, options: Options) -> Queries:
     group_of = labels.group(options.split or "learner")
     turn = turns(events, labels.at)
-    silent = since_active(events, labels.user, turn, labels.at)
+    silent, _ = so_far(events, labels.user, turn, labels.at)
     known = silent >= 0
     kept = np.flatnonzero(known)
     order = kept[np.lexsort((labels.user[kept], labels.at[kept]))]

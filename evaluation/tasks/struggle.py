@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lyo.evaluation.contenders import Constant, Contender, Rule, Served
 from lyo.evaluation.events.attempts import Attempts, attempts
 from lyo.evaluation.events.queries import Queries
-from lyo.evaluation.events.slices import DAY, cold_content, cold_skill, first_answers, since_active
+from lyo.evaluation.events.slices import DAY, cold_content, cold_skill, first_answers, so_far
 from lyo.evaluation.events.stream import Events
 from lyo.evaluation.tasks.task import Options, Task
 from lyo.models.events.decode import Kind
@@ -73,7 +73,7 @@ class StruggleTask(Task):
         tries = attempts(events)
         queries = _queries(events)
         rows, many = queries.row, len(events.completions.user)
-        silent = since_active(events, queries.user, queries.turn, queries.settled)
+        silent, _ = so_far(events, queries.user, queries.turn, queries.settled)
         queries.slices = {
             "first ten answers of a learner": first_answers(queries.user),
             "cold skill": cold_skill(tries, many)[rows],

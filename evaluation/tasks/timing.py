@@ -15,8 +15,10 @@ from lyo.evaluation.events.queries import Queries
 from lyo.evaluation.events.slices import first_answers
 from lyo.evaluation.events.stream import Events
 from lyo.evaluation.tasks.task import Options, Task
-from lyo.models.arrays.zones import HOUR
+from lyo.models.arrays.zones import DAY, HOUR
 from lyo.models.formulas import timing
+from lyo.models.formulas.send_time import good_hours
+from lyo.models.formulas.timing import weekday
 from lyo.models.predictions.compute import Group, group
 from lyo.models.state.partition import State
 
@@ -32,18 +34,22 @@ Floats = NDArray[np.float64]
 
 @dataclass(slots=True)
 class Scene:
-    """``m`` learners just before a session begins, and the local hour ``(m,)`` at which it does."""
+    """``m`` learners just before a session begins, and the local time ``(m,)`` at which it does, ms."""
 
     learners: Group
-    hour: Ints
+    local: Ints
 
 
 def _profile(scene: Scene) -> Floats:
-    """Shares of activity by hour ``(m, 24)``, and which hours are peaks."""
+    """Shares of activity by hour ``(m, 24)``, which hours are peaks, and what is called a good time."""
     learners = scene.learners
     found = timing.predict(learners.past, learners.rows, learners.as_of, learners.zones, learners.quiet_hours)
     unknown = found.activity.sum(axis=1, keepdims=True) <= 0
-    seen: Floats = np.c_[np.where(unknown, 1 / HOURS, found.activity), found.peak]
+    weeks = np.stack([good_hours(found, one) for one in range(len(scene.local))])
+    everyone = np.arange(len(weeks))
+    begins = weeks[everyone, weekday(scene.local // DAY), scene.local // HOUR % HOURS]
+    covers = weeks.mean(axis=(1, 2))
+    seen: Floats = np.c_[np.where(unknown, 1 / HOURS, found.activity), found.peak, begins, covers]
     return seen
 
 
@@ -57,7 +63,7 @@ class Histogram:
     @staticmethod
     def observe(scene: Scene) -> Floats:
         """The hour that came."""
-        return scene.hour[:, None].astype(np.float64)
+        return (scene.local // HOUR % HOURS)[:, None].astype(np.float64)
 
     def conclude(self, observed: Floats, known: Known) -> Verdict:
         """Shares of the counts, one added over all hours together."""
@@ -144,7 +150,8 @@ class TimingTask(Task):
             stratum=np.zeros(many, np.int64),
             group=user[which],
         )
-        queries.slices = {"first ten sessions of a learner": first_answers(queries.user)}
+        early = first_answers(queries.user)
+        queries.slices = {"first ten sessions of a learner": early, "later sessions": ~early}
         return cls(queries)
 
     def scene(self, state: State, which: Ints) -> Scene:
@@ -152,8 +159,9 @@ class TimingTask(Task):
         rows = state.learners.rows[state.owners(self.queries.user[which])]
         at = self.queries.at[which]
         learners = group(rows, np.maximum(rows["newest"], at), state.catalogue)
-        self.hour[which] = (at + learners.zones.offsets(at)) // HOUR % HOURS
-        return Scene(learners, self.hour[which])
+        local = at + learners.zones.offsets(at)
+        self.hour[which] = local // HOUR % HOURS
+        return Scene(learners, local)
 
 
 def _reached(user: Ints, end: Ints) -> Ints:

@@ -14,7 +14,7 @@ from lyo.models.arrays.rounding import hundredths, round_contributions
 from lyo.models.arrays.zones import DAY, HOUR, Zones
 from lyo.models.formulas.timing import TimingProfile, quiet, weekday
 
-__all__ = ["FACTORS", "GOOD_FROM", "Limits", "Moment", "check", "is_good"]
+__all__ = ["FACTORS", "GOOD_FROM", "Limits", "Moment", "check", "good_hours", "is_good"]
 
 GOOD_FROM = 50
 HORIZON_HOURS = 14 * 24
@@ -72,6 +72,14 @@ def is_good(
     """Whether `check` calls the instant a good one, without the reasons and the search for another."""
     local = _local(at, zones)
     return _forbidden(local, limits) is None and _score(profile, one, local, studied_today)[0] >= GOOD_FROM
+
+
+def good_hours(profile: TimingProfile, one: int) -> NDArray[np.bool_]:
+    """Which hours of the local week ``(7, 24)`` `check` calls good, where nothing forbids or was done yet."""
+    monday = 4 * DAY
+    local = monday + np.arange(7 * 24, dtype=np.int64) * HOUR
+    contributions = _contributions(profile, one, local, np.zeros(len(local), bool))
+    return (hundredths(0.5 + contributions.sum(axis=1)) >= GOOD_FROM).reshape(7, 24)
 
 
 def _local(at: int, zones: Zones) -> int:

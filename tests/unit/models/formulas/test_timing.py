@@ -154,11 +154,15 @@ def test_one_good_answer_does_not_make_an_hour() -> None:
 # -- the moment --------------------------------------------------------------------------------------------
 
 
-def check(events: list[Sent], at: str, *, studied: bool = False, **limits: int) -> send_time.Moment:
+def profiled(events: list[Sent]) -> tuple[timing.TimingProfile, Zones]:
     rows = run(events).engine.state.learners.rows
     zones = Zones([str(rows["zone"][0].decode() or "UTC")])
     past, loud = history(rows, rows["newest"], zones), quiet_hours_of(rows, Catalogue())
-    found = timing.predict(past, rows, rows["newest"], zones, loud)
+    return timing.predict(past, rows, rows["newest"], zones, loud), zones
+
+
+def check(events: list[Sent], at: str, *, studied: bool = False, **limits: int) -> send_time.Moment:
+    found, zones = profiled(events)
     return send_time.check(found, 0, ms(at), zones, studied, send_time.Limits(**limits))
 
 
@@ -171,6 +175,17 @@ def test_a_peak_hour_is_a_good_time_and_says_so() -> None:
     assert found.is_good
     assert found.reasoning.startswith("This aligns with your peak learning hours")
     assert found.alternative is None
+
+
+def test_the_good_hours_of_a_week_are_those_that_a_check_calls_good() -> None:
+    found, _ = profiled(learner())
+    monday, utc = ms("2026-03-23T00:00:00Z"), Zones(["UTC"])
+    one_by_one = [
+        send_time.is_good(found, 0, monday + hour * HOUR, utc, studied_today=False, limits=send_time.Limits())
+        for hour in range(168)
+    ]
+    assert send_time.good_hours(found, 0).ravel().tolist() == one_by_one
+    assert 0 < sum(one_by_one) < 168
 
 
 def test_the_peak_hour_moves_with_daylight_saving() -> None:
