@@ -52,8 +52,8 @@ def priority_actions(
     return sorted(actions, key=lambda action: -action["priority"])
 
 
-def _action(kind: str, message: str, action: str, priority: int) -> Action:
-    return {"type": kind, "message": message, "action": action, "priority": priority}
+def _action(kind: str, message: str, action: str, priority: int, skill: str | None = None) -> Action:
+    return {"type": kind, "message": message, "action": action, "priority": priority, "skill_id": skill}
 
 
 def _of_risk(risk: Fields) -> list[Action]:
@@ -73,7 +73,7 @@ def _of_plateaus(plateaus: Iterable[Fields]) -> list[Action]:
         if trigger is not None:
             message = f"User stuck on {plateau['topic']} for {plateau['days_on_topic']} days"
             action = "Suggest alternative learning approach"
-            actions.append(_action("learning_plateau", message, action, trigger[1]))
+            actions.append(_action("learning_plateau", message, action, trigger[1], plateau["skill_id"]))
     return actions
 
 
@@ -84,5 +84,6 @@ def _of_regressions(regressions: Iterable[Fields]) -> list[Action]:
         if trigger is not None:
             days = regression["days_since_practice"]
             message = f"User is losing {regression['skill_name']}: not practised for {days} days"
-            actions.append(_action("skill_regression", message, "Schedule a review", trigger[1]))
+            said = "skill_regression", message, "Schedule a review", trigger[1]
+            actions.append(_action(*said, regression["skill_id"]))
     return actions

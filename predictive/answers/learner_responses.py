@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lyo.models.interventions import insights as overview
-from lyo.models.predictions.kinds import DROPOUT_RISK, PLATEAUS, REGRESSIONS, TIMING
+from lyo.models.predictions.kinds import DROPOUT_RISK, PLATEAUS, REGRESSIONS, TIMING, PredictionKind
 from lyo.predictive.answers import recording
 from lyo.predictive.answers.reading import Seen, struggles
 from lyo.predictive.answers.responses import (
@@ -19,7 +19,16 @@ from lyo.predictive.answers.responses import (
     text_of,
 )
 
-__all__ = ["dropout_risk", "insights", "plateaus", "ranked", "regressions", "timing_check", "timing_profile"]
+__all__ = [
+    "dropout_risk",
+    "insights",
+    "of_kind",
+    "plateaus",
+    "ranked",
+    "regressions",
+    "timing_check",
+    "timing_profile",
+]
 
 
 def dropout_risk(seen: Seen) -> Answer:
@@ -74,6 +83,13 @@ def insights(seen: Seen) -> Answer:
         "generated_at": text_of(seen.asked.at),
         "stale": seen.completeness["stale"],
     }
+
+
+def of_kind(seen: Seen, kind: PredictionKind) -> Answer | list[Answer]:
+    """What a kind without an answer of its own says of the learner, or of each skill; read with this kind."""
+    complete = seen.completeness
+    found = [plain(record) | complete for record in seen.records[kind.name]]
+    return found if kind.subject else found[0]
 
 
 def ranked(seen: Seen, contents: Sequence[Answer]) -> list[Answer]:

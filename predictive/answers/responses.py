@@ -21,6 +21,7 @@ from lyo.models.predictions.types import (
 )
 
 __all__ = [
+    "INTERNAL",
     "Answer",
     "dropout_answer",
     "moment_answer",
@@ -35,7 +36,7 @@ __all__ = [
 Answer: TypeAlias = dict[str, Any]
 Fields: TypeAlias = Mapping[str, Any]
 
-_INTERNAL: Final = ("prediction_id", "version", "catalogue_revision")
+INTERNAL: Final = ("prediction_id", "version", "catalogue_revision")
 """Fields that say how the stream made a record: of no use to who asks about the present moment."""
 _COMPUTED: Final = ("as_of", "valid_until", "model", "reason", "factors")
 _STRUGGLE: Final = (
@@ -67,7 +68,7 @@ def _taken(record: Fields, names: Iterable[str]) -> Answer:
 def plain(record: Prediction) -> Answer:
     """A record in plain JSON types, without what only the stream needs."""
     found: Answer = msgspec.to_builtins(record)
-    for name in _INTERNAL:
+    for name in INTERNAL:
         del found[name]
     return found
 

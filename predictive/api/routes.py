@@ -12,11 +12,21 @@ import orjson
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from lyo.models.predictions.kinds import DROPOUT_RISK, KINDS, PLATEAUS, REGRESSIONS, STRUGGLE, TIMING
+from lyo.models.predictions.kinds import (
+    ABOUT_LEARNERS,
+    ABOUT_SKILLS,
+    DROPOUT_RISK,
+    KINDS,
+    PLATEAUS,
+    REGRESSIONS,
+    STRUGGLE,
+    TIMING,
+    PredictionKind,
+)
 from lyo.predictive.answers import answers, learner_responses
 from lyo.predictive.answers.reading import Seen
 from lyo.predictive.api import schemas as s
-from lyo.predictive.api.documented import errors
+from lyo.predictive.api.documented import answer_schema, errors
 from lyo.predictive.api.error_handlers import ProblemRoute
 from lyo.predictive.api.fields import Switch
 from lyo.predictive.api.service import AboutAMoment, AboutLearner, AboutNow, Question, not_owned
@@ -169,6 +179,30 @@ async def regressions(asked: AboutAMoment, active_only: _ActiveOnly = True) -> R
 async def insights(asked: AboutAMoment) -> Response:
     """Risk, plateaus, regressions, timing, and what to do first."""
     return _json(learner_responses.insights(await asked.seen(*KINDS)))
+
+
+def add_kind(kind: PredictionKind) -> None:
+    """Give a kind that the specification has no endpoint for one under its own name."""
+
+    async def answer(asked: AboutAMoment) -> Response:
+        return _json(learner_responses.of_kind(await asked.seen(kind), kind))
+
+    found = answer_schema(kind.record)
+    schema = {"type": "array", "items": found} if kind.subject else found
+    said = " ".join((kind.record.__doc__ or "").split())
+    content = {"description": said, "content": {"application/json": {"schema": schema}}}
+    router.add_api_route(
+        f"/{kind.name}",
+        answer,
+        name=kind.name.replace("-", "_"),
+        summary=said.rstrip("."),
+        responses={**_READING, 200: content},
+    )
+
+
+for _kind in (*ABOUT_LEARNERS, *ABOUT_SKILLS):
+    if _kind not in (DROPOUT_RISK, TIMING, PLATEAUS, REGRESSIONS):
+        add_kind(_kind)
 
 
 @router.delete(

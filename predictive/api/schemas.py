@@ -314,6 +314,7 @@ class PriorityAction(BaseModel):
     message: str
     action: str
     priority: int | None = Field(None, ge=1, le=10)
+    skill_id: str | None = Field(None, description="The skill that it is about, if it is about one.")
 
 
 class Insights(BaseModel):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from lyo.predictive.page import words
 from lyo.predictive.page.insights import Action as Said
@@ -12,8 +10,6 @@ from lyo.predictive.page.insights import Insights, Plateau, Regression
 from lyo.predictive.page.skills import Practice
 
 __all__ = ["Action", "actions"]
-
-_Subject = TypeVar("_Subject", Plateau, Regression)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +25,14 @@ class Action:
 def actions(said: Insights, practice: Practice) -> tuple[Action, ...]:
     """The lines for an answer's ``priority_actions``; none about a risk that is not known yet."""
     known = said.dropout_risk is not None and said.dropout_risk.confidence != 0
-    stuck, fading = list(said.active_plateaus), list(said.skill_regressions)
+    stuck = {each.skill_id: each for each in said.active_plateaus}
+    fading = {each.skill_id: each for each in said.skill_regressions}
     made = []
     for one in said.priority_actions:
         if "plateau" in one.type:
-            made.append(_of_plateau(_mentioned(one, stuck, lambda each: each.topic), practice))
+            made.append(_of_plateau(stuck.get(one.skill_id or ""), practice))
         elif "regression" in one.type:
-            made.append(_of_regression(_mentioned(one, fading, lambda each: each.skill_name)))
+            made.append(_of_regression(fading.get(one.skill_id or "")))
         elif "dropout" not in one.type:
             made.append(_other(one))
         elif known:
@@ -69,13 +66,3 @@ def _other(one: Said) -> Action:
     if "timing" in one.type:
         return Action("A good time", "", "This is one of your good times to learn.", "rhythm")
     return Action("Next", "", one.message or one.action, "risk")
-
-
-def _mentioned(one: Said, open_: list[_Subject], name: Callable[[_Subject], str]) -> _Subject | None:
-    """What an action is about: the first one left that its message names, the longest name first."""
-    found = [each for each in open_ if name(each) and name(each) in one.message]
-    if not found:
-        return None
-    chosen = max(found, key=lambda each: len(name(each)))
-    open_.remove(chosen)
-    return chosen

@@ -114,6 +114,7 @@ class Action(msgspec.Struct, frozen=True):
     type: str
     message: str = ""
     action: str = ""
+    skill_id: str | None = None
 
 
 class Insights(msgspec.Struct, frozen=True):

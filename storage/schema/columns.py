@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from msgspec import inspect, structs
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Double,
     Identity,
     Index,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
     String,
+    Table,
     Text,
+    UniqueConstraint,
     false,
     func,
     true,
 )
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+
+from lyo.models.predictions.types import Prediction
 
 metadata: Final = MetaData()
 
@@ -77,3 +84,42 @@ def defaults_to_now(name: str) -> Column[Any]:
 def newest_wins(field: str) -> list[Column[Any]]:
     """Time and event (48-bit hash) of the newest value of `field`, so that the newest wins in any order."""
     return [Column(f"{field}_at", Instant), Column(f"{field}_event", BigInteger)]
+
+
+def table_of(name: str, record: type[Prediction], subject: str) -> Table:
+    """The table of a kind of prediction: a column for each field that the head and the reasons lack.
+
+    Args:
+        name: the table's.
+        record: the kind's; a column may be null where its field may.
+        subject: what a row is about beside the learner; "": the learner alone.
+    """
+    shared = {column.name for column in (*learner_key(), *provenance())}
+    fields = [field for field in structs.fields(record) if field.name not in shared]
+    unique = ("user_id", subject) if subject else ("user_id",)
+    return Table(
+        name,
+        metadata,
+        *learner_key(),
+        *(_column(field.name, inspect.type_info(field.type)) for field in fields),
+        *provenance(),
+        PrimaryKeyConstraint("id", name=f"pk_{name}"),
+        UniqueConstraint(*unique, name=f"uq_{name}_{'_'.join(unique)}"),
+        log_index(name),
+    )
+
+
+def _column(name: str, said: inspect.Type) -> Column[Any]:
+    schema: dict[str, Any] = {}
+    while isinstance(said, inspect.Metadata):
+        schema, said = schema | (said.extra_json_schema or {}), said.type
+    if isinstance(said, inspect.UnionType):
+        (said,) = (part for part in said.types if not isinstance(part, inspect.NoneType))
+        found = _column(name, said)
+        return Column(name, Instant if schema.get("format") == "date-time" else found.type)
+    if schema.get("format") == "date-time":
+        return required(name, Instant)
+    if isinstance(said, inspect.StrType):
+        return required(name, String(said.max_length) if said.max_length else Text)
+    kinds = {inspect.IntType: BigInteger, inspect.FloatType: Double, inspect.BoolType: Boolean}
+    return required(name, kinds.get(type(said), JSONB))

@@ -194,14 +194,15 @@ skill_regressions: Final = Table(
     log_index("skill_regressions"),
 )
 
-PREDICTION_TABLES: Final = (
-    struggle_predictions,
-    dropout_risk_scores,
-    user_timing_profiles,
-    learning_plateaus,
-    skill_regressions,
-)
-"""The specification's five tables."""
+TABLES: Final = {
+    "struggle": struggle_predictions,
+    "dropout-risk": dropout_risk_scores,
+    "timing": user_timing_profiles,
+    "plateaus": learning_plateaus,
+    "regressions": skill_regressions,
+}
+"""By kind of prediction. The five are the specification's; `table_of` makes one for a kind of our own."""
+PREDICTION_TABLES: Final = tuple(TABLES.values())
 
 
 interventions: Final = Table(

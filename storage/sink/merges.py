@@ -8,13 +8,16 @@ identity value for every row.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, get_args
 
+from msgspec import structs
 from sqlalchemy import Column, Table
 from sqlalchemy.dialects import postgresql
 
+from lyo.models.predictions.kinds import KINDS, PredictionKind
 from lyo.storage.schema import tables
-from lyo.storage.sink.records import BY_CONTENT, BY_INTERVENTION, BY_SKILL, BY_USER
+from lyo.storage.schema.prediction_tables import TABLES
+from lyo.storage.sink.records import BY_INTERVENTION
 
 _DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
 _LOG: Final = ("log_partition", "log_offset")
@@ -50,98 +53,62 @@ class Plan:
         return [column.name for column in self.table.columns if column.name not in {"id", *self.derived}]
 
 
-PLANS: Final[dict[str, Plan]] = {
-    "struggle": Plan(
-        tables.struggle_predictions,
-        BY_CONTENT,
-        ("user_id", "content_id"),
-        derived=frozenset(
-            {"actual_struggled", "actual_outcome_at", "intervention_offered", "intervention_accepted"}
-        ),
-        computed={
-            "prediction_features": "n.features",
-            "predicted_at": "coalesce(n.predicted_at, n.as_of)",
-            "content_type": "coalesce(n.content_type, '')",
-        },
-        fields={"features": "jsonb"},
-        # The API has written a question that has not come back yet: the record answers an older one.
-        ahead="t.log_partition IS NULL AND t.requested_at > n.requested_at",
-    ),
-    "dropout-risk": Plan(
-        tables.dropout_risk_scores,
-        BY_USER,
-        ("user_id",),
-        derived=frozenset({"strategy_executed", "strategy_executed_at", "user_returned", "returned_at"}),
-        computed={
-            "calculated_at": "coalesce(n.calculated_at, n.as_of)",
-            "updated_at": "coalesce(n.updated_at, n.calculated_at, n.as_of)",
-        },
-    ),
-    "timing": Plan(
-        tables.user_timing_profiles,
-        BY_USER,
-        ("user_id",),
-        computed={
-            "sessions_analyzed": "coalesce(n.sessions_analyzed, 0)",
-            "created_at": "coalesce(n.created_at, n.updated_at, n.as_of)",
-            "updated_at": "coalesce(n.updated_at, n.as_of)",
-        },
-    ),
-    "plateaus": Plan(
-        tables.learning_plateaus,
-        BY_SKILL,
-        ("user_id", "skill_id", "detected_at"),
-        derived=frozenset({"intervention_taken"}),
-        computed={
-            "is_active": "coalesce(n.is_active, true)",
-            "resolved": "coalesce(n.resolved, false)",
-            "updated_at": "coalesce(n.updated_at, n.as_of)",
-        },
-        episode=frozenset(
-            {
-                "days_on_topic",
-                "attempts",
-                "mastery_level",
-                "mastery_improvement",
-                "is_active",
-                "resolved",
-                "resolved_at",
-                "ended_at",
-                "ended_because",
-                "intervention_suggested",
-                "detected_at",
-            }
-        ),
-    ),
-    "regressions": Plan(
-        tables.skill_regressions,
-        BY_SKILL,
-        ("user_id", "skill_id", "detected_at"),
-        # reviewed_at begins as when the learner practised again; outcomes may say more.
-        derived=frozenset({"reminder_sent", "reminder_sent_at"}),
-        computed={
-            "is_active": "coalesce(n.is_active, true)",
-            "practised_again": "coalesce(n.user_reviewed, false)",
-            "user_reviewed": "coalesce(n.user_reviewed, false)",
-            "reviewed_at": "CASE WHEN n.user_reviewed THEN n.resolved_at END",
-        },
-        episode=frozenset(
-            {
-                "peak_mastery",
-                "current_mastery",
-                "regression_amount",
-                "days_since_practice",
-                "last_practiced_at",
-                "predicted_mastery_in_week",
-                "urgency",
-                "is_active",
-                "resolved_at",
-                "user_reviewed",
-                "detected_at",
-            }
-        ),
-    ),
+# Columns that are no field of the record's, or that older records lack, by kind.
+_COMPUTED: Final[dict[str, dict[str, str]]] = {
+    "struggle": {
+        "prediction_features": "n.features",
+        "predicted_at": "coalesce(n.predicted_at, n.as_of)",
+        "content_type": "coalesce(n.content_type, '')",
+    },
+    "dropout-risk": {
+        "calculated_at": "coalesce(n.calculated_at, n.as_of)",
+        "updated_at": "coalesce(n.updated_at, n.calculated_at, n.as_of)",
+    },
+    "timing": {
+        "sessions_analyzed": "coalesce(n.sessions_analyzed, 0)",
+        "created_at": "coalesce(n.created_at, n.updated_at, n.as_of)",
+        "updated_at": "coalesce(n.updated_at, n.as_of)",
+    },
+    "plateaus": {
+        "is_active": "coalesce(n.is_active, true)",
+        "resolved": "coalesce(n.resolved, false)",
+        "updated_at": "coalesce(n.updated_at, n.as_of)",
+    },
+    "regressions": {
+        "is_active": "coalesce(n.is_active, true)",
+        "practised_again": "coalesce(n.user_reviewed, false)",
+        "user_reviewed": "coalesce(n.user_reviewed, false)",
+        # It begins as when the learner practised again; outcomes may say more.
+        "reviewed_at": "CASE WHEN n.user_reviewed THEN n.resolved_at END",
+    },
 }
+_FIELDS: Final = {"struggle": {"features": "jsonb"}}
+# The API has written a question that has not come back yet: the record answers an older one.
+_AHEAD: Final = {"struggle": "t.log_partition IS NULL AND t.requested_at > n.requested_at"}
+
+
+def _plan(kind: PredictionKind) -> Plan:
+    """A kind's plan, from its record's fields and its table's columns."""
+    table, fields = TABLES[kind.name], {field.name: field.type for field in structs.fields(kind.record)}
+    columns, computed = set(table.columns.keys()), _COMPUTED.get(kind.name, {})
+    episode: set[str] = set()
+    if "episodes" in fields:
+        (of_episode,) = get_args(get_args(fields["episodes"])[0])
+        episode = columns & set(of_episode.__struct_fields__)
+    subject = (kind.subject,) if kind.subject else ()
+    return Plan(
+        table,
+        kind.subject,
+        ("user_id", *subject, *(("detected_at",) if episode else ())),
+        derived=frozenset(columns - fields.keys() - computed.keys() - {"id", *_LOG}),
+        computed=computed,
+        fields=_FIELDS.get(kind.name, {}),
+        episode=frozenset(episode),
+        ahead=_AHEAD.get(kind.name, "false"),
+    )
+
+
+PLANS: Final = {kind.name: _plan(kind) for kind in KINDS}
 """By kind of prediction."""
 
 INTERVENTIONS: Final = Plan(tables.interventions, BY_INTERVENTION, ("user_id", "intervention_id"))

@@ -54,8 +54,8 @@ def test_actions_in_the_order_of_the_answer_with_their_subjects(pages: Site, vis
     insights = pages.data[user].insights
     said = insights["priority_actions"]
     assert {one["type"] for one in said} == {"dropout_risk", "learning_plateau", "skill_regression"}
-    stuck = [(one["topic"], one["days_on_topic"]) for one in insights["active_plateaus"]]
-    fading = {one["skill_name"]: one["days_since_practice"] for one in insights["skill_regressions"]}
+    stuck = {one["skill_id"]: one for one in insights["active_plateaus"]}
+    fading = {one["skill_id"]: one for one in insights["skill_regressions"]}
     items = section(visit(user), "What to do next").get_by_role("listitem").all()
     assert len(items) == len(said)
     kinds = {
@@ -67,11 +67,11 @@ def test_actions_in_the_order_of_the_answer_with_their_subjects(pages: Site, vis
         text = shown(item)
         assert text.startswith(kinds[action["type"]])
         if action["type"] == "learning_plateau":
-            days = next(days for topic, days in stuck if f"{topic} for {days} days" in action["message"])
-            assert f"worked on this for {days} days" in text
+            assert f"worked on this for {stuck[action['skill_id']]['days_on_topic']} days" in text
         if action["type"] == "skill_regression":
-            name = max((name for name in fading if name in action["message"]), key=len)
-            assert f"Review {name} Last practised {words.days(fading[name])} ago" in text
+            faded = fading[action["skill_id"]]
+            since = words.days(faded["days_since_practice"])
+            assert f"Review {faded['skill_name']} Last practised {since} ago" in text
 
 
 def test_times_are_in_the_learners_zone_which_is_named(pages: Site, visit: Open) -> None:

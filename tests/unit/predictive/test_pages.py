@@ -210,6 +210,25 @@ def test_whether_now_is_a_good_time_is_as_answered_and_no_reason_is_made_up(
     assert ("Now is not one of your good times." in page) == (not good)
 
 
+def test_an_action_is_about_the_skill_that_it_names_whatever_its_message_says(found: Stream) -> None:
+    common = {"peak_mastery": 0.9, "current_mastery": 0.5, "regression_amount": 0.4, "urgency": "high"}
+    common |= {"days_since_practice": 40}
+    fading = [
+        common
+        | {
+            "skill_id": skill,
+            "skill_name": name,
+            "days_since_practice": 40,
+            "detected_at": "2026-01-01T00:00:00Z",
+        }
+        for skill, name in (("s1", "Algebra"), ("s2", "Algebra II"))
+    ]
+    said = {"type": "skill_regression", "message": "Algebra II verblasst", "skill_id": "s1"}
+    shown = answer(found, priority_actions=[said], skill_regressions=fading)
+    (action,) = build(data(found, insights=shown), own=True).actions
+    assert (action.kind, action.subject) == ("Review", "Algebra")
+
+
 def test_a_good_time_to_learn_is_an_action_that_says_so(found: Stream) -> None:
     said = {"type": "optimal_timing", "message": "Now is a good time to study", "action": "Send a nudge"}
     view = build(data(found, insights=answer(found, priority_actions=[said])), own=True)

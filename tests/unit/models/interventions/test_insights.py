@@ -15,11 +15,16 @@ def risk(level: str = "low", *, confidence: float = 0.6, factors: tuple[str, ...
 
 
 def plateau(days: int) -> dict[str, Any]:
-    return {"topic": "Calculus", "days_on_topic": days}
+    return {"topic": "Calculus", "skill_id": "derivatives", "days_on_topic": days}
 
 
 def regression(urgency: str) -> dict[str, Any]:
-    return {"urgency": urgency, "skill_name": "Factoring", "days_since_practice": 45}
+    return {
+        "urgency": urgency,
+        "skill_name": "Factoring",
+        "skill_id": "factoring",
+        "days_since_practice": 45,
+    }
 
 
 KNOWN, UNKNOWN = {"confidence": 0.5}, {"confidence": 0}
@@ -44,6 +49,7 @@ def test_the_words_are_the_specifications() -> None:
         "message": "User stuck on Calculus for 8 days",
         "action": "Suggest alternative learning approach",
         "priority": 6,
+        "skill_id": "derivatives",
     }
 
 
@@ -62,6 +68,7 @@ def test_the_most_urgent_comes_first() -> None:
         ("learning_plateau", 6),
         ("optimal_timing", 4),
     ]
+    assert [action["skill_id"] for action in found] == [None, "factoring", "factoring", "derivatives", None]
     assert found[0]["message"] == "User at critical risk of dropping out (90 %): broken streak"
 
 
