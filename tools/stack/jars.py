@@ -126,7 +126,9 @@ def _download(artifact: Artifact) -> Path:
             reason = str(error)
         if artifact.cached_path is not None:
             artifact.cached_path.unlink(missing_ok=True)  # what came of it
-    raise StackError(f"{artifact.filename} could not be fetched: {reason} ({REPOSITORY} names another one)")
+    raise StackError(
+        f"{artifact.filename} could not be fetched: {reason}; {REPOSITORY} names another repository"
+    )
 
 
 def _lock() -> bytes:

