@@ -13,6 +13,7 @@ CODE := models streams agents storage predictive ops evaluation tools cli migrat
 TESTS := $(wildcard tests/unit tests/contract tests/integration tests/browser)
 EVENTS ?=
 DATA ?= ../shared/data
+ONLY ?=
 LYO_TEST ?=
 UPGRADE ?=
 LYO_DEMO ?=
@@ -48,8 +49,8 @@ format: $(STAMP)  ## let ruff put style and format right where it can
 
 check: lint test  ## lint and test
 
-accuracy: $(STAMP)  ## the tables of docs/accuracy.md, from event files (DATA=folder: where they are; a table without its file stays)
-	$(BIN)/python -m lyo.tools.accuracy $(DATA) docs/accuracy.md
+accuracy: $(STAMP)  ## the tables of docs/accuracy.md, from event files (DATA=folder; ONLY="--task recall": those alone)
+	$(BIN)/python -m lyo.tools.accuracy $(DATA) docs/accuracy.md $(ONLY)
 
 bench: setup  ## speed, latency and memory of the full job
 	@exec $(BIN)/lyo bench

@@ -64,6 +64,8 @@ def observe(
     many = len(task.queries)
     observed: dict[str, Floats] = {}
     engine = Engine(events.catalogue, deciding=False)
+    if not task.closes and all(contender.observe is None for contender in contenders.values()):
+        return {name: np.zeros((many, 1)) for name in contenders}, {}
     for which in walk(engine, events, task.queries, on_done, to_the_end=task.closes):
         scene: Any = task.scene(engine.state, which)
         for name, contender in contenders.items():

@@ -213,17 +213,20 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Make the tables of a document from the event files of a folder: `accuracy FOLDER DOCUMENT`."""
-    folder, document = Path(arguments[0]), Path(arguments[1])
+    """Make the tables whose command holds some words: `accuracy FOLDER DOCUMENT [WORDS]`."""
+    folder, document, only = Path(arguments[0]), Path(arguments[1]), " ".join(arguments[2:])
 
     def run(words: list[str]) -> Report | None:
+        command = shlex.join(words)
         missing = [word for word in words if word.endswith(".gz") and not (folder / word).exists()]
-        if missing:
-            click.echo(f"not there: {', '.join(missing)}", err=True)
+        if missing or only not in command:
+            click.echo(
+                f"kept: {command}" + (f", not there: {', '.join(missing)}" if missing else ""), err=True
+            )
             return None
-        click.echo(shlex.join(words), err=True)
-        command = [sys.executable, "-m", "lyo.cli.main", *words[1:], "--json"]
-        answer = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE)
+        click.echo(command, err=True)
+        asked = [sys.executable, "-m", "lyo.cli.main", *words[1:], "--json"]
+        answer = subprocess.run(asked, cwd=folder, check=True, stdout=subprocess.PIPE)
         report: Report = json.loads(answer.stdout)
         return report
 
