@@ -203,6 +203,7 @@ def _attempts(batch: Columns, event: Ints) -> Attempts:
     """Attempts at skills, one for each entry of ``event``, the row of its completion."""
     assert batch.score is not None
     assert batch.duration is not None
+    assert batch.struggled is not None
     seconds = np.where(batch.duration < 0, 65_535, np.minimum(batch.duration, 65_534)).astype(np.uint16)
     items = np.fromiter((crc32(row.content_id.encode()) for row in batch.rows), np.uint32, len(batch.rows))
-    return Attempts(batch.at[event], batch.id[event], items[event], batch.score[event], seconds[event])
+    return Attempts(batch.at, batch.id, items, batch.score, seconds, batch.struggled).take(event)

@@ -134,7 +134,7 @@ class Columns:
     id: NDArray[np.uint64]  # 48-bit hash of the event or request id
     rows: list[Any]  # the structs
     score: NDArray[np.int16] | None = None  # completions: 0..10000, -1 none
-    struggled: NDArray[np.int8] | None = None  # completions: -1 unknown, 0, 1
+    struggled: NDArray[np.int8] | None = None  # completions: 0, 1, or -1: nothing said, nothing scored
     duration: NDArray[np.int32] | None = None  # completions: seconds, -1 none
     skill_of: NDArray[np.int32] | None = None  # completions: (k,) row of these columns that names the skill
     skills: list[str] | None = None  # completions: (k,)
@@ -319,14 +319,22 @@ def _complete(columns: Columns) -> None:
     columns.score = np.where(np.isnan(score), -1, np.rint(score * SCALE)).astype(np.int16)
     seconds = np.array([row.duration_seconds for row in rows], np.float64)
     columns.duration = np.where(np.isnan(seconds), -1, np.rint(seconds)).astype(np.int32)
-    columns.struggled = np.fromiter(
-        [-1 if row.struggled is None else row.struggled for row in rows], np.int8, len(rows)
-    )
+    columns.struggled = _struggled(rows, columns.score)
     named = [_unique(row.skills) for row in rows]
     columns.skill_of = np.repeat(
         np.arange(len(rows), dtype=np.int32), np.fromiter(map(len, named), np.int64, len(rows))
     )
     columns.skills = list(chain.from_iterable(named))
+
+
+def _struggled(rows: list[LessonCompletion], score: NDArray[np.int16]) -> NDArray[np.int8]:
+    """Whether each learner struggled: gave up, else what is said, else a score under a half; -1 unknown."""
+    said = np.fromiter(
+        [1 if row.gave_up else -1 if row.struggled is None else row.struggled for row in rows],
+        np.int8,
+        len(rows),
+    )
+    return np.where((said < 0) & (score >= 0), score < SCALE // 2, said).astype(np.int8)
 
 
 def _unique(names: list[str]) -> list[str]:

@@ -1,21 +1,24 @@
 """Will a learner struggle with a content: six weighted features (specification, "Struggle Predictor").
 
 A feature that the question does not ask for is left out and costs nothing; one that it asks for and of
-which nothing is known is left out and costs confidence.
+which little is known costs confidence. What each feature says is read on the learner's own scale: where it
+is neutral, the learner struggles as often as usual, so that the weighted mean is a probability
+(docs/accuracy.md).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lyo.models.arrays.rounding import hundredths, round_contributions
 from lyo.models.arrays.zones import DAY, HOUR, Zones
+from lyo.models.formulas.struggle_rates import skill_rate
 from lyo.models.state.forgetting import recall
 from lyo.models.state.learner import Rows
-from lyo.models.state.mastery import MASTERY_UNIT, mastery
 
 __all__ = [
     "ACTIONS",
@@ -31,7 +34,7 @@ __all__ = [
     "predict",
 ]
 
-MODEL = "struggle-weights-1"
+MODEL = "struggle-weights-2"
 WEIGHTS = {
     "prereq_mastery": 0.35,
     "similar_performance": 0.25,
@@ -55,10 +58,18 @@ MESSAGES = {
     "cognitive_load": "You have done a lot already. Want to take a short break first?",
     "sentiment": "Learning has felt hard lately. Want to take this one step by step together?",
 }
-UNSEEN_MASTERY, UNSEEN_EVIDENCE = 0.25, 0.3
+UNSEEN_EVIDENCE = 0.3
+LEAST, MOST = 0.01, 0.99
+"""Bounds of a probability: nothing is certain."""
 LOAD_WINDOW = 2 * HOUR
 LATE_HOURS = (23, 0, 1, 2, 3, 4)
+WEAKEST_SHARE = 0.6
 _WEIGHT = np.array(list(WEIGHTS.values()))
+# Features of each part that a question may be: recency comes with the prerequisites, load and mood with all.
+_PARTS = [
+    np.array([prereq, similar, difficulty, prereq, True, True])
+    for prereq, similar, difficulty in product((False, True), repeat=3)
+]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -74,6 +85,7 @@ class Questions:
     """
 
     as_of: Ints
+    own: Floats  # how often the learner struggles: see `struggle_rates.own_rate`
     prereq_of: Ints
     prereq: NDArray[np.void]  # (k,) MEMORY
     prereq_seen: Bools
@@ -91,7 +103,8 @@ class Struggle:
     """Answers. ``score``, ``confidence`` and ``contributions (n, 6)`` in hundredths; NaN = unknown.
 
     ``features (n, 6)`` are as named in the specification: mastery, performance, recency and sentiment are
-    high when all is well. ``days_since_review`` is -1 where nothing was ever practised.
+    high when all is well. ``days_since_review`` is -1 where nothing was ever practised. ``unsure``: help
+    would be offered if more were known.
     """
 
     score: Ints
@@ -101,6 +114,7 @@ class Struggle:
     enough: Bools
     days_since_review: Ints
     help: Bools
+    unsure: Bools
 
 
 def help_message(contributions: Ints) -> str:
@@ -124,37 +138,35 @@ def cognitive_load(rows: Rows, as_of: Ints, zones: Zones) -> Floats:
 
 def predict(questions: Questions) -> Struggle:
     """Answer each question."""
-    many = len(questions.as_of)
-    prereq, prereq_evidence, asked_prereq = _prerequisites(questions, many)
-    similar, similar_evidence, asked_similar = _similar(questions, many)
-    fresh, seen, days = _recency(questions, many)
-    difficulty_known = ~np.isnan(questions.difficulty)
-    mood_known = questions.sentiments > 0
-    mood = np.where(mood_known, (1.0 + np.nan_to_num(questions.sentiment)) / 2.0, np.nan)
-    features = np.stack([prereq, similar, questions.difficulty, fresh, questions.load, mood], axis=1)
-    evidence = np.stack(
-        [
-            prereq_evidence,
-            similar_evidence,
-            difficulty_known * 1.0,
-            seen * 1.0,
-            np.ones(many),
-            questions.sentiments / (questions.sentiments + 1.5),
-        ],
-        axis=1,
+    many, own = len(questions.as_of), questions.own
+    prereq = _skills(questions.prereq_of, questions.prereq, questions.prereq_seen, own, WEAKEST_SHARE)
+    similar = _skills(questions.similar_of, questions.similar, questions.similar_seen, own, 0.0)
+    fresh, reviewed, days = _recency(questions, many)
+    mood = np.where(questions.sentiments > 0, (1.0 + np.nan_to_num(questions.sentiment)) / 2.0, np.nan)
+    difficult = ~np.isnan(questions.difficulty)
+    features = np.stack(
+        [1.0 - prereq.rate, 1.0 - similar.rate, questions.difficulty, fresh, questions.load, mood], axis=1
     )
-    always = np.ones(many, bool)
-    asked = np.stack([asked_prereq, asked_similar, difficulty_known, asked_prereq, always, always], axis=1)
-    values = np.nan_to_num(features)
-    values = np.where(np.array([True, True, False, True, False, True]), 1.0 - values, values)
-    evidence = np.where(np.isnan(features) | ~asked, 0.0, evidence)
-    enough = evidence[:, :3].sum(axis=1) > 0
-    weights = evidence * _WEIGHT
-    weights = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
-    contributions = np.where(enough[:, None], weights * (values - 0.5), 0.0)
-    score = hundredths(np.clip(0.5 + contributions.sum(axis=1), 0.0, 1.0))
-    covered = (evidence * _WEIGHT).sum(axis=1) / np.maximum((asked * _WEIGHT).sum(axis=1), 1e-9)
-    confidence = np.where(enough, hundredths(covered), 0)
+    always, felt = np.ones(many), questions.sentiments / (questions.sentiments + 1.5)
+    asked = np.stack([prereq.asked, similar.asked, difficult, prereq.asked, always > 0, always > 0], axis=1)
+    known = np.stack([prereq.known, similar.known, difficult * 1.0, reviewed * 1.0, always, felt], axis=1)
+    enough = prereq.asked | similar.asked | difficult
+    # Rates are drawn toward the learner's own by thin evidence: that is not done again by their weights.
+    usable = np.stack([asked[:, 0], asked[:, 1], difficult, reviewed, always, felt], axis=1) * _WEIGHT
+    shares = usable / np.maximum(usable.sum(axis=1, keepdims=True), 1e-9)
+    contributions = np.where(enough[:, None], shares * (_values(np.nan_to_num(features), own) - 0.5), 0.0)
+    total = contributions.sum(axis=1)
+    bounded = np.clip(total, LEAST - 0.5, MOST - 0.5)
+    contributions *= (bounded / np.where(total == 0, 1.0, total))[:, None]
+    score = hundredths(0.5 + bounded)
+    confidence = np.where(enough, hundredths(_covered(known, asked)), 0)
+    best = known.copy()
+    best[:, 0], best[:, 1] = prereq.best, similar.best
+    supported = hundredths(_best_covered(best, asked)) >= HELP_CONFIDENCE
+    likely = enough & (score >= HELP_PROBABILITY)
+    # What else is asked and not known makes an answer less sure, and takes no help away.
+    confidence = np.where(likely & supported, np.maximum(confidence, HELP_CONFIDENCE), confidence)
+    offered = likely & (confidence >= HELP_CONFIDENCE)
     return Struggle(
         score=score,
         confidence=confidence,
@@ -162,49 +174,87 @@ def predict(questions: Questions) -> Struggle:
         features=features,
         enough=enough,
         days_since_review=days,
-        help=(score >= HELP_PROBABILITY) & (confidence >= HELP_CONFIDENCE),
+        help=offered,
+        unsure=likely & ~offered,
     )
 
 
-def _mastery_now(states: NDArray[np.void], as_of: Ints) -> tuple[Floats, Floats]:
-    level = mastery(states["hits"], states["weight"]) / MASTERY_UNIT
-    kept = recall(as_of - states["last_at"], np.maximum(states["stability"], 1))
-    return level, kept
+def _values(features: Floats, own: Floats) -> Floats:
+    """What each feature ``(n, 6)`` says of the probability, in [0, 1]; zeros stand for unknown ones."""
+    prereq, similar = 1.0 - features[:, 0], 1.0 - features[:, 1]
+    forgotten = 1.0 - features[:, 3]
+    return np.stack(
+        [
+            prereq,
+            similar,
+            _on_own_scale(features[:, 2], own),
+            # A little forgetting is what spaced practice intends; only much of it is a burden.
+            prereq + forgotten * forgotten * forgotten * (1.0 - prereq),
+            _on_own_scale(features[:, 4], own),
+            _on_own_scale(1.0 - features[:, 5], own),
+        ],
+        axis=1,
+    )
 
 
-def _prerequisites(questions: Questions, many: int) -> tuple[Floats, Floats, Bools]:
-    """Mastery now of the prerequisites (0.6 weakest, 0.4 mean), evidence, whether any is named."""
-    of, seen = questions.prereq_of, questions.prereq_seen
-    level, kept = _mastery_now(questions.prereq, questions.as_of[of])
-    now = np.where(seen, level * kept, UNSEEN_MASTERY)
-    scored = questions.prereq["scored"].astype(np.float64)
-    sure = np.where(seen, scored / (scored + 1.0), UNSEEN_EVIDENCE)
-    count = np.bincount(of, minlength=many)
-    weakest = np.full(many, np.inf)
-    np.minimum.at(weakest, of, now)
-    mean = np.bincount(of, now, many) / np.maximum(count, 1)
-    value = np.where(count > 0, 0.6 * weakest + 0.4 * mean, np.nan)
-    return value, np.bincount(of, sure, many) / np.maximum(count, 1), count > 0
+def _on_own_scale(burden: Floats, own: Floats) -> Floats:
+    """What a burden in [0, 1] says ``(n,)``: 0 no struggle, a half the learner's own rate, 1 surely one."""
+    return np.where(burden <= 0.5, 2.0 * burden * own, own + (2.0 * burden - 1.0) * (1.0 - own))
 
 
-def _similar(questions: Questions, many: int) -> tuple[Floats, Floats, Bools]:
-    """Mean level of the similar skills practised, the better remembered ones counting more."""
-    of, seen = questions.similar_of, questions.similar_seen
-    level, kept = _mastery_now(questions.similar, questions.as_of[of])
-    weight = np.where(seen, kept, 0.0)
-    total = np.bincount(of, weight, many)
-    scored = np.bincount(of, np.where(seen, questions.similar["scored"], 0), many)
-    value = np.where(total > 0, np.bincount(of, weight * level, many) / np.maximum(total, 1e-9), np.nan)
-    return value, scored / (scored + 2.0), np.bincount(of, minlength=many) > 0
+def _covered(known: Floats, asked: Bools) -> Floats:
+    """The share of what was asked that is known ``(n,)``, by weight."""
+    covered: Floats = (known * asked * _WEIGHT).sum(axis=1) / np.maximum((asked * _WEIGHT).sum(axis=1), 1e-9)
+    return covered
+
+
+def _best_covered(known: Floats, asked: Bools) -> Floats:
+    """The same for the part of a question that is known best: some of its three kinds of metadata."""
+    best = np.zeros(len(known))
+    for chosen in _PARTS:
+        has = asked & chosen
+        best = np.maximum(best, np.where(has[:, :3].any(axis=1), _covered(known, has), 0.0))
+    return best
+
+
+@dataclass(slots=True)
+class _Skills:
+    """What a question's skills say ``(n,)``: ``rate`` is NaN where none is named.
+
+    ``known`` in [0, 1] counts each skill, ``best`` what is known of all together.
+    """
+
+    rate: Floats
+    known: Floats
+    best: Floats
+    asked: Bools
+
+
+def _skills(of: Ints, states: NDArray[np.void], seen: Bools, own: Floats, weakest: float) -> _Skills:
+    """The rate of struggling with the skills named: their mean, and the worst with a share of ``weakest``."""
+    many = len(own)
+    rate, count = skill_rate(states, own[of]), np.bincount(of, minlength=many)
+    worst = np.zeros(many)
+    np.maximum.at(worst, of, rate)
+    mean = np.bincount(of, rate, many) / np.maximum(count, 1)
+    scored = np.where(seen, states["scored"], 0).astype(np.float64)
+    sure = np.where(scored > 0, scored / (scored + 1.0), UNSEEN_EVIDENCE)
+    together = np.bincount(of, scored, many)
+    return _Skills(
+        rate=np.where(count > 0, weakest * worst + (1.0 - weakest) * mean, np.nan),
+        known=np.bincount(of, sure, many) / np.maximum(count, 1),
+        best=np.where(together > 0, together / (together + 1.0), UNSEEN_EVIDENCE),
+        asked=count > 0,
+    )
 
 
 def _recency(questions: Questions, many: int) -> tuple[Floats, Bools, Ints]:
     """Mean recall of the practised prerequisites, whether there is any, days since the longest ago."""
     of, seen = questions.prereq_of, questions.prereq_seen
-    _, kept = _mastery_now(questions.prereq, questions.as_of[of])
+    elapsed = questions.as_of[of] - questions.prereq["last_at"]
+    kept = recall(elapsed, np.maximum(questions.prereq["stability"], 1))
     count = np.bincount(of[seen], minlength=many)
     fresh = np.bincount(of[seen], kept[seen], many) / np.maximum(count, 1)
     days = np.full(many, -1)
-    elapsed = np.maximum(questions.as_of[of] - questions.prereq["last_at"], 0) // DAY
-    np.maximum.at(days, of[seen], elapsed[seen])
+    np.maximum.at(days, of[seen], np.maximum(elapsed[seen], 0) // DAY)
     return np.where(count > 0, fresh, np.nan), count > 0, days

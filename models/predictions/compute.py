@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lyo.models.arrays.zones import Zones
 from lyo.models.formulas import dropout, regression, struggle, timing
+from lyo.models.formulas.struggle_rates import own_rate
 from lyo.models.predictions.episodes import WEAK, Skills
 from lyo.models.predictions.records import Head, dropout_records, timing_records
 from lyo.models.predictions.struggle_records import struggle_records
@@ -138,6 +139,7 @@ def questions_of(
     mood, moods = recent_sentiment(learners.past)
     return struggle.Questions(
         as_of=learners.as_of[whose],
+        own=own_rate(learners.rows, learners.as_of)[whose],
         prereq_of=prereq_of,
         prereq=prereq,
         prereq_seen=prereq_seen,

@@ -38,10 +38,7 @@ def struggle_records(
         content_type=[request.type for request in requests],
         struggle_probability=probability,
         confidence=confidence,
-        reason=[
-            None if enough else "not enough data: nothing is known of this content"
-            for enough in answers.enough.tolist()
-        ],
+        reason=list(map(_reason, answers.enough.tolist(), answers.unsure.tolist())),
         should_offer_help=helps,
         help_message=[
             struggle.help_message(parts) if offered else None
@@ -60,3 +57,9 @@ def struggle_records(
         requested_at=texts(np.fromiter((request.at for request in requests), np.int64, len(requests))),
         answered=[request.answered for request in requests],
     )
+
+
+def _reason(enough: bool, unsure: bool) -> str | None:
+    if not enough:
+        return "not enough data: nothing is known of this content"
+    return "not enough data: too little is known of the learner to offer help" if unsure else None

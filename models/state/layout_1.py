@@ -126,8 +126,14 @@ def raise_learners(old: Rows, new: Rows) -> None:
     """Finish LEARNER rows ``new (n,)``, in place, that have the like-named columns of ``old (n,)``.
 
     Layout 2 has a record for each ring of event ids, at the end of the row. Where 0 said "none" and was also
-    the first moment of 1970, it has -1 for times in ms, and counts the others from 1.
+    the first moment of 1970, it has -1 for times in ms, and counts the others from 1. It counts struggles, of
+    which the scores' sums tell how many there were if each was right or wrong, and about how many if not.
     """
+    missed = old["scored"].astype(np.int64) * 10_000 - old["score_sum"].astype(np.int64)
+    new["tried"] = old["scored"]
+    new["struggled"] = (np.maximum(missed, 0) + 5_000) // 10_000
+    for name in ("tried", "struggled"):
+        new[f"all_{name}"] = new[name].sum(axis=1)
     for name, column in _RING.items():
         new["rings"][name][:, :RINGS] = old[column]
     _no_time(new["first"], old["sessions"] + old["completions"] == 0)
@@ -149,8 +155,13 @@ def lower_learners(new: Rows, old: Rows) -> None:
 
 
 def raise_skills(old: Rows, new: Rows) -> None:
-    """The same for SKILL rows; what layout 2 adds begins as in a new row."""
+    """The same for SKILL rows; of struggles, too, the held scores and the weighted sums tell."""
+    new["struggled"] = np.where(old["score"] < 0, -1, old["score"] < 5_000)
+    new["struggled"][np.arange(8) >= old["held"][:, None]] = 0
     for part in ("now", "before"):
+        hits, weight = old[part]["hits"].astype(np.int64), old[part]["weight"].astype(np.int64)
+        new[part]["tries"] = np.minimum(weight, 3_333_333)
+        new[part]["struggles"] = (weight - hits) * new[part]["tries"] // np.maximum(weight, 1)
         _no_time(new[part]["regressed_since"], old[part]["regressed_since"] == 0)
         new[part]["window_last_day"] += old[part]["window_last_day"] > 0
     new["topic_stamp"] += np.where(old["topic_stamp"] > 0, _MILLISECOND, 0).astype(np.uint64)

@@ -72,6 +72,8 @@ LEARNER = np.dtype(
         ("applied", "<u4"),
         ("sessions", "<u4"),
         ("completions", "<u4"),
+        ("all_tried", "<u4"),  # as tried and struggled below, but of all days
+        ("all_struggled", "<u4"),
         ("score_sum", "<u4", (DAYS,)),  # 1/10000
         ("day", "<u2", (DAYS,)),  # UTC day number of each slot + 1, 0 = unused
         ("minutes", "<u2", (DAYS,)),
@@ -79,6 +81,8 @@ LEARNER = np.dtype(
         ("scored", "<u2", (DAYS,)),
         ("sentiment_sum", "<i2", (DAYS,)),  # 1/127
         ("halfhours", "<u2", (DAYS, 3)),  # 48 bits: which half hours of the UTC day saw activity
+        ("tried", "<u2", (DAYS,)),  # completions of which it is known whether the learner struggled
+        ("struggled", "<u2", (DAYS,)),  # and of those, the ones with which the learner did
         ("started", "u1", (DAYS,)),  # sessions
         ("sentiments", "u1", (DAYS,)),
         ("quiet_from", "<i2"),  # minute of the local day, -1 = not set
@@ -146,17 +150,23 @@ def fold_sessions(rows: Rows, who: Indexes, events: Columns, take: NDArray[np.bo
 def fold_completions(rows: Rows, who: Indexes, events: Columns, take: NDArray[np.bool_]) -> None:
     """Fold lesson completions into ``rows`` in place; arguments as in `fold_sessions`."""
     assert events.score is not None
+    assert events.struggled is not None
     _note(rows, who, events, take)
     one, at, score = who[take], events.at[take], events.score[take].astype(np.int64)
     _first(rows, one, at)
     np.maximum.at(rows["last_completion"], one, at)
     np.add.at(rows["completions"], one, np.uint32(1))
     _keep_newest(rows["recent_completions"], one, (at // 1000 + 1).astype(np.uint32))
-    scored = score >= 0
+    scored, known = score >= 0, events.struggled[take] >= 0
+    struggled = events.struggled[take] == 1
+    np.add.at(rows["all_tried"], one[known], np.uint32(1))
+    np.add.at(rows["all_struggled"], one[struggled], np.uint32(1))
     sums = {
         "completed": np.ones(len(one), np.int64),
         "scored": scored.astype(np.int64),
         "score_sum": np.where(scored, score, 0),
+        "tried": known.astype(np.int64),
+        "struggled": struggled.astype(np.int64),
     }
     half = at // HALF_HOUR % 48
     _add_to_days(rows, one, at // DAY, sums, _bits(half, half))
@@ -303,6 +313,8 @@ def _take_over(rows: Rows, one: Indexes, place: Indexes, newest: Indexes) -> Non
         "minutes",
         "completed",
         "scored",
+        "tried",
+        "struggled",
         "sentiment_sum",
         "halfhours",
         "started",

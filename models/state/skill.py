@@ -18,6 +18,7 @@ from lyo.models.state.learner import ranks
 from lyo.models.state.mastery import PEAK_ATTEMPTS, add_evidence, mastery
 from lyo.models.state.plateau_window import PLATEAU, end_window_by_gap, extend_window
 from lyo.models.state.regression_span import REGRESSION, close_regression, open_by_silence
+from lyo.models.state.struggles import add_struggle
 
 __all__ = [
     "BOOKKEEPING",
@@ -47,6 +48,10 @@ MEMORY = np.dtype(
         ("weight", "<i4"),  # recency-weighted count, 1e-6
         ("peak", "<i4"),  # highest mastery with evidence, 1e-6
         ("stability", "<i4"),  # days to 90 % recall, 1e-3
+        ("struggles", "<i4"),  # see models.state.struggles: recency-weighted sum, 1e-6
+        ("tries", "<i4"),  # recency-weighted count of attempts that say whether the learner struggled, 1e-6
+        ("usual_time", "<i4"),  # ms
+        ("timed", "<u4"),  # attempts with a duration
         ("window_sum", "<i4"),  # scores, 1e-4
         ("window_fast", "<i4"),  # moving average of the last few scores, 1e-6
         ("window_attempts", "<u4"),
@@ -71,13 +76,14 @@ SKILL = np.dtype(
         ("item", "<u4", (HELD,)),
         ("score", "<i2", (HELD,)),
         ("seconds", "<u2", (HELD,)),
+        ("struggled", "i1", (HELD,)),
         ("held", "u1"),
         ("topic_stamp", "<u8"),
         ("reordered", "<u4"),
     ]
 )
 BOOKKEEPING = ("reordered",)
-_ATTEMPT = ("at", "id", "item", "score", "seconds")
+_ATTEMPT = ("at", "id", "item", "score", "seconds", "struggled")
 
 Rows = NDArray[np.void]
 
@@ -91,6 +97,7 @@ class Attempts:
     item: NDArray[np.uint32]  # hash of the content id
     score: NDArray[np.int16]  # 0..10000, -1 = none
     seconds: NDArray[np.uint16]  # duration, 65535 = unknown
+    struggled: NDArray[np.int8]  # 0, 1, or -1 = unknown
 
     def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> Attempts:
         """The chosen attempts."""
@@ -265,6 +272,7 @@ def _step(state: Rows, attempts: Attempts) -> None:
     end_window_by_gap(state, gap, level)
     open_by_silence(state, faded, level)
     add_evidence(state, attempts.score, scored)
+    add_struggle(state, attempts.struggled, attempts.seconds)
     state["stability"] = stability_after(state["stability"], attempts.score, kept, first)
     state["attempts"] += 1
     state["scored"] += scored

@@ -82,6 +82,7 @@ def question_inputs(seed: int) -> Inputs:
     felt = rng.integers(0, 5, many).astype(float)
     return {
         "as_of": np.full(many, states["last_at"].max() + int(rng.integers(0, 90 * DAY))),
+        "own": rng.random(many),
         **flat,
         "difficulty": np.where(known, rng.random(many), np.nan),
         "load": rng.random(many),

@@ -1,6 +1,7 @@
 """Input records: what is accepted, what is refused, and the field that a refusal names."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,6 +21,29 @@ from tests.support.learners.event_records import (
     read,
     refuse,
 )
+
+
+@pytest.mark.parametrize(
+    ("said", "struggled"),
+    [
+        ({}, -1),
+        ({"score": 0.49}, 1),
+        ({"score": 0.5}, 0),
+        ({"score": 0.9, "struggled": True}, 1),
+        ({"score": 0.1, "struggled": False}, 0),
+        ({"score": 0.9, "gave_up": True}, 1),
+        ({"gave_up": True}, 1),
+        ({"struggled": False, "gave_up": True}, 1),
+        ({"score": 0.9, "gave_up": False}, 0),
+        ({"gave_up": False}, -1),
+    ],
+)
+def test_who_gives_up_struggles_else_what_is_said_counts_else_the_score(
+    said: dict[str, Any], struggled: int
+) -> None:
+    columns, _ = decode(Kind.LESSON_COMPLETION, None, [encode(Kind.LESSON_COMPLETION, **said)], [LATER])
+    assert columns.struggled is not None
+    assert columns.struggled.tolist() == [struggled]
 
 
 @pytest.mark.parametrize("kind", VALID)

@@ -87,7 +87,7 @@ def no_skill() -> Inputs:
 def one_question(inputs: Inputs, one: int) -> Inputs:
     taken: Inputs = {
         name: inputs[name][one : one + 1]
-        for name in ("as_of", "difficulty", "load", "sentiment", "sentiments")
+        for name in ("as_of", "own", "difficulty", "load", "sentiment", "sentiments")
     }
     for name in ("prereq", "similar"):
         mine = inputs[f"{name}_of"] == one
@@ -100,12 +100,13 @@ def no_question() -> Inputs:
     nothing, empty = np.zeros(0, np.int64), np.zeros(0, MEMORY)
     return {
         "as_of": np.array([START]),
+        "own": np.array([0.3]),
         "prereq_of": nothing,
         "prereq": empty,
         "prereq_seen": np.zeros(0, bool),
-        "similar_of": np.zeros(1, np.int64),
-        "similar": np.zeros(1, MEMORY),
-        "similar_seen": np.zeros(1, bool),
+        "similar_of": nothing,
+        "similar": empty,
+        "similar_seen": np.zeros(0, bool),
         "difficulty": np.array([np.nan]),
         "load": np.array([0.7]),
         "sentiment": np.array([-0.5]),

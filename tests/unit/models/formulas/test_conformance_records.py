@@ -127,8 +127,8 @@ def test_coming_back_lowers_the_risk(seed: int, many: int, days: int) -> None:
 
 @few
 @given(SEEDS, st.integers(0, 10), st.integers(1, 2_000_000))
-def test_more_mastery_of_a_prerequisite_never_raises_the_probability(
-    seed: int, which: int, more: int
+def test_fewer_struggles_with_a_prerequisite_never_raise_the_probability(
+    seed: int, which: int, fewer: int
 ) -> None:
     inputs = question_inputs(seed)
     if not len(inputs["prereq"]):
@@ -137,7 +137,7 @@ def test_more_mastery_of_a_prerequisite_never_raises_the_probability(
     inputs = copy.deepcopy(inputs)
     one = which % len(inputs["prereq"])
     state = inputs["prereq"][one : one + 1]
-    state["hits"] = np.minimum(state["hits"] + more, state["weight"])
+    state["struggles"] = np.maximum(state["struggles"] - fewer, 0)
     after = struggle.predict(struggle.Questions(**inputs))
     assert (after.score <= before.score).all()
 

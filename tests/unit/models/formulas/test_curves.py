@@ -43,6 +43,7 @@ def states(*scores: float, days: float = 1.0) -> NDArray[np.void]:
         item=np.ones(many, np.uint32),
         score=np.rint(np.array(scores) * 10_000).astype(np.int16),
         seconds=np.full(many, 65_535, np.uint16),
+        struggled=(np.array(scores) < 0.5).astype(np.int8),
     )
     fold_attempts(rows, np.zeros(many, np.int64), attempts)
     found: NDArray[np.void] = rows["now"]

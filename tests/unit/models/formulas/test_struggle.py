@@ -7,7 +7,7 @@ import pytest
 
 from lyo.models.arrays.zones import DAY, HOUR
 from lyo.models.formulas import struggle
-from lyo.models.state.mastery import MASTERY_UNIT, PRIOR_HITS, PRIOR_WEIGHT, mastery
+from lyo.models.formulas.struggle_rates import PRIOR_RATE
 from lyo.models.state.skill import MEMORY
 from tests.support.learners.building import START, catalogue, completion, request, run
 
@@ -43,24 +43,31 @@ def test_the_examples_probability_cannot_come_from_its_features() -> None:
 
 
 def mastered(level: float, attempts: int = 8) -> np.ndarray:
-    """The state of a skill just practised, with a mastery."""
+    """The state of a skill just practised, of whose attempts this share went without struggling."""
     state = np.zeros(1, MEMORY)
-    weight = 5_700_000
-    state["weight"], state["hits"] = weight, round(level * (weight + PRIOR_WEIGHT)) - PRIOR_HITS
+    state["tries"] = 3_333_333
+    state["struggles"] = round((1 - level) * 3_333_333)
     state["attempts"] = state["scored"] = attempts
     state["last_at"], state["stability"] = START, 30_000
-    assert mastery(state["hits"], state["weight"])[0] == pytest.approx(level * MASTERY_UNIT, abs=2)
     return state
 
 
 def ask(
-    *prerequisites: np.ndarray, difficulty: float = 0.5, load: float = 0.0, mood: float | None = None
+    *prerequisites: np.ndarray,
+    difficulty: float = 0.5,
+    load: float = 0.0,
+    mood: float | None = None,
+    own: float | None = None,
 ) -> struggle.Struggle:
+    """The answer for a learner who struggles as often as with these prerequisites, unless ``own`` says."""
     many = len(prerequisites)
     states = np.concatenate(prerequisites) if prerequisites else np.zeros(0, MEMORY)
+    tries = states["tries"].sum()
+    usual = states["struggles"].sum() / tries if tries else PRIOR_RATE
     return struggle.predict(
         struggle.Questions(
             as_of=np.array([START]),
+            own=np.array([usual if own is None else own]),
             prereq_of=np.zeros(many, np.int64),
             prereq=states,
             prereq_seen=states["attempts"] > 0,
@@ -130,7 +137,11 @@ def test_help_is_offered_from_its_two_thresholds_on() -> None:
     assert (struggle.HELP_PROBABILITY, struggle.HELP_CONFIDENCE) == (60, 50)
     levels = np.arange(0.02, 0.99, 0.02).tolist()
     answers = [ask(mastered(level, attempts), difficulty=0.9) for level in levels for attempts in (1, 9)]
-    answers += [ask(np.zeros(1, MEMORY), difficulty=difficulty) for difficulty in levels]
+    answers += [
+        ask(np.zeros(1, MEMORY), difficulty=difficulty, own=level)
+        for level in levels
+        for difficulty in (level, np.nan)
+    ]
     for answer in answers:
         assert answer.help[0] == (answer.score[0] >= 60 and answer.confidence[0] >= 50)
     assert 60 in {int(answer.score[0]) for answer in answers}
@@ -146,23 +157,45 @@ def test_every_feature_has_a_help_message() -> None:
         assert struggle.help_message(contributions) == struggle.MESSAGES[struggle.FEATURES[place]]
 
 
-def test_an_unseen_prerequisite_is_evidence_with_low_confidence() -> None:
-    unseen, known = ask(np.zeros(1, MEMORY), load=0.5), ask(mastered(0.9), load=0.5)
-    assert unseen.score[0] > 50
-    assert 0 < unseen.confidence[0] < known.confidence[0]
+def test_an_unseen_prerequisite_goes_as_the_learners_work_usually_does_and_is_less_sure() -> None:
+    for own in (0.1, 0.3, 0.8):
+        unseen, known = ask(np.zeros(1, MEMORY), load=0.5, own=own), ask(mastered(1.0), load=0.5, own=own)
+        assert unseen.score[0] == pytest.approx(100 * own, abs=1)
+        assert unseen.score[0] > known.score[0]
+        assert 0 < unseen.confidence[0] < known.confidence[0]
 
 
 def test_the_weakest_prerequisite_counts_more_than_the_mean() -> None:
-    uneven, even = ask(mastered(0.9), mastered(0.1)), ask(mastered(0.5), mastered(0.5))
+    uneven, even = ask(mastered(0.9), mastered(0.1), own=0.5), ask(mastered(0.5), mastered(0.5), own=0.5)
     assert uneven.score[0] > even.score[0]
 
 
-def test_prerequisite_mastery_is_faded_by_forgetting() -> None:
+def test_forgetting_is_counted_once_as_recency() -> None:
     fresh, stale = mastered(0.9), mastered(0.9)
-    stale["last_at"] -= 120 * DAY
-    assert ask(stale).score[0] > ask(fresh).score[0]
-    assert ask(stale).features[0, 0] < ask(fresh).features[0, 0]
-    assert ask(stale).days_since_review[0] == 120
+    stale["last_at"] -= 720 * DAY
+    now, later = ask(fresh), ask(stale)
+    assert later.score[0] > now.score[0]
+    moved = np.flatnonzero(~np.isclose(later.features[0], now.features[0], rtol=0, equal_nan=True))
+    assert [struggle.FEATURES[place] for place in moved] == ["recency"]
+    assert later.days_since_review[0] == 720
+
+
+def test_a_little_forgetting_is_what_spaced_practice_intends() -> None:
+    stale = mastered(0.9)
+    stale["last_at"] -= 30 * DAY
+    assert ask(stale).features[0, struggle.FEATURES.index("recency")] == pytest.approx(0.9, abs=0.02)
+    assert ask(stale).score[0] == ask(mastered(0.9)).score[0]
+
+
+def test_neutral_features_leave_the_learners_own_rate() -> None:
+    for own in (0.05, 0.5, 0.9):
+        assert ask(load=0.5, own=own).score[0] == pytest.approx(100 * own, abs=0.5)
+        assert ask(load=0.5, mood=0.0, own=own).score[0] == pytest.approx(100 * own, abs=0.5)
+
+
+def test_nothing_is_certain() -> None:
+    assert ask(difficulty=1.0, load=1.0, mood=-1.0, own=0.999).score[0] == 99
+    assert ask(difficulty=0.0, load=0.0, mood=1.0, own=0.0).score[0] == 1
 
 
 def test_what_is_not_asked_for_costs_no_confidence_and_what_is_unknown_does() -> None:
