@@ -93,8 +93,14 @@ class LessonCompletion(Event, frozen=True, kw_only=True, gc=False):
         bool | None,
         Meta(description="Whether the learner struggled; where it is left out, a score under 0.5 says so."),
     ] = None
-    gave_up: Annotated[bool | None, Meta(description="Whether the learner left before the end.")] = None
-    duration_seconds: Annotated[Seconds | None, Meta(description="Time spent on it, in seconds.")] = None
+    gave_up: Annotated[
+        bool | None,
+        Meta(description="Whether the learner left before the end; that is a struggle, whatever the score."),
+    ] = None
+    duration_seconds: Annotated[
+        Seconds | None,
+        Meta(description="Time spent on it, in seconds; more than usual is a sign of a struggle."),
+    ] = None
     difficulty: Annotated[
         Share | None, Meta(description="How hard the content is, 0 (easy) to 1 (hard).")
     ] = None
@@ -145,7 +151,10 @@ class Outcome(Event, frozen=True, kw_only=True, gc=False):
     completion_time_seconds: Annotated[
         Seconds | None, Meta(description="Time the learner took, in seconds.")
     ] = None
-    gave_up: Annotated[bool | None, Meta(description="Whether the learner left before the end.")] = None
+    gave_up: Annotated[
+        bool | None,
+        Meta(description="Whether the learner left before the end; not_struggled then counts as struggled."),
+    ] = None
     variant: Annotated[
         TypeName | None, Meta(description="The arm of an experiment that the learner was in.")
     ] = None

@@ -72,7 +72,9 @@ Revision: TypeAlias = Annotated[
 User: TypeAlias = Annotated[Number, Meta(description="The learner.")]
 Tenant: TypeAlias = Annotated[Number | None, Meta(description="The learner's organization.")]
 Confidence: TypeAlias = Annotated[Hundredths, Meta(description="0 (nothing is known) to 1.")]
-Reason: TypeAlias = Annotated[str | None, Meta(description="Why nothing can be said, if so; null otherwise.")]
+Reason: TypeAlias = Annotated[
+    str | None, Meta(description="Why nothing can be said, or too little to offer help; null otherwise.")
+]
 Factors: TypeAlias = Annotated[list[Factor], Meta(description="What the score is made of.")]
 SameMoment: TypeAlias = Annotated[Instant, Meta(description="The same as as_of.")]
 

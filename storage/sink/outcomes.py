@@ -177,11 +177,14 @@ def facts(records: Sequence[Record]) -> list[tuple[Any, ...]]:
         about = subject(event.kind, event.content_id, event.skill_id)
         if about is not None:
             record = records[index]
+            # Giving up is a struggle, whatever else is said of it.
+            gave_up = event.gave_up and event.kind is OutcomeKind.NOT_STRUGGLED
+            kind = OutcomeKind.STRUGGLED if gave_up else event.kind
             tenant = event.organization_id or 0
             found.append(
                 (
                     event.user_id,
-                    event.kind.value,
+                    kind.value,
                     about,
                     tenant,
                     instant(at),

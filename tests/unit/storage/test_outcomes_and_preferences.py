@@ -6,6 +6,7 @@ import json
 from datetime import time
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,3 +111,17 @@ def test_a_field_that_is_absent_leaves_and_null_clears() -> None:
 
 def test_milliseconds_are_exact() -> None:
     assert instant(253_402_300_799_999).isoformat() == "9999-12-31T23:59:59.999000+00:00"
+
+
+@pytest.mark.parametrize(
+    ("kind", "gave_up", "fact"),
+    [
+        ("not_struggled", True, "struggled"),
+        ("not_struggled", False, "not_struggled"),
+        ("not_struggled", None, "not_struggled"),
+        ("struggled", False, "struggled"),
+        ("help_declined", True, "help_declined"),
+    ],
+)
+def test_giving_up_is_a_struggle_whatever_else_is_said(kind: str, gave_up: bool | None, fact: str) -> None:
+    assert facts([outcome(1, kind=kind, content_id="c", gave_up=gave_up)])[0][1] == fact

@@ -15,8 +15,8 @@ from lyo.models.state.learner import empty_learners
 from lyo.models.state.skill import MEMORY
 from tests.support.learners.building import START, Sent, completion, request, run, skill_row
 
-HARD = {"difficulty_rating": 0.9}
-UNKNOWN = {"prerequisites": ["never", "heard"]}
+HARD: dict[str, Any] = {"difficulty_rating": 0.9}
+UNKNOWN: dict[str, Any] = {"prerequisites": ["never", "heard"]}
 METADATA: tuple[dict[str, Any], ...] = (
     HARD,
     {"difficulty_rating": 0.3},
