@@ -1,4 +1,4 @@
-"""How Postgres is reached: one URL, TLS in it, for asyncpg and for SQLAlchemy."""
+"""Connects to Postgres by one URL, with TLS parameters in it, through asyncpg and SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def plain_url(database_url: str) -> str:
     """
     url = _parsed(database_url)
     for name in _FILES & url.query.keys():
-        # OpenSSL says that a file is missing, but not which.
+        # OpenSSL reports a missing file without its name.
         _check_readable(name, str(url.query[name]))
     return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
@@ -47,22 +47,22 @@ def plain_url(database_url: str) -> str:
 def engine(database_url: str, *, connect_args: dict[str, Any] | None = None, **more: Any) -> AsyncEngine:
     """A SQLAlchemy engine on the database; nothing connects before it is used.
 
-    ``connect_args`` are asyncpg's. It reads the URL itself, since SQLAlchemy hands on libpq's parameters for
-    TLS (`sslmode`, `sslrootcert`, ...) as arguments that asyncpg does not know.
+    ``connect_args`` are asyncpg's. asyncpg parses the URL itself: SQLAlchemy would pass libpq's TLS
+    parameters (`sslmode`, `sslrootcert`, ...) as arguments that asyncpg does not know.
     """
     dsn, arguments = plain_url(database_url), connect_args or {}
 
     async def connect(*_: Any, **__: Any) -> Any:
         return await asyncpg.connect(dsn, **arguments)
 
-    # The URL that is left names host and database in errors and logs, and can be shown.
+    # This URL appears in errors and logs, so it has host and database but no password.
     shown = async_url(database_url).set(query={}, password=None)
     return create_async_engine(shown, async_creator=connect, **more)
 
 
 @asynccontextmanager
 async def autocommitting(sessions: Callable[[], AsyncSession]) -> AsyncIterator[AsyncSession]:
-    """A session of which each statement is a transaction of its own; that spares two round trips."""
+    """A session in which each statement is its own transaction, which saves two round trips."""
     async with sessions() as db:
         await db.connection(execution_options=_AUTOCOMMIT)
         yield db
@@ -87,7 +87,7 @@ def _parsed(database_url: str) -> URL:
     try:
         return make_url(database_url)
     except (ArgumentError, ValueError):
-        # What was taken for a port may be half of a password.
+        # The message shows nothing of the URL: what looks like a port may be part of a password.
         raise ValueError(
             "LYO_DATABASE_URL is no URL of the form postgresql://USER:PASSWORD@HOST:PORT/DATABASE "
             "(in user and password, write @ : / % as %40 %3A %2F %25)"

@@ -1,4 +1,4 @@
-"""One connection to Postgres, opened again after it broke."""
+"""One connection to Postgres, opened again after it breaks."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ ATTEMPT_SECONDS: Final = 10.0
 STATEMENT_SECONDS: Final = 120.0
 RETRY_SECONDS: Final = 0.2
 STOP_SECONDS: Final = 10.0
-# Its estimate of a batch's cost is too high now and then, and then it compiles for longer than it runs.
-# It also takes a batch for ten thousand rows, since it cannot see into the JSON, and then reads whole tables
-# to join them to a handful of records: with 100,000 learners stored, most of a core. And it keeps the plan
-# that was right while a table was still small, until something analyzes that. By index, always.
-# A peer that vanished gives its locks back within a minute, not within hours; one that was frozen in a
-# transaction within seconds, since whoever takes over waits for them.
+# jit: the planner sometimes overestimates a batch's cost, and then compiling takes longer than running.
+# enable_*: the planner cannot see into the JSON and expects ten thousand rows in a batch, so it would read
+# whole tables to join a few records: with 100,000 learners stored, most of a core. It also keeps a plan that
+# was right while a table was small. These settings make it always use the indexes.
+# Timeouts: the locks of a vanished process are released within a minute instead of hours, and those of a
+# process frozen in a transaction within seconds, since its successor waits for them.
 _SETTINGS: Final = {
     "application_name": "lyo sink",
     "timezone": "UTC",
@@ -30,7 +30,7 @@ _SETTINGS: Final = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "enable_seqscan": "off",
-    # One that is stopped in the middle of a transaction does so soon: its host still answers.
+    # For a process that is stopped in a transaction: its host still answers keepalives.
     "idle_in_transaction_session_timeout": "10s",
     "tcp_keepalives_idle": "30",
     "tcp_keepalives_interval": "10",
@@ -39,7 +39,12 @@ _SETTINGS: Final = {
 
 
 class Session:
-    """Holds the connection; `connection` opens it when there is none."""
+    """Holds the connection; `connection` opens it if there is none.
+
+    Attributes:
+        working: whether the process waits for Postgres now.
+        drops: how often the connection was dropped.
+    """
 
     def __init__(self, database_url: str, name: str = "lyo sink", **settings: str) -> None:
         self._url = database_url
@@ -65,7 +70,7 @@ class Session:
 
     @contextlib.asynccontextmanager
     async def at_work(self) -> AsyncIterator[Any]:
-        """The open connection, and that Postgres is what we wait for.
+        """The open connection; while it is used, `working` is true.
 
         Raises:
             OSError, TimeoutError, asyncpg.PostgresError: Postgres cannot be reached, or refuses.
@@ -100,18 +105,18 @@ class Session:
                 return
 
     def drop(self) -> None:
-        """Forget the connection: what it was doing is rolled back, and the next use opens another."""
+        """Drop the connection: its transaction is rolled back, and the next use opens another one."""
         self.drops += 1
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
 
     def drop_soon(self) -> None:
-        """Let what is under way end within seconds: a Postgres that is slow must not hold a stop up."""
+        """Drop the connection after some seconds, so that a slow Postgres does not delay a stop."""
         asyncio.get_running_loop().call_later(STOP_SECONDS, self.drop)
 
     async def close(self) -> None:
-        """Close it in order, if it is open."""
+        """Close the connection, if it is open."""
         connection, self._connection = self._connection, None
         if connection is not None and not connection.is_closed():
             try:

@@ -1,6 +1,6 @@
-"""The outbox: events to be sent to the topics, written in the transaction of what they belong to.
+"""The outbox: events to be sent to the topics, written in the same transaction as the rows they belong to.
 
-The sink process sends them (`lyo.storage.outbox.relay`), so whoever writes them needs Postgres alone.
+The sink process sends them (`lyo.storage.outbox.relay`), so the writer needs only Postgres.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 __all__ = ["CHANNEL", "INTO", "Outgoing", "add", "newest"]
 
 CHANNEL: Final = "lyo_outbox"
-"""Notified by the table's trigger when the transaction that wrote has been committed."""
+"""The channel that the table's trigger notifies at the commit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One event: its topic in full, the learner whose it is, and its UTF-8 JSON."""
+    """One event: its full topic name, its learner, and its UTF-8 JSON."""
 
     topic: str
     user_id: int
@@ -42,7 +42,7 @@ _ADD: Final = text(
 SELECT organization_id, topic, user_id::text, user_id::text, value
 FROM unnest(:organizations, :topics, :users, :events)
     WITH ORDINALITY AS n(organization_id, topic, user_id, value, place)
--- What comes of a learner who is erased is kept nowhere, not even on its way.
+-- Events of an erased learner are not stored anywhere, not even here.
 WHERE n.topic LIKE '%erasures' OR NOT EXISTS (
     SELECT 1 FROM erasure_fences f WHERE f.user_id = n.user_id AND {CLOSED})
 ORDER BY place
@@ -66,7 +66,7 @@ ORDER BY id DESC LIMIT 1
 
 
 async def add(db: AsyncConnection | AsyncSession, rows: Sequence[Outgoing]) -> int:
-    """Write events, in their order, in the caller's transaction; how many, without those of the erased."""
+    """Write events in order, in the caller's transaction; gives how many, without those of the erased."""
     if not rows:
         return 0
     values: Mapping[str, Any] = {
@@ -83,5 +83,5 @@ async def newest(
 ) -> Row | None:
     """The newest event of a learner for a topic: value, created_at, sent_at; of one organization if given."""
     wanted = {"topic": topic, "key": str(user_id), "organization": organization}
-    found = (await db.execute(_NEWEST, wanted)).mappings().first()
-    return None if found is None else dict(found)
+    row = (await db.execute(_NEWEST, wanted)).mappings().first()
+    return None if row is None else dict(row)

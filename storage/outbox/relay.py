@@ -1,6 +1,7 @@
-"""The relay: rows of the outbox go to the topics, in order, at least once.
+"""The relay: sends the rows of the outbox to the topics, in order, at least once.
 
-One relay at a time, whichever sink has the lock; it is that of a session, so a relay that dies gives it up.
+Only the relay with the advisory lock sends. The lock belongs to its session, so it is released when the relay
+dies.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ LOCK_SECONDS: Final = 1.0
 HOUSEKEEPING_SECONDS: Final = 3_600.0
 _PAUSES: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
-# Any constant that only this product uses.
+# An arbitrary constant that no other program uses.
 _LOCK_SQL: Final = "SELECT pg_try_advisory_lock(1819897710, 0)"
 _UNSENT_SQL: Final = """
 SELECT id, topic, key, partition_key, value FROM outbox
@@ -44,7 +45,7 @@ log = logger("relay")
 
 
 class Relay:
-    """Sends what is in the outbox until it is stopped."""
+    """Sends the rows of the outbox until it is stopped."""
 
     def __init__(
         self,
@@ -61,7 +62,7 @@ class Relay:
         self._poll_seconds = poll_seconds
         self._failpoints = failpoints or Failpoints()
         self._session = Session(
-            # One that is frozen, and so asks for nothing, gives the lock back.
+            # The idle timeout releases the lock of a frozen relay.
             settings.database_url,
             "lyo outbox relay",
             idle_session_timeout=f"{round(max(6 * poll_seconds, IDLE_SECONDS))}s",
@@ -80,20 +81,20 @@ class Relay:
         return self._leading is not None
 
     def samples(self) -> Iterator[Sample]:
-        """What Prometheus is shown; from any thread."""
+        """Samples for Prometheus; called from any thread."""
         yield Sample("lyo_relay_leading", float(self.leading))
         yield Sample("lyo_relay_sent", self.sent)
         yield Sample("lyo_relay_refused", self.refused)
         yield Sample("lyo_relay_failures", self._failures)
 
     def stop(self) -> None:
-        """End after the rows that are on their way, or within seconds without them."""
+        """End after the rows that are being sent, or within seconds without them."""
         self._stop.set()
         self._session.drop_soon()
         self._woken.set()
 
     async def run(self) -> None:
-        """Send what is written to the outbox until `stop` is called; Kafka or Postgres away means waiting.
+        """Send the outbox until `stop` is called; waits while Kafka or Postgres is away.
 
         Raises:
             lyo.storage.faults.SinkError: Postgres refuses for good; one line that says why.
@@ -114,7 +115,7 @@ class Relay:
             await self._session.close()
 
     async def _turn(self) -> None:
-        """Send a batch, or wait until there is something to do."""
+        """Send a batch, or wait until there are rows."""
         connection = await self._lead()
         if connection is None:
             await self._pause(LOCK_SECONDS)
@@ -153,7 +154,7 @@ class Relay:
         return connection
 
     async def _batch(self, connection: Any) -> int:
-        """Send some rows and mark what became of them; of how many."""
+        """Send some rows and mark their results; gives how many rows."""
         rows = await connection.fetch(_UNSENT_SQL, self._batch_rows, self._sender.held)
         if not rows:
             return 0
@@ -179,7 +180,7 @@ class Relay:
             log.error("outbox row %d is not sent: %s", number, reason)
 
     async def _failed(self, line: str) -> None:
-        """Let another relay try, and wait a moment."""
+        """Give up the lock, so that another relay may try, and wait a moment."""
         if self._failures == 0:
             log.warning("%s", line)
         self._session.drop()

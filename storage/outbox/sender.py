@@ -1,4 +1,4 @@
-"""Rows of the outbox into Kafka, each partition in order."""
+"""Sends rows of the outbox to Kafka, in order per partition."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lyo.streams.producers.transactional_producer import OVERHEAD
 from lyo.streams.settings import Settings
 
 GRACE_SECONDS: Final = 3.0
-# A topic may be about to be created, and a broker that starts does not list all of its topics at once.
+# A topic may be about to be created, and a starting broker does not list all topics at once.
 MISSING_SECONDS: Final = 10.0
 
 REFUSED: Final = (
@@ -37,11 +37,11 @@ REFUSED: Final = (
     PolicyViolationError,
     TopicAuthorizationFailedError,
 )
-"""What Kafka says of a record that it will not take, however often it is sent."""
+"""Errors for records that Kafka never accepts, however often they are sent."""
 
 
 class Away(Exception):
-    """Kafka does not answer, or we are to stop; the message says which."""
+    """Kafka does not answer, or the relay is to stop; the message says which."""
 
 
 class Row(Protocol):
@@ -52,14 +52,14 @@ class Row(Protocol):
 
 @dataclass(slots=True)
 class Sent:
-    """What became of rows: the ids that Kafka has acknowledged, and those that it never will, with why."""
+    """Results: the ids of acknowledged rows, and the reasons by id of rows that Kafka never accepts."""
 
     ids: list[int] = field(default_factory=list)
     refused: dict[int, str] = field(default_factory=dict)
 
 
 class OutboxSender:
-    """Owns the producer, which is replaced after every error, so that nothing old is sent later."""
+    """Owns the producer, and replaces it after every error, so that it sends nothing old later."""
 
     def __init__(self, settings: Settings, stop: asyncio.Event) -> None:
         self._settings = settings
@@ -72,19 +72,19 @@ class OutboxSender:
 
     @property
     def held(self) -> list[str]:
-        """Topics that did not exist a moment ago; their rows wait until it is time to look again."""
+        """Topics that did not exist a moment ago; their rows wait until the next look."""
         return [topic for topic, until in self._missing.items() if time.monotonic() < until]
 
     async def send(self, rows: Sequence[Row], sent: Sent) -> None:
-        """Send rows and note in `sent` what became of each; rows of held topics stay as they are.
+        """Send rows and record the results in `sent`; rows of missing topics get no result yet.
 
         Raises:
-            Away: with what `sent` says by then.
+            Away: `sent` has the results up to then.
         """
         try:
             await self._know({row["topic"] for row in rows}, rows, sent)
-            for (topic, number), some in self._grouped(rows, sent).items():
-                for batch in self._batches(some):
+            for (topic, number), of_partition in self._grouped(rows, sent).items():
+                for batch in self._batches(of_partition):
                     await self._until_clear(topic, number, batch, sent)
         except Away:
             await self.close(abandon=True)
@@ -94,7 +94,7 @@ class OutboxSender:
             raise Away(clients.explain(error)) from None
 
     async def close(self, *, abandon: bool = False) -> None:
-        """Let go of the producer, and of what was known about topics."""
+        """Close the producer, and drop the known partition counts."""
         producer, self._producer = self._producer, None
         self._counts.clear()
         if producer is not None:
@@ -103,7 +103,7 @@ class OutboxSender:
     # ------------------------------------------------------------ topics
 
     async def _know(self, topics: Iterable[str], rows: Sequence[Row], sent: Sent) -> None:
-        """Learn of topics not seen before; refuse the rows of one that was missing for a while."""
+        """Read the partition counts of new topics; refuse the rows of a topic that stays missing."""
         new = {topic for topic in topics if topic not in self._counts}
         if not new:
             return
@@ -123,7 +123,7 @@ class OutboxSender:
             self._missing.pop(topic, None)
 
     def _grouped(self, rows: Sequence[Row], sent: Sent) -> dict[tuple[str, int], list[Row]]:
-        """The rows of each topic-partition, in order, without those that cannot be sent."""
+        """The rows by topic-partition, in order, without those that cannot be sent."""
         grouped: dict[tuple[str, int], list[Row]] = defaultdict(list)
         for row in rows:
             topic = row["topic"]
@@ -153,7 +153,7 @@ class OutboxSender:
     # ------------------------------------------------------------ batches
 
     def _batches(self, rows: Iterable[Row]) -> list[list[Row]]:
-        """The rows in order, in as few batches as Kafka takes."""
+        """The rows in order, in as few batches as possible."""
         batches: list[list[Row]] = []
         room = 0
         for row in rows:
@@ -166,11 +166,11 @@ class OutboxSender:
         return batches
 
     async def _until_clear(self, topic: str, number: int, rows: Sequence[Row], sent: Sent) -> None:
-        """Send a batch; of one that is refused find the record, by halves."""
+        """Send a batch; if it is refused, find the record by bisection."""
         try:
             await self._send(topic, number, rows)
         except REFUSED as error:
-            # A batch that failed leaves a gap in the producer's sequence.
+            # A failed batch leaves a gap in the producer's sequence numbers.
             await self.close(abandon=True)
             if len(rows) == 1:
                 sent.refused[rows[0]["id"]] = clients.explain(error)
@@ -205,7 +205,7 @@ class OutboxSender:
         return self._producer
 
     async def _answered(self, answer: asyncio.Future[Any]) -> None:
-        """Wait for Kafka's answer; a stop waits a moment longer, so that little is sent again."""
+        """Wait for Kafka's answer; after a stop only a moment longer, so that little is sent twice."""
         stopping: asyncio.Future[Any] = asyncio.ensure_future(self._stop.wait())
         try:
             await asyncio.wait(

@@ -24,18 +24,18 @@ __all__ = ["Written", "spare_id", "stored", "write"]
 _PLAN: Final = PLANS["struggle"]
 _FROM_LOG: Final = {"log_partition": "NULL", "log_offset": "NULL"}
 _VALUES: Final = {name: _PLAN.computed.get(name, f"n.{name}") for name in _PLAN.written} | _FROM_LOG
-# What happened before the question is none of its outcome.
+# Outcomes from before the request do not belong to its answer.
 _NO_OUTCOME: Final = dict.fromkeys(_PLAN.derived, "NULL") | {"intervention_offered": "false"}
 _CHANGES: Final = ", ".join(
     f"{name} = {value}" for name, value in (_VALUES | _NO_OUTCOME).items() if name not in _PLAN.key
 )
 
-# Of a learner who is erased nothing is stored.
+# Nothing is stored of an erased learner.
 _KNOWN: Final = (
     f"NOT EXISTS (SELECT 1 FROM erasure_fences f WHERE f.user_id = n.user_id AND {erasures.CLOSED})"
 )
 
-# Of a learner whose organization is known a row of another's is left from before.
+# If the learner is known to be of this organization, a row of another one is a remnant.
 _THEIRS: Final = (
     "EXISTS (SELECT 1 FROM learner_rows l "
     "WHERE l.user_id = n.user_id AND l.organization_id = n.organization_id)"
@@ -82,16 +82,14 @@ _ATTEMPTS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of a prediction.
-
-    Nothing is written over the answer to a newer request.
+    """The result of writing a prediction; it never overwrites the answer to a newer request.
 
     Attributes:
-        id: of the row of this learner and content; a spare number where the learner is erased.
-        again: the row answers this very request already: nothing is written.
-        foreign: the row belongs to another organization, and the learner is not known to be of this one:
-            nothing is written.
-        erased: the learner is: nothing is written.
+        id: of the row of this learner and content; a spare id if the learner is erased.
+        again: the row already answers this request, so nothing was written.
+        foreign: the row belongs to another organization, and the learner is not known to be of this one, so
+            nothing was written.
+        erased: the learner is erased, so nothing was written.
     """
 
     id: int
@@ -101,9 +99,9 @@ class Written:
 
 
 async def write(db: AsyncSession, record: bytes, question: Outgoing) -> Written:
-    """Store a struggle record, as it would stand on its topic, and with it the question that it answers.
+    """Store a struggle record as on its topic, and put the request that it answers into the outbox.
 
-    Where nothing is written, nothing goes out.
+    If the record is not written, the request is not sent.
     """
     values = {
         "records": f"[{record.decode()}]",
@@ -117,17 +115,17 @@ async def write(db: AsyncSession, record: bytes, question: Outgoing) -> Written:
             return Written(await spare_id(db), erased=True)
         if row["id"] is not None:
             return Written(row["id"], row["again"], row["foreign"])
-        # Someone else has just made the row: the next look sees it.
+        # Another transaction has just inserted the row: the next attempt sees it.
     raise RuntimeError("a struggle prediction's row appears and disappears")
 
 
 async def stored(db: AsyncSession, number: int) -> Row:
     """The stored prediction of this id."""
-    found = await db.execute(select(struggle_predictions).where(struggle_predictions.c.id == number))
-    return dict(found.mappings().one())
+    result = await db.execute(select(struggle_predictions).where(struggle_predictions.c.id == number))
+    return dict(result.mappings().one())
 
 
 async def spare_id(db: AsyncSession) -> int:
-    """A number that no row will ever have: to be given where no row may be written or shown."""
+    """An id that no row will ever have, for answers whose row may not be written or shown."""
     number: int = (await db.execute(_SPARE)).scalar_one()
     return number

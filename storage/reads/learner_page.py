@@ -1,4 +1,4 @@
-"""What the learner's page reads besides ``/insights``: a learner's rows, organization and names."""
+"""Reads for the learner's page besides ``/insights``: a learner's rows, organization and skill names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["StoredLearner", "learner", "skill_names", "skills"]
 
 _l, _o, _s = learner_rows.c, organizations.c, skill_rows.c
 
-# A caller without a tenant sees all; one with a tenant sees that tenant's learners alone.
+# A caller without a tenant sees all learners; a caller with a tenant sees that tenant's learners.
 _MINE: Final = text(
     "(CAST(:organization AS int8) IS NULL OR learner_rows.organization_id IS NOT DISTINCT FROM :organization)"
 ).bindparams(bindparam("organization", type_=BigInteger))
@@ -32,8 +32,8 @@ _SKILLS: Final = (
     .where(_s.user_id == bindparam("user_id"), _MINE)
     .order_by(_s.skill_id)
 )
-# As in `models.state.catalogue`: of all contents that teach a skill, the one with the smallest id speaks for
-# it, and only to those who may see it.
+# As in `models.state.catalogue`: of all contents that teach a skill, the one with the smallest id gives its
+# name, and only to callers who may see the content.
 _NAMES: Final = text(
     f"""
 SELECT skill, name FROM (
@@ -48,7 +48,7 @@ WHERE name <> '' AND (organization_id IS NULL OR organization_id = :organization
 
 
 class StoredLearner(NamedTuple):
-    """A LEARNER row as stored, and the learner's organization with its record as JSON, if it has one."""
+    """A LEARNER row as stored, the learner's organization, and the organization's record as JSON."""
 
     row: bytes
     organization: int | None
@@ -56,20 +56,20 @@ class StoredLearner(NamedTuple):
 
 
 async def learner(db: AsyncSession, user_id: int, organization: int | None) -> StoredLearner | None:
-    """The learner's row; None for one of whom nothing is stored, or who is of another organization."""
-    found = (await db.execute(_LEARNER, {"user_id": user_id, "organization": organization})).first()
-    return None if found is None else StoredLearner(*found)
+    """The learner's row; None if nothing is stored, or if the learner is of another organization."""
+    row = (await db.execute(_LEARNER, {"user_id": user_id, "organization": organization})).first()
+    return None if row is None else StoredLearner(*row)
 
 
 async def skills(db: AsyncSession, user_id: int, organization: int | None) -> tuple[tuple[str, bytes], ...]:
     """Skill ids and SKILL rows as stored, by id; none for a learner of another organization."""
-    found = await db.execute(_SKILLS, {"user_id": user_id, "organization": organization})
-    return tuple((skill, row) for skill, row in found)
+    rows = await db.execute(_SKILLS, {"user_id": user_id, "organization": organization})
+    return tuple((skill, row) for skill, row in rows)
 
 
 async def skill_names(db: AsyncSession, ids: Sequence[str], organization: int | None) -> dict[str, str]:
-    """What the catalogue calls skills, for learners of an organization; unnamed ones are left out."""
+    """Names of skills in the catalogue, for learners of an organization; those without one are left out."""
     if not ids:
         return {}
-    found = await db.execute(_NAMES, {"skills": list(ids), "organization": organization})
-    return {row.skill: row.name for row in found}
+    rows = await db.execute(_NAMES, {"skills": list(ids), "organization": organization})
+    return {row.skill: row.name for row in rows}

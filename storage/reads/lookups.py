@@ -35,7 +35,7 @@ __all__ = [
     "remaining",
 ]
 
-# What a learner's row has of each stored episode.
+# Columns of the stored episodes that a learner's lookup includes.
 _PLATEAU: Final = ("id", "skill_id", "detected_at", "intervention_taken")
 _REGRESSION: Final = (
     "id",
@@ -52,8 +52,8 @@ def _rows(columns: Sequence[str]) -> str:
     return f"array_agg(ROW({', '.join(f'e.{column}' for column in columns)}))"
 
 
-# One row, with nulls, where no learner is known: the stamp is wanted in any case. Of a learner of another
-# organization than the one asked for only `foreign` is told.
+# If no learner is known the result is one row of nulls with the stamp. For a learner of another organization
+# only `foreign` is set.
 _LEARNERS: Final = text(
     f"""
 SELECT s.stamp, s.complete_until AS all_complete_until, l.complete_until,
@@ -117,9 +117,10 @@ SELECT '', 'counts',
 
 
 class Wanted(NamedTuple):
-    """A learner to look up: for which tenant (None: any), at what moment (ms), with skills or not.
+    """A learner to look up: for which tenant (None: any), at what time (ms), with skills or not.
 
-    own: for the learner, whose a row of no organization is; it is no tenant's.
+    Attributes:
+        own: the caller is the learner, who may also see a row without an organization; a tenant may not.
     """
 
     user_id: int
@@ -130,11 +131,11 @@ class Wanted(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What was looked up.
+    """The result of a lookup.
 
     Attributes:
-        stamp: of the catalogue's topics.
-        complete_until: everything published up to then is in the tables; None: that is not known.
+        stamp: changes with every change of the catalogue's topics.
+        complete_until: everything published up to then is in the tables; None: unknown.
         rows: of the learners.
     """
 
@@ -144,26 +145,26 @@ class Found(NamedTuple):
 
 
 async def learners(db: AsyncSession, wanted: Sequence[Wanted], topics: Sequence[str]) -> Found:
-    """Learners' rows, what came of their dropout risks, and up to when those rows are complete.
+    """Learners' rows, the outcomes of their dropout risks, and up to when the rows are complete.
 
-    `place` says which of those wanted a row is about; one who is not known has none. A learner of another
-    organization than the one given has `foreign` true, and `mine` false like one of no organization; nothing
-    else of theirs is to be used. `unanswered`: a question asked over a minute before `now`, and within a day,
-    has not come back through the log. With skills, a row has `skill_names` and `skill_rows` of the same
-    length, None if there are none, and numbers and outcomes of its stored `plateaus` and `regressions`.
+    `place` is the index of the wanted learner; unknown learners have no row. A learner of another
+    organization has `foreign` true and `mine` false, a learner of no organization has `mine` false; nothing
+    else of these rows may be used. `unanswered`: a request between a minute and a day before `now` has not
+    come back through Kafka. With skills, a row has `skill_names` and `skill_rows` of the same length (None if
+    there are none), and ids and outcomes of its stored `plateaus` and `regressions`.
     """
-    found = await db.execute(
+    result = await db.execute(
         _LEARNERS,
         {
             "topics": list(topics),
-            "users": [each.user_id for each in wanted],
-            "organizations": [each.organization for each in wanted],
-            "moments": [instant(each.now) for each in wanted],
-            "skills": [each.skills for each in wanted],
-            "own": [each.own for each in wanted],
+            "users": [learner.user_id for learner in wanted],
+            "organizations": [learner.organization for learner in wanted],
+            "moments": [instant(learner.now) for learner in wanted],
+            "skills": [learner.skills for learner in wanted],
+            "own": [learner.own for learner in wanted],
         },
     )
-    rows = [dict(row) for row in found.mappings()]
+    rows = [dict(row) for row in result.mappings()]
     for row in rows:
         for name, columns in (("plateaus", _PLATEAU), ("regressions", _REGRESSION)):
             row[name] = [dict(zip(columns, episode, strict=True)) for episode in row[name] or ()]
@@ -175,9 +176,9 @@ async def learners(db: AsyncSession, wanted: Sequence[Wanted], topics: Sequence[
 async def catalogue(
     db: AsyncSession, contents_from: int | None, organizations_from: int | None
 ) -> tuple[list[tuple[str, str, bytes]], tuple[int, int]]:
-    """Contents and organizations written from these offsets of their topics on, all if None.
+    """Contents and organizations from these offsets of their topics on, or all if None.
 
-    As kind, key and JSON; and how many there are of each in all.
+    Gives kind, key and JSON of each, and the total numbers of contents and organizations.
     """
     positions = {"contents_from": contents_from, "organizations_from": organizations_from}
     rows = (await db.execute(_CATALOGUE, positions)).all()
@@ -195,16 +196,17 @@ WHERE user_id = :user AND (CAST(:organization AS int8) IS NULL OR organization_i
 
 
 async def erasure_marker(db: AsyncSession, user_id: int, organization: int | None) -> Row | None:
-    """What is kept of an erased learner: the erasure marker, and what was removed when."""
-    found = await db.execute(_MARKER, {"user": user_id, "organization": organization})
-    row = found.mappings().first()
+    """An erased learner's marker, with what was removed and when."""
+    result = await db.execute(_MARKER, {"user": user_id, "organization": organization})
+    row = result.mappings().first()
     return None if row is None else dict(row)
 
 
 async def remaining(db: AsyncSession, user_id: int, aside: str) -> dict[str, int]:
-    """How many rows each table still holds of a learner; the outbox's of topic `aside` are not counted.
+    """How many rows each table still holds of a learner.
 
-    Nor are the keys by which subscribers learn what to delete, and the erasure marker.
+    Not counted are outbox rows of the topic `aside`, the keys that tell subscribers what to delete, and the
+    erasure marker.
     """
     queries = []
     for table in metadata.sorted_tables:
@@ -219,5 +221,5 @@ async def remaining(db: AsyncSession, user_id: int, aside: str) -> dict[str, int
         else:
             continue
         queries.append(wanted)
-    found: dict[str, Any] = {name: count for name, count in await db.execute(union_all(*queries)) if count}
-    return found
+    counts: dict[str, Any] = {name: count for name, count in await db.execute(union_all(*queries)) if count}
+    return counts

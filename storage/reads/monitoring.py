@@ -1,4 +1,4 @@
-"""What a monitor asks Postgres: how far the sink is, what the outbox holds, who is overdue."""
+"""The monitor's queries: the sink's offsets, the outbox, and learners who are overdue for a sweep."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _REVISION_SQL: Final = "SELECT version_num FROM alembic_version"
 
 
 def _field(name: str) -> str:
-    """Eight bytes of a stored LEARNER row: after the layout's number, which takes one, counted from one."""
+    """SQL for eight bytes of a stored LEARNER row: they follow the layout's byte, and SQL counts from 1."""
     fields = LEARNER.fields
     assert fields is not None
     offset = fields[name][1]
     return f"substring(l.row FROM {offset + 2} FOR 8)"
 
 
-# An active learner's prediction goes out anew every day; what is past its end is compared with the activity
-# in the learner's row, as `lyo.models.predictions.from_rows.overdue` does.
+# An active learner's prediction is sent again every day. Expired predictions are compared with the activity
+# in the learner's row, as in `lyo.models.predictions.from_rows.overdue`.
 _PAST_SQL: Final = f"""
 SELECT {_field("last_session")} || {_field("last_completion")} AS active,
        (EXTRACT(EPOCH FROM d.valid_until) * 1000)::int8 AS valid_until
@@ -51,7 +51,7 @@ _LEARNERS_SQL: Final = "SELECT count(*) FROM dropout_risk_scores"
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """Rows that wait, rows that Kafka refused, and the age (s) of the oldest that waits; 0: none waits."""
+    """Waiting rows, rows that Kafka refused, and the age (s) of the oldest waiting row; 0: none waits."""
 
     waiting: int
     refused: int
@@ -60,7 +60,7 @@ class Outbox:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Learners with a dropout prediction, and those of them that are due and not swept."""
+    """Learners with a dropout prediction, and those of them who are due and not swept."""
 
     learners: int
     overdue: int
@@ -87,22 +87,22 @@ async def stored(connection: Any) -> dict[Place, int]:
 
 
 async def outbox(connection: Any) -> Outbox:
-    """What waits in the outbox."""
+    """The state of the outbox."""
     row = await connection.fetchrow(_OUTBOX_SQL)
     return Outbox(row["waiting"], row["refused"], max(row["age"], 0.0))
 
 
 async def revision(connection: Any) -> str | None:
-    """The schema's revision; None: it was never migrated."""
+    """The schema's revision; None if it was never migrated."""
     try:
-        found: str | None = await connection.fetchval(_REVISION_SQL)
+        number: str | None = await connection.fetchval(_REVISION_SQL)
     except asyncpg.UndefinedTableError:
         return None
-    return found
+    return number
 
 
 async def survey(connection: Any, now: int) -> Survey:
-    """Count learners that were due before ``now`` (ms) and are not swept; reads all whose day is over."""
+    """Count learners who were due before ``now`` (ms) and are not swept; reads all expired predictions."""
     learners = await connection.fetchval(_LEARNERS_SQL, timeout=SURVEY_SECONDS)
     overdue = 0
     async with connection.transaction(isolation="repeatable_read", readonly=True):

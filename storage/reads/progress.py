@@ -29,9 +29,9 @@ async def stored_offsets(database_url: str) -> dict[Place, int]:
 
 
 async def behind(settings: Settings, *, predictions_only: bool = False) -> int:
-    """How many offsets of the topics that the sink reads are not in Postgres yet; 0: all is stored.
+    """How many offsets of the sink's topics are not in Postgres yet; 0: everything is stored.
 
-    Offsets count transaction markers, too, so this is a measure of distance rather than of records.
+    Offsets include transaction markers, so this is more than the number of records.
 
     Raises:
         aiokafka.errors.KafkaError: Kafka cannot be reached, or a topic does not exist.

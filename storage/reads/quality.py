@@ -1,7 +1,7 @@
-"""Predictions and what came of them, as columns for `lyo.models.quality`; every statement of it is here.
+"""Predictions and their outcomes as columns for `lyo.models.quality`, and the queries that read them.
 
-Where rows can be many they are counted by what matters, or a sample of the learners is read: those whose
-number by a hash is 0 modulo a step, so that it is the same ones each time.
+Many rows are counted in groups, or a sample of the learners is read: those whose hashed id is 0 modulo a
+step, so that the sample is the same each time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lyo.storage.sink.outcomes import KEPT_TIMES
 from lyo.storage.times import instant
 
 SAMPLE: Final = 10_000
-"""About how many learners are read of those figures that need their rows."""
+"""The approximate size of the sample for figures that need the learners' rows."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -34,7 +34,7 @@ SELECT struggle_probability, actual_struggled, intervention_offered, interventio
        count(*) AS count
 FROM struggle_predictions WHERE predicted_at > $1 OR actual_outcome_at > $1 GROUP BY 1, 2, 3, 4, 5
 """
-# A row of the changelog's own is no learner.
+# Only learners with a row count: the changelog's own records have none.
 _COVERAGE_SQL: Final = """
 SELECT (SELECT count(*) FROM learner_rows) AS known,
        (SELECT count(*) FROM dropout_risk_scores d JOIN learner_rows USING (user_id)
@@ -86,7 +86,7 @@ _SIZE_SQL: Final = "SELECT greatest(reltuples, 0)::int8 FROM pg_class WHERE oid 
 
 
 class Struggles(NamedTuple):
-    """Groups of predictions of struggle ``(n,)``; ``known`` says whether the outcome is."""
+    """Groups of struggle predictions ``(n,)``; ``known``: whether the outcome is known."""
 
     probability: Floats
     known: Bools
@@ -98,7 +98,7 @@ class Struggles(NamedTuple):
 
 
 class Groups(NamedTuple):
-    """Groups of episodes ``(n,)``: whether an intervention was given, and whether it was worked on again."""
+    """Groups of episodes ``(n,)``: whether an intervention was given, and whether the learner engaged."""
 
     given: Bools
     engaged: Bools
@@ -106,7 +106,7 @@ class Groups(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """Some learners ``(n,)``: rows, peak hours ``(n, 24)``, scores by hour, zones, nudges and responses."""
+    """Some learners ``(n,)``: rows, peak hours ``(n, 24)``, scores by hour, zones, nudges, responses."""
 
     rows: Rows
     peak: Bools
@@ -117,7 +117,7 @@ class Sample(NamedTuple):
 
 
 class Tenants(NamedTuple):
-    """The tenants, and those of whom no sentiment or no skill is known."""
+    """How many tenants there are, and those without any sentiment or skill."""
 
     known: int
     without_sentiment: list[int]
@@ -140,42 +140,42 @@ async def struggles(connection: Any, now: int) -> Struggles:
 
 
 async def coverage(connection: Any, now: int) -> tuple[int, int]:
-    """How many learners have a current dropout risk with a confidence, and how many are known."""
+    """How many learners have a current dropout risk with confidence, and how many learners there are."""
     row = await connection.fetchrow(_COVERAGE_SQL, instant(now))
     return row["assessed"], row["known"]
 
 
 async def strategies(connection: Any, now: int) -> tuple[Ints, Ints]:
-    """When strategies were executed, and when their learners returned (ms, -1 = not), of two windows."""
+    """Times of executed strategies and of their learners' returns (ms; -1: none), of two windows."""
     rows = await connection.fetch(_STRATEGY_SQL, instant(now - 2 * WINDOW))
     return _times(rows, "executed"), _times(rows, "returned")
 
 
 async def flagged(connection: Any, now: int) -> tuple[Ints, Ints]:
-    """When each learner's risk was first found high in the window, and the newest strategy (ms, or -1)."""
+    """Times of each learner's first high risk in the window and of the newest strategy (ms; -1: none)."""
     rows = await connection.fetch(_FLAGGED_SQL, instant(now - WINDOW))
     return _times(rows, "flagged"), _times(rows, "executed")
 
 
 async def plateaus(connection: Any, now: int) -> Groups:
-    """Plateaus that ended in the window: whether an intervention was taken, whether mastery moved."""
+    """Plateaus that ended in the window: whether an intervention was taken, whether mastery improved."""
     return _groups(await connection.fetch(_PLATEAU_SQL, instant(now - WINDOW)))
 
 
 async def regressions(connection: Any, now: int, within: int) -> Groups:
-    """Regressions of the window that had ``within`` ms: was a reminder sent, was the skill reviewed?"""
+    """Regressions of the window that are ``within`` ms old: was a reminder sent, was the skill reviewed?"""
     since, until = instant(now - within - WINDOW), instant(now - within)
     return _groups(await connection.fetch(_REGRESSION_SQL, since, until))
 
 
 async def confidences(connection: Any) -> dict[str, tuple[Floats, Ints]]:
-    """The confidence of the current predictions by kind, with how many have it."""
+    """Confidences of the current predictions by kind, each with its number of predictions."""
     rows = await connection.fetch(_CONFIDENCE_SQL)
     kinds = sorted({row["kind"] for row in rows})
-    of = {kind: [row for row in rows if row["kind"] == kind] for kind in kinds}
+    by_kind = {kind: [row for row in rows if row["kind"] == kind] for kind in kinds}
     return {
-        kind: (np.array([row["confidence"] for row in some], float), _counts(some))
-        for kind, some in of.items()
+        kind: (np.array([row["confidence"] for row in of_kind], float), _counts(of_kind))
+        for kind, of_kind in by_kind.items()
     }
 
 
@@ -190,7 +190,7 @@ async def tenants(connection: Any) -> Tenants:
 
 
 async def sample(connection: Any, now: int, most: int = SAMPLE) -> Sample:
-    """About ``most`` learners with what is known of their hours and nudges.
+    """About ``most`` learners with their hours and nudges.
 
     Raises:
         lyo.models.state.layout.LayoutError: a row that this version cannot read.
@@ -244,8 +244,8 @@ def _groups(rows: Sequence[Any]) -> Groups:
 
 def _peaks(hours: Sequence[Sequence[int] | None]) -> Bools:
     peak = np.zeros((len(hours), 24), bool)
-    for place, some in enumerate(hours):
-        peak[place, list(some or ())] = True
+    for place, of_learner in enumerate(hours):
+        peak[place, list(of_learner or ())] = True
     return peak
 
 
@@ -259,16 +259,16 @@ def _scores(documents: Sequence[str | None]) -> Floats:
 
 
 def _moments(users: Sequence[int], facts: Sequence[Any], kind: str) -> Moments:
-    """The times of facts of a kind; a full list of them says nothing of what was before its oldest."""
+    """Times of the facts of a kind. Before the oldest time of a full list, nothing is known."""
     place = {user: number for number, user in enumerate(users)}
     since = np.zeros(len(users), np.int64)
     who: list[int] = []
     at: list[int] = []
     for fact in facts:
         if fact["kind"] == kind:
-            one, times = place[fact["user_id"]], [_milliseconds(time) for time in fact["times"]]
+            learner, times = place[fact["user_id"]], [_milliseconds(time) for time in fact["times"]]
             if len(times) >= KEPT_TIMES:
-                since[one] = max(since[one], min(times))
-            who += [one] * len(times)
+                since[learner] = max(since[learner], min(times))
+            who += [learner] * len(times)
             at += times
     return Moments(np.array(who, np.int64), np.array(at, np.int64), since)

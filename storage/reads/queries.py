@@ -1,4 +1,4 @@
-"""What people look at first: a few rows of each kind of prediction, and how many there are."""
+"""A few rows of each kind of prediction, and how many there are, for people to look at."""
 
 from __future__ import annotations
 
@@ -44,30 +44,30 @@ async def reading(database_url: str) -> AsyncIterator[AsyncConnection]:
 
 
 async def counts(connection: AsyncConnection) -> dict[str, int]:
-    """The number of rows of each prediction table and of the learners' and skills' rows, by table."""
-    found = await connection.execute(
+    """The number of rows of each prediction table and of the tables of learners and skills, by table."""
+    result = await connection.execute(
         union_all(*(select(literal(table.name), func.count()).select_from(table) for table in COUNTED))
     )
-    by_name = {row[0]: row[1] for row in found}
+    by_name = {row[0]: row[1] for row in result}
     return {table.name: by_name[table.name] for table in COUNTED}
 
 
 async def highest_risks(connection: AsyncConnection, limit: int = 5) -> list[Row]:
-    """Learners most likely to drop out, the surer answer first among equals, with factors."""
+    """Learners most likely to drop out, with factors; among equals the higher confidence comes first."""
     table = dropout_risk_scores.c
     order = (table.risk_score.desc(), table.confidence.desc(), table.user_id)
     return await _rows(connection, select(dropout_risk_scores).order_by(*order).limit(limit))
 
 
 async def timing_profiles(connection: AsyncConnection, limit: int = 5) -> list[Row]:
-    """The timing profiles that rest on most: by confidence, then by sessions."""
+    """The timing profiles with the most data: by confidence, then by sessions."""
     table = user_timing_profiles.c
     order = (table.confidence.desc(), table.sessions_analyzed.desc(), table.user_id)
     return await _rows(connection, select(user_timing_profiles).order_by(*order).limit(limit))
 
 
 async def active_plateaus(connection: AsyncConnection, limit: int = 5) -> list[Row]:
-    """Plateaus that last, the newest first."""
+    """Active plateaus, the newest first."""
     table = learning_plateaus.c
     order = (table.detected_at.desc(), table.user_id, table.skill_id)
     wanted = select(learning_plateaus).where(table.is_active).order_by(*order)
@@ -75,7 +75,7 @@ async def active_plateaus(connection: AsyncConnection, limit: int = 5) -> list[R
 
 
 async def regressions(connection: AsyncConnection, limit: int = 5) -> list[Row]:
-    """Skills that are fading, those that have lost most first."""
+    """Active skill regressions, the largest loss first."""
     table = skill_regressions.c
     order = (table.regression_amount.desc(), table.user_id, table.skill_id)
     wanted = select(skill_regressions).where(table.is_active).order_by(*order)

@@ -1,4 +1,4 @@
-"""One look at a Postgres: version, schema, permissions, clock and the sink's offsets, nothing changed."""
+"""Examines a Postgres without changing it: version, schema, permissions, clock and the sink's offsets."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ _OFFSETS: Final = "SELECT topic, partition, next_offset FROM sink_offsets"
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What one look found.
+    """The condition of a Postgres.
 
     Args:
         version: Postgres' major version.
-        role: who we are there.
-        read_only: a standby, or set to read only.
+        role: the user of the connection.
+        read_only: whether it is a standby, or set to read only.
         encoding: of the database.
-        connections: most that the server takes.
-        may_create: tables can be created.
-        revision: of the schema, None when it was never migrated.
-        missing: tables of ours that are not there.
-        forbidden: a line for each table that may not be read or written, with the privileges that lack.
-        skew_ms: how far the server's clock is ahead of ours.
-        offsets: the sink's, by topic and partition; None where they may not be read.
+        connections: the most that the server accepts.
+        may_create: whether tables may be created.
+        revision: of the schema; None if it was never migrated.
+        missing: tables of the product that do not exist.
+        forbidden: a line for each table that may not be read or written, with the missing privileges.
+        skew_ms: how far the server's clock is ahead of this machine's.
+        offsets: the sink's, by topic and partition; None if they may not be read.
     """
 
     version: int
@@ -61,7 +61,7 @@ class Condition:
 
 
 async def look(database_url: str, now: Callable[[], int], seconds: float) -> Condition:
-    """Ask the database everything once, each answer within so many seconds; `now` gives ms since the epoch.
+    """Examine the database, with at most so many seconds per query; `now` gives ms since the epoch.
 
     Raises:
         OSError, TimeoutError, asyncpg.PostgresError: it cannot be reached, or refuses.
@@ -69,13 +69,13 @@ async def look(database_url: str, now: Callable[[], int], seconds: float) -> Con
     connection = await asyncpg.connect(plain_url(database_url), timeout=seconds, command_timeout=seconds)
     try:
         server = await connection.fetchrow(_SERVER)
-        ours = sorted(metadata.tables)
-        missing = [row[0] for row in await connection.fetch(_MISSING, ours)]
+        tables = sorted(metadata.tables)
+        missing = [row[0] for row in await connection.fetch(_MISSING, tables)]
         return Condition(
             **{name: value for name, value in server.items() if name != "migrated"},
             revision=await _revision(connection) if server["migrated"] else None,
             missing=tuple(missing),
-            forbidden=tuple(row[0] for row in await connection.fetch(_FORBIDDEN, ours)),
+            forbidden=tuple(row[0] for row in await connection.fetch(_FORBIDDEN, tables)),
             skew_ms=await _skew(connection, now),
             offsets=await _offsets(connection),
         )
@@ -84,7 +84,7 @@ async def look(database_url: str, now: Callable[[], int], seconds: float) -> Con
 
 
 async def create_database(database_url: str, seconds: float) -> None:
-    """Create the database that the URL names; raises what asyncpg raises, also when there is one."""
+    """Create the database of the URL; raises asyncpg's errors, also if it exists."""
     server, _, name = plain_url(database_url).partition("?")[0].rpartition("/")
     connection = await asyncpg.connect(f"{server}/postgres", timeout=seconds, command_timeout=60)
     try:
@@ -95,14 +95,14 @@ async def create_database(database_url: str, seconds: float) -> None:
 
 async def _revision(connection: Any) -> str | None:
     try:
-        found: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
+        revision: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
     except asyncpg.InsufficientPrivilegeError:
         return None
-    return found
+    return revision
 
 
 async def _skew(connection: Any, now: Callable[[], int]) -> float:
-    """The server's time less ours at the middle of the question."""
+    """The server's time less this machine's at the middle of the query (ms)."""
     began, before = time.perf_counter(), now()
     theirs = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp()) * 1000")
     return float(theirs) - before - (time.perf_counter() - began) * 500

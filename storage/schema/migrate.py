@@ -1,4 +1,4 @@
-"""Bring the schema to a revision, from Python: `upgrade(database_url)`."""
+"""Migrates the schema from Python: `upgrade(database_url)`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MIGRATIONS: Final = Path(__file__).parents[2] / "migrations"
 
 
 def configuration(database_url: str) -> Config:
-    """What alembic needs to know, without a file."""
+    """Alembic's configuration, without a file."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["database_url"] = database_url
@@ -24,7 +24,7 @@ def configuration(database_url: str) -> Config:
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
-    """Bring the database up to `revision`; a database that is there already is left as it is.
+    """Migrate the database up to `revision`; does nothing if it is there already.
 
     Raises:
         OSError: Postgres cannot be reached.
@@ -34,11 +34,11 @@ def upgrade(database_url: str, revision: str = "head") -> None:
 
 
 def downgrade(database_url: str, revision: str = "base") -> None:
-    """Take the database back to `revision`, with all the data of what is taken away; raises as `upgrade`."""
+    """Migrate the database down to `revision`; the data of what is removed is lost. Raises as `upgrade`."""
     _alone(command.downgrade, database_url, revision)
 
 
 def _alone(run: Callable[[Config, str], None], database_url: str, revision: str) -> None:
-    # env.py starts an event loop of its own; a thread of its own lets an async caller call us, too.
+    # env.py starts its own event loop; in a thread of its own this works for async callers too.
     with ThreadPoolExecutor(1, thread_name_prefix="migrate") as threads:
         threads.submit(run, configuration(database_url), revision).result()

@@ -1,4 +1,4 @@
-"""Which revision the database's schema is at, which it should be at, and whether writes are taken."""
+"""The database's schema revision, the newest revision, and whether the database accepts writes."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ _NO_SUCH_TABLE: Final = "42P01"
 
 
 def newest_revision() -> str:
-    """The revision that this version's tables are at; read from files, so call it once."""
+    """The schema revision of this version; read from files, so call it once."""
     return str(ScriptDirectory.from_config(configuration("")).get_current_head())
 
 
 async def revision_of(connection: AsyncConnection) -> str | None:
-    """The database's revision; None when it was never migrated.
+    """The database's revision; None if it was never migrated.
 
     Raises:
         OSError, sqlalchemy.exc.SQLAlchemyError: Postgres cannot be reached, or refuses.
     """
     try:
-        found = await connection.execute(text("SELECT version_num FROM alembic_version"))
+        result = await connection.execute(text("SELECT version_num FROM alembic_version"))
     except ProgrammingError as error:
         if getattr(error.orig, "sqlstate", None) != _NO_SUCH_TABLE:
             raise
         return None
-    return found.scalar_one_or_none()
+    return result.scalar_one_or_none()
 
 
 async def takes_writes(connection: AsyncConnection) -> bool:
-    """Whether Postgres would take what is written now: a standby does not, nor one that is set to read only.
+    """Whether Postgres accepts writes now: a standby does not, nor a database set to read only.
 
     Raises:
         OSError, sqlalchemy.exc.SQLAlchemyError: Postgres cannot be reached, or refuses.
     """
-    found = await connection.execute(text("SHOW transaction_read_only"))
-    return bool(found.scalar_one() == "off")
+    result = await connection.execute(text("SHOW transaction_read_only"))
+    return bool(result.scalar_one() == "off")

@@ -1,7 +1,7 @@
-"""Erased learners in Postgres: their erasure markers, what goes, and what is no longer let in.
+"""Erased learners in Postgres: their erasure markers, what is deleted, and what is no longer stored.
 
-The erasure markers come from the topic, which a sink reads whole before it stores anything and again, as far
-as it has grown, before every batch. So nothing is stored of what came before a marker that was known.
+A sink reads the erasures topic whole before it stores anything, and its new records before every batch. So
+nothing is stored that a known marker excludes.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from lyo.storage.sink.records import Item, Record
 
 CLOSED: Final = "(f.epoch IS NULL OR f.epoch <= f.erased_at)"
-"""Of a row `f` of `erasure_fences`: nothing of the learner counts."""
+"""Condition on a row `f` of `erasure_fences`: no event of the learner counts."""
 
 PLAIN: Final = ("learner_rows", "skill_rows", "preferences", "outcome_facts")
-"""Tables whose rows of a learner go without a word to subscribers."""
+"""Tables whose rows of a learner are deleted without telling subscribers."""
 
 _KNOWN_SQL: Final = """
 SELECT user_id, erased_at, epoch FROM erasure_fences WHERE user_id = ANY($1::int8[])
 """
-# A consent leaves what is noted of the erasure before it.
+# A consent keeps what is recorded about the erasure before it.
 _AGAIN: Final = (
     "excluded.erased_at > t.erased_at AND (excluded.epoch IS NULL OR excluded.epoch <= excluded.erased_at)"
 )
@@ -75,7 +75,7 @@ def _plain_sql(table: str) -> str:
 def _told_sql(plan: Plan) -> str:
     """Delete the rows of learners $1 of partitions $2 and tell the subscribers of topic $3.
 
-    A removal is dated at the next record of the topic: every cursor has that still before it.
+    A removal gets the offset of the topic's next record, which no cursor has passed yet.
     """
     key = ", ".join(f"'{name}', t.{name}" for name in (*plan.key, "id"))
     return (
@@ -95,14 +95,14 @@ def _moment(at: int) -> datetime | None:
 
 
 async def changed(connection: Any, markers: Mapping[int, ErasureMarker]) -> dict[int, ErasureMarker]:
-    """Those of the erasure markers that say more than Postgres knows."""
+    """The erasure markers that are newer than those in Postgres."""
     rows = await connection.fetch(_KNOWN_SQL, list(markers))
     known = {row["user_id"]: (row["erased_at"], row["epoch"]) for row in rows}
     return {user: marker for user, marker in markers.items() if _says_more(marker, known.get(user))}
 
 
 def _says_more(marker: ErasureMarker, known: tuple[datetime, datetime | None] | None) -> bool:
-    """Whether a marker is later in a part than what is known: the topic may have forgotten the erasure."""
+    """Whether a part of a marker is newer than in Postgres; compaction may have removed the other part."""
     if known is None:
         return True
     erased_at, consented_at = known
@@ -125,9 +125,9 @@ async def put(connection: Any, markers: Mapping[int, ErasureMarker]) -> None:
 async def remove(
     connection: Any, numbers: Mapping[int, int], plans: Mapping[str, Plan], erasures: str
 ) -> int:
-    """Delete every row of learners, given with their partition numbers, and note how many; gives the sum.
+    """Delete every row of learners, given with their partition numbers; gives how many rows.
 
-    Of the outbox only what asks for the erasure stays.
+    The marker records how many rows of each table were deleted. In the outbox the erasure requests stay.
     """
     users = list(numbers)
     removed: list[tuple[int, str, int]] = []
@@ -139,27 +139,27 @@ async def remove(
         removed += [(row["user_id"], plan.table.name, row["rows"]) for row in rows]
     rows = await connection.fetch(_OUTBOX_SQL, [str(user) for user in users], erasures)
     removed += [(row["user_id"], "outbox", row["rows"]) for row in rows]
-    # One row of a statement's source for each row that it updates: a table at a time.
+    # An UPDATE takes only one source row per target row, so the tables are counted one by one.
     by_table: dict[str, list[tuple[int, str, int]]] = defaultdict(list)
-    for one in removed:
-        by_table[one[1]].append(one)
-    for some in by_table.values():
-        await connection.execute(_COUNT_SQL, *map(list, zip(*some, strict=True)))
-    return sum(count for _, _, count in removed)
+    for count in removed:
+        by_table[count[1]].append(count)
+    for of_table in by_table.values():
+        await connection.execute(_COUNT_SQL, *map(list, zip(*of_table, strict=True)))
+    return sum(rows for _, _, rows in removed)
 
 
-async def note(connection: Any, records: Iterable[Record]) -> None:
-    """Remember what the workers say that they have deleted from the topics."""
-    found: list[AppliedErasure] = [
+async def write_applied(connection: Any, records: Iterable[Record]) -> None:
+    """Record with the markers what the workers have deleted from the topics."""
+    erasures: list[AppliedErasure] = [
         decode_applied(record.value) for record in records if record.value is not None
     ]
-    if found:
+    if erasures:
         await connection.execute(
             _MARK_SQL,
-            [applied.user_id for applied in found],
-            [instant(max(applied.erased_at, 0)) for applied in found],
-            [instant(applied.done_at) for applied in found],
-            [orjson.dumps(applied.removed).decode() for applied in found],
+            [applied.user_id for applied in erasures],
+            [instant(max(applied.erased_at, 0)) for applied in erasures],
+            [instant(applied.done_at) for applied in erasures],
+            [orjson.dumps(applied.removed).decode() for applied in erasures],
         )
 
 
@@ -174,17 +174,17 @@ def is_applied(record: Record) -> bool:
 
 
 class Gate:
-    """Lets into Postgres what no erasure marker holds back.
+    """Selects what may be stored despite erasure markers.
 
     Args:
-        markers: those of the learners of a batch.
+        markers: of the learners of a batch.
     """
 
     def __init__(self, markers: Mapping[int, ErasureMarker]) -> None:
         self._markers = markers
 
     def items(self, items: Sequence[Item], time_of: Any) -> list[Item]:
-        """Rows and predictions that may be stored: tombstones always, others by their time."""
+        """Rows and predictions that may be stored: all tombstones, and others by their time."""
         return [
             item
             for item in items
@@ -213,7 +213,7 @@ _as_of = msgspec.json.Decoder(_AsOf).decode
 
 
 def prediction_time(value: bytes) -> int:
-    """As of when (ms) a prediction or an intervention is; 0 if it does not say."""
+    """The `as_of` time (ms) of a prediction or an intervention; 0 if it has none."""
     try:
         return round(_as_of(value).as_of.timestamp() * 1000)
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -221,7 +221,7 @@ def prediction_time(value: bytes) -> int:
 
 
 def learner_time(value: bytes) -> int:
-    """The newest event (ms) in a learner's row; 0 if this version cannot read it."""
+    """The time (ms) of the newest event in a learner's row; 0 if this version cannot read it."""
     try:
         return int(layout.decode_learners([value])["newest"][0])
     except layout.LayoutError:
@@ -229,7 +229,7 @@ def learner_time(value: bytes) -> int:
 
 
 def skill_time(value: bytes) -> int:
-    """When (ms) a skill was last practised, by its row; 0 if this version cannot read it."""
+    """The time (ms) of a skill's last practice in its row; 0 if this version cannot read it."""
     try:
         return int(layout.decode_skills([value])[0]["now"]["last_at"][0])
     except (layout.LayoutError, UnicodeDecodeError):
@@ -238,7 +238,7 @@ def skill_time(value: bytes) -> int:
 
 def users_of(items: Iterable[Sequence[Item]], events: Iterable[Sequence[Record]]) -> Collection[int]:
     """The learners of a batch."""
-    found = {item.user for some in items for item in some}
-    return found | {
-        int(record.key) for some in events for record in some if record.key and record.key.isdigit()
+    of_items = {item.user for of_topic in items for item in of_topic}
+    return of_items | {
+        int(record.key) for of_topic in events for record in of_topic if record.key and record.key.isdigit()
     }

@@ -1,8 +1,7 @@
-"""The SQL that writes predictions: one statement per table, from the records' JSON as it is.
+"""The SQL that writes predictions: one statement per table, with the records' JSON as its argument.
 
-Postgres itself takes the fields out of the JSON (`json_to_recordset`), so that a record costs the sink no
-more than a join of bytes. MERGE numbers only the rows that are new; INSERT .. ON CONFLICT would take an
-identity value for every row.
+Postgres reads the fields from the JSON (`json_to_recordset`), so for each record the sink only joins bytes.
+MERGE takes an identity value for new rows only; INSERT .. ON CONFLICT would take one for every row.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ class Plan:
 
     Attributes:
         table: the table.
-        subject: what the key names beside the user.
-        key: the columns of the table's UNIQUE.
-        derived: columns that follow from outcomes, never from the record.
-        computed: columns that are an expression over the record (`n`) instead of the field of that name.
-        fields: fields of the record that no column has, with their types, for those expressions.
-        episode: columns that come from the elements of the record's `episodes`; none: one row per record.
-        ahead: a condition on which a row (`t`) is ahead of a record (`n`) whatever their offsets are.
+        subject: the part of the key beside the user.
+        key: the columns of the table's UNIQUE constraint.
+        derived: columns that are computed from outcomes, never from the record.
+        computed: columns with an expression over the record (`n`) instead of the field of the same name.
+        fields: fields of the record without a column, with their types, for those expressions.
+        episode: columns that come from the elements of the record's `episodes`; empty: one row per record.
+        ahead: the condition under which a row (`t`) is newer than a record (`n`) whatever their offsets.
     """
 
     table: Table
@@ -120,7 +119,7 @@ def _kind(column: Column[Any]) -> str:
 
 
 def _definitions(plan: Plan, *, of_episode: bool) -> dict[str, str]:
-    """The fields to take out of the record, or out of one of its episodes, with their types."""
+    """The fields to read from the record, or from one of its episodes, with their types."""
     fields = {
         column.name: _kind(column)
         for column in plan.table.columns
@@ -130,7 +129,7 @@ def _definitions(plan: Plan, *, of_episode: bool) -> dict[str, str]:
 
 
 def fields_of(plan: Plan) -> str:
-    """The fields to take out of a record without episodes, as a column definition list."""
+    """The fields to read from a record without episodes, as a column definition list."""
     return _listed(_definitions(plan, of_episode=False))
 
 
@@ -139,7 +138,7 @@ def _listed(fields: dict[str, str]) -> str:
 
 
 def _source(plan: Plan) -> str:
-    """The rows of a batch: $1 the records as one JSON array, $2 and $3 their partitions and offsets."""
+    """The rows of a batch. $1: the records as one JSON array; $2 and $3: their partitions and offsets."""
     outer = _definitions(plan, of_episode=False)
     if plan.episode:
         outer["episodes"] = "json"
@@ -156,7 +155,7 @@ def _source(plan: Plan) -> str:
 
 
 def merge_sql(plan: Plan) -> str:
-    """The statement that writes a batch; a row that is newer in the same partition stays."""
+    """The statement that writes a batch; it keeps a row that is newer in the same partition."""
     match = " AND ".join(f"t.{name} = n.{name}" for name in plan.key)
     values = {name: plan.computed.get(name, f"n.{name}") for name in plan.written}
     updates = ", ".join(f"{name} = {value}" for name, value in values.items() if name not in plan.key)
@@ -169,10 +168,10 @@ def merge_sql(plan: Plan) -> str:
 
 
 def delete_sql(plan: Plan) -> str:
-    """The statement that deletes what a newer record left out: a tombstone all, an episode list the others.
+    """The statement that deletes the rows of tombstones, and the episodes that a newer record lacks.
 
-    What goes is written to `removed_rows` for the subscribers. $1 users, $2 skills or contents, $3
-    partitions, $4 offsets of the records, $5 their topic.
+    It writes the removed rows to `removed_rows` for the subscribers. $1: users; $2: skills or contents; $3
+    and $4: the records' partitions and offsets; $5: their topic.
     """
     about = f" AND t.{plan.subject} = k.subject" if plan.subject else ""
     key = ", ".join(f"'{name}', t.{name}" for name in (*plan.key, "id"))

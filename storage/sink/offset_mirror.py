@@ -1,6 +1,6 @@
-"""The sink's offsets, mirrored to its consumer group: Postgres decides, other tools look at the group.
+"""Mirrors the sink's offsets from Postgres to its consumer group, for Kafka's tools.
 
-Nothing of ours reads the mirror while Postgres answers, so a commit that fails is only tried again.
+The product reads the mirror only while Postgres is away, so a failed commit is just repeated.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ log = logger("sink")
 
 
 class Mirror:
-    """Commits where Postgres stands, once a second at most and beside the storing."""
+    """Commits the offsets of Postgres, at most once a second and concurrently with storing."""
 
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
         self._consumer = consumer
-        self._said: dict[TopicPartition, int] = {}
+        self._committed: dict[TopicPartition, int] = {}
         self._running: asyncio.Task[None] | None = None
         self._next = 0.0
 
     def follow(self, positions: Mapping[Place, Position]) -> None:
-        """Begin to commit what has changed, unless a commit is under way or it is too early."""
+        """Begin to commit changed offsets, unless a commit is under way or the last one is too recent."""
         if time.monotonic() < self._next or (self._running is not None and not self._running.done()):
             return
         changed = self._changed(positions)
@@ -42,31 +42,33 @@ class Mirror:
             self._running = asyncio.create_task(self._commit(changed), name="mirror")
 
     async def last(self, positions: Mapping[Place, Position]) -> None:
-        """Commit what has changed before the partitions are given back, within seconds."""
+        """Commit changed offsets before the partitions are given back, within seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_SECONDS):
                 if self._running is not None:
-                    # Awaiting it would hand on its cancellation, which ends aiokafka's coordination for good.
+                    # Not awaited directly: its cancellation would end aiokafka's coordination for good.
                     await asyncio.wait([self._running])
                 changed = self._changed(positions)
                 if changed:
                     await self._commit(changed)
         if self._running is not None:
             self._running.cancel()
-        self._said.clear()
+        self._committed.clear()
 
     def _changed(self, positions: Mapping[Place, Position]) -> dict[TopicPartition, int]:
         assigned = self._consumer.assignment()
-        standing = {TopicPartition(*place): position.next_offset for place, position in positions.items()}
+        stored = {TopicPartition(*place): position.next_offset for place, position in positions.items()}
         return {
-            tp: offset for tp, offset in standing.items() if tp in assigned and self._said.get(tp) != offset
+            tp: offset
+            for tp, offset in stored.items()
+            if tp in assigned and self._committed.get(tp) != offset
         }
 
     async def _commit(self, offsets: dict[TopicPartition, int]) -> None:
         try:
             await self._consumer.commit(offsets)
         except KafkaError as error:
-            # A rebalance has begun, or the broker is away: said again with the next ones.
+            # A rebalance has begun, or the broker is away: committed again with the next ones.
             log.debug("offsets not mirrored: %r", error)
         else:
-            self._said |= offsets
+            self._committed |= offsets

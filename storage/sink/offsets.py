@@ -1,4 +1,4 @@
-"""How far each topic-partition has been stored: in Postgres, in the transaction that stores."""
+"""The sink's offsets: in Postgres, moved in the transaction that stores the records."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Place(NamedTuple):
 
 @dataclass(slots=True)
 class Position:
-    """Where this sink stands in a topic-partition, and the number of its claim on it."""
+    """This sink's next offset of a topic-partition, and the number of its claim on it."""
 
     next_offset: int
-    epoch: int
+    claim: int
 
 
 class Stolen(SinkError):
-    """Another sink has claimed a partition that this one was writing."""
+    """Another sink has claimed a partition that this one writes."""
 
     def __init__(self, places: Iterable[Place]) -> None:
         named = ", ".join(f"{place.topic}-{place.partition}" for place in sorted(places))
@@ -58,10 +58,10 @@ _READ_SQL: Final = """
 SELECT t.topic, t.partition, t.next_offset, t.epoch
 FROM unnest($1::text[], $2::int4[]) AS n(topic, partition) JOIN sink_offsets t USING (topic, partition)
 """
-# Transactions of one partition number follow one another: what one topic's stores is seen by the next
-# topic's, so that an outcome and the row that it is about always meet.
+# Transactions of one partition number run one after another: each sees what those of other topics stored,
+# so an outcome always finds the row that it is about, or the row the outcome.
 _LOCK_SQL: Final = "SELECT pg_advisory_xact_lock($1, n) FROM unnest($2::int4[]) AS n"
-_LOCKS: Final = 1_819_897_709  # any constant that only this product uses
+_LOCKS: Final = 1_819_897_709  # an arbitrary constant that no other program uses
 
 
 async def lock(connection: Any, partitions: Iterable[int]) -> None:
@@ -72,12 +72,15 @@ async def lock(connection: Any, partitions: Iterable[int]) -> None:
 async def claim(
     connection: Any, first: Mapping[Place, int], ids: Mapping[str, str] | None = None
 ) -> dict[Place, Position]:
-    """Take over topic-partitions; one seen for the first time begins at the offset given.
+    """Take over topic-partitions; earlier owners are refused from now on.
 
-    Whoever had them before is refused from now on. ``ids`` are the topics' own, as far as Kafka says them.
+    Args:
+        connection: in a transaction.
+        first: where to begin a topic-partition that has no stored offset.
+        ids: the topics' ids, as far as Kafka tells them.
 
     Raises:
-        SinkError: the offset that is stored is of another topic of that name.
+        SinkError: the stored offset belongs to another topic of that name.
     """
     known = ids or {}
     rows = await connection.fetch(
@@ -88,17 +91,17 @@ async def claim(
         [known.get(p.topic) for p in first],
     )
     for row in rows:
-        given = known.get(row["topic"], row["topic_id"])
-        if given != row["topic_id"]:
+        topic_id = known.get(row["topic"], row["topic_id"])
+        if topic_id != row["topic_id"]:
             raise SinkError(
-                f"{row['topic']}-{row['partition']} has the id {given}, but what was stored up to offset "
+                f"{row['topic']}-{row['partition']} has the id {topic_id}, but what was stored up to offset "
                 f"{row['next_offset']} is of {row['topic_id']}: {CREATED_AGAIN}"
             )
     return _positions(rows)
 
 
 async def advance(connection: Any, positions: Mapping[Place, Position], target: Mapping[Place, int]) -> bool:
-    """Move the offsets on, in the caller's transaction; False if an earlier attempt has done it already.
+    """Advance the offsets in the caller's transaction; False if an earlier attempt has done so.
 
     Raises:
         Stolen: another sink has claimed one of them.
@@ -110,7 +113,7 @@ async def advance(connection: Any, positions: Mapping[Place, Position], target: 
         [place.partition for place in places],
         [positions[place].next_offset for place in places],
         [target[place] for place in places],
-        [positions[place].epoch for place in places],
+        [positions[place].claim for place in places],
     )
     if len(moved) == len(places):
         return True
@@ -118,14 +121,14 @@ async def advance(connection: Any, positions: Mapping[Place, Position], target: 
         _READ_SQL, [place.topic for place in places], [place.partition for place in places]
     )
     stored = _positions(rows)
-    wanted = {place: Position(target[place], positions[place].epoch) for place in places}
+    wanted = {place: Position(target[place], positions[place].claim) for place in places}
     if not moved and stored == wanted:
         # The connection broke after the commit and before its answer.
         return False
     raise Stolen(
         place
         for place in places
-        if stored.get(place) != Position(positions[place].next_offset, positions[place].epoch)
+        if stored.get(place) != Position(positions[place].next_offset, positions[place].claim)
     )
 
 
@@ -134,7 +137,7 @@ def _positions(rows: Iterable[Any]) -> dict[Place, Position]:
 
 
 def check_range(place: Place, next_offset: int, first: int, end: int) -> None:
-    """Refuse an offset that the log does not have.
+    """Refuse an offset outside of the log.
 
     Raises:
         SinkError: the topic was deleted and created again, or records that were never read are gone.

@@ -1,7 +1,7 @@
-"""Outcomes: kept as facts, from which the outcome columns of the specification's tables follow.
+"""Outcomes: stored as facts, from which the outcome columns of the specification's tables are computed.
 
-The columns are a pure function of the facts and the row, applied by the same statements when an outcome
-comes and when a row is written, so that the order of the two does not matter.
+The columns are a pure function of the facts and the row. The same statements compute them when an outcome
+arrives and when a row is written, so the order of the two does not matter.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lyo.storage.sink.records import Record
 
 KEPT_TIMES: Final = 8
-"""Times kept per fact, the newest: an episode that is over keeps what was done about it."""
+"""How many of a fact's newest times are kept: an ended episode keeps what was done about it."""
 
 _CONTENT: Final = frozenset(
     {
@@ -56,17 +56,17 @@ ON CONFLICT (user_id, kind, subject, organization_id) DO UPDATE SET
     log_offset = greatest(t.log_offset, excluded.log_offset)
 """
 
-# Nudges and responses set no column: they are kept for the figures of `lyo.storage.reads.quality`.
+# Nudges and responses set no column: `lyo.storage.reads.quality` computes figures from them.
 WITH_FACTS_SQL: Final = """
 SELECT DISTINCT user_id FROM outcome_facts
 WHERE user_id = ANY($1::int8[]) AND kind NOT IN ('nudge_sent', 'responded')
 """
 
-# A fact that names another organization than the row's is none of the row's.
+# A fact of another organization than the row's does not belong to the row.
 _SAME_TENANT: Final = "f.organization_id IN (0, coalesce(r.organization_id, f.organization_id))"
 
-# Of each row the facts are aggregated in a LATERAL subquery, which has to be answered by the index: a join
-# is planned over tables that have no statistics yet when the first events come, and compares all with all.
+# The facts of each row are aggregated in a LATERAL subquery, which must use the index. A join would be
+# planned without statistics when the first events arrive, and compare all rows with all facts.
 _STRUGGLE_SQL: Final = f"""
 UPDATE struggle_predictions t
 SET actual_struggled = d.struggled, actual_outcome_at = d.outcome_at,
@@ -154,7 +154,7 @@ DERIVE_SQL: Final = (_STRUGGLE_SQL, _DROPOUT_SQL, _PLATEAU_SQL, _REGRESSION_SQL)
 
 
 def subject(kind: OutcomeKind, content_id: str | None, skill_id: str | None) -> str | None:
-    """What a fact of this kind is about; None if it sets no column, or does not say of what."""
+    """The subject of a fact of this kind; None if it sets no column or has no subject."""
     if kind in _CONTENT:
         return content_id
     if kind in _SKILL:
@@ -163,14 +163,14 @@ def subject(kind: OutcomeKind, content_id: str | None, skill_id: str | None) -> 
 
 
 def facts(records: Sequence[Record]) -> list[tuple[Any, ...]]:
-    """The facts of outcome records, one tuple per column of `FACTS_SQL`'s arguments, row by row.
+    """The facts of outcome records, each a tuple of `FACTS_SQL`'s arguments.
 
-    Records that the contract refuses are left out: the worker, which reads them too, dead-letters them.
+    Records that the contract refuses are left out: the worker reads them too and writes the dead letters.
     """
     columns, _ = decode(
         Kind.OUTCOME, [r.key for r in records], [r.value for r in records], [r.timestamp for r in records]
     )
-    found = []
+    tuples = []
     for index, event, at, event_id in zip(
         columns.index.tolist(), columns.rows, columns.at.tolist(), columns.id.tolist(), strict=True
     ):
@@ -181,7 +181,7 @@ def facts(records: Sequence[Record]) -> list[tuple[Any, ...]]:
             gave_up = event.gave_up and event.kind is OutcomeKind.NOT_STRUGGLED
             kind = OutcomeKind.STRUGGLED if gave_up else event.kind
             tenant = event.organization_id or 0
-            found.append(
+            tuples.append(
                 (
                     event.user_id,
                     kind.value,
@@ -193,24 +193,24 @@ def facts(records: Sequence[Record]) -> list[tuple[Any, ...]]:
                     record.offset,
                 )
             )
-    return found
+    return tuples
 
 
 async def write_facts(connection: Any, records: Sequence[Record]) -> set[int]:
-    """Store the facts of outcome records and return whose they are."""
-    found = facts(records)
-    if found:
-        await connection.execute(FACTS_SQL, *map(list, zip(*found, strict=True)))
-    return {fact[0] for fact in found}
+    """Store the facts of outcome records; gives their users."""
+    new = facts(records)
+    if new:
+        await connection.execute(FACTS_SQL, *map(list, zip(*new, strict=True)))
+    return {fact[0] for fact in new}
 
 
 async def derive(connection: Any, users: Iterable[int]) -> None:
-    """Bring the outcome columns of these users' rows to what the facts say."""
+    """Compute the outcome columns of these users' rows from the facts."""
     touched = list(users)
     if not touched:
         return
     rows = await connection.fetch(WITH_FACTS_SQL, touched)
-    having = [row["user_id"] for row in rows]
-    if having:
+    with_facts = [row["user_id"] for row in rows]
+    if with_facts:
         for statement in DERIVE_SQL:
-            await connection.execute(statement, having)
+            await connection.execute(statement, with_facts)

@@ -1,4 +1,4 @@
-"""Preferences: each field as it was last said, whatever the order in which the events come."""
+"""Preferences: the newest value of each field, in whatever order the events arrive."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIELDS: Final = {
     "quiet_hours": ("quiet_from", "quiet_to"),
     "max_nudges_per_day": ("max_nudges_per_day",),
 }
-"""The fields of the event, and the columns of each."""
+"""The columns of each field of the event."""
 
 _KINDS: Final = {"quiet_from": "time", "quiet_to": "time", "max_nudges_per_day": "int4"}
 _HEAD: Final = {"user_id": "int8", "organization_id": "int8", "updated_at": "timestamptz"}
@@ -68,37 +68,37 @@ TENANTS_SQL: Final = "SELECT user_id, organization_id FROM preferences WHERE use
 
 
 def values(event: Preferences) -> dict[str, tuple[Any, ...]]:
-    """The columns' values of each field that the event names: what is null clears the field."""
-    said: dict[str, tuple[Any, ...]] = {}
+    """The column values of each field that the event names; null clears the field."""
+    named: dict[str, tuple[Any, ...]] = {}
     for field in ("timezone", "language", "max_nudges_per_day"):
         value = getattr(event, field)
         if value is not UNSET:
-            said[field] = (value,)
+            named[field] = (value,)
     hours = event.quiet_hours
     if hours is None:
-        said["quiet_hours"] = (None, None)
+        named["quiet_hours"] = (None, None)
     elif hours is not UNSET:
-        said["quiet_hours"] = (time.fromisoformat(hours.start), time.fromisoformat(hours.end))
-    return said
+        named["quiet_hours"] = (time.fromisoformat(hours.start), time.fromisoformat(hours.end))
+    return named
 
 
 def merge(row: dict[str, Any], event: Preferences, at: int, event_id: int) -> None:
-    """Fold an event into a learner's row: each field is its newest, by time and then by event."""
+    """Fold an event into a learner's row: the newest value of each field wins, by time, then by event."""
     moment = instant(at)
     row["updated_at"] = max(row.get("updated_at", moment), moment)
     if row.get("organization_id") is None:
         row["organization_id"] = event.organization_id
-    for field, said in values(event).items():
+    for field, columns in values(event).items():
         before = (row.get(f"{field}_at"), row.get(f"{field}_event"))
         if before[0] is None or (moment, event_id) > before:
-            row |= dict(zip(FIELDS[field], said, strict=True))
+            row |= dict(zip(FIELDS[field], columns, strict=True))
             row |= {f"{field}_at": moment, f"{field}_event": event_id}
 
 
 async def write_preferences(connection: Any, records: Sequence[Record]) -> None:
     """Store preference records; one of another organization than the learner's first changes nothing.
 
-    Records that the contract refuses are left out: the worker, which reads them too, dead-letters them.
+    Records that the contract refuses are left out: the worker reads them too and writes the dead letters.
     """
     columns, _ = decode(
         Kind.PREFERENCES,

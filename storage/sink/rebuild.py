@@ -1,4 +1,4 @@
-"""Forget what the sink has stored, so that it is rebuilt from the topics."""
+"""Empties the sink's tables, so that they are rebuilt from the topics."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from lyo.storage.database import plain_url, shown_url
 from lyo.storage.faults import Fault, SinkError, judge, lasting, one_line
 from lyo.storage.schema.tables import REBUILT_TABLES, removed_rows, watermarks
 
-_NEW_EPOCH_SQL: Final = (
+_NEW_GENERATION_SQL: Final = (
     "INSERT INTO stream_epoch (one) VALUES (true) "
     "ON CONFLICT (one) DO UPDATE SET epoch = gen_random_uuid(), forgotten_before = NULL"
 )
 
 
 async def empty(database_url: str) -> None:
-    """Empty every table that comes from the topics, offsets included; numbers of rows are not given twice.
+    """Empty every table that is filled from the topics, offsets included; row ids are not reused.
 
-    A sink that is running is refused at its next transaction; subscribers are told to begin anew.
+    A running sink is refused at its next transaction. Subscribers get a reset.
 
     Raises:
         SinkError: Postgres cannot be reached, or refuses.
@@ -30,7 +30,7 @@ async def empty(database_url: str) -> None:
         try:
             async with connection.transaction():
                 await connection.execute(f"TRUNCATE {names} CONTINUE IDENTITY")
-                await connection.execute(_NEW_EPOCH_SQL)
+                await connection.execute(_NEW_GENERATION_SQL)
         finally:
             await connection.close(timeout=2)
     except Exception as error:

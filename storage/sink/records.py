@@ -1,4 +1,4 @@
-"""What the sink takes from the topics: the newest record per key, and the ones it must refuse."""
+"""Selects the newest record per key of a batch, and the records that the sink must refuse."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Record(Protocol):
 
 
 class Refusal(NamedTuple):
-    """A record that cannot be stored, why, and the field to blame if one is known."""
+    """A record that cannot be stored, the reason, and the field at fault if it is known."""
 
     record: Record
     reason: str
@@ -35,7 +35,7 @@ class Refusal(NamedTuple):
 
 
 class Item(NamedTuple):
-    """The newest record of one key: whose it is, and of which skill or content ('' = of none)."""
+    """The newest record of one key, with its learner and its skill or content ('': none)."""
 
     record: Record
     user: int
@@ -51,7 +51,7 @@ class Screened:
 
 
 def newest(records: Iterable[Record]) -> list[Record]:
-    """The last record of each key, in the order of those; log order is truth."""
+    """The last record of each key, in log order."""
     by_key: dict[bytes | None, Record] = {}
     for record in records:
         by_key.pop(record.key, None)
@@ -90,7 +90,7 @@ _DIGITS: Final = 19
 
 
 class KeyFault(ValueError):
-    """A key that does not say whose record it is."""
+    """A key that does not name the record's learner."""
 
 
 def split_key(key: bytes | None, subject: str) -> tuple[int, str]:
@@ -102,7 +102,7 @@ def split_key(key: bytes | None, subject: str) -> tuple[int, str]:
     user, bar, rest = (key or b"").partition(b"|")
     if not user.isdigit() or (bar == b"|") != (subject != BY_USER) or (bar and not rest):
         raise KeyFault(f"key {(key or b'')[:80]!r} is not a user id" + ("|" + subject if subject else ""))
-    # Python refuses to read thousands of digits, with an error of its own.
+    # Python raises an error of its own for thousands of digits.
     number = int(user) if len(user) <= _DIGITS else _LARGEST + 1
     if number > _LARGEST:
         raise KeyFault(f"key {user[:80]!r} is no 64-bit user id")
@@ -113,7 +113,7 @@ def split_key(key: bytes | None, subject: str) -> tuple[int, str]:
 
 
 def screen_predictions(records: Sequence[Record], subject: str) -> Screened:
-    """The newest prediction of each key, if it is JSON and says the same as its key; null deletes."""
+    """The newest prediction of each key, if it is JSON and agrees with its key; null deletes."""
     screened = Screened()
     decode = _DECODE[subject]
     for record in newest(records):
@@ -128,15 +128,15 @@ def screen_predictions(records: Sequence[Record], subject: str) -> Screened:
     return screened
 
 
-def _compare(said: Any, user: int, about: str, subject: str) -> None:
-    if said.user_id != user:
-        raise KeyFault(f"user_id: the key says {user}, the record {said.user_id}")
-    if subject and getattr(said, subject) != about:
-        raise KeyFault(f"{subject}: the key says {about!r}, the record {getattr(said, subject)!r}")
+def _compare(body: Any, user: int, about: str, subject: str) -> None:
+    if body.user_id != user:
+        raise KeyFault(f"user_id: the key says {user}, the record {body.user_id}")
+    if subject and getattr(body, subject) != about:
+        raise KeyFault(f"{subject}: the key says {about!r}, the record {getattr(body, subject)!r}")
 
 
 def screen_rows(records: Sequence[Record], subject: str) -> Screened:
-    """The newest row of each key; keys that begin with # belong to the partition, not to a learner."""
+    """The newest row of each key; keys that begin with # are the partition's, not a learner's."""
     screened = Screened()
     for record in newest(records):
         if record.key is not None and record.key.startswith(b"#"):

@@ -1,4 +1,4 @@
-"""Dead letters about records that Postgres refuses, or that cannot be read as what they should be."""
+"""The sink's dead letters: about records that Postgres refuses or that cannot be decoded."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ log = logger("sink")
 
 
 class RefusedRecords:
-    """Writes a sink's dead letters; none about learners who stay forgotten.
+    """Writes a sink's dead letters, except about learners who stay erased.
 
     Attributes:
-        written: how many so far.
+        written: how many were written.
     """
 
     def __init__(self, settings: Settings, names: Names, markers: ErasureMarkers) -> None:
@@ -45,12 +45,14 @@ class RefusedRecords:
         self._tell_at = 0.0
 
     async def write(self, refusals: Sequence[Refusal]) -> None:
-        """Put records aside; returns when Kafka has acknowledged the letters.
+        """Write dead letters about refused records; returns when Kafka has acknowledged them.
 
         Raises:
-            SinkError: Kafka does not take them.
+            SinkError: Kafka refuses them or does not answer.
         """
-        refusals = [one for one in refusals if not is_erased(self._markers, self._names, one.record)]
+        refusals = [
+            refusal for refusal in refusals if not is_erased(self._markers, self._names, refusal.record)
+        ]
         if not refusals:
             return
         try:
@@ -63,7 +65,7 @@ class RefusedRecords:
         self._tell(refusals[-1].record)
 
     async def close(self) -> None:
-        """Stop the producer, if there was anything to write."""
+        """Stop the producer, if there is one."""
         if self._producer is not None:
             await clients.stop(self._producer)
 
@@ -77,7 +79,7 @@ class RefusedRecords:
         return answer
 
     def _tell(self, record: Record) -> None:
-        """Say that there are dead letters, now and then: a stream full of them must not fill the log."""
+        """Log that there are dead letters, at most once in `TELL_SECONDS`."""
         if time.monotonic() < self._tell_at:
             return
         self._tell_at = time.monotonic() + TELL_SECONDS

@@ -1,4 +1,4 @@
-"""The changelogs and the catalogue in Postgres, so that what computes from them needs no Kafka."""
+"""Stores the changelogs and the catalogue in Postgres, so that the API computes without Kafka."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ON CONFLICT (user_id) DO UPDATE SET organization_id = excluded.organization_id, 
 WHERE {_NEWER}
 """
 
-# A skill's row does not say whose tenant its learner is; the learner's row does.
+# A skill's row does not name the learner's organization; the learner's row does.
 SKILLS_SQL: Final = f"""
 INSERT INTO skill_rows AS t (user_id, skill_id, organization_id, row, log_partition, log_offset)
 SELECT n.user_id, n.skill_id, l.organization_id, n.row, n.log_partition, n.log_offset
@@ -79,7 +79,7 @@ DELETE_ORGANIZATIONS_SQL: Final = "DELETE FROM organizations WHERE organization_
 _TENANT: Final = slice(9, 17)  # in every layout, see `models.state.learner.LEARNER`
 
 TenantOf = Callable[[bytes], int | None]
-"""The organization of a learner's row, from its bytes; None: of no organization."""
+"""Gives the organization in the bytes of a learner's row; None: none."""
 
 
 def _places(items: Sequence[Item]) -> tuple[list[int], list[int]]:
@@ -107,22 +107,22 @@ async def write_skills(connection: Any, items: Sequence[Item]) -> None:
     """Store skills' rows; a tombstone deletes."""
     kept = [item for item in items if item.record.value is not None]
     gone = [item for item in items if item.record.value is None]
-    for statement, some, more in (
+    for statement, chosen, values in (
         (DELETE_SKILLS_SQL, gone, []),
         (SKILLS_SQL, kept, [[item.record.value for item in kept]]),
     ):
-        if some:
-            users, skills = [item.user for item in some], [item.subject for item in some]
-            await connection.execute(statement, users, skills, *more, *_places(some))
+        if chosen:
+            users, skills = [item.user for item in chosen], [item.subject for item in chosen]
+            await connection.execute(statement, users, skills, *values, *_places(chosen))
 
 
 def screen_contents(records: Sequence[Record]) -> tuple[list[tuple[Record, Content]], list[Record]]:
-    """The newest of each content, and the records whose keys are to be deleted."""
+    """The newest record of each content, and the records whose keys are to be deleted."""
     return _screen(records, decode_content)
 
 
 def screen_organizations(records: Sequence[Record]) -> tuple[list[tuple[Record, Organization]], list[Record]]:
-    """The newest of each organization, and the records whose keys are to be deleted."""
+    """The newest record of each organization, and the records whose keys are to be deleted."""
     return _screen(records, decode_organization)
 
 
@@ -138,7 +138,7 @@ def _screen(
             else:
                 kept.append((record, decode(record.key, record.value)))
         except EventError:
-            # Compaction forgets what was there before: only "nothing" is the same after a rebuild.
+            # Compaction removes the record before it, so only a deletion gives the same after a rebuild.
             gone.append(record)
     return kept, gone
 
@@ -147,13 +147,13 @@ def _keys(records: Sequence[Record]) -> list[str]:
     return [(record.key or b"").decode(errors="replace") for record in records]
 
 
-def document(said: Content | Organization) -> str:
-    """What the contract knows of a record, as JSON; fields that it does not know stay in the log."""
-    return msgspec.json.encode(said).decode()
+def document(content: Content | Organization) -> str:
+    """The fields of the contract, as JSON; other fields stay in the log only."""
+    return msgspec.json.encode(content).decode()
 
 
 async def write_contents(connection: Any, records: Sequence[Record]) -> None:
-    """Store contents of the catalogue; a tombstone, or a record that cannot be used, deletes."""
+    """Store contents of the catalogue; a tombstone or an unusable record deletes."""
     kept, gone = screen_contents(records)
     if gone:
         await connection.execute(DELETE_CONTENTS_SQL, _keys(gone))
@@ -162,14 +162,14 @@ async def write_contents(connection: Any, records: Sequence[Record]) -> None:
             CONTENTS_SQL,
             [content.content_id for _, content in kept],
             [content.organization_id for _, content in kept],
-            [document(said) for _, said in kept],
+            [document(content) for _, content in kept],
             [record.partition for record, _ in kept],
             [record.offset for record, _ in kept],
         )
 
 
 async def write_organizations(connection: Any, records: Sequence[Record]) -> None:
-    """Store organizations; a tombstone, or a record that cannot be used, deletes."""
+    """Store organizations; a tombstone or an unusable record deletes."""
     kept, gone = screen_organizations(records)
     if gone:
         await connection.execute(DELETE_ORGANIZATIONS_SQL, _keys(gone))
@@ -177,7 +177,7 @@ async def write_organizations(connection: Any, records: Sequence[Record]) -> Non
         await connection.execute(
             ORGANIZATIONS_SQL,
             [organization.organization_id for _, organization in kept],
-            [document(said) for _, said in kept],
+            [document(organization) for _, organization in kept],
             [record.partition for record, _ in kept],
             [record.offset for record, _ in kept],
         )
@@ -186,7 +186,7 @@ async def write_organizations(connection: Any, records: Sequence[Record]) -> Non
 def tenant_of(row: bytes) -> int | None:
     """The organization in the bytes of a learner's row; None for a layout that this version cannot read.
 
-    The bytes are stored all the same: a newer version reads them.
+    Such bytes are stored nevertheless: a newer version reads them.
     """
     if len(row) < _TENANT.stop or row[0] not in LAYOUTS:
         return None

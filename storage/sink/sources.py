@@ -1,4 +1,4 @@
-"""What a subscriber follows: every table that a topic of predictions or decisions is written to."""
+"""The sources of a subscription: the tables that hold predictions and interventions."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Source:
 
     Attributes:
         kind: its name, such as `dropout-risk`.
-        topic: the topic it comes from, without the prefix.
-        table: the table that the topic is written to.
-        key: the columns that name a row.
-        subject: the column that says what a row is about beside its learner; "": nothing.
+        topic: its topic, without the prefix.
+        table: the table that holds the topic's records.
+        key: the columns that identify a row.
+        subject: the column with a row's subject beside the learner; "": none.
     """
 
     kind: str
@@ -38,16 +38,16 @@ class Source:
 
 @cache
 def sources() -> dict[str, Source]:
-    """By kind: all that the sink merges into tables."""
-    found = (
+    """All sources by kind."""
+    all_sources = (
         Source(topic.rpartition(".")[2], topic, plan.table, plan.key, plan.subject)
         for topic, plan in Writer(Names(""), tenant_of).plans.items()
     )
-    return {source.kind: source for source in found}
+    return {source.kind: source for source in all_sources}
 
 
 def origin(topic: str) -> tuple[str, str] | None:
-    """The prefix and the kind of a topic that is followed; None of any other topic."""
+    """The prefix and the kind of a source's topic; None for any other topic."""
     for source in sources().values():
         prefix = topic.removesuffix(source.topic)
         if prefix != topic:
@@ -56,13 +56,13 @@ def origin(topic: str) -> tuple[str, str] | None:
 
 
 async def check_prefix(connection: Any, prefix: str) -> None:
-    """Refuse a database that holds what came from topics of another prefix: rows do not say of which.
+    """Refuse a database with rows from topics of another prefix: a row does not tell its topic's prefix.
 
     Raises:
         SinkError: naming both prefixes.
     """
     stored = [origin(row["topic"]) for row in await connection.fetch(TOPICS_SQL)]
-    others = sorted({found[0] for found in stored if found is not None} - {prefix})
+    others = sorted({place[0] for place in stored if place is not None} - {prefix})
     if others:
         raise SinkError(
             f"the database holds topics of the prefix {', '.join(others)}, and LYO_TOPIC_PREFIX is {prefix}: "
@@ -71,15 +71,15 @@ async def check_prefix(connection: Any, prefix: str) -> None:
 
 
 def chosen(kinds: Iterable[str] | None) -> list[Source]:
-    """The sources of the kinds named, or all.
+    """The sources of the given kinds, or all.
 
     Raises:
-        ValueError: there is no such kind; the message lists them.
+        ValueError: there is no such kind; the message lists all kinds.
     """
     known = sources()
     wanted = list(known) if kinds is None else list(dict.fromkeys(kinds))
     unknown = [kind for kind in wanted if kind not in known]
     if unknown or not wanted:
-        said = f"no kind {', '.join(map(repr, unknown))}" if unknown else "no kind is named"
-        raise ValueError(f"{said}; there are {', '.join(known)}")
+        fault = f"no kind {', '.join(map(repr, unknown))}" if unknown else "no kind is named"
+        raise ValueError(f"{fault}; there are {', '.join(known)}")
     return [known[kind] for kind in wanted]

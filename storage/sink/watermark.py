@@ -1,7 +1,8 @@
 """The watermark of each partition number: everything published up to it is in the tables.
 
-A moment is noted with where the input topics end then. Once the workers have committed that much, it is noted
-where the topics of the sink end; once the sink has stored that much, the moment is the number's watermark.
+For an instant, the end offsets of the input topics are recorded. Once the workers have committed them, the
+end offsets of the sink's topics are recorded. Once the sink has stored those, the instant becomes the
+watermark.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ log = logger("watermark")
 
 
 @dataclass(slots=True)
-class _Noted:
-    """A moment (ms), where the inputs ended then, and, once they are processed, where the outputs end."""
+class _Pending:
+    """An instant (ms), the inputs' end offsets then, and the outputs' once the inputs are done."""
 
     at: int
     inputs: Mapping[TopicPartition, int]
@@ -50,11 +51,11 @@ class _Noted:
 
 
 class Watermark:
-    """Moves the watermarks of the partition numbers that this process' sink has claimed.
+    """Advances the watermarks of the partition numbers that this process's sink has claimed.
 
     Args:
         settings: of the sink.
-        positions: where the sink stands in all that it has claimed; it changes while this runs.
+        positions: the sink's offsets of all that it has claimed; changes while this runs.
         every_seconds: how often to look.
     """
 
@@ -70,7 +71,7 @@ class Watermark:
         self._positions = positions
         self._every_seconds = every_seconds
         self._clock = Clock(settings.clock)
-        self._noted: dict[int, _Noted] = {}
+        self._pending: dict[int, _Pending] = {}
         self._session = Session(settings.database_url, "lyo watermark")
         self._clients: _Clients | None = None
         self._failing = False
@@ -78,13 +79,13 @@ class Watermark:
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
-        """End at once: a look that is given up has written all of its watermarks, or none."""
+        """End at once: a look that is cancelled has written all of its watermarks or none."""
         self._stop.set()
         if self._looking is not None:
             self._looking.cancel()
 
     async def run(self) -> None:
-        """Look until `stop` is called; Kafka or Postgres away means that the watermarks stand.
+        """Look until `stop` is called; while Kafka or Postgres is away the watermarks do not move.
 
         Raises:
             lyo.storage.faults.SinkError: Postgres refuses for good; one line that says why.
@@ -107,51 +108,53 @@ class Watermark:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), self._every_seconds)
         finally:
-            await self._let_go()
+            await self._stop_clients()
             await self._session.close()
 
     async def _look(self) -> None:
         claimed = {place.partition for place in self._positions if place.topic == self._names.learner_rows}
-        self._noted = {number: noted for number, noted in self._noted.items() if number in claimed}
+        self._pending = {number: noted for number, noted in self._pending.items() if number in claimed}
         if not claimed:
             return
         if self._clients is None:
             self._clients = _Clients(self._settings)
             await self._clients.start()
-        await self._note(self._clients, claimed - self._noted.keys())
+        await self._note(self._clients, claimed - self._pending.keys())
         await self._follow(self._clients)
         await self._move()
 
     async def _note(self, clients: _Clients, numbers: Iterable[int]) -> None:
         at = self._clock.now()
         inputs = {n: [TopicPartition(topic, n) for topic in self._names.inputs] for n in numbers}
-        ends = await clients.ends(tp for some in inputs.values() for tp in some)
-        for number, some in inputs.items():
-            self._noted[number] = _Noted(at, {tp: ends[tp] for tp in some})
+        ends = await clients.ends(tp for of_number in inputs.values() for tp in of_number)
+        for number, of_number in inputs.items():
+            self._pending[number] = _Pending(at, {tp: ends[tp] for tp in of_number})
 
     async def _follow(self, clients: _Clients) -> None:
-        """Note where the sink's topics end for those numbers whose inputs have been processed."""
-        waiting = {n: noted for n, noted in self._noted.items() if noted.outputs is None}
+        """Record the end offsets of the sink's topics for the numbers whose inputs are processed."""
+        waiting = {n: noted for n, noted in self._pending.items() if noted.outputs is None}
         ends = {tp: end for noted in waiting.values() for tp, end in noted.inputs.items()}
         left = await clients.unprocessed(self._settings.app_id, ends)
         done = [n for n, noted in waiting.items() if not left & noted.inputs.keys()]
-        made = {n: [place for place in self._positions if place.partition == n] for n in done}
-        reached = await clients.ends(TopicPartition(*place) for some in made.values() for place in some)
-        for number, some in made.items():
-            self._noted[number].outputs = {place: reached[TopicPartition(*place)] for place in some}
+        outputs = {n: [place for place in self._positions if place.partition == n] for n in done}
+        reached = await clients.ends(
+            TopicPartition(*place) for of_number in outputs.values() for place in of_number
+        )
+        for number, of_number in outputs.items():
+            self._pending[number].outputs = {place: reached[TopicPartition(*place)] for place in of_number}
 
     async def _move(self) -> None:
-        """Write the moments up to which everything is stored."""
+        """Write the watermarks of the numbers whose outputs are stored."""
         reached = {
             number: noted.at
-            for number, noted in self._noted.items()
+            for number, noted in self._pending.items()
             if noted.outputs is not None and self._has_stored(noted.outputs)
         }
         if reached:
             connection = await self._session.connection()
             await connection.execute(_MOVE_SQL, list(reached), [instant(at) for at in reached.values()])
             for number in reached:
-                del self._noted[number]
+                del self._pending[number]
 
     def _has_stored(self, ends: Mapping[Place, int]) -> bool:
         stored = self._positions
@@ -162,20 +165,20 @@ class Watermark:
             log.warning("it is not known how far the tables are complete, trying again: %s", one_line(error))
         self._failing = True
         self._session.drop()
-        await self._let_go()
+        await self._stop_clients()
 
-    async def _let_go(self) -> None:
+    async def _stop_clients(self) -> None:
         clients, self._clients = self._clients, None
         if clients is not None:
             await clients.stop()
 
 
 class _Clients:
-    """What Kafka is asked with: of a group, of what logs end with, and of what is still to be read."""
+    """Clients for committed offsets, for end offsets, and for looking at unread records."""
 
     def __init__(self, settings: Settings) -> None:
         self._admin = AIOKafkaAdminClient(**kafka.connection(settings))
-        # Kafka answers a commit before all partitions know of it: what is undecided counts.
+        # Kafka answers a commit before all partitions know of it, so undecided records count.
         self._every: AIOKafkaConsumer = kafka.consumer(settings, isolation_level="read_uncommitted")
         self._decided: AIOKafkaConsumer = kafka.consumer(
             settings, max_partition_fetch_bytes=_PEEK_BYTES, fetch_max_wait_ms=_PEEK_MS // 2
@@ -197,19 +200,19 @@ class _Clients:
         return ends
 
     async def unprocessed(self, group: str, ends: Mapping[TopicPartition, int]) -> set[TopicPartition]:
-        """Those of which a group has not processed some record below these offsets."""
+        """The partitions in which a group has not processed every record below these offsets."""
         if not ends:
             return set()
-        # A cluster's first group waits until Kafka has made the topic of its offsets.
-        asked = list(ends)
-        committed = await kafka.persist(lambda: kafka.committed(self._admin, group, asked), _GROUP_SECONDS)
+        # The first group of a cluster waits until Kafka has created the offsets topic.
+        wanted = list(ends)
+        committed = await kafka.persist(lambda: kafka.committed(self._admin, group, wanted), _GROUP_SECONDS)
         behind = {tp: max(committed[tp].offset, 0) for tp, end in ends.items() if committed[tp].offset < end}
         return await self._with_records(behind, ends) if behind else set()
 
     async def _with_records(
         self, positions: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
     ) -> set[TopicPartition]:
-        """Those that have a record, or may have one: between the offsets may lie nothing but markers."""
+        """The partitions that have a record, or may have one; others have only transaction markers left."""
         reader = self._decided
         reader.assign(list(positions))
         for tp, first in (await reader.beginning_offsets(list(positions))).items():

@@ -1,4 +1,4 @@
-"""One batch of records of any topics into Postgres: one transaction, the offsets in it."""
+"""Writes one batch of records of any topics to Postgres, in one transaction with its offsets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NOTIFY_SQL: Final = f"SELECT pg_notify('{CHANNEL}', said) FROM unnest($1::text[
 
 
 class Connection(Protocol):
-    """What is used of an asyncpg connection."""
+    """The methods of an asyncpg connection that are used."""
 
     async def execute(self, query: str, *args: Any) -> str: ...  # noqa: D102
     async def fetch(self, query: str, *args: Any) -> list[Any]: ...  # noqa: D102
@@ -30,7 +30,7 @@ class Connection(Protocol):
 
 @dataclass(slots=True)
 class Batch:
-    """Records by topic, what is to be stored of them, and what is refused before Postgres sees it."""
+    """Records to store by topic, and records that are refused before Postgres sees them."""
 
     items: dict[str, list[Item]] = field(default_factory=dict)
     events: dict[str, list[Record]] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Batch:
 
 
 class Writer:
-    """Knows what each topic's records become."""
+    """Writes the records of each topic to its tables."""
 
     def __init__(self, names: Names, tenant_of: rows.TenantOf, failpoints: Failpoints | None = None) -> None:
         self._tenant_of = tenant_of
@@ -62,7 +62,7 @@ class Writer:
 
     @property
     def topics(self) -> list[str]:
-        """Every topic that is stored."""
+        """All topics that are stored."""
         return [
             *self.plans,
             self._learners,
@@ -74,20 +74,20 @@ class Writer:
         ]
 
     def prepare(self, records: Iterable[Record]) -> Batch:
-        """The newest record per key of each topic, without those that cannot be what they should be."""
+        """Select the newest record per key of each topic, and refuse records that cannot be decoded."""
         by_topic: dict[str, list[Record]] = defaultdict(list)
         batch = Batch()
         for record in records:
             by_topic[record.topic].append(record)
             batch.partitions.add(record.partition)
-        for topic, some in by_topic.items():
+        for topic, of_topic in by_topic.items():
             if topic in self.plans:
-                screened = screen_predictions(some, self.plans[topic].subject)
+                screened = screen_predictions(of_topic, self.plans[topic].subject)
             elif topic in {self._learners, self._skills}:
-                screened = screen_rows(some, BY_USER if topic == self._learners else BY_SKILL)
-                batch.applied += filter(erasures.is_applied, some)
+                screened = screen_rows(of_topic, BY_USER if topic == self._learners else BY_SKILL)
+                batch.applied += filter(erasures.is_applied, of_topic)
             else:
-                batch.events[topic] = some
+                batch.events[topic] = of_topic
                 continue
             batch.items[topic] = screened.items
             batch.refused += screened.refused
@@ -101,9 +101,9 @@ class Writer:
         target: Mapping[Place, int],
         markers: ErasureMarkers | None = None,
     ) -> bool:
-        """Store a batch and move the offsets to `target`; False if that was done already.
+        """Store a batch and advance the offsets to `target`; False if an earlier attempt has done so.
 
-        What `markers` hold back is passed over.
+        What `markers` exclude is not stored.
 
         Raises:
             lyo.storage.sink.offsets.Stolen: another sink has claimed one of the partitions.
@@ -117,8 +117,8 @@ class Writer:
             self._failpoints("sink_offsets")
             await self._write(connection, batch if markers is None else self._admitted(batch, markers))
             self._failpoints("sink_rows")
-            said = [f"{place.topic} {place.partition} {next_offset}" for place, next_offset in target.items()]
-            await connection.execute(_NOTIFY_SQL, [line for line in said if not self._internal(line)])
+            lines = [f"{place.topic} {place.partition} {offset}" for place, offset in target.items()]
+            await connection.execute(_NOTIFY_SQL, [line for line in lines if not self._internal(line)])
             self._failpoints("sink_notified")
         self._failpoints("sink_committed")
         return True
@@ -126,7 +126,7 @@ class Writer:
     async def erase(
         self, connection: Connection, markers: Mapping[int, ErasureMarker], partitions: int
     ) -> int:
-        """Write markers and delete every row of these learners, in one transaction; gives how many."""
+        """Write markers and delete every row of their learners, in one transaction; gives how many rows."""
         numbers = {user: partition(user, partitions) for user in markers}
         async with connection.transaction():
             await lock(connection, numbers.values())
@@ -134,22 +134,22 @@ class Writer:
             return await erasures.remove(connection, numbers, self.plans, self._erasures)
 
     def _admitted(self, batch: Batch, markers: ErasureMarkers) -> Batch:
-        """The batch without what erasure markers hold back."""
+        """The batch without what erasure markers exclude."""
         users = erasures.users_of(batch.items.values(), (batch.events.get(name, ()) for name in self._kinds))
-        found = {user: marker for user in users if (marker := markers.get(user)) is not None}
-        if not found:
+        of_batch = {user: marker for user in users if (marker := markers.get(user)) is not None}
+        if not of_batch:
             return batch
-        gate = erasures.Gate(found)
-        items = {name: gate.items(some, self._time_of(name)) for name, some in batch.items.items()}
+        gate = erasures.Gate(of_batch)
+        items = {name: gate.items(of_topic, self._time_of(name)) for name, of_topic in batch.items.items()}
         events = {
-            name: gate.events(self._kinds[name], some) if name in self._kinds else some
-            for name, some in batch.events.items()
+            name: gate.events(self._kinds[name], of_topic) if name in self._kinds else of_topic
+            for name, of_topic in batch.events.items()
         }
         return replace(batch, items=items, events=events)
 
     def _time_of(self, topic: str) -> Callable[[bytes], int]:
-        known = {self._learners: erasures.learner_time, self._skills: erasures.skill_time}
-        return known.get(topic, erasures.prediction_time)
+        times = {self._learners: erasures.learner_time, self._skills: erasures.skill_time}
+        return times.get(topic, erasures.prediction_time)
 
     def _internal(self, line: str) -> bool:
         return line.split(" ", 1)[0] in {self._learners, self._skills}
@@ -167,7 +167,7 @@ class Writer:
         await outcomes.derive(connection, touched)
         if self._preferences in batch.events:
             await preferences.write_preferences(connection, batch.events[self._preferences])
-        await erasures.note(connection, batch.applied)
+        await erasures.write_applied(connection, batch.applied)
         if self._contents in batch.events:
             await rows.write_contents(connection, batch.events[self._contents])
         if self._organizations in batch.events:
@@ -176,7 +176,7 @@ class Writer:
     async def _predictions(self, connection: Connection, topic: str, items: Sequence[Item]) -> set[int]:
         plan = self.plans[topic]
         kept = [item for item in items if item.record.value is not None]
-        # An episode that the newest record no longer has goes; other tables lose rows to tombstones only.
+        # An episode that the newest record lacks is deleted; rows of other tables only by tombstones.
         gone = items if plan.episode else [item for item in items if item.record.value is None]
         if kept:
             together = b"[" + b",".join([item.record.value or b"" for item in kept]) + b"]"

@@ -1,8 +1,8 @@
-"""What changed after a cursor: one page, read in one snapshot of Postgres.
+"""The changes after a cursor: one page, read in one snapshot of Postgres.
 
-Each partition of a topic is written in the order of its offsets, and the sink moves `sink_offsets` in the
-transaction that writes. So in a snapshot every row below a partition's `next_offset` is there, and none
-above it: reading a partition up to `next_offset` misses nothing, whoever writes.
+The sink writes each partition of a topic in the order of its offsets, and advances `sink_offsets` in the same
+transaction. So a snapshot contains every row below a partition's `next_offset` and none above: reading a
+partition up to `next_offset` misses nothing, even while sinks write.
 """
 
 from __future__ import annotations
@@ -32,19 +32,21 @@ FROM stream_epoch e
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Something that a subscriber is told.
+    """One change for a subscriber.
 
     Attributes:
-        kind: of prediction or decision, such as `dropout-risk`; None for a reset.
-        operation: `changed`: the row is new or has a new state; `removed`: it is no longer there, or never
-            was known to this subscriber; `reset`: forget all rows, what follows is every row anew.
-        cursor: pass it as `after` to go on behind this change.
-        user_id, organization_id: whose row it is.
-        subject: the skill, content or intervention it is about, where the kind has one.
-        key: the columns that name the row for good, and its `id`, which a rebuild or a restore changes.
+        kind: of prediction or intervention, such as `dropout-risk`; None for a reset.
+        operation: `changed`: the row is new or has a new state; `removed`: the row is deleted, perhaps before
+            this subscriber saw it; `reset`: drop all rows, every row follows again.
+        cursor: pass it as `after` to continue behind this change.
+        user_id, organization_id: of the row.
+        subject: the row's skill, content or intervention, if the kind has one.
+        key: the columns that identify the row permanently, and its `id`, which a rebuild or a restore
+        changes.
         row: all its columns as JSON types; None unless changed.
-        log_partition, log_offset: where in the kind's topic the record stands that changed or removed it.
-        reason: why a reset was necessary.
+        log_partition, log_offset: the place in the kind's topic of the record that changed or removed the
+        row.
+        reason: of a reset.
     """
 
     kind: str | None
@@ -60,21 +62,21 @@ class Change:
     reason: str | None = None
 
     def json(self) -> bytes:
-        """The change as one line of JSON, without a line's end."""
+        """The change as one line of JSON, without a newline."""
         return orjson.dumps(self)
 
 
 class Page(NamedTuple):
-    """Changes in order, and whether they are all that there was in the snapshot."""
+    """Changes in order, and whether they are all changes of the snapshot."""
 
     changes: list[Change]
     complete: bool
 
 
 class _State(NamedTuple):
-    """The snapshot's epoch and how far each topic-partition is stored."""
+    """The generation of the tables' contents in the snapshot, and the stored offsets."""
 
-    epoch: UUID
+    generation: UUID
     forgotten_before: datetime | None
     now: int
     offsets: Mapping[Key, int]
@@ -84,8 +86,8 @@ class _State(NamedTuple):
 def _page_sql(source: Source, organization: bool) -> str:
     """Removals and rows of one kind after a position, partition by partition.
 
-    $1 partitions, $2 offsets, $3 and $4 the ids of removals and rows at those offsets that are known, $5 the
-    topic, $6 the most per partition, $7 the organization.
+    $1: partitions; $2: offsets; $3 and $4: the last delivered ids of removals and rows at those offsets; $5:
+    the topic; $6: the most per partition; $7: the organization.
     """
     tenant = " AND {0}.organization_id = $7" if organization else ""
     removed = (
@@ -109,7 +111,7 @@ def _page_sql(source: Source, organization: bool) -> str:
 
 
 class Reader:
-    """Reads pages of changes and moves its cursor along."""
+    """Reads pages of changes and advances its cursor."""
 
     def __init__(
         self,
@@ -125,19 +127,19 @@ class Reader:
         self._most = most
         self._sql = {source.kind: _page_sql(source, organization != 0) for source in sources}
         self._last: Key = ("", -1)
-        # Removals of kinds that are not followed now go unseen, so such a cursor's time stands still.
+        # If a kind of the cursor is not followed now, its removals are missed, so `seen_at` must not move.
         self._follows_all = after is None or set(after.kinds) <= set(self._sources)
 
     @property
     def cursor(self) -> str | None:
-        """Where the pages read so far end; None before the first."""
+        """The cursor after the pages read so far; None before the first."""
         return None if self._cursor is None else self._cursor.encode()
 
     async def page(self, connection: Any) -> Page:
-        """The next changes, at most as many as were asked for.
+        """The next changes, at most a page.
 
         Raises:
-            lyo.storage.faults.SinkError: the tables do not say which database this is, or of which prefix.
+            lyo.storage.faults.SinkError: the tables have no generation, or rows of several prefixes.
             asyncpg.PostgresError, asyncpg.InterfaceError, OSError: see `lyo.storage.faults.judge`.
         """
         async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -153,7 +155,7 @@ class Reader:
             ]
             keys = self._turn(behind)
             rows = await self._rows(connection, state, cursor, keys)
-        # The snapshot is over; nothing below fails, so the cursor moves with the whole page or not at all.
+        # The snapshot has ended. Nothing below fails, so the cursor moves with the whole page or not at all.
         return self._deliver(state, cursor, rows, everything=len(keys) == len(behind))
 
     async def _state(self, connection: Any) -> _State:
@@ -163,17 +165,17 @@ class Reader:
         offsets, topics = _stored(orjson.loads(row["offsets"]))
         return _State(row["epoch"], row["forgotten_before"], _ms(row["now"]), offsets, topics)
 
-    # ------------------------------------------------------------ where it begins
+    # ------------------------------------------------------------ where a page begins
 
     def _why_reset(self, state: _State) -> str | None:
         cursor = self._cursor
         if cursor is None:
             return None
-        if cursor.epoch != state.epoch:
+        if cursor.generation != state.generation:
             return "the tables were rebuilt, or this is another database, since the cursor was given"
         if state.forgotten_before is not None and cursor.seen_at < _ms(state.forgotten_before):
             return "the cursor is older than what is remembered of removed rows"
-        # Stored again, the same records give the same rows, but not the same ids.
+        # If the same records are stored again, the rows are the same but their ids differ.
         if any(position > below(state.offsets.get(key, 0)) for key, position in cursor.positions.items()):
             return "the tables are behind the cursor: the database was restored, or a replica took over"
         return None
@@ -188,13 +190,13 @@ class Reader:
 
     def _begun(self, state: _State) -> Cursor:
         if self._cursor is None:
-            self._cursor = Cursor(self._sources, state.epoch, state.now, self._organization)
+            self._cursor = Cursor(self._sources, state.generation, state.now, self._organization)
         return self._cursor
 
     # ------------------------------------------------------------ rows
 
     def _turn(self, behind: list[Key]) -> list[Key]:
-        """As many of the topic-partitions as a page has room for, beginning after the last one served."""
+        """At most a page's number of topic-partitions, beginning after the last one served."""
         if len(behind) <= self._most:
             return behind
         later = [key for key in behind if key > self._last]
@@ -205,10 +207,10 @@ class Reader:
     async def _rows(
         self, connection: Any, state: _State, cursor: Cursor, keys: Sequence[Key]
     ) -> dict[Key, list[Any]]:
-        each = self._most // max(len(keys), 1)
-        found: dict[Key, list[Any]] = {key: [] for key in keys}
-        for kind, some in groupby(keys, key=lambda key: key[0]):
-            numbers = [number for _, number in some]
+        limit = self._most // max(len(keys), 1)
+        rows: dict[Key, list[Any]] = {key: [] for key in keys}
+        for kind, of_kind in groupby(keys, key=lambda key: key[0]):
+            numbers = [number for _, number in of_kind]
             places = [cursor.position((kind, number)) for number in numbers]
             arguments = [
                 numbers,
@@ -216,25 +218,27 @@ class Reader:
                 [place.removed_after for place in places],
                 [place.changed_after for place in places],
                 state.topics[kind],
-                each,
+                limit,
             ]
             if self._organization:
                 arguments.append(self._organization)
             for row in await connection.fetch(self._sql[kind], *arguments):
-                found[kind, row["log_partition"]].append(row)
-        return found
+                rows[kind, row["log_partition"]].append(row)
+        return rows
 
     def _deliver(
         self, state: _State, cursor: Cursor, rows: Mapping[Key, list[Any]], *, everything: bool
     ) -> Page:
-        """Move the cursor change by change; a topic-partition with fewer rows than asked for has no more."""
-        each = self._most // max(len(rows), 1)
-        drained = {key for key, some in rows.items() if len(some) < each}
+        """Move the cursor change by change; a topic-partition with fewer rows than the limit has no more."""
+        limit = self._most // max(len(rows), 1)
+        drained = {key for key, of_key in rows.items() if len(of_key) < limit}
         complete = everything and len(drained) == len(rows)
         for key in drained:
             if not rows[key]:
                 cursor.move(key, below(state.offsets[key]))
-        steps = [(key, row, key in drained and row is some[-1]) for key, some in rows.items() for row in some]
+        steps = [
+            (key, row, key in drained and row is of_key[-1]) for key, of_key in rows.items() for row in of_key
+        ]
         changes = []
         for number, (key, row, last) in enumerate(steps, 1):
             here = Position(row["log_offset"], Stage(row["stage"]), row["id"])
@@ -272,12 +276,12 @@ def _stored(places: Iterable[tuple[str, int, int]]) -> tuple[dict[Key, int], dic
     """The next offsets of every kind's topic-partitions, followed or not, and the topics by kind.
 
     Raises:
-        lyo.storage.faults.SinkError: a kind has topics of several prefixes, whose rows cannot be told apart.
+        lyo.storage.faults.SinkError: topics have several prefixes, whose rows cannot be distinguished.
     """
     offsets, topics, prefixes = {}, {}, set()
     for topic, number, end in places:
-        if (found := origin(topic)) is not None:
-            prefix, kind = found
+        if (place := origin(topic)) is not None:
+            prefix, kind = place
             offsets[kind, number] = end
             topics[kind] = topic
             prefixes.add(prefix)

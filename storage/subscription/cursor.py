@@ -1,8 +1,8 @@
-"""A subscriber's cursor: how far it has read each topic-partition, as one opaque string.
+"""A subscriber's cursor: its position in each topic-partition, as one opaque string.
 
-Layout, version 1, base64url without padding: version byte; 16 bytes of epoch; varints of `seen_at` (ms) and
-of the organization (0: of all); the kinds' names, each with its length before it; then per topic-partition
-the kind's number, the partition and the position; last, a CRC-32 of all that.
+Layout, version 1, base64url without padding: version byte; 16 bytes of generation; varints of `seen_at` (ms)
+and of the organization (0: all); the kinds' names, each after its length; then per topic-partition the kind's
+index, the partition and the position; last, a CRC-32 of everything before.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from uuid import UUID
 
 VERSION: Final = 1
 LARGEST: Final = 2**63 - 1
-_EPOCH_BYTES: Final = 16
+_GENERATION_BYTES: Final = 16
 _CHECK_BYTES: Final = 4
 _NONE_YET: Final = -1
 
 
 class CursorError(ValueError):
-    """A string that is no cursor, or a cursor of another subscription."""
+    """A string is no cursor, or the cursor of another subscription."""
 
 
 class Stage(IntEnum):
@@ -34,7 +34,7 @@ class Stage(IntEnum):
 
 
 class Position(NamedTuple):
-    """The last change given of a topic-partition; `below(n)`: all before offset n."""
+    """The last delivered change of a topic-partition; `below(n)`: everything before offset n."""
 
     offset: int
     stage: Stage
@@ -42,17 +42,17 @@ class Position(NamedTuple):
 
     @property
     def removed_after(self) -> int:
-        """Removals at this offset with a larger id have not been given yet."""
+        """Removals at this offset with a larger id are not delivered yet."""
         return self.id if self.stage is Stage.REMOVED else LARGEST
 
     @property
     def changed_after(self) -> int:
-        """Rows at this offset with a larger id have not been given yet."""
+        """Rows at this offset with a larger id are not delivered yet."""
         return self.id if self.stage is Stage.CHANGED else _NONE_YET
 
 
 def below(offset: int) -> Position:
-    """Everything before `offset` has been given, and nothing of it."""
+    """The position at which everything before `offset` is delivered, and nothing at it."""
     return Position(offset, Stage.REMOVED, _NONE_YET)
 
 
@@ -63,18 +63,18 @@ Key = tuple[str, int]
 
 
 class Cursor:
-    """How far everything has been read; `encode` gives the string.
+    """The position in every topic-partition; `encode` gives the string.
 
     Attributes:
-        epoch: which filling of which database's tables this is about.
-        seen_at: a time (ms) of that database at which everything removed before it had been given, or was
-            never seen.
-        organization: the only organization whose changes are given; 0: of all.
+        generation: of the tables' contents: every database and every rebuild has another one.
+        seen_at: a time (ms) of that database; all earlier removals are delivered, or concern rows that the
+            subscriber never saw.
+        organization: the only organization whose changes are delivered; 0: all.
     """
 
-    def __init__(self, kinds: Iterable[str], epoch: UUID, seen_at: int, organization: int = 0) -> None:
+    def __init__(self, kinds: Iterable[str], generation: UUID, seen_at: int, organization: int = 0) -> None:
         self.kinds: Final = tuple(sorted(set(kinds)))
-        self.epoch = epoch
+        self.generation = generation
         self.seen_at = seen_at
         self.organization = organization
         self._positions: dict[Key, Position] = {}
@@ -85,29 +85,29 @@ class Cursor:
 
     @property
     def positions(self) -> Mapping[Key, Position]:
-        """What has been read of; everything else stands at its beginning."""
+        """The topic-partitions that have been read; all others are at their beginning."""
         return self._positions
 
     def position(self, key: Key) -> Position:
-        """How far a topic-partition has been read."""
+        """The position in a topic-partition."""
         return self._positions.get(key, BEGINNING)
 
     def move(self, key: Key, position: Position) -> None:
-        """Say that a topic-partition has been read up to `position`."""
+        """Set the position in a topic-partition."""
         self._positions[key] = position
-        # A part each, so that a change costs one of them anew and not all.
+        # One encoded part per topic-partition, so that a move encodes only one of them.
         self._parts[key] = _varint(self.kinds.index(key[0])) + _varint(key[1]) + _position(position)
 
     def encode(self) -> str:
         """The cursor as a string of letters, digits, `-` and `_`."""
-        head = bytes([VERSION]) + self.epoch.bytes + _varint(self.seen_at) + _varint(self.organization)
+        head = bytes([VERSION]) + self.generation.bytes + _varint(self.seen_at) + _varint(self.organization)
         whole = head + self._names + b"".join(self._parts.values())
         check = zlib.crc32(whole).to_bytes(_CHECK_BYTES, "little")
         return base64.urlsafe_b64encode(whole + check).rstrip(b"=").decode()
 
     def widened(self, kinds: Iterable[str]) -> Cursor:
-        """The same cursor with room for more kinds; those that it has not seen stand at their beginning."""
-        wider = Cursor({*self.kinds, *kinds}, self.epoch, self.seen_at, self.organization)
+        """The same cursor with more kinds; the new ones are at their beginning."""
+        wider = Cursor({*self.kinds, *kinds}, self.generation, self.seen_at, self.organization)
         for key, position in self._positions.items():
             wider.move(key, position)
         return wider
@@ -117,7 +117,7 @@ def decode(text: str) -> Cursor:
     """Read a cursor.
 
     Raises:
-        CursorError: it is none, was cut short, or is of a newer version.
+        CursorError: the text is no cursor, was truncated, or is of a newer version.
     """
     whole = _checked(text)
     if whole[0] != VERSION:
@@ -167,17 +167,17 @@ class _Reader:
 
 
 def _read(reader: _Reader) -> Cursor:
-    epoch = UUID(bytes=reader.take(_EPOCH_BYTES))
+    generation = UUID(bytes=reader.take(_GENERATION_BYTES))
     seen_at, organization = reader.number(), reader.number()
     kinds = [reader.take(reader.number()).decode() for _ in range(reader.number())]
-    cursor = Cursor(kinds, epoch, seen_at, organization)
+    cursor = Cursor(kinds, generation, seen_at, organization)
     while reader.more:
         kind, number = kinds[reader.number()], reader.number()
         cursor.move((kind, number), _read_position(reader))
     return cursor
 
 
-# The two lowest bits of the first number say what follows: nothing, or an id and of which stage.
+# The two lowest bits of the first number tell whether an id follows, and its stage.
 _WHOLE: Final = 2
 
 
@@ -195,12 +195,12 @@ def _read_position(reader: _Reader) -> Position:
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first, the eighth set in all but the last."""
+    """Seven bits per byte, the lowest first; the eighth bit is set in all bytes but the last."""
     if value < 0x80:
         return bytes((value,))
-    found = bytearray()
+    encoded = bytearray()
     while value >= 0x80:
-        found.append(value & 0x7F | 0x80)
+        encoded.append(value & 0x7F | 0x80)
         value >>= 7
-    found.append(value)
-    return bytes(found)
+    encoded.append(value)
+    return bytes(encoded)

@@ -1,4 +1,4 @@
-"""Changes of the tables as they come: from Postgres alone, woken by NOTIFY, with a cursor to go on from."""
+"""The subscription: changes of the tables as they happen, from Postgres alone, with a cursor to continue."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ log = logger("subscription")
 
 
 class SubscriptionError(RuntimeError):
-    """The subscription cannot go on; the message says why and what to do, in one line."""
+    """Why the subscription cannot continue, and what to do, in one line."""
 
 
 class Subscription:
-    """An async iterator of changes; use it with `async with`, or call `aclose`, to give its connection back.
+    """An async iterator of changes. Use `async with`, or call `aclose`, to close its connection.
 
-    A page of changes is read when the one before has been taken, never earlier. Postgres away means waiting.
-    A cancelled wait loses nothing: the next one goes on.
+    A page of changes is read when the previous one is consumed. While Postgres is away it waits. A cancelled
+    wait loses nothing: the next one continues.
 
     Args:
         dsn: Postgres, as a URL.
-        after: the cursor of the last change that was dealt with; None: begin with every row there is.
-        kinds: which kinds of change, such as `dropout-risk`; None: all.
-        organization_id: whose changes only; None: of every organization.
-        once: end when everything that is stored has been given, instead of waiting for more.
+        after: the cursor of the last processed change; None: begin with every existing row.
+        kinds: the kinds of change, such as `dropout-risk`; None: all.
+        organization_id: of the changes; None: every organization.
+        once: end when everything that is stored is delivered, instead of waiting for more.
         page: the most changes held in memory.
-        poll_seconds: look for changes at least this often, should a notification not come through.
+        poll_seconds: look for changes at least this often, in case a notification is lost.
         connect_seconds: how long to try to reach Postgres the first time.
 
     Raises:
-        CursorError: `after` is no cursor, or one of another organization.
-        ValueError: there is no such kind, or a number out of range.
+        CursorError: `after` is no cursor, or the cursor of another organization.
+        ValueError: there is no such kind, or a number is out of range.
     """
 
     def __init__(
@@ -66,9 +66,8 @@ class Subscription:
         start = None if after is None else decode(after)
         organization = organization_id or 0
         if start is not None and start.organization != organization:
-            raise CursorError(
-                f"the cursor is of {_named(start.organization)}, the subscription of {_named(organization)}"
-            )
+            theirs, ours = _organization_name(start.organization), _organization_name(organization)
+            raise CursorError(f"the cursor is of {theirs}, the subscription of {ours}")
         followed = chosen(kinds)
         self._topics = tuple(source.topic for source in followed)
         self._reader = Reader(followed, start, organization=organization, most=page)
@@ -87,17 +86,17 @@ class Subscription:
 
     @property
     def cursor(self) -> str | None:
-        """Where to go on once the last change given has been dealt with; moves on without changes, too."""
+        """Where to continue after the last delivered change; it may move without changes."""
         return self._given if self._waiting or self._reader.cursor is None else self._reader.cursor
 
     @property
     def pending(self) -> int:
-        """How many changes are in memory, to be given without waiting."""
+        """How many changes are in memory, ready to be delivered."""
         return len(self._waiting)
 
     @property
     def caught_up(self) -> bool:
-        """Whether everything that was stored at the last look has been given."""
+        """Whether everything that was stored at the last look is delivered."""
         return self._caught_up and not self._waiting
 
     async def __aenter__(self) -> Self:
@@ -113,7 +112,7 @@ class Subscription:
         """The next change, once there is one.
 
         Raises:
-            SubscriptionError: it cannot go on.
+            SubscriptionError: it cannot continue.
         """
         while not self._waiting:
             if self._closed or (self._once and self._caught_up):
@@ -125,21 +124,21 @@ class Subscription:
         return change
 
     async def aclose(self) -> None:
-        """Give the connection back; no more changes are given."""
+        """Close the connection; no more changes are delivered."""
         self._closed = True
         self._waiting.clear()
         self._listening = None
         await self._session.close()
 
     def __del__(self) -> None:
-        # Left without `aclose`: the connection must not outlive us.
+        # If `aclose` was not called, the connection must not outlive the subscription.
         with contextlib.suppress(AttributeError, RuntimeError):
             self._session.drop()
 
     async def _more(self) -> None:
-        """Read a page; wait first, if nothing was left at the last look."""
+        """Read a page; if the last page was complete, wait first."""
         if self._caught_up:
-            # A moment, not a duration: who waits again and again for less than a poll must come to one.
+            # A deadline, not a duration: a caller that keeps cancelling its wait must still reach a poll.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(self._look_at):
                     await self._woken.wait()
@@ -148,7 +147,7 @@ class Subscription:
             page = await self._reader.page(await self._connection())
         except asyncio.CancelledError:
             self._session.drop()
-            # What woke us has been taken back, and nobody listens now: the next one looks by itself.
+            # The wake-up is consumed and nobody listens now, so the next call must look by itself.
             self._caught_up = False
             raise
         except Exception as error:  # noqa: BLE001 - judged
@@ -160,7 +159,7 @@ class Subscription:
             self._waiting.extend(page.changes)
 
     async def _connection(self) -> Any:
-        """The connection, listening; opened again after it broke."""
+        """The listening connection; opened again after it breaks."""
         if self._listening is None:
             await self._session.first(self._connect_seconds)
         connection = await self._session.connection()
@@ -168,7 +167,7 @@ class Subscription:
             wake, topics = self._woken.set, self._topics
 
             def notified(_connection: Any, _process: int, _channel: str, payload: str) -> None:
-                # "topic partition offset", as the sink says it.
+                # The sink's payload is "topic partition offset".
                 if payload.split(" ", 1)[0].endswith(topics):
                     wake()
 
@@ -178,7 +177,7 @@ class Subscription:
         return connection
 
     async def _failed(self, error: Exception) -> None:
-        """Let go of the connection and wait a moment, if the error may pass.
+        """Drop the connection and wait a moment, if the error may pass.
 
         Raises:
             SubscriptionError: it will not pass.
@@ -195,5 +194,5 @@ class Subscription:
         self._failures += 1
 
 
-def _named(organization: int) -> str:
+def _organization_name(organization: int) -> str:
     return f"organization {organization}" if organization else "every organization"

@@ -397,7 +397,7 @@ async def test_a_stolen_partition_is_refused_and_nothing_is_stored(store: Store)
         mine = await claim(store.connection, {place: 0})
     async with store.connection.transaction():
         theirs = await claim(store.connection, {place: 0})
-    assert theirs[place].epoch == mine[place].epoch + 1
+    assert theirs[place].claim == mine[place].claim + 1
     batch = store.writer.prepare([prediction("timing", timing(1), 0)])
     with pytest.raises(Stolen, match=r"another sink has taken over lyo\.predictions\.timing-0"):
         await store.writer.store(store.connection, batch, mine, {place: 1})

@@ -41,8 +41,8 @@ def cursors(draw: st.DrawFn) -> Cursor:
 @given(cursors())
 def test_what_is_encoded_is_decoded(cursor: Cursor) -> None:
     read = decode(cursor.encode())
-    assert (read.epoch, read.seen_at, read.organization) == (
-        cursor.epoch,
+    assert (read.generation, read.seen_at, read.organization) == (
+        cursor.generation,
         cursor.seen_at,
         cursor.organization,
     )
