@@ -52,7 +52,7 @@ class Plan:
         return [column.name for column in self.table.columns if column.name not in {"id", *self.derived}]
 
 
-# Columns that are no field of the record's, or that older records lack, by kind.
+# Columns that are not fields of the record, or that older records lack, by kind.
 _COMPUTED: Final[dict[str, dict[str, str]]] = {
     "struggle": {
         "prediction_features": "n.features",
@@ -77,12 +77,13 @@ _COMPUTED: Final[dict[str, dict[str, str]]] = {
         "is_active": "coalesce(n.is_active, true)",
         "practised_again": "coalesce(n.user_reviewed, false)",
         "user_reviewed": "coalesce(n.user_reviewed, false)",
-        # It begins as when the learner practised again; outcomes may say more.
+        # At first the time of the next practice; outcomes may give another time.
         "reviewed_at": "CASE WHEN n.user_reviewed THEN n.resolved_at END",
     },
 }
 _FIELDS: Final = {"struggle": {"features": "jsonb"}}
-# The API has written a question that has not come back yet: the record answers an older one.
+# The API wrote the answer to a request that has not come back through Kafka yet, and the record answers an
+# older request.
 _AHEAD: Final = {"struggle": "t.log_partition IS NULL AND t.requested_at > n.requested_at"}
 
 

@@ -30,5 +30,5 @@ def test_a_followed_table_has_what_a_cursor_needs(source: Source) -> None:
 def test_kinds_are_chosen_by_name_and_once() -> None:
     assert [source.kind for source in chosen(["timing", "struggle", "timing"])] == ["timing", "struggle"]
     assert len(chosen(None)) == len(sources())
-    with pytest.raises(ValueError, match=r"no kind 'a', 'b'; there are struggle, "):
+    with pytest.raises(ValueError, match=r"no kind 'a', 'b'; there are dropout-risk, "):
         chosen(["a", "timing", "b"])
