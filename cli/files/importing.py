@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import click
+from rich.console import Console
 
 from lyo.evaluation.formats import FORMATS, Output
 from lyo.evaluation.formats.tables import tables
@@ -63,11 +64,15 @@ def import_(*, name: str, files: tuple[Path, ...], output: Path, labels: Path | 
         said = None
         if labels is not None:
             said = stack.enter_context(labels.open("w", encoding="utf-8", newline=""))
-        taken = Output(_name, said, user)
+        status = stack.enter_context(Console(stderr=True).status("Reading"))
+        taken = Output(
+            _name, said, user, lambda table, line: status.update(f"Reading {table}: {line:,} lines")
+        )
         try:
             FORMATS[name](list(tables(list(files))), taken)
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile, csv.Error, ValueError) as error:
             raise click.ClickException(str(error)) from None
+        status.update(f"Writing {taken.written:,} events")
         with written(output) as target:
             for line in taken.lines():
                 target.write(line)

@@ -20,6 +20,7 @@ __all__ = ["Output"]
 
 PIECE = 200_000
 """Events held in memory at once: the others wait in files, sorted."""
+OFTEN = 20_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _encode = msgspec.json.encode
 
@@ -34,11 +35,13 @@ class Output:
         on_bad: told of each bad line: where, its number, and why.
         labels: where labels go that the format knows; None: nowhere.
         user: id of the learner where the format names none.
+        on_rows: told now and then which table is read, and how far.
     """
 
     on_bad: Callable[[str, int, str], None]
     labels: IO[str] | None = None
     user: int = 1
+    on_rows: Callable[[str, int], None] | None = None
     written: int = 0
     bad: int = 0
     notes: list[str] = field(default_factory=list)
@@ -49,6 +52,8 @@ class Output:
     def rows(self, table: Table, columns: tuple[str, ...] | None = None) -> Iterator[tuple[int, Row]]:
         """A table's good rows with their numbers; the bad ones are named."""
         for number, row in table.rows(columns):
+            if self.on_rows is not None and number % OFTEN == 0:
+                self.on_rows(table.name, number)
             if isinstance(row, BadLine):
                 self.refuse(table, number, row)
             else:

@@ -2,7 +2,8 @@
 
 Columns `uid`, `questions`, `concepts`, `responses`, `timestamps` (ms), each a list with commas, padded with
 -1; the concepts of one question are joined by `_`, or, in files by concept, a question is repeated for each
-one (`is_repeat` 1). A learner whose rows repeat an answer has it once.
+one (`is_repeat` 1). A learner whose rows repeat an answer has it once. Learners are numbered
+from 0 there and from 1 here.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def convert(tables: list[Table], output: Output) -> None:
         seen: set[tuple[int, int, str]] = set()
         for line, row in output.rows(table):
             try:
-                user = whole(row, "uid")
+                user = whole(row, "uid") + 1
                 answers = list(_answers(row))
             except BadLine as error:
                 output.refuse(table, line, error)

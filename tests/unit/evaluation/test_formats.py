@@ -224,11 +224,11 @@ def test_question_sequences(tmp_path: Path) -> None:
     assert "line 6: responses: '2' is neither 1 nor 0" in result.stderr
     found = [json.loads(line) for line in result.stdout.splitlines()]
     assert [(each["user_id"], each["content_id"], each["skills"], each["score"]) for each in found] == [
-        (5, "q11", ["k654", "k7"], 1.0),
-        (6, "q21", ["k1", "k2"], 1.0),
-        (6, "q22", ["k3"], 0.0),
-        (5, "q12", ["k30"], 0.0),
-        (5, "q13", ["k31"], 1.0),
+        (6, "q11", ["k654", "k7"], 1.0),
+        (7, "q21", ["k1", "k2"], 1.0),
+        (7, "q22", ["k3"], 0.0),
+        (6, "q12", ["k30"], 0.0),
+        (6, "q13", ["k31"], 1.0),
     ]
 
 
