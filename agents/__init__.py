@@ -1,21 +1,31 @@
-"""Faust agents: each hands the polls of its topic to the task of their partition number."""
+"""Faust agents, thin: each hands the polls of its topic to the task of their partition number."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import AsyncIterable, Awaitable, Callable
 
-from lyo.agents import completions, outcomes, preferences, sentiment, sessions, struggle_requests
-from lyo.streams.runtime.transport import BatchApp, input_topics
+from lyo.models.events.types import INPUTS
+from lyo.streams.runtime.transport import BatchApp, Poll, input_topics
 from lyo.streams.runtime.worker import Deliver
-from lyo.streams.topics import names
+from lyo.streams.topics import INPUT_KINDS, names
 
-AGENTS: Final = (completions, sessions, sentiment, outcomes, preferences, struggle_requests)
+__all__ = ["agent", "register"]
 
 
 def register(app: BatchApp, deliver: Deliver) -> None:
     """Give the app one agent for each kind of event; each hands its polls to ``deliver``."""
-    topics_by_name = input_topics(app)
+    found = input_topics(app)
     topic_of = names(app.settings).topic
-    for module in AGENTS:
-        name = module.__name__.rpartition(".")[2]
-        app.agent(topics_by_name[topic_of(module.KIND)], name=name)(module.agent(deliver))
+    for kind in INPUT_KINDS:
+        name = INPUTS[kind].topic.replace("-", "_")
+        app.agent(found[topic_of(kind)], name=name)(agent(deliver))
+
+
+def agent(deliver: Deliver) -> Callable[[AsyncIterable[Poll]], Awaitable[None]]:
+    """An agent that hands each poll of its topic to ``deliver``."""
+
+    async def hand_over(polls: AsyncIterable[Poll]) -> None:
+        async for poll in polls:
+            deliver(poll)
+
+    return hand_over

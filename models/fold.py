@@ -113,13 +113,13 @@ class Folding:
             fresh = deduplication.recognise(rows, who, batch.id, batch.kind, take)
             counts["duplicates"] += int((take & ~fresh).sum())
             newest = rows["newest"][who]
-            _FOLDS[batch.kind](rows, who, batch, fresh)
+            learner.FOLDS[batch.kind](rows, who, batch, fresh)
             counts["applied"] += int(fresh.sum())
             counts["late"] += deduplication.late(batch.at, newest, rows["newest"][who], who, fresh)
             counts["far_behind"] += deduplication.far_behind(rows, who, batch.at, newest, batch.kind, fresh)
             return fresh
         part = batch if take.all() else batch.take(np.flatnonzero(take))
-        _SETS[batch.kind](rows, who[take], part)
+        learner.FOLDS[batch.kind](rows, who[take], part)
         counts["applied"] += int(take.sum())
         return take
 
@@ -187,16 +187,6 @@ class Folding:
 
 # Kinds that settle a learner's organization: not those that whoever may ask the API about anyone records.
 _SETTLING = frozenset({*RING_KINDS, Kind.PREFERENCES})
-_FOLDS = {
-    Kind.LESSON_COMPLETION: learner.fold_completions,
-    Kind.SESSION: learner.fold_sessions,
-    Kind.SENTIMENT: learner.fold_sentiment,
-}
-_SETS = {
-    Kind.OUTCOME: learner.fold_outcomes,
-    Kind.PREFERENCES: learner.fold_preferences,
-    Kind.STRUGGLE_REQUEST: learner.fold_requests,
-}
 
 
 def _attempts(batch: Columns, event: Ints) -> Attempts:

@@ -23,11 +23,11 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from lyo.models.events.types import Kind
+from lyo.models.events.types import CATALOGUE, Kind
 from lyo.models.predictions.kinds import BY_NAME
 from lyo.streams.settings import Settings
 
-INPUTS: Final = tuple(kind.value for kind in Kind if kind not in {Kind.CONTENT, Kind.ORGANIZATION})
+INPUTS: Final = tuple(kind.value for kind in Kind if kind not in CATALOGUE)
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LATE: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1_800.0, 7_200.0, 43_200.0)
 _SIZES: Final = (1, 10, 100, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 40_000)

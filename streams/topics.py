@@ -6,37 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from lyo.models.events.decode import Kind
+from lyo.models.events.types import CATALOGUE, INPUTS, Kind
 from lyo.models.predictions.kinds import BY_NAME
-from lyo.streams.kafka.input_records import CATALOGUE
 from lyo.streams.settings import Settings
 
 DEFAULT_PREFIX: Final = "lyo."
 
-INPUT_KINDS: Final = (
-    Kind.LESSON_COMPLETION,
-    Kind.SESSION,
-    Kind.SENTIMENT,
-    Kind.OUTCOME,
-    Kind.PREFERENCES,
-    Kind.STRUGGLE_REQUEST,
-)
-"""The kinds of event that a task processes, in topics partitioned by user."""
-
 CATALOGUE_KINDS: Final = CATALOGUE
-"""The kinds that every worker reads whole."""
-
-_SUFFIX: Final[Mapping[Kind, str]] = {
-    Kind.LESSON_COMPLETION: "lesson-completions",
-    Kind.SESSION: "sessions",
-    Kind.SENTIMENT: "sentiment",
-    Kind.OUTCOME: "outcomes",
-    Kind.PREFERENCES: "preferences",
-    Kind.STRUGGLE_REQUEST: "struggle-requests",
-    Kind.ERASURE: "erasures",
-    Kind.CONTENT: "content",
-    Kind.ORGANIZATION: "organizations",
-}
+INPUT_KINDS: Final = tuple(kind for kind in INPUTS if kind not in (*CATALOGUE, Kind.ERASURE))
+"""The kinds of event that a task processes, in topics partitioned by user."""
 
 
 class TopicError(RuntimeError):
@@ -51,7 +29,7 @@ class Names:
 
     def topic(self, kind: Kind) -> str:
         """The topic of one kind of event."""
-        return self.prefix + _SUFFIX[kind]
+        return self.prefix + INPUTS[kind].topic
 
     def prediction(self, kind: str) -> str:
         """The topic of one kind of prediction, such as ``dropout-risk``."""

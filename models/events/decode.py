@@ -26,6 +26,7 @@ from lyo.models.events.checks import (
 from lyo.models.events.identity import event_id_hash, event_id_hashes, partition
 from lyo.models.events.refusals import REFUSALS, SHALLOW, TOO_DEEP, explain, is_too_deep, shown, text_fault
 from lyo.models.events.types import (
+    INPUTS,
     Content,
     Erasure,
     Event,
@@ -69,26 +70,9 @@ __all__ = [
 
 SCALE = 10_000
 
-_TIMES = {
-    Kind.LESSON_COMPLETION: "occurred_at",
-    Kind.SESSION: "started_at",
-    Kind.SENTIMENT: "occurred_at",
-    Kind.OUTCOME: "occurred_at",
-    Kind.PREFERENCES: "updated_at",
-    Kind.STRUGGLE_REQUEST: "requested_at",
-    Kind.ERASURE: "requested_at",
-}
-_STRUCTS: dict[Kind, type[Event]] = {
-    Kind.LESSON_COMPLETION: LessonCompletion,
-    Kind.SESSION: Session,
-    Kind.SENTIMENT: Sentiment,
-    Kind.OUTCOME: Outcome,
-    Kind.PREFERENCES: Preferences,
-    Kind.STRUGGLE_REQUEST: StruggleRequest,
-    Kind.ERASURE: Erasure,
-}
+_TIMES = {kind: each.time for kind, each in INPUTS.items() if each.time is not None}
 _DECODE: dict[Kind, Callable[[bytes], Any]] = {
-    kind: msgspec.json.Decoder(struct).decode for kind, struct in _STRUCTS.items()
+    kind: msgspec.json.Decoder(INPUTS[kind].record).decode for kind in _TIMES
 }
 _CONTENT: Callable[[bytes], Content] = msgspec.json.Decoder(Content).decode
 _ORGANIZATION: Callable[[bytes], Organization] = msgspec.json.Decoder(Organization).decode

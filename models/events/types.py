@@ -6,7 +6,7 @@ Unknown fields are ignored. What a struct cannot say (NUL, time zones, years, ke
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, NamedTuple, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -283,3 +283,31 @@ class Organization(Struct, frozen=True, kw_only=True, gc=False):
     max_nudges_per_day: Annotated[
         Cap | None, Meta(description="Most nudges on one local day for learners who name no number.")
     ] = None
+
+
+class Input(NamedTuple):
+    """How a kind of record comes in."""
+
+    record: type[Struct]
+    topic: str
+    """Its topic's name, without the prefix."""
+    time: str | None = None
+    """The field that says when it happened; None: catalogue, which every worker reads whole."""
+    recognised: bool = False
+    """Whether an event that is sent again is recognised by its id, and folded once."""
+
+
+INPUTS: Final = {
+    Kind.LESSON_COMPLETION: Input(LessonCompletion, "lesson-completions", "occurred_at", recognised=True),
+    Kind.SESSION: Input(Session, "sessions", "started_at", recognised=True),
+    Kind.SENTIMENT: Input(Sentiment, "sentiment", "occurred_at", recognised=True),
+    Kind.OUTCOME: Input(Outcome, "outcomes", "occurred_at"),
+    Kind.PREFERENCES: Input(Preferences, "preferences", "updated_at"),
+    Kind.STRUGGLE_REQUEST: Input(StruggleRequest, "struggle-requests", "requested_at"),
+    Kind.ERASURE: Input(Erasure, "erasures", "requested_at"),
+    Kind.CONTENT: Input(Content, "content"),
+    Kind.ORGANIZATION: Input(Organization, "organizations"),
+}
+"""Every kind of input record. Stored rows keep the recognised ones' ids in this order: new ones come last."""
+CATALOGUE: Final = tuple(kind for kind, each in INPUTS.items() if each.time is None)
+"""The kinds that every worker reads whole."""

@@ -6,16 +6,20 @@ gives the same bytes. Local days and hours are derived when predicting. Design: 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
 from lyo.models.arrays.zones import DAY
 from lyo.models.events.decode import Columns, Kind, OutcomeKind, Preferences
+from lyo.models.events.types import INPUTS
 
 __all__ = [
     "BOOKKEEPING",
     "DAYS",
+    "FOLDS",
     "LEARNER",
     "OUTCOME_KINDS",
     "RECENT",
@@ -35,7 +39,7 @@ __all__ = [
 DAYS = 90
 RING = 64
 RECENT = 16
-RING_KINDS = (Kind.LESSON_COMPLETION, Kind.SESSION, Kind.SENTIMENT)
+RING_KINDS = tuple(kind for kind, each in INPUTS.items() if each.recognised)
 """Kinds whose events are recognised when they are sent again, in the order of their rings in stored rows: a
 new one comes last, and needs no new layout."""
 OUTCOME_KINDS = tuple(OutcomeKind)
@@ -205,6 +209,17 @@ def fold_preferences(rows: Rows, who: Indexes, events: Columns) -> None:
                 row[f"{name}_stamp"] = stamp
                 for column, value in values.items():
                     row[column] = value
+
+
+# Kinds that are recognised are told which events count; of the others those that do not are left out.
+FOLDS: dict[Kind, Callable[..., None]] = {
+    Kind.LESSON_COMPLETION: fold_completions,
+    Kind.SESSION: fold_sessions,
+    Kind.SENTIMENT: fold_sentiment,
+    Kind.OUTCOME: fold_outcomes,
+    Kind.PREFERENCES: fold_preferences,
+    Kind.STRUGGLE_REQUEST: fold_requests,
+}
 
 
 def _settings(event: Preferences) -> dict[str, dict[str, int | bytes]]:

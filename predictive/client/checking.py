@@ -10,38 +10,22 @@ import msgspec
 
 from lyo.models.events.decode import (
     Content,
-    Erasure,
     Event,
     EventError,
     Kind,
-    LessonCompletion,
     Organization,
-    Outcome,
-    Preferences,
-    Sentiment,
-    Session,
-    StruggleRequest,
     decode,
     decode_content,
     decode_organization,
 )
+from lyo.models.events.types import INPUTS
 from lyo.streams.kafka.input_records import Record
 
 __all__ = ["AnyEvent", "InvalidEvent", "kind_of", "record_of"]
 
 AnyEvent: TypeAlias = Event | Content | Organization
 
-_KINDS: Final[dict[type[msgspec.Struct], Kind]] = {
-    LessonCompletion: Kind.LESSON_COMPLETION,
-    Session: Kind.SESSION,
-    Sentiment: Kind.SENTIMENT,
-    Outcome: Kind.OUTCOME,
-    Preferences: Kind.PREFERENCES,
-    StruggleRequest: Kind.STRUGGLE_REQUEST,
-    Erasure: Kind.ERASURE,
-    Content: Kind.CONTENT,
-    Organization: Kind.ORGANIZATION,
-}
+_KINDS: Final[dict[type[msgspec.Struct], Kind]] = {each.record: kind for kind, each in INPUTS.items()}
 _encode: Final = msgspec.json.Encoder().encode
 
 

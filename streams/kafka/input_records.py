@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from lyo.models.events.decode import Kind
+from lyo.models.events.types import CATALOGUE, Kind
 
 __all__ = ["CATALOGUE", "LONGEST", "Record"]
 
-CATALOGUE: Final = (Kind.CONTENT, Kind.ORGANIZATION)
-"""The kinds that every worker reads whole. They are sent and acknowledged before the events that follow."""
 LONGEST: Final = 800_000
 """The most bytes of a value: Kafka's default limit of a record, less a reserve."""
 

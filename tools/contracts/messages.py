@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from lyo.models.events import types as events
@@ -62,54 +62,43 @@ _NAMES: Final = Names()
 _SESSION_ENDS: Final = "ended_at is not before started_at and at most 24 hours after it."
 
 
-def _event(kind: Kind, shape: type[Any], time: str, *rules: str, once: str = _ONCE) -> Message:
-    return Message(
-        name=_NAMES.topic(kind).removeprefix(_NAMES.prefix),
-        topic=_NAMES.topic(kind),
-        shape=shape,
-        inbound=True,
-        key="user_id in decimal digits",
-        key_pattern=USER_KEY,
-        rules=(_KEY_IS_USER, _time(time), _TENANT, once, *rules),
-        kind=kind,
-    )
-
-
-def _erasure(*rules: str) -> Message:
-    made = _event(Kind.ERASURE, events.Erasure, "requested_at", once="Erasing twice is the same as once.")
-    kept = tuple(rule for rule in made.rules if rule != _TENANT)
-    return replace(made, rules=(*kept, *rules))
-
-
-def _catalogue(kind: Kind, shape: type[Any], key: str, pattern: str, *rules: str) -> Message:
-    return Message(
-        name=_NAMES.topic(kind).removeprefix(_NAMES.prefix),
-        topic=_NAMES.topic(kind),
-        shape=shape,
-        inbound=True,
-        key=key,
-        key_pattern=pattern,
-        rules=(f"The record's key is {key}; the newest record of a key counts.", *rules),
-        kind=kind,
-    )
-
-
-INPUTS: Final = (
-    _event(Kind.LESSON_COMPLETION, events.LessonCompletion, "occurred_at"),
-    _event(Kind.SESSION, events.Session, "started_at", _time("ended_at"), _SESSION_ENDS),
-    _event(Kind.SENTIMENT, events.Sentiment, "occurred_at"),
-    _event(Kind.OUTCOME, events.Outcome, "occurred_at"),
-    _event(Kind.PREFERENCES, events.Preferences, "updated_at", _ZONE),
-    _event(Kind.STRUGGLE_REQUEST, events.StruggleRequest, "requested_at"),
-    _erasure(
+_RULES: Final[dict[Kind, tuple[str, ...]]] = {
+    Kind.SESSION: (_time("ended_at"), _SESSION_ENDS),
+    Kind.PREFERENCES: (_ZONE,),
+    Kind.ERASURE: (
+        "Erasing twice is the same as once.",
         _time("consented_at"),
         "The newest record of a key counts; one that is older than what is known is overruled.",
         "User ids are unique across organizations: organization_id is not compared.",
         "A tombstone lifts no erasure. Consent is acknowledged before the first event that shall count.",
     ),
-    _catalogue(Kind.CONTENT, events.Content, "content_id", r"^[\s\S]{1,100}$"),
-    _catalogue(Kind.ORGANIZATION, events.Organization, "organization_id in decimal digits", USER_KEY, _ZONE),
-)
+    Kind.ORGANIZATION: (_ZONE,),
+}
+_KEYS: Final = {
+    Kind.CONTENT: ("content_id", r"^[\s\S]{1,100}$"),
+    Kind.ORGANIZATION: ("organization_id in decimal digits", USER_KEY),
+}
+
+
+def _input(kind: Kind) -> Message:
+    key, pattern = _KEYS.get(kind, ("user_id in decimal digits", USER_KEY))
+    record, topic, time, _ = events.INPUTS[kind]
+    rules = [f"The record's key is {key}; the newest record of a key counts."]
+    if time is not None:
+        rules = [_KEY_IS_USER, _time(time), *([] if kind is Kind.ERASURE else [_TENANT, _ONCE])]
+    return Message(
+        name=topic,
+        topic=_NAMES.topic(kind),
+        shape=record,
+        inbound=True,
+        key=key,
+        key_pattern=pattern,
+        rules=(*rules, *_RULES.get(kind, ())),
+        kind=kind,
+    )
+
+
+INPUTS: Final = tuple(map(_input, events.INPUTS))
 
 
 def _output(name: str, topic: str, shape: type[Any], subject: str, *rules: str) -> Message:
