@@ -2,8 +2,7 @@
 
 An attempt counts as a whole struggle if the learner gave up, is said to have struggled, or scored under a
 half; a success that took longer than this learner usually takes for this skill is a sign of one, and counts
-as up to a quarter: on review logs, failures follow slow successes about half as often again as quick ones
-(docs/accuracy.md). Grades above the half make no difference. Integer arithmetic throughout.
+as up to a quarter. Grades above the half make no difference. Integer arithmetic throughout.
 """
 
 from __future__ import annotations
