@@ -1,4 +1,4 @@
-"""Asking for an erasure, waiting for it, and looking for what is left."""
+"""Requests an erasure, waits for it, and looks for what is left."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ POLL_SECONDS: Final = 0.3
 
 @dataclass(slots=True)
 class Receipt:
-    """What was removed where, and what is still there.
+    """What was removed, and what is still there.
 
     Attributes:
-        progress: as the API tells it: what Postgres and the worker say.
-        current: keys with a value that the topics still hold, by topic.
-        uncompacted: records with values that lie in the logs, though they are no longer current, by topic.
+        progress: of the erasure in Postgres and in the topics, as the API gives it.
+        current: keys that still have a value, by topic.
+        uncompacted: replaced records that compaction has not removed yet, by topic.
     """
 
     progress: Mapping[str, Any]
@@ -38,15 +38,15 @@ class Receipt:
 
     @property
     def done(self) -> bool:
-        """Whether nothing current is left."""
+        """Whether the erasure is complete and nothing current is left."""
         return self.progress["status"] == "done" and (not self.current or self._known_again)
 
     @property
     def _known_again(self) -> bool:
         return self.progress["consented_at"] is not None
 
-    def told(self) -> dict[str, Any]:
-        """The receipt as plain objects."""
+    def as_json(self) -> dict[str, Any]:
+        """The receipt as JSON types."""
         return {
             **self.progress,
             "done": self.done,
@@ -55,24 +55,25 @@ class Receipt:
         }
 
     def lines(self) -> Iterator[str]:
-        """The receipt for people."""
-        said = self.progress
-        yield f"learner {said['user_id']}: {'erased' if self.done else said['status']}"
-        if said["consented_at"] is not None:
-            yield f"consent: what happens from {said['consented_at']} on counts again"
-        yield f"removed from Postgres ({said['removed_at'] or 'not yet'}): {_listed(said['removed'], 'rows')}"
-        topics_at = said["topics_removed_at"] or "not yet: is a `lyo worker` running?"
-        yield f"removed from the topics ({topics_at}): {_listed(said['topics_removed'], 'keys')}"
-        if said["remaining"] or self.current:
-            left = _listed({**said["remaining"], **self.current}, "rows or keys")
+        """The receipt in lines for people."""
+        progress = self.progress
+        yield f"learner {progress['user_id']}: {'erased' if self.done else progress['status']}"
+        if progress["consented_at"] is not None:
+            yield f"consent: events from {progress['consented_at']} on count again"
+        removed_at = progress["removed_at"] or "not yet"
+        yield f"removed from Postgres ({removed_at}): {_listed(progress['removed'], 'rows')}"
+        topics_at = progress["topics_removed_at"] or "not yet: is a `lyo worker` running?"
+        yield f"removed from the topics ({topics_at}): {_listed(progress['topics_removed'], 'keys')}"
+        if progress["remaining"] or self.current:
+            left = _listed({**progress["remaining"], **self.current}, "rows or keys")
             yield f"{'of the new learner' if self._known_again else 'still there'}: {left}"
         yield f"on Kafka's disks until compaction: {_listed(self.uncompacted, 'records')}"
-        if self.uncompacted and said["compacted_by"] is not None:
+        if self.uncompacted and progress["compacted_by"] is not None:
             yield (
-                f"  compacted by {said['compacted_by']}, once more is written to the same partition; "
-                f"tombstones go after {said['tombstones_until']}; `lyo erase --check` looks again"
+                f"  compacted by {progress['compacted_by']}, once more is written to the same partition; "
+                f"tombstones go after {progress['tombstones_until']}; `lyo erase --check` looks again"
             )
-        for kept in said["kept"]:
+        for kept in progress["kept"]:
             yield f"kept: {kept}"
 
 
@@ -90,40 +91,40 @@ async def erase_learner(
     consent: datetime | None,
     seconds: float,
 ) -> Receipt:
-    """Publish the erasure (or the consent) and wait at most so long until it is carried out.
+    """Publish an erasure, or a consent, and wait at most so many seconds until it is carried out.
 
     Raises:
-        lyo.predictive.client.DeliveryError: Kafka did not take it.
-        aiokafka.errors.KafkaError, sqlalchemy.exc.SQLAlchemyError, OSError: see there.
+        lyo.predictive.client.DeliveryError: Kafka did not accept it.
+        aiokafka.errors.KafkaError, sqlalchemy.exc.SQLAlchemyError, OSError: Kafka or Postgres is away.
     """
-    asked = datetime.now(UTC)
+    requested_at = datetime.now(UTC)
     async with Publisher(settings=settings) as events:
         await events.erasure(
-            user_id=user, organization_id=organization, requested_at=asked, consented_at=consent
+            user_id=user, organization_id=organization, requested_at=requested_at, consented_at=consent
         )
     until = time.monotonic() + seconds
     while True:
         progress = await _progress(settings, user)
         if progress["status"] == "not_requested":
-            progress = {**progress, "status": "sent", "requested_at": asked.isoformat()}
-        if _covers(progress, asked, consent) or time.monotonic() > until:
+            progress = {**progress, "status": "sent", "requested_at": requested_at.isoformat()}
+        if _covers(progress, requested_at, consent) or time.monotonic() > until:
             return await _looked(settings, user, progress)
         await asyncio.sleep(POLL_SECONDS)
 
 
-def _covers(progress: Mapping[str, Any], asked: datetime, consent: datetime | None) -> bool:
-    """Whether this very request has been carried out, not an earlier one."""
+def _covers(progress: Mapping[str, Any], requested_at: datetime, consent: datetime | None) -> bool:
+    """Whether this request is carried out, not only an earlier one."""
     if progress["status"] != "done":
         return False
-    name, wanted = ("requested_at", asked) if consent is None else ("consented_at", consent)
-    told = progress["fence_at"] if name == "requested_at" else progress[name]
-    return told is not None and datetime.fromisoformat(told) >= wanted.replace(
+    name, wanted = ("requested_at", requested_at) if consent is None else ("consented_at", consent)
+    carried_out = progress["fence_at"] if name == "requested_at" else progress[name]
+    return carried_out is not None and datetime.fromisoformat(carried_out) >= wanted.replace(
         microsecond=wanted.microsecond // 1000 * 1000
     )
 
 
 async def check(settings: Settings, user: int) -> Receipt:
-    """What is there now; asks for nothing."""
+    """Look at what is there now; requests nothing."""
     return await _looked(settings, user, await _progress(settings, user))
 
 
@@ -139,10 +140,10 @@ async def _progress(settings: Settings, user: int) -> Mapping[str, Any]:
 
 
 async def _looked(settings: Settings, user: int, progress: Mapping[str, Any]) -> Receipt:
-    """Read the learner's partition of every topic that may hold something."""
+    """Read the learner's partition of every topic that may hold records of the learner."""
     names = topics.names(settings)
-    where = output_partitions(names, partition(user, settings.partitions), settings.partitions)
-    found = await stored_keys(settings, names, where, {user})
-    current = found.removed(user)
-    old = {topic: count - current.get(topic, 0) for (_, topic), count in found.records.items()}
+    partitions = output_partitions(names, partition(user, settings.partitions), settings.partitions)
+    stored = await stored_keys(settings, names, partitions, {user})
+    current = stored.removed(user)
+    old = {topic: count - current.get(topic, 0) for (_, topic), count in stored.records.items()}
     return Receipt(progress, current, {topic: count for topic, count in old.items() if count > 0})

@@ -81,7 +81,7 @@ def erase(
 
 def _show(receipt: Receipt, *, as_json: bool) -> None:
     if as_json:
-        click.echo(orjson.dumps(receipt.told()).decode())
+        click.echo(orjson.dumps(receipt.as_json()).decode())
         return
     for line in receipt.lines():
         click.echo(line)

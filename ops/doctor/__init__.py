@@ -1,1 +1,1 @@
-"""What `lyo doctor` looks at, what it makes of it, and what it can put right."""
+"""`lyo doctor`: examines Kafka and Postgres, judges what it finds, and creates what is missing."""

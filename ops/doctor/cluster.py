@@ -1,4 +1,4 @@
-"""One look at a Kafka cluster: what `lyo doctor` judges afterwards, without asking again."""
+"""Reads the state of a Kafka cluster once; `lyo doctor` judges it afterwards."""
 
 from __future__ import annotations
 
@@ -39,9 +39,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic as the cluster has it.
+    """A topic of the cluster.
 
-    `replicas` and `in_sync` are the fewest of any partition; `config` is None where it may not be read.
+    Attributes:
+        replicas: the fewest of any partition.
+        in_sync: the fewest replicas in sync of any partition.
+        leaderless: the number of partitions without a leader.
+        operations: the permitted operations, as bits.
+        config: None if it may not be read.
     """
 
     name: str
@@ -55,18 +60,18 @@ class Topic:
 
 @dataclass(slots=True)
 class Cluster:
-    """What one look found. Times are in ms since the epoch; errors are told in words."""
+    """The state of a cluster. Times are in ms since the epoch; errors are texts."""
 
     brokers: dict[int, str] = field(default_factory=dict)
     level: int | None = None
     operations: int = 0
     settings: dict[int, Mapping[str, str] | None] = field(default_factory=dict)
     topics: dict[str, Topic] = field(default_factory=dict)
-    groups: dict[str, int | str] = field(default_factory=dict)  # operations, or why they are not known
-    transactions: str | None = None  # why none can be begun
+    groups: dict[str, int | str] = field(default_factory=dict)  # permitted operations, or an error
+    transactions: str | None = None  # why no transaction can be begun
     committed: dict[TopicPartition, int] | str = field(default_factory=dict)
     ranges: dict[TopicPartition, tuple[int, int]] = field(default_factory=dict)
-    ahead: dict[TopicPartition, int] = field(default_factory=dict)  # a record stamped later than now
+    ahead: dict[TopicPartition, int] = field(default_factory=dict)  # timestamp of a record from the future
 
 
 def group_ids(settings: Settings) -> list[str]:
@@ -75,34 +80,34 @@ def group_ids(settings: Settings) -> list[str]:
 
 
 async def look(settings: Settings, ahead_ms: int) -> Cluster:
-    """Ask the cluster everything once; `ahead_ms` says which records count as stamped too late.
+    """Read the cluster's state once; records stamped more than `ahead_ms` in the future are reported.
 
     Raises:
-        aiokafka.errors.KafkaError, OSError: it cannot be reached, or ended the conversation.
+        aiokafka.errors.KafkaError, OSError: it cannot be reached, or closed the connection.
     """
-    found = Cluster()
+    state = Cluster()
     async with clients.admin(settings) as client:
-        await _members(client, found)
-        await _configurations(client, found, [spec.name for spec in topics.specs(settings)])
+        await _members(client, state)
+        await _configurations(client, state, [spec.name for spec in topics.specs(settings)])
         for group in group_ids(settings):
-            found.groups[group] = await _group(client, group)
-        found.transactions = await _transactions(client, settings)
-        found.committed = await _committed(client, settings)
-    await _offsets(settings, found, ahead_ms)
-    return found
+            state.groups[group] = await _group(client, group)
+        state.transactions = await _transactions(client, settings)
+        state.committed = await _committed(client, settings)
+    await _offsets(settings, state, ahead_ms)
+    return state
 
 
-async def _members(client: AIOKafkaAdminClient, found: Cluster) -> None:
-    answer = await client._send_request(protocol.ClusterRequest())  # noqa: SLF001 - the admin client has no verb for it
-    found.brokers = {broker[0]: f"{broker[1]}:{broker[2]}" for broker in answer.brokers}
-    found.operations = answer.operations
+async def _members(client: AIOKafkaAdminClient, state: Cluster) -> None:
+    answer = await client._send_request(protocol.ClusterRequest())  # noqa: SLF001 - there is no public method
+    state.brokers = {broker[0]: f"{broker[1]}:{broker[2]}" for broker in answer.brokers}
+    state.operations = answer.operations
     for entry in answer.to_object()["topics"]:
-        found.topics[entry["topic"]] = _topic(entry)
+        state.topics[entry["topic"]] = _topic(entry)
     try:
         versions = await client._send_request(protocol.VersionsRequest())  # noqa: SLF001
     except (IncompatibleBrokerVersion, NotImplementedError):
         return
-    found.level = protocol.metadata_level(versions)
+    state.level = protocol.metadata_level(versions)
 
 
 def _topic(entry: Mapping[str, Any]) -> Topic:
@@ -117,21 +122,21 @@ def _topic(entry: Mapping[str, Any]) -> Topic:
     )
 
 
-async def _configurations(client: AIOKafkaAdminClient, found: Cluster, ours: list[str]) -> None:
-    named = [name for name in ours if name in found.topics]
-    wanted = [ConfigResource(ConfigResourceType.TOPIC, name) for name in named]
-    wanted += [ConfigResource(ConfigResourceType.BROKER, str(broker)) for broker in found.brokers]
+async def _configurations(client: AIOKafkaAdminClient, state: Cluster, topic_names: list[str]) -> None:
+    existing = [name for name in topic_names if name in state.topics]
+    wanted = [ConfigResource(ConfigResourceType.TOPIC, name) for name in existing]
+    wanted += [ConfigResource(ConfigResourceType.BROKER, str(broker)) for broker in state.brokers]
     for answer in await client.describe_configs(wanted):
         for code, _, kind, name, entries in answer.resources:
-            values = None if code else {one[0]: str(one[1]) for one in entries}
+            values = None if code else {entry[0]: str(entry[1]) for entry in entries}
             if kind == ConfigResourceType.BROKER:
-                found.settings[int(name)] = values
+                state.settings[int(name)] = values
             else:
-                found.topics[name] = replace(found.topics[name], config=values)
+                state.topics[name] = replace(state.topics[name], config=values)
 
 
 async def _group(client: AIOKafkaAdminClient, group: str) -> int | str:
-    """What may be done with a group, or why that is not known."""
+    """The permitted operations on a group, or why they are unknown."""
 
     async def ask() -> int:
         node = await client.find_coordinator(group)
@@ -147,7 +152,7 @@ async def _group(client: AIOKafkaAdminClient, group: str) -> int | str:
 
 
 async def _transactions(client: AIOKafkaAdminClient, settings: Settings) -> str | None:
-    """Why no transaction can be begun, None when one can; asked with an id that no task has."""
+    """Why no transaction can be begun; None if one can. Uses a transactional id that no task has."""
     name = f"{settings.app_id}-doctor"
     request = InitProducerIdRequest(
         transactional_id=name, transaction_timeout_ms=settings.transaction_timeout_ms
@@ -167,7 +172,7 @@ async def _transactions(client: AIOKafkaAdminClient, settings: Settings) -> str 
 
 
 async def _coordinated(ask: Callable[[], Awaitable[T]]) -> T:
-    """Ask a coordinator, again while a cluster that has just begun makes the topic it needs."""
+    """Ask a coordinator; ask again while a new cluster creates the topic that it needs."""
     until = time.monotonic() + COORDINATOR_SECONDS
     while True:
         try:
@@ -180,19 +185,19 @@ async def _coordinated(ask: Callable[[], Awaitable[T]]) -> T:
 
 async def _committed(client: AIOKafkaAdminClient, settings: Settings) -> dict[TopicPartition, int] | str:
     try:
-        found = await _coordinated(lambda: client.list_consumer_group_offsets(settings.app_id))
+        entries = await _coordinated(lambda: client.list_consumer_group_offsets(settings.app_id))
     except KafkaError as problem:
         return clients.explain(problem)
-    return {tp: entry.offset for tp, entry in found.items() if entry.offset >= 0}
+    return {tp: entry.offset for tp, entry in entries.items() if entry.offset >= 0}
 
 
-async def _offsets(settings: Settings, found: Cluster, ahead_ms: int) -> None:
-    """Where the topics begin and end, and which inputs hold a record stamped later than the clock says."""
+async def _offsets(settings: Settings, state: Cluster, ahead_ms: int) -> None:
+    """Read the topics' beginning and end offsets, and find input records stamped in the future."""
     names = topics.names(settings)
     usable = [
         topic
         for spec in topics.specs(settings)
-        if (topic := found.topics.get(spec.name)) is not None and not topic.leaderless
+        if (topic := state.topics.get(spec.name)) is not None and not topic.leaderless
         and protocol.allows(topic.operations, protocol.Operation.READ)
     ]  # fmt: skip
     wanted = [TopicPartition(topic.name, number) for topic in usable for number in range(topic.partitions)]
@@ -207,5 +212,5 @@ async def _offsets(settings: Settings, found: Cluster, ahead_ms: int) -> None:
         stamped = await reader.offsets_for_times(dict.fromkeys(inputs, limit)) if inputs else {}
     finally:
         await clients.stop(reader)
-    found.ranges = {tp: (first[tp], last[tp]) for tp in wanted}
-    found.ahead = {tp: one.timestamp for tp, one in stamped.items() if one is not None}
+    state.ranges = {tp: (first[tp], last[tp]) for tp in wanted}
+    state.ahead = {tp: record.timestamp for tp, record in stamped.items() if record is not None}

@@ -1,4 +1,4 @@
-"""Everything that `lyo doctor` finds, and what `--fix` creates."""
+"""Collects all findings of `lyo doctor`, and creates what is missing for `--fix`."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceEr
 
 
 async def examine(settings: Settings) -> list[Finding]:
-    """Look at Kafka and Postgres at the same time, and judge; changes nothing."""
-    seen, found = await asyncio.gather(_kafka(settings), _postgres(settings))
+    """Examine Kafka and Postgres concurrently; changes nothing."""
+    kafka, postgres = await asyncio.gather(_kafka(settings), _postgres(settings))
     return [
-        *_about_kafka(settings, seen),
-        *_about_postgres(settings, found, seen if isinstance(seen, Cluster) else None),
+        *_about_kafka(settings, kafka),
+        *_about_postgres(settings, postgres, kafka if isinstance(kafka, Cluster) else None),
         _keys(settings),
     ]
 
@@ -41,37 +41,37 @@ async def examine(settings: Settings) -> list[Finding]:
 
 
 async def _kafka(settings: Settings) -> Cluster | str:
-    """What a look at Kafka found, or why there was none."""
+    """The state of Kafka, or why it is unknown."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             return await cluster.look(settings, int(postgres_checks.NOTICED_MS))
     except TimeoutError:
         return f"no answer within {ANSWER_SECONDS:g} s"
     except KafkaConnectionError as problem:
-        # The client only says that it could not begin.
-        said, _ = await refusal(settings)
-        return said or clients.explain(problem)
+        # The client only tells that it could not start.
+        reason, _ = await refusal(settings)
+        return reason or clients.explain(problem)
     except (KafkaError, OSError) as problem:
         return clients.explain(problem)
 
 
-def _about_kafka(settings: Settings, seen: Cluster | str) -> Iterable[Finding]:
+def _about_kafka(settings: Settings, kafka: Cluster | str) -> Iterable[Finding]:
     about = settings.bootstrap_servers
-    if isinstance(seen, str):
+    if isinstance(kafka, str):
         to_do = "start Kafka, or correct LYO_BOOTSTRAP_SERVERS, LYO_SECURITY_PROTOCOL and LYO_SASL_*"
-        yield error("kafka.reachable", about, f"it cannot be reached: {seen}", to_do)
+        yield error("kafka.reachable", about, f"it cannot be reached: {kafka}", to_do)
         yield from unseen((*kafka_checks.CHECKS, *topic_checks.CHECKS), "Kafka cannot be reached", to_do)
         return
-    yield ok("kafka.reachable", about, f"{len(seen.brokers)} in the cluster")
-    yield from kafka_checks.judge(settings, seen)
-    yield from topic_checks.judge(settings, seen)
+    yield ok("kafka.reachable", about, f"{len(kafka.brokers)} in the cluster")
+    yield from kafka_checks.judge(settings, kafka)
+    yield from topic_checks.judge(settings, kafka)
 
 
 # ---------------------------------------------------------------- Postgres
 
 
 async def _postgres(settings: Settings) -> Condition | BaseException:
-    """What a look at Postgres found, or why there was none."""
+    """The condition of Postgres, or why it is unknown."""
     try:
         return await condition.look(
             settings.database_url, Clock(settings.clock).now, settings.api_statement_seconds
@@ -81,24 +81,24 @@ async def _postgres(settings: Settings) -> Condition | BaseException:
 
 
 def _about_postgres(
-    settings: Settings, found: Condition | BaseException, seen: Cluster | None
+    settings: Settings, postgres: Condition | BaseException, kafka: Cluster | None
 ) -> Iterable[Finding]:
     about = shown_url(settings.database_url)
-    if isinstance(found, Condition):
-        yield ok("postgres.reachable", about, f"as {found.role}")
-        yield from postgres_checks.judge(settings, found, seen)
+    if isinstance(postgres, Condition):
+        yield ok("postgres.reachable", about, f"as {postgres.role}")
+        yield from postgres_checks.judge(settings, postgres, kafka)
         return
     to_do, fix = "start Postgres, or correct LYO_DATABASE_URL", None
-    if isinstance(found, asyncpg.InvalidCatalogNameError):
+    if isinstance(postgres, asyncpg.InvalidCatalogNameError):
         to_do, fix = "create the database (createdb), then lyo migrate", Fix.CREATE_DATABASE
-    elif isinstance(found, asyncpg.InvalidAuthorizationSpecificationError):
+    elif isinstance(postgres, asyncpg.InvalidAuthorizationSpecificationError):
         to_do = "correct the user and the password in LYO_DATABASE_URL, or pg_hba.conf"
-    yield error("postgres.reachable", about, f"it cannot be used: {clients.explain(found)}", to_do, fix)
+    yield error("postgres.reachable", about, f"it cannot be used: {clients.explain(postgres)}", to_do, fix)
     yield from unseen(postgres_checks.CHECKS, "Postgres cannot be reached", to_do)
 
 
 def _keys(settings: Settings) -> Finding:
-    """Whether `lyo api` could check tokens; whether the keys can be read is said by its /readyz."""
+    """Whether `lyo api` is configured to check tokens; its /readyz tells whether the keys can be read."""
     if settings.jwt_jwks_url is not None or settings.jwt_jwks_file is not None:
         return ok("api.keys", "", "LYO_JWT_JWKS_URL or LYO_JWT_JWKS_FILE says whose tokens are taken")
     if settings.jwt_secret is not None:
@@ -111,15 +111,15 @@ def _keys(settings: Settings) -> Finding:
 # ---------------------------------------------------------------- creating what is missing
 
 
-async def put_right(settings: Settings, found: Iterable[Finding]) -> list[str]:
-    """Create what the findings say is missing, and nothing else; says what was created or why not."""
+async def put_right(settings: Settings, findings: Iterable[Finding]) -> list[str]:
+    """Create what the findings report as missing, and nothing else; gives a line for each attempt."""
     done: list[str] = []
-    todo = {one.fix for one in found}
+    todo = {finding.fix for finding in findings}
     if Fix.CREATE_DATABASE in todo:
         done.append(await _create_database(settings))
     if todo & {Fix.CREATE_DATABASE, Fix.MIGRATE}:
         done.append(await _migrate(settings))
-    missing = {one.about for one in found if one.fix is Fix.CREATE_TOPIC}
+    missing = {finding.about for finding in findings if finding.fix is Fix.CREATE_TOPIC}
     if missing:
         done.extend(await _create_topics(settings, missing))
     return done

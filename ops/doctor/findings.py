@@ -1,4 +1,4 @@
-"""A finding: what was looked at, how it is, and what to do."""
+"""A finding: what was checked, the result, and what to do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 class Status(StrEnum):
-    """How a finding is meant; `unknown` is never taken for `ok`."""
+    """The severity of a finding; `unknown` is never taken for `ok`."""
 
     OK = "ok"
     WARNING = "warning"
@@ -18,7 +18,7 @@ class Status(StrEnum):
 
 
 class Fix(StrEnum):
-    """What `--fix` does about a finding. Nothing here deletes or changes what is there."""
+    """What `--fix` does about a finding; it never deletes or changes anything that exists."""
 
     CREATE_TOPIC = "create topic"
     CREATE_DATABASE = "create database"
@@ -26,15 +26,15 @@ class Fix(StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing that was checked.
+    """The result of one check.
 
     Args:
-        check: what was looked at, such as `topics.partitions`.
+        check: its name, such as `topics.partitions`.
         about: the topic, group, table or address.
-        status: how it is.
-        found: what there is, in words.
-        to_do: what to do; empty when it is well.
-        fix: what `--fix` would do, None where a person has to decide.
+        status: its severity.
+        found: the result in words.
+        to_do: what to do; empty if nothing.
+        fix: what `--fix` would do; None if a person has to decide.
     """
 
     check: str
@@ -51,7 +51,7 @@ def ok(check: str, about: str, found: str) -> Finding:
 
 
 def warning(check: str, about: str, found: str, to_do: str) -> Finding:
-    """It works, but not as it should for long."""
+    """It works, but should be corrected."""
     return Finding(check, about, Status.WARNING, found, to_do)
 
 
@@ -61,15 +61,15 @@ def error(check: str, about: str, found: str, to_do: str, fix: Fix | None = None
 
 
 def unknown(check: str, about: str, found: str, to_do: str) -> Finding:
-    """It could not be looked at."""
+    """It could not be checked."""
     return Finding(check, about, Status.UNKNOWN, found, to_do)
 
 
 def unseen(checks: Iterable[str], why: str, to_do: str) -> list[Finding]:
-    """Everything that could not be looked at for one reason."""
-    return [unknown(check, "", f"not looked at: {why}", to_do) for check in checks]
+    """Findings for checks that were not possible, for one reason."""
+    return [unknown(check, "", f"not checked: {why}", to_do) for check in checks]
 
 
-def well(found: Iterable[Finding]) -> bool:
-    """Whether a deployment with these findings can be relied upon."""
-    return all(one.status in {Status.OK, Status.WARNING} for one in found)
+def well(findings: Iterable[Finding]) -> bool:
+    """Whether there is neither an error nor an unknown among the findings."""
+    return all(finding.status in {Status.OK, Status.WARNING} for finding in findings)

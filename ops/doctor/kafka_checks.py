@@ -1,4 +1,4 @@
-"""What a look at the cluster means: versions, brokers, replication, permissions, groups, time stamps."""
+"""Judges a cluster: versions, brokers, replication, permissions, groups, timestamps."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from lyo.streams.runtime.restore import REBUILD
 from lyo.streams.settings import Settings
 
 OLDEST_LEVEL: Final = 21
-"""`metadata.version` of Kafka 3.9, the oldest that this was run against."""
+"""`metadata.version` of Kafka 3.9, the oldest that was tested."""
 
 WANTED_REPLICAS: Final = 3
 INTERNAL: Final = ("__consumer_offsets", "__transaction_state")
 LEAST_RETENTION_MINUTES: Final = 7 * 24 * 60
-"""A group away for a long weekend must find its offsets again."""
+"""A group that is away for a week must find its offsets again."""
 
 CHECKS: Final = (
     "kafka.version",
@@ -36,7 +36,7 @@ CHECKS: Final = (
 
 
 def judge(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
-    """Everything but the topics, which are judged in `topic_checks`."""
+    """All findings except those about topics, which are in `topic_checks`."""
     yield _version(cluster)
     yield from _broker_settings(settings, cluster)
     yield from _replication(settings, cluster)
@@ -154,7 +154,7 @@ def _internal(cluster: Cluster) -> Iterator[Finding]:
     for name in INTERNAL:
         topic = cluster.topics.get(name)
         if topic is None:
-            continue  # Kafka makes it when the first group or transaction comes
+            continue  # Kafka creates it with the first group or transaction
         if topic.leaderless:
             found = (
                 f"{topic.leaderless} of {topic.partitions} partitions have no leader: nothing is committed"
@@ -175,10 +175,10 @@ def _permissions(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
     for spec in topics.specs(settings):
         topic = cluster.topics.get(spec.name)
         if topic is None:
-            continue  # missing or hidden: said by the topics' checks
+            continue  # missing or hidden: reported by the topics' checks
         lacking = [
-            one.name for one in (protocol.Operation.READ, protocol.Operation.WRITE)
-            if not protocol.allows(topic.operations, one)
+            operation.name for operation in (protocol.Operation.READ, protocol.Operation.WRITE)
+            if not protocol.allows(topic.operations, operation)
         ]  # fmt: skip
         if lacking:
             missing = True
@@ -197,7 +197,7 @@ def _permissions(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
 
 def _forbidden(about: str, who: str, lacking: list[str]) -> Finding:
     kind, _, name = about.partition(" ")
-    operations = " ".join(f"--operation {one.title()}" for one in lacking)
+    operations = " ".join(f"--operation {name.title()}" for name in lacking)
     return error(
         "kafka.permissions",
         about,
@@ -233,7 +233,7 @@ def _offsets(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
         yield error(
             "kafka.offsets",
             topic,
-            f"{about} stands where there is no record: {found}",
+            f"{about} has committed an offset without a record: {found}",
             f"the topic was created again or has lost records: {REBUILD}",
         )
     if not outside:
@@ -245,7 +245,7 @@ def _offsets(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
 def outside_of(
     committed: Mapping[TopicPartition, int], ranges: Mapping[TopicPartition, tuple[int, int]]
 ) -> dict[str, str]:
-    """The topics with an offset that lies outside of its partition, in words."""
+    """The topics with an offset outside of its partition, in words."""
     found: dict[str, list[str]] = defaultdict(list)
     for tp, offset in sorted(committed.items()):
         first, last = ranges.get(tp, (0, offset))

@@ -1,4 +1,4 @@
-"""What a look at Postgres means: version, schema, permissions, clock, and the sink's offsets."""
+"""Judges a Postgres: version, schema, permissions, clock, and the sink's offsets."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from lyo.storage.schema.revision import newest_revision
 from lyo.streams.settings import Settings
 
 OLDEST: Final = 15
-"""The oldest major version of Postgres that this was run against."""
+"""The oldest major version of Postgres that was tested."""
 
 NOTICED_MS: Final = 2_000.0
-"""Beyond this clocks are plainly not synchronised; network and load explain less."""
+"""With a larger difference the clocks are not synchronised; network and load explain smaller ones."""
 
 REFUSED_MS: Final = 30_000.0
 """The leeway that tokens have by default (LYO_JWT_LEEWAY_SECONDS)."""
@@ -37,7 +37,7 @@ CHECKS: Final = (
 
 
 def judge(settings: Settings, condition: Condition, cluster: Cluster | None) -> Iterator[Finding]:
-    """Everything; the sink's offsets against the topics where these are known."""
+    """All findings; the sink's offsets are compared with the topics if these are known."""
     yield _version(condition)
     yield from _schema(settings, condition)
     yield from _permissions(condition)
@@ -124,7 +124,7 @@ def _offsets(condition: Condition, cluster: Cluster | None) -> Iterator[Finding]
         yield error(
             "postgres.offsets",
             topic,
-            f"the sink stands where there is no record: {found}",
+            f"the sink has stored an offset without a record: {found}",
             "the topic was created again or has lost records: lyo sink --rebuild",
         )
     if not outside:

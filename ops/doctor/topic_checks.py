@@ -1,4 +1,4 @@
-"""What a look at the cluster means for each topic: there, partitions, co-partitioning, replicas, settings."""
+"""Judges each topic: existence, partitions, co-partitioning, replicas, settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MUST: Final = frozenset({"cleanup.policy", "retention.ms", "retention.bytes"})
 
 
 def judge(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
-    """Every topic against what `lyo topics` would create."""
+    """Compare every topic with what `lyo topics` would create."""
     specs = topics.specs(settings)
     there = {spec.name: cluster.topics[spec.name] for spec in specs if spec.name in cluster.topics}
     yield from _there(settings, cluster, specs)
@@ -48,7 +48,7 @@ def _there(settings: Settings, cluster: Cluster, specs: list[TopicSpec]) -> Iter
                 "topics.there",
                 spec.name,
                 f"it is missing, and {counted:,} records were already counted into it",
-                "not to be created empty: workers would go on without what they knew; stop them and rebuild "
+                "do not create it empty: workers would continue without their state; stop them and rebuild "
                 "under a new LYO_APP_ID, from the log",
             )
         else:
@@ -64,7 +64,7 @@ def _there(settings: Settings, cluster: Cluster, specs: list[TopicSpec]) -> Iter
 
 
 def _counted(settings: Settings, cluster: Cluster) -> int:
-    """Input records that the workers' group has behind it; 0 where that is not known to be any."""
+    """How many input records the workers' group has processed; 0 if unknown."""
     if isinstance(cluster.committed, str):
         return 0
     inputs = topics.names(settings).inputs
@@ -93,7 +93,7 @@ def _partitions(specs: list[TopicSpec], there: Mapping[str, Topic]) -> Iterator[
 
 
 def _copartitioned(settings: Settings, there: Mapping[str, Topic]) -> Finding:
-    """Everything about a learner must meet in one partition number."""
+    """All topics must have the same number of partitions, so that a learner has one partition number."""
     together = {spec.name for spec in topics.specs(settings)} - set(topics.names(settings).catalogue)
     by_count: dict[int, list[str]] = defaultdict(list)
     for name in sorted(together & set(there)):

@@ -1,7 +1,7 @@
-"""Who may open the on-call page: one token to look, another to see what dead letters held and to retry them.
+"""Access to the on-call page: one token to view it, another to see dead letters' contents and retry them.
 
-A browser signs in with a form and keeps a cookie made of the token (HMAC), never the token itself; a changed
-token ends every session.
+A browser signs in with a form and gets a cookie derived from the token (HMAC), never the token itself. A
+changed token ends every session.
 """
 
 from __future__ import annotations
@@ -20,52 +20,52 @@ COOKIE: Final = "lyo_ops"
 
 
 class Role(IntEnum):
-    """What a caller may do; each may do what the ones before may."""
+    """What a caller may do; a role includes the roles before it."""
 
     VIEWER = 1
     OPERATOR = 2
 
 
 class Access:
-    """Knows the tokens."""
+    """Checks tokens, cookies and forms."""
 
     def __init__(self, settings: Settings) -> None:
-        given = {Role.VIEWER: settings.monitor_token, Role.OPERATOR: settings.monitor_operator_token}
-        self._keys = {role: _bytes(token) for role, token in given.items() if token is not None}
+        tokens = {Role.VIEWER: settings.monitor_token, Role.OPERATOR: settings.monitor_operator_token}
+        self._keys = {role: _bytes(token) for role, token in tokens.items() if token is not None}
 
     @property
     def open(self) -> bool:
-        """Whether there is a token at all."""
+        """Whether any token is set."""
         return bool(self._keys)
 
     def role(self, request: Request) -> Role | None:
-        """What the sender of a request may do, by its Authorization header or its cookie."""
+        """The role of a request's sender, by its Authorization header or its cookie; None: no access."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return self.of_token(token.strip())
         return self._of_cookie(request.cookies.get(COOKIE, ""))
 
     def of_token(self, token: str) -> Role | None:
-        """What the bearer of a token may do."""
-        found = [role for role, key in self._keys.items() if hmac.compare_digest(key, token.encode())]
-        return max(found, default=None)
+        """The role of a token; None if it is wrong."""
+        roles = [role for role, key in self._keys.items() if hmac.compare_digest(key, token.encode())]
+        return max(roles, default=None)
 
     def cookie(self, role: Role) -> str:
-        """The cookie of one who has signed in."""
+        """The cookie of a signed-in role."""
         return _sign(self._keys[role], "session")
 
     def form_key(self, role: Role) -> str:
-        """What a form must send back, which another site cannot know."""
+        """The value that a form must send back; another site cannot know it."""
         return _sign(self._keys[role], "form")
 
     def is_form_key(self, role: Role, key: str) -> bool:
-        """Whether a form was one of ours."""
+        """Whether a form came from this page."""
         return hmac.compare_digest(self.form_key(role).encode(), key.encode())
 
     def _of_cookie(self, cookie: str) -> Role | None:
-        said = cookie.encode()
-        found = [role for role in self._keys if hmac.compare_digest(self.cookie(role).encode(), said)]
-        return max(found, default=None)
+        sent = cookie.encode()
+        roles = [role for role in self._keys if hmac.compare_digest(self.cookie(role).encode(), sent)]
+        return max(roles, default=None)
 
 
 def _bytes(token: SecretStr) -> bytes:

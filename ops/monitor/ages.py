@@ -1,4 +1,4 @@
-"""When the newest prediction of each kind was written, and by which model: the ends of the topics."""
+"""The age and model of the newest prediction of each kind, read at the ends of the topics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lyo.ops.monitor.reading import LogReader
 from lyo.ops.monitor.snapshot import KindAge
 
 AT_ONCE: Final = 2
-"""Partitions of a kind that are read again in one look: all of a busy topic each time would be a load."""
+"""Partitions of a kind that are read in one look: reading all of a busy topic each time would be a load."""
 
 
 class _Named(msgspec.Struct):
@@ -23,7 +23,7 @@ class _Named(msgspec.Struct):
 
 @dataclass(slots=True)
 class _Newest:
-    """Up to ``stable`` the newest record is one of ``at`` (ms); None: there is none."""
+    """The timestamp ``at`` (ms) and model of the newest record before the offset ``stable``; None: none."""
 
     stable: int
     at: int | None
@@ -31,7 +31,7 @@ class _Newest:
 
 
 class Ages:
-    """Keeps the newest record of each partition, and reads again where something was written."""
+    """Keeps the newest record of each partition, and reads partitions that have grown."""
 
     def __init__(self, topics: Mapping[str, str]) -> None:
         self._topics = topics
@@ -39,17 +39,17 @@ class Ages:
         self._turn = 0
 
     async def look(self, reader: LogReader, logs: Logs) -> None:
-        """Read the ends of some of the partitions that were written to since."""
+        """Read the ends of some of the partitions that have grown."""
         wanted: list[TopicPartition] = []
         for topic in self._topics.values():
             wanted += self._moved(topic, logs)[:AT_ONCE]
         self._turn += 1
-        found = await reader.newest(wanted, logs.ends)
-        for tp, record in found.items():
+        newest = await reader.newest(wanted, logs.ends)
+        for tp, record in newest.items():
             self._take(tp, logs.ends.stable[tp], record)
 
     def _moved(self, topic: str, logs: Logs) -> list[TopicPartition]:
-        """Partitions whose end has moved; those never read first, then each in its turn."""
+        """Partitions that have grown: first those never read, then the others in turn."""
         partitions = [TopicPartition(topic, number) for number in logs.partitions.get(topic, ())]
         moved = [
             tp for tp in partitions if tp not in self._known or self._known[tp].stable != logs.ends.stable[tp]
@@ -67,7 +67,7 @@ class Ages:
         self._known[tp] = _Newest(stable, int(record.timestamp), model)
 
     def ages(self, now: int, logs: Logs | None) -> tuple[KindAge, ...]:
-        """Of each kind; unknown while the broker did not answer (``logs`` None) or something is unread."""
+        """The age of each kind; unknown without ``logs`` (no answer), or if a partition is unread."""
         return tuple(self._age(kind, topic, now, logs) for kind, topic in self._topics.items())
 
     def _age(self, kind: str, topic: str, now: int, logs: Logs | None) -> KindAge:
@@ -77,10 +77,10 @@ class Ages:
         known = [self._known[tp] for tp in partitions if tp in self._known]
         if not partitions or len(known) < len(partitions):
             return KindAge(kind=kind)
-        written = [(one.at, one.model) for one in known if one.at is not None]
+        written = [(newest.at, newest.model) for newest in known if newest.at is not None]
         if not written:
             return KindAge(kind=kind, empty=True)
-        at, model = max(written, key=lambda one: one[0])
+        at, model = max(written, key=lambda pair: pair[0])
         return KindAge(kind=kind, at=at, age_seconds=max(now - at, 0) / 1000, model=model)
 
 

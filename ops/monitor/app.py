@@ -38,7 +38,7 @@ log = logger("monitor")
 
 
 def create_app(monitor: Monitor) -> FastAPI:
-    """The service over a monitor, which looks on as long as the service runs."""
+    """The service of a monitor, which looks as long as the service runs."""
     figures = quality.Looking(monitor.settings.database_url, Clock(monitor.settings.clock).now)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=_looking(monitor, figures))
     registry = CollectorRegistry(auto_describe=False)
@@ -83,7 +83,7 @@ def _headers() -> Mapping[str, str]:
         "Cache-Control": "no-store",
         "Content-Security-Policy": rendering.policy(),
         "Cross-Origin-Resource-Policy": "same-origin",
-        # With no-referrer a browser says of our own forms that they come from nowhere.
+        # With no-referrer a browser would send the page's own forms without an origin.
         "Referrer-Policy": "same-origin",
         "X-Content-Type-Options": "nosniff",
     }
@@ -95,7 +95,7 @@ def _headers() -> Mapping[str, str]:
 def _for_machines(app: FastAPI, monitor: Monitor, registry: CollectorRegistry) -> None:
     @app.get("/health")
     async def health() -> Response:
-        """200 while looks are made, whatever they find; 503 when none was for long."""
+        """200 while looks are made, whatever they find; 503 if the newest is too old."""
         age = None if monitor.looked_at is None else time.monotonic() - monitor.looked_at
         limit = max(3 * monitor.settings.monitor_interval_seconds, OLDEST_LOOK_SECONDS)
         alive = age is not None and age <= limit
@@ -104,7 +104,7 @@ def _for_machines(app: FastAPI, monitor: Monitor, registry: CollectorRegistry) -
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        """What Prometheus reads; it holds no learner's data."""
+        """Metrics for Prometheus, without data of learners."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -143,7 +143,7 @@ class _Pages:
         return RedirectResponse("/ops", 303)
 
     async def page(self, request: Request) -> Response:
-        """The page, or the form that asks for a token."""
+        """The page, or the sign-in form."""
         role = self._access.role(request)
         if role is None:
             body = rendering.sign_in(closed=not self._access.open, refused=False)
@@ -154,18 +154,18 @@ class _Pages:
         return HTMLResponse(rendering.page(view, operator=role >= Role.OPERATOR, every_ms=self._every_ms))
 
     async def live(self, request: Request) -> Response:
-        """The page's sections as they are now."""
+        """The current sections of the page."""
         role = self._role(request)
         view = self._view()
         return HTMLResponse(rendering.live(view, operator=role >= Role.OPERATOR))
 
     async def data(self, request: Request) -> Response:
-        """The newest look as JSON; null is unknown."""
+        """The newest look as JSON; null means unknown."""
         self._role(request)
         return _json(self._snapshot())
 
     async def sign_in(self, request: Request) -> Response:
-        """Give a cookie for a token."""
+        """Exchange a token for a cookie."""
         self._same_site(request)
         role = self._access.of_token((await _form(request)).get("token", ""))
         if role is None:
@@ -183,22 +183,22 @@ class _Pages:
         return answer
 
     async def sign_out(self, request: Request) -> Response:
-        """Take the cookie back."""
+        """Delete the cookie."""
         self._same_site(request)
         answer = RedirectResponse("/ops", 303)
         answer.delete_cookie(COOKIE, httponly=True, secure=self._settings.monitor_tls, samesite="strict")
         return answer
 
     async def dead_letter(self, request: Request, partition: int, offset: int) -> Response:
-        """What a dead letter held."""
+        """A dead letter with its contents."""
         role = self._operator(request)
-        found = await self._read(partition, offset)
-        log.info("letter shown partition=%d offset=%d", partition, offset)
-        page = rendering.dead_letter(f"{partition}/{offset}", found, form_key=self._access.form_key(role))
+        payload = await self._read(partition, offset)
+        log.info("dead letter shown partition=%d offset=%d", partition, offset)
+        page = rendering.dead_letter(f"{partition}/{offset}", payload, form_key=self._access.form_key(role))
         return HTMLResponse(page)
 
     async def retry(self, request: Request, partition: int, offset: int) -> Response:
-        """Send a dead letter's record again, if that was confirmed."""
+        """Send a dead letter's record again, if the form confirms it."""
         role = self._operator(request)
         self._same_site(request)
         form = await _form(request)
@@ -206,33 +206,33 @@ class _Pages:
             raise HTTPException(403, "The form is not one of this page's, or too old.")
         if form.get("confirm") != "yes":
             raise HTTPException(422, "Retrying has to be confirmed.")
-        found = await self._read(partition, offset)
+        payload = await self._read(partition, offset)
         try:
-            done, said = await payloads.retry(self._settings, found)
+            done, outcome = await payloads.retry(self._settings, payload)
         except AWAY as error:
             raise HTTPException(503, f"Kafka does not answer: {type(error).__name__}.") from None
         except TopicError as error:
             raise HTTPException(409, str(error)) from None
-        log.info("letter retried partition=%d offset=%d said=%s", partition, offset, said)
+        log.info("dead letter retried partition=%d offset=%d outcome=%s", partition, offset, outcome)
         page = rendering.dead_letter(
-            f"{partition}/{offset}", found, form_key=self._access.form_key(role), said=said, done=done
+            f"{partition}/{offset}", payload, form_key=self._access.form_key(role), outcome=outcome, done=done
         )
         return HTMLResponse(page)
 
     async def _read(self, partition: int, offset: int) -> payloads.Payload:
         try:
-            found = await payloads.read(self._settings, partition, offset)
+            payload = await payloads.read(self._settings, partition, offset)
         except AWAY:
             raise HTTPException(503, "Kafka does not answer.") from None
-        if found is None:
-            raise HTTPException(404, "There is no such letter.")
-        return found
+        if payload is None:
+            raise HTTPException(404, "There is no such dead letter.")
+        return payload
 
     def _view(self) -> View:
         return build(self._snapshot(), self._monitor.history, self._figures(), self._stale_seconds())
 
     def _stale_seconds(self) -> float | None:
-        """How old the newest look is, if it should have been followed by another long ago."""
+        """The age of the newest look, if it is too old; else None."""
         age = time.monotonic() - (self._monitor.looked_at or 0.0)
         return age if age > max(5 * self._settings.monitor_interval_seconds, STALE_SECONDS) else None
 
@@ -244,17 +244,17 @@ class _Pages:
     def _role(self, request: Request) -> Role:
         role = self._access.role(request)
         if role is None:
-            raise HTTPException(401, "No token, or not one of ours.", {"WWW-Authenticate": "Bearer"})
+            raise HTTPException(401, "No token, or a wrong one.", {"WWW-Authenticate": "Bearer"})
         return role
 
     def _operator(self, request: Request) -> Role:
         role = self._role(request)
         if role < Role.OPERATOR:
-            raise HTTPException(403, "What letters held is for operators.")
+            raise HTTPException(403, "Contents of dead letters are for operators.")
         return role
 
     def _same_site(self, request: Request) -> None:
-        """Refuse a form that another site's page has sent."""
+        """Refuse a form that was sent by another site's page."""
         origin = request.headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
             raise HTTPException(403, "The form was sent by another site.")

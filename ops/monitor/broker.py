@@ -1,4 +1,4 @@
-"""What the broker says of groups and logs, asked with clients of the monitor's own."""
+"""Asks the broker about groups and logs, with clients of the monitor's own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class GroupMember:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group as the broker describes it; ``state`` is the broker's word."""
+    """A group as the broker describes it, with the broker's name of its state."""
 
     state: str
     members: tuple[GroupMember, ...]
@@ -47,14 +47,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Logs:
-    """The partitions that have a leader, by topic, and where they begin and end."""
+    """The partitions with a leader, by topic, and their beginning and end offsets."""
 
     partitions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     ends: Ends = field(default_factory=lambda: Ends({}, {}, {}))
 
 
 class Broker:
-    """One admin client and the readers; a failed look is best followed by a new one of these."""
+    """One admin client and the readers; replaced by a new one after a failed look."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -72,12 +72,12 @@ class Broker:
             await self.reader.start()
 
     async def stop(self) -> None:
-        """Let go of every connection."""
+        """Close every connection."""
         await clients.close(self._admin)
         await self.reader.stop()
 
     async def logs(self, topics: Iterable[str]) -> Logs:
-        """Where the topics' partitions begin and end; those without a leader are left out."""
+        """Partitions of the topics with beginning and end offsets, except those without a leader."""
         wanted = set(topics)
         async with asyncio.timeout(ANSWER_SECONDS):
             existing = sorted(wanted & set(await self._admin.list_topics()))
@@ -88,27 +88,29 @@ class Broker:
                 )
                 for entry in described
             }
-            every = [TopicPartition(topic, number) for topic, some in partitions.items() for number in some]
+            every = [
+                TopicPartition(topic, number) for topic, numbers in partitions.items() for number in numbers
+            ]
             return Logs(partitions, await self.reader.ends(every)) if every else Logs()
 
     async def group(self, name: str) -> Group:
         """A group's members and what it has committed.
 
         Raises:
-            aiokafka.errors.KafkaError, OSError, TimeoutError: the broker does not say.
+            aiokafka.errors.KafkaError, OSError, TimeoutError: the broker does not answer.
         """
         async with asyncio.timeout(ANSWER_SECONDS):
-            # A cluster's first group waits until Kafka has made the topic of its offsets.
+            # The first group of a cluster waits until Kafka has created the offsets topic.
             state, members = await clients.persist(lambda: self._described(name), FIRST_GROUP_SECONDS)
             return Group(state, members, await self._admin.list_consumer_group_offsets(name))
 
     async def _described(self, name: str) -> tuple[str, tuple[GroupMember, ...]]:
-        # One group for each request: aiokafka 0.14 misreads an answer with several (it skips no field of v3).
+        # One group per request: aiokafka 0.14 misreads an answer with several (it skips no field of v3).
         (answer,) = await self._admin.describe_consumer_groups([name])
         error, _, state, _, _, members = answer.groups[0][:6]
         if error:
             raise for_code(error)(f"group {name}")
-        return state, tuple(_member(*one[:5]) for one in members)
+        return state, tuple(_member(*member[:5]) for member in members)
 
 
 def _member(name: str, client: str, host: str, _metadata: bytes, assignment: Any) -> GroupMember:
@@ -117,6 +119,6 @@ def _member(name: str, client: str, host: str, _metadata: bytes, assignment: Any
     if assignment:
         decoded = ConsumerProtocolMemberAssignment.decode(assignment)
         owned = frozenset(
-            TopicPartition(topic, number) for topic, some in decoded.assignment for number in some
+            TopicPartition(topic, number) for topic, numbers in decoded.assignment for number in numbers
         )
     return GroupMember(name, client, host.removeprefix("/"), owned)

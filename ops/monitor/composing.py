@@ -1,4 +1,4 @@
-"""From what broker and Postgres said to lags with a status: no I/O, and the past only in the tracks given."""
+"""Computes lags with a status from the answers of broker and Postgres: no I/O; the tracks are the state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aiokafka import TopicPartition
 
 from lyo.ops.monitor import lag
 from lyo.ops.monitor.broker import Group, GroupMember, Logs
-from lyo.ops.monitor.lag import Rules, Standing, Track
+from lyo.ops.monitor.lag import GroupState, Rules, Track
 from lyo.ops.monitor.reading import Waiting
 from lyo.ops.monitor.restores import Opening, Openings
 from lyo.ops.monitor.snapshot import GroupLag, Member, PartitionLag
@@ -22,7 +22,7 @@ SETTLED = ("Stable", "Empty", "Dead")
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A group that is watched: what it is for, its name, and the topics that it reads."""
+    """A watched group: its role, its name, and the topics that it reads."""
 
     role: str
     name: str
@@ -30,14 +30,14 @@ class Watched:
 
 
 @dataclass(slots=True)
-class Said:
-    """What was said of one group at one moment; None: nobody answered.
+class GroupAnswers:
+    """The answers about one group in one look; None: no answer.
 
     Attributes:
-        group: members, state and committed offsets, of the broker.
-        logs: where its topics' logs begin and end.
+        group: members, state and committed offsets, from the broker.
+        logs: beginning and end offsets of its topics.
         positions: its next offsets.
-        waiting: the oldest record that waits, where that was found out.
+        waiting: the oldest waiting record, as far as it is known.
         openings: partition numbers that a new owner is opening.
     """
 
@@ -56,22 +56,22 @@ class Tracks:
         self._tracks: dict[tuple[str, TopicPartition], Track] = {}
 
     def of(self, group: str, tp: TopicPartition) -> Track:
-        """The track of a topic-partition, a new one at first."""
+        """The track of a topic-partition."""
         return self._tracks.setdefault((group, tp), Track(self._rules))
 
 
-def standing_of(tp: TopicPartition, said: Said, now: int) -> Standing:
-    """What was said of one topic-partition."""
-    ends = None if said.logs is None else said.logs.ends
-    waiting = said.waiting.get(tp)
-    group = said.group
+def state_of(tp: TopicPartition, answers: GroupAnswers, now: int) -> GroupState:
+    """The group's state in one topic-partition."""
+    ends = None if answers.logs is None else answers.logs.ends
+    waiting = answers.waiting.get(tp)
+    group = answers.group
     settled = group is not None and group.state in SETTLED
-    opening = said.openings.get(tp.partition)
-    return Standing(
+    opening = answers.openings.get(tp.partition)
+    return GroupState(
         at=now,
         first=None if ends is None else ends.first.get(tp),
         end=None if ends is None else ends.end.get(tp),
-        position=said.positions.get(tp),
+        position=answers.positions.get(tp),
         waiting=None if waiting is None else waiting.offset is not None,
         oldest=None if waiting is None else waiting.at,
         members=None if group is None else len(group.members),
@@ -81,34 +81,36 @@ def standing_of(tp: TopicPartition, said: Said, now: int) -> Standing:
     )
 
 
-def partition_lag(watched: Watched, tp: TopicPartition, said: Said, now: int, track: Track) -> PartitionLag:
+def partition_lag(
+    watched: Watched, tp: TopicPartition, answers: GroupAnswers, now: int, track: Track
+) -> PartitionLag:
     """The lag of one topic-partition, with its status."""
-    standing = standing_of(tp, said, now)
-    verdict, rates = track.add(standing), track.rates()
-    behind = lag.events(standing)
+    state = state_of(tp, answers, now)
+    verdict, rates = track.add(state), track.rates()
+    behind = lag.events(state)
     return PartitionLag(
         group=watched.name,
         topic=tp.topic,
         partition=tp.partition,
         status=verdict.status,
         why=verdict.why,
-        position=standing.position,
-        first=standing.first,
-        end=standing.end,
+        position=state.position,
+        first=state.first,
+        end=state.end,
         events=behind,
-        seconds=lag.seconds(standing),
+        seconds=lag.seconds(state),
         rate_in=rates.incoming,
         rate_out=rates.outgoing,
         drain_seconds=lag.drain_seconds(behind, rates),
-        owner=None if said.group is None else said.group.owners.get(tp),
+        owner=None if answers.group is None else answers.group.owners.get(tp),
     )
 
 
 def group_lag(watched: Watched, partitions: Sequence[PartitionLag], group: Group | None) -> GroupLag:
-    """A group of its partitions: sums where all are known, the worst status."""
-    verdict = lag.worst(lag.Verdict(one.status, one.why) for one in partitions)
-    rates = lag.added([lag.Rates(one.rate_in, one.rate_out) for one in partitions])
-    behind = lag.total([one.events for one in partitions])
+    """The lag of a group: sums if all partitions are known, and the worst status."""
+    verdict = lag.worst(lag.Verdict(partition.status, partition.why) for partition in partitions)
+    rates = lag.added([lag.Rates(partition.rate_in, partition.rate_out) for partition in partitions])
+    behind = lag.total([partition.events for partition in partitions])
     return GroupLag(
         group=watched.name,
         role=watched.role,
@@ -117,7 +119,7 @@ def group_lag(watched: Watched, partitions: Sequence[PartitionLag], group: Group
         state=None if group is None else group.state,
         members=None if group is None else len(group.members),
         events=behind,
-        seconds=lag.longest([one.seconds for one in partitions]),
+        seconds=lag.longest([partition.seconds for partition in partitions]),
         rate_in=rates.incoming,
         rate_out=rates.outgoing,
         drain_seconds=lag.drain_seconds(behind, rates),
@@ -126,65 +128,68 @@ def group_lag(watched: Watched, partitions: Sequence[PartitionLag], group: Group
 
 
 def openings_of(
-    openings: Openings, watched: Watched, said: Said, changelogs: Sequence[str], now: int
+    openings: Openings, watched: Watched, answers: GroupAnswers, changelogs: Sequence[str], now: int
 ) -> dict[int, Opening]:
-    """The numbers that a new owner is opening; none while the group is not known or rebalances."""
-    if said.group is None or said.logs is None or said.group.state not in SETTLED:
+    """The numbers that a new owner is opening; none while the group is unknown or rebalances."""
+    if answers.group is None or answers.logs is None or answers.group.state not in SETTLED:
         return {}
-    owners = {tp.partition: name for tp, name in said.group.owners.items() if tp.topic in watched.topics}
-    found = {}
-    for number in {tp.partition for tp in said.positions}:
-        stood = {tp.topic: at for tp, at in said.positions.items() if tp.partition == number}
-        records = _size(said.logs, changelogs, number)
-        opening = openings.look(now, number, owners.get(number), stood, records)
-        waits = any(one.offset is not None for tp, one in said.waiting.items() if tp.partition == number)
+    owners = {tp.partition: name for tp, name in answers.group.owners.items() if tp.topic in watched.topics}
+    opening_numbers = {}
+    for number in {tp.partition for tp in answers.positions}:
+        positions = {tp.topic: at for tp, at in answers.positions.items() if tp.partition == number}
+        records = _size(answers.logs, changelogs, number)
+        opening = openings.look(now, number, owners.get(number), positions, records)
+        waits = any(
+            record.offset is not None for tp, record in answers.waiting.items() if tp.partition == number
+        )
         if opening is not None and waits:
-            found[number] = opening
-    return found
+            opening_numbers[number] = opening
+    return opening_numbers
 
 
 def _size(logs: Logs, topics: Sequence[str], number: int) -> int:
-    """Offsets that these topics' logs of a number span: not fewer than there are records."""
+    """The span of offsets of these topics' logs of a number: at least the number of records."""
     ends = logs.ends
     places = [TopicPartition(topic, number) for topic in topics]
     return sum(ends.end[tp] - ends.first[tp] for tp in places if tp in ends.end)
 
 
-def committed_counts(watched: Watched, said: Said) -> EventCounts | None:
-    """Late and duplicate events of all partition numbers, as the committed offsets say.
+def committed_counts(watched: Watched, answers: GroupAnswers) -> EventCounts | None:
+    """Late and duplicate events of all partition numbers, from the committed offsets' metadata.
 
-    None if one of them has committed something and says nothing; a number that has committed nothing counts
-    as one without any.
+    None if a number's committed offsets have no counts. A number without committed offsets counts as 0.
     """
-    if said.group is None:
+    if answers.group is None:
         return None
     texts: dict[int, list[str]] = {}
-    for tp, entry in said.group.committed.items():
+    for tp, entry in answers.group.committed.items():
         if tp.topic in watched.topics and entry.offset >= 0:
             texts.setdefault(tp.partition, []).append(entry.metadata)
-    found = [offset_metadata.newest(some) for some in texts.values()]
-    known = [one for one in found if one is not None]
-    if len(known) < len(found):
+    by_number = [offset_metadata.newest(of_number) for of_number in texts.values()]
+    known = [counts for counts in by_number if counts is not None]
+    if len(known) < len(by_number):
         return None
-    return EventCounts(sum(one.late for one in known), sum(one.duplicates for one in known))
+    return EventCounts(sum(counts.late for counts in known), sum(counts.duplicates for counts in known))
 
 
-def members_of(watched: Watched, said: Said, now: int) -> list[Member]:
+def members_of(watched: Watched, answers: GroupAnswers, now: int) -> list[Member]:
     """The processes of a group."""
-    return [] if said.group is None else [_member(watched, one, said, now) for one in said.group.members]
+    if answers.group is None:
+        return []
+    return [_member(watched, member, answers, now) for member in answers.group.members]
 
 
-def _member(watched: Watched, member: GroupMember, said: Said, now: int) -> Member:
-    ours = running(member.client)
+def _member(watched: Watched, member: GroupMember, answers: GroupAnswers, now: int) -> Member:
+    process = running(member.client)
     numbers = sorted({tp.partition for tp in member.partitions if tp.topic in watched.topics})
-    opening = [number for number in numbers if number in said.openings]
-    left = [max(said.openings[number].ready_at - now, 0) / 1000 for number in opening]
+    opening = [number for number in numbers if number in answers.openings]
+    left = [max(answers.openings[number].ready_at - now, 0) / 1000 for number in opening]
     return Member(
         group=watched.name,
         name=member.name,
         host=member.host,
-        release=None if ours is None else ours.release,
-        started=None if ours is None else ours.started,
+        release=None if process is None else process.release,
+        started=None if process is None else process.started,
         numbers=tuple(numbers),
         restoring=tuple(opening),
         restore_seconds=max(left) if left else None,

@@ -1,4 +1,4 @@
-"""The dead letters, followed from their beginning: counted, and the newest kept without what they held."""
+"""Follows the dead letters from their beginning: counts them, and keeps the newest without their contents."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Body(msgspec.Struct):
 
 
 class DeadLetterFollower:
-    """Reads on a little at every look; the count is unknown until it has once come to the end."""
+    """Reads some more at every look; the count is unknown until it has reached the end once."""
 
     def __init__(self, settings: Settings, topic: str) -> None:
         self._settings = settings
@@ -40,7 +40,7 @@ class DeadLetterFollower:
         self._caught_up = False
 
     async def look(self, logs: Logs) -> None:
-        """Read on, for a second at most.
+        """Read on, for at most a second.
 
         Raises:
             aiokafka.errors.KafkaError, OSError: the broker does not answer.
@@ -51,7 +51,7 @@ class DeadLetterFollower:
             return
         reader = await self._open(sorted(wanted))
         if [tp for tp in wanted if await reader.position(tp) > logs.ends.end[tp]]:
-            # The topic was created anew: count it from its beginning, from the next look on.
+            # The topic was created again: the next look counts it from its beginning.
             await self.stop()
             return
         until = time.monotonic() + LOOK_SECONDS
@@ -65,21 +65,21 @@ class DeadLetterFollower:
 
     @property
     def dead_letters(self) -> DeadLetterSummary:
-        """What was read so far, the newest first."""
-        kept = (one for some in self._newest.values() for one in some)
-        newest = sorted(kept, key=lambda one: one.failed_at, reverse=True)[:KEPT]
+        """The counts and the newest dead letters so far."""
+        kept = (entry for of_partition in self._newest.values() for entry in of_partition)
+        newest = sorted(kept, key=lambda entry: entry.failed_at, reverse=True)[:KEPT]
         total = self._counts.total() if self._caught_up else None
         return DeadLetterSummary(total=total, by_topic=dict(self._counts), newest=tuple(newest))
 
     async def stop(self) -> None:
-        """Let go of the connection, and of what was read."""
+        """Close the connection."""
         reader, self._consumer = self._consumer, None
         if reader is not None:
             await clients.stop(reader)
 
     async def _open(self, partitions: list[TopicPartition]) -> AIOKafkaConsumer:
         if self._consumer is None:
-            # Read from the beginning once more: what was counted before may have been of another topic.
+            # Read from the beginning again: the earlier counts may belong to another topic of that name.
             self._counts.clear()
             self._newest.clear()
             self._caught_up = False
@@ -96,7 +96,7 @@ class DeadLetterFollower:
         try:
             body = msgspec.json.decode(record.value, type=_Body)
         except msgspec.DecodeError:
-            body = _Body("?", record.partition, record.offset, "a letter that cannot be read", None, "")
+            body = _Body("?", record.partition, record.offset, "a dead letter that cannot be read", None, "")
         self._counts[body.topic] += 1
         self._newest[record.partition].append(
             DeadLetterEntry(

@@ -1,7 +1,7 @@
-"""The monitor's metrics: every name, and a Prometheus collector that makes them of the newest look.
+"""The monitor's metrics: every name, and a Prometheus collector that exports the newest look.
 
-Each scrape sees exactly the partitions of that look, so none is left over from an earlier assignment. What is
-unknown has no sample (Prometheus then knows no value), and its status says `unknown`.
+Each scrape has exactly the partitions of that look, so none remains of an earlier assignment. Unknown values
+have no sample, and the status is then `unknown`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ HELP: Final = {
     LAG_EVENTS: "Offsets from the group's position to the high-water mark.",
     LAG_SECONDS: "Age of the oldest unprocessed record (s); 0: there is none.",
     LAG_STATUS: "1 for the status that the topic-partition has, 0 for the others.",
-    LAG_DRAIN_SECONDS: "Until the group's lag is gone at the present rates (s).",
+    LAG_DRAIN_SECONDS: "Time until the group's lag is gone at the present rates (s).",
     RATE_IN: "Offsets written each second, of all partitions of the group.",
     RATE_OUT: "Offsets processed each second, of all partitions of the group.",
     GROUP_STATUS: "1 for the status of the group's worst partition, 0 for the others.",
@@ -50,10 +50,10 @@ HELP: Final = {
     PREDICTION_AGE_SECONDS: "Age of the newest prediction of a kind (s).",
     SINK_DELAY_SECONDS: "Age of the oldest record that is not in Postgres yet (s); 0: there is none.",
     RESTORING_PARTITIONS: "Partition numbers that have an owner and are not known to be open yet.",
-    RESTORE_SECONDS: "Until they are open, estimated from the size of their changelogs (s).",
+    RESTORE_SECONDS: "Time until they are open, estimated from the size of their changelogs (s).",
     DEAD_LETTERS: "Dead letters by the topic of the record.",
-    EVENTS_LATE: "Events that came more than 90 days late.",
-    EVENTS_DUPLICATE: "Events published again and recognised.",
+    EVENTS_LATE: "Events that arrived more than 90 days late.",
+    EVENTS_DUPLICATE: "Events that were published again and recognised.",
     LEARNERS_OVERDUE: "Learners that were due for a new prediction and are not swept yet.",
     LEARNERS: "Learners with a dropout prediction in Postgres.",
     OUTBOX_WAITING: "Rows of the outbox that are not sent yet.",
@@ -63,23 +63,23 @@ HELP: Final = {
     MONITOR_LOOK: "When the last look was finished (s since the epoch).",
     MONITOR_LOOK_SECONDS: "How long the last look took (s).",
 }
-"""Every metric of the monitor with what it says."""
+"""Every metric of the monitor with its help."""
 
 _PLACE: Final = ("group", "topic", "partition")
 
 
 class Lag(Collector):
-    """Makes the metrics of the newest look; none before the first."""
+    """Exports the newest look; nothing before the first."""
 
     def __init__(self, newest: Callable[[], Snapshot | None]) -> None:
         self._newest = newest
 
     def collect(self) -> Iterator[Metric]:
-        """Every family, with the samples that are known."""
+        """All families, with the known samples."""
         snapshot = self._newest()
         if snapshot is None:
             return
-        partitions = [one for group in snapshot.groups for one in group.partitions]
+        partitions = [partition for group in snapshot.groups for partition in group.partitions]
         yield from _of_partitions(partitions)
         yield from _of_groups(snapshot.groups)
         yield from _of_members(snapshot)
@@ -108,30 +108,30 @@ def _counter(
     return family
 
 
-def _place(one: PartitionLag) -> tuple[str, ...]:
-    return one.group, one.topic, str(one.partition)
+def _place(lag: PartitionLag) -> tuple[str, ...]:
+    return lag.group, lag.topic, str(lag.partition)
 
 
-def _of_partitions(partitions: list[PartitionLag]) -> Iterator[Metric]:
-    yield _gauge(LAG_EVENTS, _PLACE, ((_place(one), one.events) for one in partitions))
-    yield _gauge(LAG_SECONDS, _PLACE, ((_place(one), one.seconds) for one in partitions))
+def _of_partitions(lags: list[PartitionLag]) -> Iterator[Metric]:
+    yield _gauge(LAG_EVENTS, _PLACE, ((_place(lag), lag.events) for lag in lags))
+    yield _gauge(LAG_SECONDS, _PLACE, ((_place(lag), lag.seconds) for lag in lags))
     yield _gauge(
         LAG_STATUS,
         (*_PLACE, "status"),
-        (((*_place(one), status), float(one.status is status)) for one in partitions for status in Status),
+        (((*_place(lag), status), float(lag.status is status)) for lag in lags for status in Status),
     )
 
 
 def _of_groups(groups: Iterable[GroupLag]) -> Iterator[Metric]:
-    some = list(groups)
-    yield _gauge(LAG_DRAIN_SECONDS, ("group",), (((one.group,), one.drain_seconds) for one in some))
-    yield _gauge(RATE_IN, ("group",), (((one.group,), one.rate_in) for one in some))
-    yield _gauge(RATE_OUT, ("group",), (((one.group,), one.rate_out) for one in some))
-    yield _gauge(GROUP_MEMBERS, ("group",), (((one.group,), one.members) for one in some))
+    lags = list(groups)
+    yield _gauge(LAG_DRAIN_SECONDS, ("group",), (((lag.group,), lag.drain_seconds) for lag in lags))
+    yield _gauge(RATE_IN, ("group",), (((lag.group,), lag.rate_in) for lag in lags))
+    yield _gauge(RATE_OUT, ("group",), (((lag.group,), lag.rate_out) for lag in lags))
+    yield _gauge(GROUP_MEMBERS, ("group",), (((lag.group,), lag.members) for lag in lags))
     yield _gauge(
         GROUP_STATUS,
         ("group", "status"),
-        (((one.group, status), float(one.status is status)) for one in some for status in Status),
+        (((lag.group, status), float(lag.status is status)) for lag in lags for status in Status),
     )
 
 
@@ -144,7 +144,7 @@ def _of_members(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _of_outputs(snapshot: Snapshot) -> Iterator[Metric]:
-    ages = (((one.kind,), one.age_seconds) for one in snapshot.predictions)
+    ages = (((age.kind,), age.age_seconds) for age in snapshot.predictions)
     yield _gauge(PREDICTION_AGE_SECONDS, ("kind",), ages)
     yield _gauge(SINK_DELAY_SECONDS, (), [((), snapshot.sink_delay_seconds)])
     yield _counter(DEAD_LETTERS, ("topic",), (((topic,), count) for topic, count in _dead_letters(snapshot)))
@@ -153,10 +153,10 @@ def _of_outputs(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _dead_letters(snapshot: Snapshot) -> Iterable[tuple[str, int]]:
-    """Letters by topic, 0 where there is none: Prometheus sees no increase in a series' first value."""
+    """Dead letters by topic, 0 if there are none: Prometheus sees no increase in a series' first value."""
     if snapshot.dead_letters.total is None:
         return ()
-    read = {one.topic: 0 for group in snapshot.groups for one in group.partitions}
+    read = {partition.topic: 0 for group in snapshot.groups for partition in group.partitions}
     return (read | snapshot.dead_letters.by_topic).items()
 
 

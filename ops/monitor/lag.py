@@ -1,9 +1,9 @@
-"""Lag and what it means: pure functions of what broker and Postgres said, and of when they said it.
+"""Lag and its status: pure functions of the answers of broker and Postgres, and of their times.
 
-``lag in events`` = high-water mark - the group's next offset, as the broker's own tool counts (the marker of
-a transaction is an offset, too). ``lag in seconds`` = now - the Kafka timestamp of the oldest record that the
-group has not processed, and 0 only where there is no such record: nothing is estimated from rates, so it is
-exact on an idle partition, on an empty topic, and where compaction, retention or markers left gaps.
+``lag in events`` = high-water mark - the group's next offset, as Kafka's own tool counts it (a transaction
+marker has an offset, too). ``lag in seconds`` = now - the Kafka timestamp of the oldest record that the group
+has not processed, and 0 only if there is none. Nothing is estimated from rates, so it is exact on an idle
+partition, on an empty topic, and where compaction, retention or markers leave gaps.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Final, NamedTuple
 from lyo.ops.monitor.snapshot import SEVERITY, Status
 
 WINDOW_MS: Final = 60_000
-"""How far back rates look (ms)."""
+"""The time over which rates are computed (ms)."""
 MOST_KEPT: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What was said of one topic-partition of a group at one moment; None: it was not said.
+class GroupState:
+    """A group's state in one topic-partition at one time; None: unknown.
 
     Attributes:
-        at: when (ms since the epoch).
+        at: the time (ms since the epoch).
         first: the oldest offset of the log.
         end: its high-water mark.
         position: the group's next offset.
@@ -33,8 +33,8 @@ class Standing:
         oldest: Kafka timestamp (ms) of the oldest such record.
         members: members of the group.
         owned: whether the partition is assigned to one of them.
-        undecided: the oldest such record belongs to a transaction that is still open.
-        opening_until: until when (ms) its owner may take to open it.
+        undecided: whether the oldest such record belongs to an open transaction.
+        opening_until: the time (ms) until which its owner may be opening it.
     """
 
     at: int
@@ -51,7 +51,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """From when on a wait is called what: ages and pauses in ms."""
+    """Limits of the statuses, in ms."""
 
     lagging_ms: int = 10_000
     stalled_ms: int = 8_000
@@ -59,40 +59,40 @@ class Rules:
 
 
 class Verdict(NamedTuple):
-    """A status and the rule that gave it, in words."""
+    """A status and the reason in words."""
 
     status: Status
     why: str
 
 
 class Rates(NamedTuple):
-    """Offsets each second, written and processed; None while there was only one look."""
+    """Offsets written and processed per second; None after only one look."""
 
     incoming: float | None
     outgoing: float | None
 
 
-def events(standing: Standing) -> int | None:
-    """Lag in events; None if one of the two is unknown or the group is past the log's end."""
-    if standing.end is None or standing.position is None or standing.position > standing.end:
+def events(state: GroupState) -> int | None:
+    """Lag in events; None if an offset is unknown or the group is past the log's end."""
+    if state.end is None or state.position is None or state.position > state.end:
         return None
-    return standing.end - standing.position
+    return state.end - state.position
 
 
-def seconds(standing: Standing) -> float | None:
-    """Lag in seconds: the age of the oldest unprocessed record; None if that is unknown.
+def seconds(state: GroupState) -> float | None:
+    """Lag in seconds: the age of the oldest unprocessed record; None if it is unknown.
 
     A record from the future (its publisher's clock runs ahead) is 0 s old.
     """
-    if standing.waiting is None or standing.position is None:
+    if state.waiting is None or state.position is None:
         return None
-    if not standing.waiting:
+    if not state.waiting:
         return 0.0
-    return None if standing.oldest is None else max(standing.at - standing.oldest, 0) / 1000
+    return None if state.oldest is None else max(state.at - state.oldest, 0) / 1000
 
 
 def drain_seconds(lag: int | None, rates: Rates) -> float | None:
-    """Until the lag is gone at these rates (s); None if it does not shrink, or something is unknown."""
+    """Seconds until the lag is gone at these rates; None if it does not shrink or a value is unknown."""
     if lag is None:
         return None
     if lag == 0:
@@ -103,7 +103,7 @@ def drain_seconds(lag: int | None, rates: Rates) -> float | None:
 
 
 class Track:
-    """The last minute of one topic-partition: its rates, and since when nothing moved."""
+    """The last minute of one topic-partition: its rates, and the time of the last movement."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -112,24 +112,25 @@ class Track:
         self._moved_at: int | None = None
         self._position: int | None = None
 
-    def add(self, standing: Standing) -> Verdict:
-        """Take the newest standing and judge it."""
-        position, end = standing.position, standing.end
+    def add(self, state: GroupState) -> Verdict:
+        """Take the newest state and judge it."""
+        position, end = state.position, state.end
         if position is not None and end is not None:
-            # Nothing was left undone while it stood: the pause begins when something waits.
-            if position != self._position or standing.waiting is False or self._moved_at is None:
-                self._moved_at = standing.at
+            # A pause begins only when a record waits.
+            if position != self._position or state.waiting is False or self._moved_at is None:
+                self._moved_at = state.at
             self._position = position
-            self._remember(standing.at, position, end)
-        found = judge(standing, self._rules, high=self._high, still_ms=self._still(standing.at))
+            self._remember(state.at, position, end)
+        verdict = judge(state, self._rules, high=self._high, still_ms=self._still(state.at))
         if position is not None:
-            # Once all is read, the end of an earlier log says nothing: a rebuild makes shorter ones.
-            done = standing.waiting is False or (end is not None and position >= end)
+            # Once everything is read, the end of an earlier log no longer matters: a rebuild makes shorter
+            # logs.
+            done = state.waiting is False or (end is not None and position >= end)
             self._high = position if done else max(self._high, position)
-        return found
+        return verdict
 
     def rates(self) -> Rates:
-        """Over the last minute, or since the first look; None before the second."""
+        """Rates over the last minute, or since the first look; None before the second look."""
         if len(self._seen) < 2 or self._seen[-1][0] <= self._seen[0][0]:
             return Rates(None, None)
         (began, position, end), (now, last_position, last_end) = self._seen[0], self._seen[-1]
@@ -143,112 +144,112 @@ class Track:
         if self._seen and (position < self._seen[-1][1] or end < self._seen[-1][2]):
             self._seen.clear()
         self._seen.append((at, position, end))
-        # The first one kept is at least a window old, so that the span is whole.
+        # The oldest kept point is at least one window old, so that the rates cover the whole window.
         while len(self._seen) > 2 and self._seen[1][0] <= at - WINDOW_MS:
             self._seen.popleft()
 
 
-def judge(standing: Standing, rules: Rules, *, high: int = -1, still_ms: int = 0) -> Verdict:
-    """The status of a topic-partition; the first rule that holds gives it.
+def judge(state: GroupState, rules: Rules, *, high: int = -1, still_ms: int = 0) -> Verdict:
+    """The status of a topic-partition, from the first rule that applies.
 
     Args:
-        standing: what was said of it.
+        state: of the group in it.
         rules: the limits.
-        high: the highest position it was seen at; -1: none.
-        still_ms: for how long it has been seen not to move while something waited.
+        high: the highest position seen; -1: none.
+        still_ms: how long the position has not moved while a record waited.
     """
     return (
-        _unknown(standing)
-        or _contradicted(standing)
-        or _stopped(standing)
-        or _stalled(standing, rules, still_ms)
-        or _set_back(standing, high)
-        or _by_age(standing, rules)
+        _unknown(state)
+        or _contradicted(state)
+        or _stopped(state)
+        or _stalled(state, rules, still_ms)
+        or _set_back(state, high)
+        or _by_age(state, rules)
     )
 
 
-def _unknown(standing: Standing) -> Verdict | None:
+def _unknown(state: GroupState) -> Verdict | None:
     missing = [
         name
         for name, value in (
-            ("where the log ends", standing.end),
-            ("where the group stands", standing.position),
-            ("who is in the group", standing.members),
+            ("the log's end", state.end),
+            ("the group's offset", state.position),
+            ("the group's members", state.members),
         )
         if value is None
     ]
-    return Verdict(Status.UNKNOWN, f"not known: {', '.join(missing)}") if missing else None
+    return Verdict(Status.UNKNOWN, f"unknown: {', '.join(missing)}") if missing else None
 
 
-def _contradicted(standing: Standing) -> Verdict | None:
-    position, end, first = standing.position or 0, standing.end or 0, standing.first or 0
+def _contradicted(state: GroupState) -> Verdict | None:
+    position, end, first = state.position or 0, state.end or 0, state.first or 0
     if position > end:
-        return Verdict(Status.REWOUND, f"stands at {position}, but the log ends at {end}: created again")
+        return Verdict(Status.REWOUND, f"offset {position}, but the log ends at {end}: created again")
     if position < first:
-        why = f"stands at {position}, but the log begins at {first}: records went unread"
+        why = f"offset {position}, but the log begins at {first}: records were deleted unread"
         return Verdict(Status.REWOUND, why)
     return None
 
 
-def _set_back(standing: Standing, high: int) -> Verdict | None:
-    position = standing.position or 0
+def _set_back(state: GroupState, high: int) -> Verdict | None:
+    position = state.position or 0
     if position >= high:
         return None
-    return Verdict(Status.REWOUND, f"stands at {position}, but was at {high}: offsets were set back")
+    return Verdict(Status.REWOUND, f"offset {position}, but was at {high}: offsets were reset")
 
 
-def _stopped(standing: Standing) -> Verdict | None:
-    if standing.members == 0:
+def _stopped(state: GroupState) -> Verdict | None:
+    if state.members == 0:
         return Verdict(Status.STOPPED, "the group has no members")
-    if standing.owned is False:
+    if state.owned is False:
         return Verdict(Status.STOPPED, "no member of the group owns it")
     return None
 
 
-def _stalled(standing: Standing, rules: Rules, still_ms: int) -> Verdict | None:
-    limit = rules.stalled_ms + (rules.transaction_ms if standing.undecided else 0)
-    opening = standing.opening_until is not None and standing.at < standing.opening_until
-    if not standing.waiting or still_ms < limit or opening:
+def _stalled(state: GroupState, rules: Rules, still_ms: int) -> Verdict | None:
+    limit = rules.stalled_ms + (rules.transaction_ms if state.undecided else 0)
+    opening = state.opening_until is not None and state.at < state.opening_until
+    if not state.waiting or still_ms < limit or opening:
         return None
-    return Verdict(Status.STALLED, f"something waits and nothing was done for {still_ms / 1000:.0f} s")
+    return Verdict(Status.STALLED, f"records wait and none was processed for {still_ms / 1000:.0f} s")
 
 
-def _by_age(standing: Standing, rules: Rules) -> Verdict:
-    age = seconds(standing)
+def _by_age(state: GroupState, rules: Rules) -> Verdict:
+    age = seconds(state)
     if age is None:
-        return Verdict(Status.UNKNOWN, "not known: how long the oldest record has waited")
+        return Verdict(Status.UNKNOWN, "unknown: the age of the oldest waiting record")
     if age * 1000 <= rules.lagging_ms:
-        return Verdict(Status.OK, "nothing waits" if not standing.waiting else f"waits for {age:.1f} s")
-    held = ", in a transaction that is still open" if standing.undecided else ""
-    return Verdict(Status.LAGGING, f"the oldest record has waited for {age:.0f} s{held}")
+        return Verdict(Status.OK, "nothing waits" if not state.waiting else f"waits for {age:.1f} s")
+    where = ", in an open transaction" if state.undecided else ""
+    return Verdict(Status.LAGGING, f"the oldest record has waited for {age:.0f} s{where}")
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """What a group is: its worst partition's verdict, unknown if it has none."""
-    found = list(verdicts)
-    if not found:
+    """A group's verdict: that of its worst partition; unknown if it has none."""
+    every = list(verdicts)
+    if not every:
         return Verdict(Status.UNKNOWN, "no partition is known")
-    status = max((one.status for one in found), key=SEVERITY.index)
-    reasons = [one.why for one in found if one.status is status]
-    many = f" ({len(reasons)} of {len(found)} partitions)" if len(found) > 1 else ""
+    status = max((verdict.status for verdict in every), key=SEVERITY.index)
+    reasons = [verdict.why for verdict in every if verdict.status is status]
+    many = f" ({len(reasons)} of {len(every)} partitions)" if len(every) > 1 else ""
     return Verdict(status, reasons[0] + many)
 
 
 def total(values: Sequence[int | None]) -> int | None:
-    """The sum; None if one is unknown or there is none: a sum of some would be too small."""
+    """The sum; None if a value is unknown or there is none: a partial sum would be too small."""
     known = [value for value in values if value is not None]
     return sum(known) if known and len(known) == len(values) else None
 
 
 def longest(values: Sequence[float | None]) -> float | None:
-    """The largest; None if one is unknown or there is none."""
+    """The largest value; None if a value is unknown or there is none."""
     known = [value for value in values if value is not None]
     return max(known) if known and len(known) == len(values) else None
 
 
 def added(rates: Sequence[Rates]) -> Rates:
-    """The rates of all together; None if one is unknown."""
-    incoming = [one.incoming for one in rates if one.incoming is not None]
-    outgoing = [one.outgoing for one in rates if one.outgoing is not None]
+    """The sums of the rates; None if a rate is unknown."""
+    incoming = [rate.incoming for rate in rates if rate.incoming is not None]
+    outgoing = [rate.outgoing for rate in rates if rate.outgoing is not None]
     whole = bool(rates) and len(incoming) == len(outgoing) == len(rates)
     return Rates(sum(incoming), sum(outgoing)) if whole else Rates(None, None)

@@ -1,4 +1,4 @@
-"""Looks at the broker and Postgres again and again, never at the workers, and keeps what it saw."""
+"""The monitor: looks at the broker and Postgres periodically, never at the workers, and keeps the results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from lyo.ops.monitor import composing, lag
 from lyo.ops.monitor.ages import Ages
 from lyo.ops.monitor.broker import Broker, Group, Logs
-from lyo.ops.monitor.composing import Said, Tracks, Watched
+from lyo.ops.monitor.composing import GroupAnswers, Tracks, Watched
 from lyo.ops.monitor.dead_letters import DeadLetterFollower
 from lyo.ops.monitor.history import History
 from lyo.ops.monitor.reading import Waiting
@@ -65,7 +65,7 @@ def rules(settings: Settings) -> lag.Rules:
 
 @dataclass(slots=True)
 class _FromKafka:
-    """What the broker said in one look."""
+    """The broker's answers in one look."""
 
     reached: Reached
     logs: Logs | None = None
@@ -74,7 +74,7 @@ class _FromKafka:
 
 @dataclass(slots=True)
 class _FromPostgres:
-    """What Postgres said in one look."""
+    """Postgres' answers in one look."""
 
     reached: Reached
     offsets: dict[Place, int] | None = None
@@ -82,7 +82,7 @@ class _FromPostgres:
 
 
 class Monitor:
-    """Holds the connections and the past; `look` is one look."""
+    """Holds the connections and the history; `look` is one look."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -106,7 +106,7 @@ class Monitor:
     # ------------------------------------------------------------ looking
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look at the settings' interval until stopped; a look that fails in any way is only logged."""
+        """Look at the settings' interval until stopped; a failed look is only logged."""
         while not stop.is_set():
             began = time.monotonic()
             try:
@@ -120,40 +120,40 @@ class Monitor:
                 await asyncio.wait_for(stop.wait(), max(pause, 0.05))
 
     async def look(self) -> Snapshot:
-        """Ask everything once; what does not answer is unknown in the snapshot."""
+        """Look once; values without an answer are unknown in the snapshot."""
         began = time.monotonic()
-        told, stored = await asyncio.gather(self._ask_kafka(), self._ask_postgres())
-        saids = {one.role: await self._said(one, told, stored) for one in self.watched}
-        await self._beside(told)
+        kafka, stored = await asyncio.gather(self._ask_kafka(), self._ask_postgres())
+        answers = {target.role: await self._answers(target, kafka, stored) for target in self.watched}
+        await self._read_topics(kafka)
         now = self._clock.now()
-        groups = [self._group(one, saids[one.role], now) for one in self.watched]
-        tally = composing.committed_counts(self.watched[0], saids[WORKERS])
+        groups = [self._group(target, answers[target.role], now) for target in self.watched]
+        counts = composing.committed_counts(self.watched[0], answers[WORKERS])
         snapshot = Snapshot(
             at=now,
             took_seconds=time.monotonic() - began,
-            kafka=told.reached,
+            kafka=kafka.reached,
             postgres=stored.reached,
             groups=tuple(groups),
-            members=tuple(self._members(saids, now)),
-            predictions=self._ages.ages(now, told.logs),
+            members=tuple(self._members(answers, now)),
+            predictions=self._ages.ages(now, kafka.logs),
             sink_delay_seconds=next(group.seconds for group in groups if group.role == SINK),
-            late=None if tally is None else tally.late,
-            duplicates=None if tally is None else tally.duplicates,
+            late=None if counts is None else counts.late,
+            duplicates=None if counts is None else counts.duplicates,
             dead_letters=self._dead_letters.dead_letters,
             stored=stored.stored,
         )
-        self._note(snapshot)
+        self._publish(snapshot)
         return snapshot
 
     async def close(self) -> None:
-        """Let go of every connection."""
+        """Close every connection."""
         if self._surveying is not None:
             self._surveying.cancel()
             await asyncio.wait([self._surveying])
         await self._drop_broker()
         self._drop_postgres()
 
-    def _note(self, snapshot: Snapshot) -> None:
+    def _publish(self, snapshot: Snapshot) -> None:
         before = {} if self.newest is None else {group.group: group.status for group in self.newest.groups}
         for group in snapshot.groups:
             if before.get(group.group) != group.status:
@@ -167,7 +167,7 @@ class Monitor:
         try:
             broker = await self._open_broker()
             logs = await broker.logs(self._specs)
-            groups = {one.name: await broker.group(one.name) for one in self.watched}
+            groups = {target.name: await broker.group(target.name) for target in self.watched}
         except AWAY as error:
             await self._drop_broker()
             return _FromKafka(Reached(ok=False, why=_why(error)))
@@ -190,13 +190,13 @@ class Monitor:
         if broker is not None:
             await broker.stop()
 
-    async def _beside(self, told: _FromKafka) -> None:
-        """Read what is shown beside the lags; what fails stays as old as it is."""
-        if self._broker is None or told.logs is None:
+    async def _read_topics(self, kafka: _FromKafka) -> None:
+        """Read predictions and dead letters; after a failure the earlier results remain."""
+        if self._broker is None or kafka.logs is None:
             return
         with contextlib.suppress(*AWAY):
-            await self._ages.look(self._broker.reader, told.logs)
-            await self._dead_letters.look(told.logs)
+            await self._ages.look(self._broker.reader, kafka.logs)
+            await self._dead_letters.look(kafka.logs)
 
     # ------------------------------------------------------------ Postgres
 
@@ -223,7 +223,7 @@ class Monitor:
         )
 
     def _survey_if_time(self) -> None:
-        """Count overdue learners now and then, beside the looks: it may take longer than they do."""
+        """Count overdue learners from time to time, concurrently with the looks: it may take longer."""
         if time.monotonic() < self._next_survey or (self._surveying and not self._surveying.done()):
             return
         self._next_survey = time.monotonic() + self.settings.monitor_survey_seconds
@@ -250,13 +250,13 @@ class Monitor:
         if connection is not None:
             connection.terminate()
 
-    # ------------------------------------------------------------ putting together
+    # ------------------------------------------------------------ composing
 
-    async def _said(self, one: Watched, told: _FromKafka, stored: _FromPostgres) -> Said:
-        said = Said(group=told.groups.get(one.name), logs=told.logs)
-        said.positions = self._positions(one, said, stored)
-        said.waiting = await self._waiting(one, said)
-        if one.role == WORKERS:
+    async def _answers(self, target: Watched, kafka: _FromKafka, stored: _FromPostgres) -> GroupAnswers:
+        answers = GroupAnswers(group=kafka.groups.get(target.name), logs=kafka.logs)
+        answers.positions = self._positions(target, answers, stored)
+        answers.waiting = await self._waiting(target, answers)
+        if target.role == WORKERS:
             names = self._names
             changelogs = (
                 names.learner_rows,
@@ -265,43 +265,49 @@ class Monitor:
                 names.interventions,
             )
             now = self._clock.now()
-            said.openings = composing.openings_of(self._openings, one, said, changelogs, now)
-        return said
+            answers.openings = composing.openings_of(self._openings, target, answers, changelogs, now)
+        return answers
 
-    def _positions(self, one: Watched, said: Said, stored: _FromPostgres) -> dict[TopicPartition, int]:
-        """Where a group stands: the sink's in Postgres, or in its mirror while that is away."""
-        if said.logs is None:
+    def _positions(
+        self, target: Watched, answers: GroupAnswers, stored: _FromPostgres
+    ) -> dict[TopicPartition, int]:
+        """A group's offsets: the sink's from Postgres, or from its group while Postgres is away."""
+        if answers.logs is None:
             return {}
-        if one.role == SINK and stored.offsets is not None:
+        if target.role == SINK and stored.offsets is not None:
             known = {TopicPartition(*place): offset for place, offset in stored.offsets.items()}
-        elif said.group is not None:
-            known = {tp: entry.offset for tp, entry in said.group.committed.items() if entry.offset >= 0}
+        elif answers.group is not None:
+            known = {tp: entry.offset for tp, entry in answers.group.committed.items() if entry.offset >= 0}
         else:
             return {}
-        ends = said.logs.ends
-        # Our groups begin at the beginning of what they have never read.
-        return {tp: known.get(tp, ends.first[tp]) for tp in ends.first if tp.topic in one.topics}
+        ends = answers.logs.ends
+        # The product's groups read a partition without an offset from its beginning.
+        return {tp: known.get(tp, ends.first[tp]) for tp in ends.first if tp.topic in target.topics}
 
-    async def _waiting(self, one: Watched, said: Said) -> dict[TopicPartition, Waiting]:
-        if self._broker is None or said.logs is None:
+    async def _waiting(self, target: Watched, answers: GroupAnswers) -> dict[TopicPartition, Waiting]:
+        if self._broker is None or answers.logs is None:
             return {}
-        reader, ends = self._broker.reader, said.logs.ends
-        return await _or_nothing(lambda: reader.waiting(one.name, said.positions, ends))
+        reader, ends = self._broker.reader, answers.logs.ends
+        return await _or_nothing(lambda: reader.waiting(target.name, answers.positions, ends))
 
-    def _group(self, one: Watched, said: Said, now: int) -> GroupLag:
+    def _group(self, target: Watched, answers: GroupAnswers, now: int) -> GroupLag:
         places = {
-            TopicPartition(topic, number) for topic in one.topics for number in range(self._specs[topic])
+            TopicPartition(topic, number) for topic in target.topics for number in range(self._specs[topic])
         }
-        if said.logs is not None:
-            places |= {tp for tp in said.logs.ends.end if tp.topic in one.topics}
-        found = [
-            composing.partition_lag(one, tp, said, now, self._tracks.of(one.name, tp))
+        if answers.logs is not None:
+            places |= {tp for tp in answers.logs.ends.end if tp.topic in target.topics}
+        lags = [
+            composing.partition_lag(target, tp, answers, now, self._tracks.of(target.name, tp))
             for tp in sorted(places)
         ]
-        return composing.group_lag(one, found, said.group)
+        return composing.group_lag(target, lags, answers.group)
 
-    def _members(self, saids: dict[str, Said], now: int) -> list[Member]:
-        return [member for one in self.watched for member in composing.members_of(one, saids[one.role], now)]
+    def _members(self, answers: dict[str, GroupAnswers], now: int) -> list[Member]:
+        return [
+            member
+            for target in self.watched
+            for member in composing.members_of(target, answers[target.role], now)
+        ]
 
 
 async def _or_nothing(attempt: Callable[[], Awaitable[dict[TopicPartition, T]]]) -> dict[TopicPartition, T]:

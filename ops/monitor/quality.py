@@ -1,4 +1,4 @@
-"""How good the predictions are and what they bring: computed from Postgres, shown to Prometheus."""
+"""The quality and the effect of predictions: computed from Postgres and exported to Prometheus."""
 
 from __future__ import annotations
 
@@ -29,74 +29,74 @@ TENANTS: Final = "lyo_quality_tenants"
 SAMPLES: Final = "lyo_quality_samples"
 
 FIGURES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
-    "struggle_accuracy": ("Share of predictions of struggle whose likelier answer came true.", ()),
-    "struggle_brier": ("Brier score of predictions of struggle; 0 is perfect.", ()),
-    "dropout_coverage": ("Share of learners with a current dropout risk of a confidence above 0.", ()),
+    "struggle_accuracy": ("Share of struggle predictions whose likelier answer came true.", ()),
+    "struggle_brier": ("Brier score of struggle predictions; 0 is perfect.", ()),
+    "dropout_coverage": ("Share of learners with a current dropout risk and a confidence above 0.", ()),
     "intervention_effectiveness": (
         "Share of learners who came back (dropout), moved on (plateau) or reviewed (regression).",
         ("kind", "given"),
     ),
-    "timing_impact": ("Mean score in the learners' peak hours less that in the others.", ()),
+    "timing_impact": ("Mean score in the learners' peak hours less the mean in other hours.", ()),
     "confidence": (
         "Current predictions by confidence: none (below the minimum data), low, middle (0.5), high (0.7).",
         ("kind", "band"),
     ),
     "churn_rate": ("Share of a period's active learners who were not active in the next.", ("period",)),
-    "churn_reduction": ("How much lower the churn rate is than in the period before (1 = gone).", ()),
+    "churn_reduction": ("Relative reduction of the churn rate since the period before (1: no churn).", ()),
     "early_intervention_rate": ("Share of learners at high risk who were reached.", ()),
     "reengagement_rate": ("Share of learners back within 14 days of a strategy.", ()),
     "help_acceptance_rate": ("Share of offers of help that were accepted.", ()),
-    "learning_rate": ("Share without struggle of those for whom help was called for.", ("help",)),
-    "learning_improvement": ("Learning rate with help less that without.", ()),
-    "completion_lift": ("Lessons an hour of study in peak hours over the others, less 1.", ()),
+    "learning_rate": ("Share without struggle among predictions that called for help.", ("help",)),
+    "learning_improvement": ("Learning rate with help less the rate without.", ()),
+    "completion_lift": ("Lessons per hour of study in peak hours over those in other hours, less 1.", ()),
     "response_rate": ("Share of nudges answered within a day.", ("timing",)),
     "session_conversion": ("Share of nudges followed by a session within six hours.", ()),
 }
-"""Every figure with what it says and its labels; each is exported as ``lyo_quality_<name>``."""
+"""Every figure with its help and its labels; each is exported as ``lyo_quality_<name>``."""
 
 log = logger("quality")
 
 
 class Success(Collector):
-    """Makes the metrics of the newest figures; one that cannot be computed has no sample."""
+    """Exports the newest figures; a figure that cannot be computed has no sample."""
 
     def __init__(self, newest: Callable[[], Quality | None]) -> None:
         self._newest = newest
 
     def collect(self) -> Iterable[Metric]:
-        """Every family, with the samples that are known."""
-        found = self._newest()
-        if found is None:
+        """All families, with the known samples."""
+        quality = self._newest()
+        if quality is None:
             return []
         families = {
-            name: GaugeMetricFamily(PREFIX + name, said, labels=labels)
-            for name, (said, labels) in FIGURES.items()
+            name: GaugeMetricFamily(PREFIX + name, text, labels=labels)
+            for name, (text, labels) in FIGURES.items()
         }
-        samples = GaugeMetricFamily(SAMPLES, "Of how many a figure was computed.", labels=("figure",))
+        samples = GaugeMetricFamily(SAMPLES, "Sample size of a figure.", labels=("figure",))
         counted: dict[str, int] = {}
-        for figure in found.figures:
+        for figure in quality.figures:
             if figure.value is not None:
                 families[figure.name].add_metric(figure.labels, figure.value)
             counted[figure.name] = counted.get(figure.name, 0) + figure.size
         for name, count in counted.items():
             samples.add_metric((name,), count)
-        return [*families.values(), samples, *_of_tenants(found)]
+        return [*families.values(), samples, *_of_tenants(quality)]
 
 
-def _of_tenants(found: Quality) -> Iterable[Metric]:
+def _of_tenants(quality: Quality) -> Iterable[Metric]:
     family = GaugeMetricFamily(
-        TENANTS, "Tenants, and those of whom no sentiment or no mastery arrives.", labels=("state",)
+        TENANTS, "Tenants, and those without any sentiment or mastery.", labels=("state",)
     )
-    family.add_metric(("known",), found.tenants.known)
-    family.add_metric(("without_sentiment",), len(found.tenants.without_sentiment))
-    family.add_metric(("without_mastery",), len(found.tenants.without_mastery))
+    family.add_metric(("known",), quality.tenants.known)
+    family.add_metric(("without_sentiment",), len(quality.tenants.without_sentiment))
+    family.add_metric(("without_mastery",), len(quality.tenants.without_mastery))
     look = GaugeMetricFamily(LOOK, "When the figures were computed (s since the epoch).")
-    look.add_metric((), found.at / 1000)
+    look.add_metric((), quality.at / 1000)
     return [family, look]
 
 
 class Quality:
-    """What one look found; ``at`` in ms."""
+    """The figures of one computation; ``at`` in ms."""
 
     def __init__(self, at: int, figures: list[Figure], tenants: stored.Tenants) -> None:
         self.at = at
@@ -104,7 +104,7 @@ class Quality:
         self.tenants = tenants
 
     def value(self, name: str, *labels: str) -> float | None:
-        """A figure's value; None where there is nothing to compute it from."""
+        """A figure's value; None if there is no data for it."""
         return next((f.value for f in self.figures if f.name == name and f.labels == labels), None)
 
 
@@ -116,7 +116,7 @@ async def read(connection: Any, now: int, most: int = stored.SAMPLE) -> Quality:
         lyo.models.state.layout.LayoutError: a row that this version cannot read.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        found = [
+        computed = [
             *await _of_struggle(connection, now),
             *await _of_dropout(connection, now),
             *await _of_episodes(connection, now),
@@ -124,9 +124,9 @@ async def read(connection: Any, now: int, most: int = stored.SAMPLE) -> Quality:
         ]
         learners = await stored.sample(connection, now, most)
         tenants = await stored.tenants(connection)
-    # Beside the looks at the lag, which must not wait for it.
-    found += await asyncio.to_thread(figures, learners, now)
-    return Quality(now, found, tenants)
+    # In a thread, so that the looks at the lag do not wait for it.
+    computed += await asyncio.to_thread(figures, learners, now)
+    return Quality(now, computed, tenants)
 
 
 def figures(learners: stored.Sample, now: int) -> list[Figure]:
@@ -142,13 +142,13 @@ def figures(learners: stored.Sample, now: int) -> list[Figure]:
 
 
 async def _of_struggle(connection: Any, now: int) -> list[Figure]:
-    of = await stored.struggles(connection, now)
-    known = of.known
+    groups = await stored.struggles(connection, now)
+    known = groups.known
     return [
-        *q.struggle_accuracy(of.probability[known], of.struggled[known], of.weight[known]),
-        *q.help_acceptance(of.offered, of.accepted, of.weight),
+        *q.struggle_accuracy(groups.probability[known], groups.struggled[known], groups.weight[known]),
+        *q.help_acceptance(groups.offered, groups.accepted, groups.weight),
         *q.learning_with_help(
-            of.called_for[known], of.accepted[known], of.struggled[known], of.weight[known]
+            groups.called_for[known], groups.accepted[known], groups.struggled[known], groups.weight[known]
         ),
     ]
 
@@ -169,12 +169,12 @@ async def _of_episodes(connection: Any, now: int) -> list[Figure]:
 
 
 async def _of_confidence(connection: Any) -> list[Figure]:
-    found = await stored.confidences(connection)
-    return [figure for kind, columns in found.items() for figure in q.confidence_bands(kind, *columns)]
+    by_kind = await stored.confidences(connection)
+    return [figure for kind, columns in by_kind.items() for figure in q.confidence_bands(kind, *columns)]
 
 
 class Looking:
-    """Computes the figures again and again; Postgres away leaves the last ones, whose age shows."""
+    """Computes the figures periodically; while Postgres is away the last ones remain, with their age."""
 
     def __init__(self, database_url: str, clock: Callable[[], int], seconds: float = SECONDS) -> None:
         self.newest: Quality | None = None
@@ -183,7 +183,7 @@ class Looking:
         self._seconds = seconds
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look now and then until ``stop`` is set."""
+        """Compute the figures periodically until ``stop`` is set."""
         while not stop.is_set():
             await self.look()
             with contextlib.suppress(TimeoutError):

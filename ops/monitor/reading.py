@@ -1,4 +1,4 @@
-"""Reading single records out of logs: the oldest that waits, the newest that there is."""
+"""Reads single records from logs: the oldest waiting one and the newest one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TAIL: Final = (8, 128, 4_096)
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """Where logs begin, where they end, and where their decided part ends (the last stable offset)."""
+    """Beginning offsets, high-water marks and last stable offsets of logs."""
 
     first: Mapping[TopicPartition, int]
     end: Mapping[TopicPartition, int]
@@ -30,12 +30,12 @@ class Ends:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The oldest record from a position on, if there is one.
+    """The oldest record at or after a position, if there is one.
 
     Attributes:
         offset: its offset; None: there is none.
         at: its Kafka timestamp (ms).
-        undecided: it belongs to a transaction that is still open.
+        undecided: whether it belongs to an open transaction.
     """
 
     offset: int | None = None
@@ -44,8 +44,8 @@ class Waiting:
 
 
 @dataclass(slots=True)
-class _Searched:
-    """From ``start`` to ``stop`` nothing was found, or ``found`` as the first."""
+class _Search:
+    """The result of a search from ``start`` to ``stop``: the first record, or None."""
 
     start: int
     stop: int
@@ -54,95 +54,96 @@ class _Searched:
 
 @dataclass(slots=True)
 class LogReader:
-    """Two groupless consumers: one sees what is committed, the other what is still open, too."""
+    """Two consumers without a group: one reads committed records, the other uncommitted ones too."""
 
     settings: Settings
     committed: AIOKafkaConsumer = field(init=False)
     every: AIOKafkaConsumer = field(init=False)
-    _known: dict[tuple[str, TopicPartition], _Searched] = field(default_factory=dict)
+    _known: dict[tuple[str, TopicPartition], _Search] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Make the consumers; nothing connects yet."""
+        """Create the consumers; nothing connects yet."""
         options: dict[str, Any] = {"fetch_max_wait_ms": FETCH_WAIT_MS, "max_partition_fetch_bytes": 65_536}
         self.committed = clients.consumer(self.settings, **options)
         self.every = clients.consumer(self.settings, isolation_level="read_uncommitted", **options)
 
     async def start(self) -> None:
-        """Connect; `stop` is called in any case."""
+        """Connect; call `stop` in any case."""
         await self.committed.start()
         await self.every.start()
 
     async def stop(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         for consumer in (self.committed, self.every):
             await clients.stop(consumer)
 
     async def ends(self, partitions: Iterable[TopicPartition]) -> Ends:
-        """Where the logs begin and end.
+        """Beginning and end offsets of the logs.
 
         Raises:
-            aiokafka.errors.KafkaError, TimeoutError: the broker does not say.
+            aiokafka.errors.KafkaError, TimeoutError: the broker does not answer.
         """
         wanted = list(partitions)
-        # The stable end first: an end that was asked for later is never below it.
+        # The stable offset first: an end that is read later is never below it.
         stable = await self.committed.end_offsets(wanted)
         return Ends(await self.every.beginning_offsets(wanted), await self.every.end_offsets(wanted), stable)
 
-    # ------------------------------------------------------------ the oldest that waits
+    # ------------------------------------------------------------ the oldest waiting record
 
     async def waiting(
         self, group: str, positions: Mapping[TopicPartition, int], ends: Ends
     ) -> dict[TopicPartition, Waiting]:
-        """The oldest record from each position of a group on; what was not read in time is left out."""
-        found = {tp: Waiting() for tp, position in positions.items() if position >= ends.end[tp]}
+        """The oldest record from each position of a group on; partitions not read in time are left out."""
+        oldest = {tp: Waiting() for tp, position in positions.items() if position >= ends.end[tp]}
         left = {
             tp: self._from(group, tp, max(at, ends.first[tp]))
             for tp, at in positions.items()
-            if tp not in found
+            if tp not in oldest
         }
-        await self._search({tp: one for tp, one in left.items() if _open_to(one, ends.stable[tp])}, ends)
-        for tp, one in left.items():
-            if one.found is not None:
-                found[tp] = Waiting(one.found.offset, one.found.timestamp)
-        beyond = [tp for tp, one in left.items() if tp not in found and one.stop >= ends.stable[tp]]
-        return found | await self._undecided(beyond, ends)
+        unfinished = {tp: search for tp, search in left.items() if _is_unfinished(search, ends.stable[tp])}
+        await self._search(unfinished, ends)
+        for tp, search in left.items():
+            if search.found is not None:
+                oldest[tp] = Waiting(search.found.offset, search.oldest.timestamp)
+        beyond = [tp for tp, search in left.items() if tp not in oldest and search.stop >= ends.stable[tp]]
+        return oldest | await self._undecided(beyond, ends)
 
-    def _from(self, group: str, tp: TopicPartition, position: int) -> _Searched:
-        """What is known from a position on; a new search where it is nothing."""
+    def _from(self, group: str, tp: TopicPartition, position: int) -> _Search:
+        """The known search from a position on, or a new one."""
         known = self._known.get((group, tp))
         passed = known is not None and known.found is not None and known.found.offset < position
         if known is None or passed or not known.start <= position <= known.stop:
-            known = self._known[group, tp] = _Searched(position, position, None)
+            known = self._known[group, tp] = _Search(position, position, None)
         return known
 
-    async def _search(self, left: Mapping[TopicPartition, _Searched], ends: Ends) -> None:
-        starts = {tp: one.stop for tp, one in left.items()}
+    async def _search(self, left: Mapping[TopicPartition, _Search], ends: Ends) -> None:
+        starts = {tp: search.stop for tp, search in left.items()}
         firsts, reached = await _first_records(self.committed, starts, ends.stable)
         for tp, position in reached.items():
             left[tp].found, left[tp].stop = firsts.get(tp), position
 
     async def _undecided(self, partitions: list[TopicPartition], ends: Ends) -> dict[TopicPartition, Waiting]:
-        """Beyond the stable end: records of open transactions, or nothing where both ends are the same."""
-        found = {tp: Waiting() for tp in partitions if ends.stable[tp] >= ends.end[tp]}
-        starts = {tp: ends.stable[tp] for tp in partitions if tp not in found}
+        """The first records after the last stable offsets, which belong to open transactions."""
+        oldest = {tp: Waiting() for tp in partitions if ends.stable[tp] >= ends.end[tp]}
+        starts = {tp: ends.stable[tp] for tp in partitions if tp not in oldest}
         firsts, reached = await _first_records(self.every, starts, ends.end)
         for tp in reached:
             record = firsts.get(tp)
-            found[tp] = (
+            oldest[tp] = (
                 Waiting() if record is None else Waiting(record.offset, record.timestamp, undecided=True)
             )
-        return found
+        return oldest
 
-    # ------------------------------------------------------------ the newest there is
+    # ------------------------------------------------------------ the newest record
 
     async def newest(
         self, partitions: Iterable[TopicPartition], ends: Ends
     ) -> dict[TopicPartition, ConsumerRecord | None]:
-        """The last committed record of each partition, None where there is none; read in growing steps.
+        """The last committed record of each partition; None if there is none. It reads back in growing steps.
 
-        What was not read in time is left out.
+        Partitions not read in time are left out.
         """
-        found: dict[TopicPartition, ConsumerRecord | None] = {}
+        newest_records: dict[TopicPartition, ConsumerRecord | None] = {}
         left = list(partitions)
         for step in (*_TAIL, None):
             starts = {
@@ -150,19 +151,23 @@ class LogReader:
                 for tp in left
             }
             read = await _last_records(self.committed, starts, ends.stable)
-            found |= {tp: one for tp, one in read.items() if one is not None or starts[tp] == ends.first[tp]}
-            left = [tp for tp in read if tp not in found]
-        return found
+            newest_records |= {
+                tp: record
+                for tp, record in read.items()
+                if record is not None or starts[tp] == ends.first[tp]
+            }
+            left = [tp for tp in read if tp not in newest_records]
+        return newest_records
 
 
-def _open_to(searched: _Searched, stop: int) -> bool:
-    return searched.found is None and searched.stop < stop
+def _is_unfinished(search: _Search, stop: int) -> bool:
+    return search.found is None and search.stop < stop
 
 
 async def _first_records(
     reader: AIOKafkaConsumer, starts: Mapping[TopicPartition, int], stop: Mapping[TopicPartition, int]
 ) -> tuple[dict[TopicPartition, ConsumerRecord], dict[TopicPartition, int]]:
-    """The first record from each start on and how far was read; partitions not read in time are left out."""
+    """The first record at or after each start, and the next position; unread partitions are left out."""
     firsts: dict[TopicPartition, ConsumerRecord] = {}
     reached: dict[TopicPartition, int] = {}
     left = _assign(reader, starts)
@@ -184,7 +189,7 @@ async def _first_records(
 async def _last_records(
     reader: AIOKafkaConsumer, starts: Mapping[TopicPartition, int], stop: Mapping[TopicPartition, int]
 ) -> dict[TopicPartition, ConsumerRecord | None]:
-    """The last record of each partition from its start on, None: there is none; what was read in time."""
+    """The last record of each partition at or after its start, or None; unread partitions are left out."""
     lasts: dict[TopicPartition, ConsumerRecord | None] = {
         tp: None for tp, start in starts.items() if start >= stop[tp]
     }
@@ -209,7 +214,7 @@ def _assign(reader: AIOKafkaConsumer, starts: Mapping[TopicPartition, int]) -> s
 
 
 async def _position(reader: AIOKafkaConsumer, tp: TopicPartition) -> int | None:
-    """Where the reader stands; None if that is not known at once."""
+    """The reader's position; None if it is not known within a second."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(1.0):
             return int(await reader.position(tp))

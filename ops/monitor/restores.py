@@ -1,4 +1,4 @@
-"""Which partition numbers are being restored by a new owner, seen from outside, and for how long they may."""
+"""Infers from outside which partition numbers a new owner is restoring, and how long that may take."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A number that its owner is not known to have opened; times in ms since the epoch."""
+    """A number that its owner has probably not opened yet; times in ms since the epoch."""
 
     since: int
     ready_at: int
@@ -19,16 +19,17 @@ class Opening:
 class _Owned:
     owner: str
     since: int
-    stood: Mapping[str, int]
+    positions: Mapping[str, int]
     opened: bool = False
 
 
 class Openings:
     """Follows the owners of partition numbers.
 
-    A worker restores a number's changelogs before it commits anything of it. So a number counts as restoring
-    from the moment that it has a new owner until one of its topics moves, while something of it waits. The
-    estimate is the size of its changelogs over the rate in the settings; twice that is no excuse any more.
+    A worker restores a number's changelogs before it commits offsets of it. So a number counts as restoring
+    from the time it has a new owner until one of its offsets moves, while records of it wait. The estimated
+    duration is the size of its changelogs over the rate in the settings; after twice that time the number no
+    longer counts as restoring.
     """
 
     def __init__(self, records_per_second: int) -> None:
@@ -38,9 +39,9 @@ class Openings:
     def look(
         self, now: int, number: int, owner: str | None, positions: Mapping[str, int], records: int
     ) -> Opening | None:
-        """Take who owns a number, where its topics stand and how many changelog records it has.
+        """Take a number's owner, its topics' offsets and its number of changelog records.
 
-        Returns the opening that the number is in, if something of it waits; None if it is open or nobody's.
+        Gives its opening; None if the number is open or has no owner.
         """
         if owner is None:
             self._owned.pop(number, None)
@@ -48,7 +49,7 @@ class Openings:
         known = self._owned.get(number)
         if known is None or known.owner != owner:
             known = self._owned[number] = _Owned(owner, now, dict(positions))
-        if any(position > known.stood.get(topic, position) for topic, position in positions.items()):
+        if any(position > known.positions.get(topic, position) for topic, position in positions.items()):
             known.opened = True
         takes = round(records * 1000 / self._rate)
         if known.opened or now > known.since + 2 * takes:

@@ -1,4 +1,4 @@
-"""What one look at the broker and Postgres found; None is always "unknown", never 0."""
+"""The result of one look at the broker and Postgres; None always means unknown, never 0."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class Status(StrEnum):
-    """What a topic-partition of a group is doing, by the rules of `lyo.ops.monitor.lag.judge`."""
+    """The status of a topic-partition of a group, by the rules of `lyo.ops.monitor.lag.judge`."""
 
     OK = "ok"
     LAGGING = "lagging"
@@ -26,22 +26,22 @@ SEVERITY = (
     Status.STOPPED,
     Status.REWOUND,
 )
-"""From the best to the worst: a group is what the worst of its partitions is."""
+"""From the best to the worst; a group has the status of its worst partition."""
 
 
 class PartitionLag(Struct, frozen=True, kw_only=True):
     """One topic-partition of one group.
 
     Attributes:
-        position: the next offset that the group will process; ``first`` where it has never committed.
+        position: the next offset that the group will process; ``first`` if it never committed one.
         first: the oldest offset that the log still has.
         end: the high-water mark.
         events: offsets from position to end, as the broker's own tool counts them.
         seconds: age of the oldest unprocessed record; 0 only if there is none.
         rate_in: offsets written each second.
         rate_out: offsets processed each second.
-        drain_seconds: until the lag is gone at these rates; None too if it does not shrink.
-        why: the rule that gave the status, in words.
+        drain_seconds: until the lag is gone at these rates; None also if it does not shrink.
+        why: the reason for the status, in words.
         owner: the member that the partition is assigned to.
     """
 
@@ -62,13 +62,13 @@ class PartitionLag(Struct, frozen=True, kw_only=True):
 
 
 class Member(Struct, frozen=True, kw_only=True):
-    """A process of a group: what the broker knows of it.
+    """A process of a group, as the broker knows it.
 
     Attributes:
-        release: what the process says it is, from its client id.
-        started: when it began (ms since the epoch), from its client id.
+        release: from its client id.
+        started: when the process started (ms since the epoch), from its client id.
         numbers: the partition numbers that it owns.
-        restoring: numbers that it owns and is not known to have opened yet.
+        restoring: numbers that it owns and has probably not opened yet.
         restore_seconds: until these are open, estimated from the size of their changelogs.
     """
 
@@ -100,9 +100,9 @@ class GroupLag(Struct, frozen=True, kw_only=True):
 
 
 class KindAge(Struct, frozen=True, kw_only=True):
-    """The newest prediction of a kind: when (ms) it was written to its topic, and by which model.
+    """The newest prediction of a kind: its timestamp (ms) in the topic, and its model.
 
-    ``empty`` says that the topic holds none, which is not the same as an unknown age.
+    ``empty``: the topic holds no prediction, which differs from an unknown age.
     """
 
     kind: str
@@ -113,7 +113,7 @@ class KindAge(Struct, frozen=True, kw_only=True):
 
 
 class DeadLetterEntry(Struct, frozen=True, kw_only=True):
-    """A dead letter without what the record said; ``place`` is its own partition and offset."""
+    """A dead letter without the record's contents; ``place`` is its own partition and offset."""
 
     place: tuple[int, int]
     topic: str
@@ -125,7 +125,7 @@ class DeadLetterEntry(Struct, frozen=True, kw_only=True):
 
 
 class DeadLetterSummary(Struct, frozen=True, kw_only=True):
-    """Dead letters: how many there are of each topic (None until all were counted), and the newest."""
+    """Dead letters: their total (None until all are counted), their number by topic, and the newest."""
 
     total: int | None = None
     by_topic: dict[str, int] = {}
@@ -133,11 +133,11 @@ class DeadLetterSummary(Struct, frozen=True, kw_only=True):
 
 
 class Stored(Struct, frozen=True, kw_only=True):
-    """What Postgres says beside the sink's offsets.
+    """Values from Postgres beside the sink's offsets.
 
     Attributes:
         overdue: learners whose dropout prediction is past its ``valid_until``: due, but not swept.
-        learners: learners that have a dropout prediction.
+        learners: learners with a dropout prediction.
         outbox_waiting: rows of the outbox that are not sent yet.
         outbox_seconds: age of the oldest of these; 0 only if there is none.
         outbox_refused: rows of the outbox that Kafka refused.
@@ -160,7 +160,7 @@ class Reached(Struct, frozen=True, kw_only=True):
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """Everything that one look found; ``at`` is in ms since the epoch."""
+    """The result of one look; ``at`` is in ms since the epoch."""
 
     at: int
     took_seconds: float

@@ -1,4 +1,4 @@
-"""Lines over time as SVG paths: points in, coordinates of a fixed view box out."""
+"""Lines over time as SVG paths: turns points into coordinates of a fixed view box."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LARGE: Final = (560.0, 130.0)
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line: its name, its path, with gaps where nothing is known, and its newest value."""
+    """One line: its name, its path with gaps at unknown values, and its newest value."""
 
     name: str
     path: str
@@ -24,7 +24,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Lines over one span of time; ``top`` is the value at the upper edge, 0 the one at the lower."""
+    """Lines over one span of time; ``top`` is the value at the upper edge, 0 at the lower edge."""
 
     width: float
     height: float
@@ -48,7 +48,7 @@ def chart(
         until: the right edge (ms since the epoch).
         span_ms: from the left edge to the right (ms).
         size: width and height of the view box.
-        top: the value at the upper edge; unset: a round one above all values.
+        top: the value at the upper edge; None: a round number above all values.
     """
     values = [point.value for _, points in named for point in points if point.value is not None]
     highest = round_up(max(values, default=0.0)) if top is None else top
@@ -60,7 +60,7 @@ def chart(
 
 
 def path(points: Sequence[Point], until: int, span_ms: int, size: tuple[float, float], top: float) -> str:
-    """The SVG path of a series; a point of unknown value ends the stroke, and the next begins another."""
+    """The SVG path of a series; an unknown value ends a stroke, and the next value begins another one."""
     width, height = size
     parts: list[str] = []
     pen = "M"
@@ -70,14 +70,14 @@ def path(points: Sequence[Point], until: int, span_ms: int, size: tuple[float, f
             pen = "M"
             continue
         y = height * (1 - min(value / top, 1.0)) if top > 0 else height
-        # A stroke of one point would not be seen.
+        # A stroke of a single point would be invisible.
         parts.append(f"{pen}{x:.1f} {y:.1f}" + ("h1" if pen == "M" else ""))
         pen = "L"
     return "".join(parts)
 
 
 def round_up(value: float) -> float:
-    """The next of 1, 2 or 5 times a power of ten that is not below a value; at least 1."""
+    """The smallest of 1, 2 or 5 times a power of ten that is not below a value; at least 1."""
     if value <= 1:
         return 1.0
     unit = 10.0 ** math.floor(math.log10(value))

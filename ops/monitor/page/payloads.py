@@ -1,4 +1,4 @@
-"""What a dead letter held, and trying its record again: for operators alone, one letter at a time."""
+"""Shows a dead letter's contents and retries its record: for operators only, one dead letter at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LONGEST_PREVIEW: Final = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """A dead letter with what its record held, as far as that is short enough to be looked at."""
+    """A dead letter with the beginning of its record's value."""
 
     topic: str
     partition: int
@@ -35,19 +35,19 @@ class Payload:
 
     @property
     def id(self) -> str:
-        """The letter's key on its topic, which `lyo dlq` names it by."""
+        """The dead letter's key on its topic, which is its name for `lyo dlq`."""
         return f"{self.topic}/{self.partition}/{'-' if self.offset is None else self.offset}"
 
 
 class Outcome(NamedTuple):
-    """Whether a record is where it should be now, and what was done or why not."""
+    """Whether a record is in its topic now, and what was done or why not."""
 
     done: bool
-    said: str
+    text: str
 
 
 async def read(settings: Settings, partition: int, offset: int) -> Payload | None:
-    """The letter at a place of the dead letters' topic; None if there is none, or it is no letter.
+    """The dead letter at a place of its topic; None if there is none.
 
     Raises:
         aiokafka.errors.KafkaError, OSError, TimeoutError: Kafka does not answer.
@@ -81,7 +81,7 @@ def _payload(value: bytes | None) -> Payload | None:
     dead_letter = None if value is None else decode(value)
     if dead_letter is None:
         return None
-    held = dead_letter.payload
+    value_bytes = dead_letter.payload
     return Payload(
         topic=dead_letter.topic,
         partition=dead_letter.partition,
@@ -90,20 +90,20 @@ def _payload(value: bytes | None) -> Payload | None:
         reason=dead_letter.reason,
         field=dead_letter.field,
         failed_at=dead_letter.failed_at,
-        size="no value" if held is None else f"{len(held):,} bytes",
-        preview=_preview(held),
+        size="no value" if value_bytes is None else f"{len(value_bytes):,} bytes",
+        preview=_preview(value_bytes),
     )
 
 
-def _preview(held: bytes | None) -> str:
-    if held is None:
-        return "The letter carries no value."
-    text = held[: 4 * LONGEST_PREVIEW].decode("utf-8", "backslashreplace")
+def _preview(value: bytes | None) -> str:
+    if value is None:
+        return "The dead letter carries no value."
+    text = value[: 4 * LONGEST_PREVIEW].decode("utf-8", "backslashreplace")
     return text if len(text) <= LONGEST_PREVIEW else f"{text[:LONGEST_PREVIEW]} …"
 
 
 async def retry(settings: Settings, payload: Payload) -> Outcome:
-    """Send a letter's record into its topic again, exactly as `lyo dlq retry` does.
+    """Send a dead letter's record to its topic again, as `lyo dlq retry` does.
 
     Raises:
         aiokafka.errors.KafkaError, OSError, TimeoutError: Kafka does not answer.
@@ -113,6 +113,6 @@ async def retry(settings: Settings, payload: Payload) -> Outcome:
         dead_letters = [dead_letter async for dead_letter in DeadLetterReader(settings).read()]
         chosen = [dead_letter for dead_letter in dead_letters if dead_letter.id == payload.id]
         if not chosen:
-            return Outcome(done=False, said="The letter is not on its topic any more.")
+            return Outcome(done=False, text="The dead letter is no longer on its topic.")
         (tried,) = await retrier.retry(chosen[-1:], dead_letters)
-    return Outcome(done=tried.status.settled, said=f"{tried.status.value}: {tried.detail}")
+    return Outcome(done=tried.status.settled, text=f"{tried.status.value}: {tried.detail}")

@@ -1,4 +1,4 @@
-"""Views as HTML: one document with its style and its small script in it, nothing loaded from elsewhere."""
+"""Renders views as HTML: one document with its style and its small script inside, nothing else is loaded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # Our own files.
+    # The package's own files.
     environment.globals.update(css=Markup(_file("page.css")), script=Markup(_file("page.js")))  # noqa: S704
     return environment
 
@@ -36,7 +36,7 @@ def _file(name: str) -> str:
 
 @cache
 def policy() -> str:
-    """The Content-Security-Policy: our own style and script by their hashes, requests to ourselves."""
+    """The Content-Security-Policy: its style and script by their hashes, requests to its own origin."""
     return (
         f"default-src 'none'; style-src '{_hash('page.css')}'; script-src '{_hash('page.js')}'; "
         "connect-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -58,7 +58,7 @@ def live(view: View, *, operator: bool) -> str:
 
 
 def waiting() -> str:
-    """What is shown before the first look is over; it loads itself anew."""
+    """The page before the end of the first look; it reloads itself."""
     return _render("waiting.html.j2")
 
 
@@ -67,10 +67,15 @@ def sign_in(*, closed: bool, refused: bool) -> str:
     return _render("sign_in.html.j2", closed=closed, refused=refused)
 
 
-def dead_letter(place: str, found: Any, *, form_key: str, said: str = "", done: bool = False) -> str:
-    """One dead letter with what it held; ``said`` is what came of a retry."""
+def dead_letter(place: str, payload: Any, *, form_key: str, outcome: str = "", done: bool = False) -> str:
+    """One dead letter with its contents; ``outcome`` is the result of a retry."""
     return _render(
-        "dead_letter.html.j2", place=place, dead_letter=found, form_key=form_key, said=said, done=done
+        "dead_letter.html.j2",
+        place=place,
+        dead_letter=payload,
+        form_key=form_key,
+        outcome=outcome,
+        done=done,
     )
 
 

@@ -1,4 +1,4 @@
-"""What the page shows, worked out of a look and the past: texts and coordinates, no HTML."""
+"""The contents of the page, computed from a look and the history: texts and coordinates, no HTML."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ TITLES: Final = {"workers": "Workers: events to predictions", "sink": "Sink: pre
 MEANING: Final = {
     Status.OK: "nothing waits for long",
     Status.LAGGING: "behind, and working",
-    Status.STALLED: "behind, and nothing gets done",
-    Status.STOPPED: "nobody is at work",
-    Status.REWOUND: "log and offsets do not fit, or offsets were set back",
-    Status.UNKNOWN: "cannot be told",
+    Status.STALLED: "behind, without progress",
+    Status.STOPPED: "no process is working",
+    Status.REWOUND: "log and offsets do not fit, or offsets were reset",
+    Status.UNKNOWN: "cannot be determined",
 }
 MARK: Final = {
     Status.OK: "✓",
@@ -44,7 +44,7 @@ MARK: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the table of lags."""
+    """A row of the table of lags."""
 
     topic: str
     partition: str
@@ -110,10 +110,10 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class QualityView:
-    """A figure of how good the predictions are or what they bring; ``bar`` is its share of a full bar."""
+    """A figure of the predictions' quality or effect; ``bar`` is its share of a full bar."""
 
     name: str
-    said: str
+    text: str
     of: str
     value: str
     bar: float | None
@@ -148,13 +148,13 @@ def build(
     quality: Quality | None = None,
     stale_seconds: float | None = None,
 ) -> View:
-    """The page of a look and its past.
+    """The page of a look and its history.
 
     Args:
         snapshot: the newest look.
-        history: what the charts are drawn from.
+        history: the values of the charts.
         quality: the newest figures of the predictions' quality.
-        stale_seconds: the age of the look, if no newer one could be made for too long.
+        stale_seconds: the age of the look, if it is too old.
     """
     worst = max((group.status for group in snapshot.groups), key=SEVERITY.index, default=Status.UNKNOWN)
     if stale_seconds is not None:
@@ -171,13 +171,13 @@ def build(
             ("Postgres", snapshot.postgres.ok, snapshot.postgres.why),
         ),
         groups=tuple(_group(group, snapshot, history) for group in snapshot.groups),
-        kinds=tuple(_kind(one, snapshot, history) for one in snapshot.predictions),
+        kinds=tuple(_kind(age, snapshot, history) for age in snapshot.predictions),
         dead_letters=dead_letters.newest[:DEAD_LETTERS_SHOWN],
         dead_letters_total=count(dead_letters.total),
         dead_letters_by_topic=tuple(
             (topic, count(many)) for topic, many in sorted(dead_letters.by_topic.items())
         ),
-        workers=tuple(_worker(one, snapshot.groups) for one in snapshot.members),
+        workers=tuple(_worker(member, snapshot.groups) for member in snapshot.members),
         releases=_releases(snapshot.members, snapshot.groups),
         counts=_counts(snapshot),
         quality=_quality(quality),
@@ -202,7 +202,7 @@ def _group(group: GroupLag, snapshot: Snapshot, history: History) -> GroupView:
         facts=_facts(group),
         top=count(top),
         partitions=smalls,
-        rows=tuple(_row(one) for one in group.partitions),
+        rows=tuple(_row(lag) for lag in group.partitions),
         throughput=_large(history, snapshot.at, ("written", ("in", role)), ("processed", ("out", role))),
         wait=_large(history, snapshot.at, ("oldest record waits", ("wait", role))),
     )
@@ -219,49 +219,49 @@ def _facts(group: GroupLag) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _known(one: GroupLag | PartitionLag) -> bool:
-    return one.events is not None and one.rate_in is not None and one.rate_out is not None
+def _known(lag: GroupLag | PartitionLag) -> bool:
+    return lag.events is not None and lag.rate_in is not None and lag.rate_out is not None
 
 
-def _row(one: PartitionLag) -> Row:
+def _row(lag: PartitionLag) -> Row:
     return Row(
-        topic=one.topic,
-        partition=str(one.partition),
-        status=one.status,
-        why=one.why,
+        topic=lag.topic,
+        partition=str(lag.partition),
+        status=lag.status,
+        why=lag.why,
         figures=(
-            count(one.events),
-            span(one.seconds),
-            rate(one.rate_in),
-            rate(one.rate_out),
-            drained(one.drain_seconds, known=_known(one)),
+            count(lag.events),
+            span(lag.seconds),
+            rate(lag.rate_in),
+            rate(lag.rate_out),
+            drained(lag.drain_seconds, known=_known(lag)),
         ),
-        owner=one.owner or "–",
+        owner=lag.owner or "–",
     )
 
 
 def _smalls(group: GroupLag, snapshot: Snapshot, history: History) -> tuple[tuple[Small, ...], float]:
-    """A chart of each partition number, all of one height so that they compare."""
-    by_number = sorted(group.partitions, key=lambda one: one.partition)
-    numbers = [(number, list(some)) for number, some in groupby(by_number, key=lambda one: one.partition)]
+    """A chart of each partition number, all with the same scale."""
+    by_number = sorted(group.partitions, key=lambda lag: lag.partition)
+    numbers = [(number, list(lags)) for number, lags in groupby(by_number, key=lambda lag: lag.partition)]
     past = {number: history.series("lag", group.role, str(number)) for number, _ in numbers}
     values = [point.value for points in past.values() for point in points if point.value is not None]
     top = round_up(max(values, default=0.0))
     return tuple(
-        _small(number, some, past[number], top, snapshot.at, history) for number, some in numbers
+        _small(number, lags, past[number], top, snapshot.at, history) for number, lags in numbers
     ), top
 
 
 def _small(
-    number: int, some: Sequence[PartitionLag], points: Sequence[Point], top: float, at: int, history: History
+    number: int, lags: Sequence[PartitionLag], points: Sequence[Point], top: float, at: int, history: History
 ) -> Small:
-    events = [one.events for one in some if one.events is not None]
-    waits = [one.seconds for one in some if one.seconds is not None]
+    events = [lag.events for lag in lags if lag.events is not None]
+    waits = [lag.seconds for lag in lags if lag.seconds is not None]
     return Small(
         number=str(number),
-        status=max((one.status for one in some), key=SEVERITY.index),
-        events=count(sum(events) if len(events) == len(some) else None),
-        seconds=span(max(waits) if len(waits) == len(some) else None),
+        status=max((lag.status for lag in lags), key=SEVERITY.index),
+        events=count(sum(events) if len(events) == len(lags) else None),
+        seconds=span(max(waits) if len(waits) == len(lags) else None),
         chart=chart([("lag", points)], until=at, span_ms=_span(history), size=SMALL, top=top),
     )
 
@@ -278,14 +278,14 @@ def _span(history: History) -> int:
 # ------------------------------------------------------------ the rest
 
 
-def _kind(one: KindAge, snapshot: Snapshot, history: History) -> KindView:
+def _kind(age: KindAge, snapshot: Snapshot, history: History) -> KindView:
     return KindView(
-        kind=one.kind,
-        age="none yet" if one.empty else span(one.age_seconds),
-        at="–" if one.at is None else moment(one.at),
-        model=one.model or "–",
+        kind=age.kind,
+        age="none yet" if age.empty else span(age.age_seconds),
+        at="–" if age.at is None else moment(age.at),
+        model=age.model or "–",
         chart=chart(
-            [("age", history.series("age", one.kind))], until=snapshot.at, span_ms=_span(history), size=SMALL
+            [("age", history.series("age", age.kind))], until=snapshot.at, span_ms=_span(history), size=SMALL
         ),
     )
 
@@ -308,23 +308,23 @@ def _worker(member: Member, groups: Sequence[GroupLag]) -> Worker:
 
 
 def _releases(members: Sequence[Member], groups: Sequence[GroupLag]) -> tuple[tuple[str, ...], ...]:
-    """Each release that runs: where, in how many processes, and since when, the newest first."""
-    found: dict[tuple[str, str], list[int]] = {}
+    """Each running release: its role, its number of processes, and its start; the newest first."""
+    starts: dict[tuple[str, str], list[int]] = {}
     for member in members:
         if member.release is not None and member.started is not None:
-            found.setdefault((_role(member, groups), member.release), []).append(member.started)
-    ordered = sorted(found.items(), key=lambda one: min(one[1]), reverse=True)
+            starts.setdefault((_role(member, groups), member.release), []).append(member.started)
+    ordered = sorted(starts.items(), key=lambda item: min(item[1]), reverse=True)
     return tuple((role, release, str(len(began)), moment(min(began))) for (role, release), began in ordered)
 
 
 def _quality(quality: Quality | None) -> tuple[QualityView, ...]:
-    """Every figure; a bar where it is a share of 0 to 1."""
+    """Every figure; with a bar if it is between 0 and 1."""
     if quality is None:
         return ()
     return tuple(
         QualityView(
             name=figure.name.replace("_", " "),
-            said=FIGURES[figure.name][0],
+            text=FIGURES[figure.name][0],
             of=", ".join(label.replace("_", " ") for label in figure.labels) or "all",
             value=UNKNOWN if figure.value is None else f"{figure.value:,.3g}",
             bar=figure.value if figure.value is not None and 0 <= figure.value <= 1 else None,

@@ -1,4 +1,4 @@
-"""Figures as on-call reads them; what is unknown is said so."""
+"""Formats values for people; an unknown value is shown as such."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ UNKNOWN: Final = "unknown"
 
 
 def count(value: float | None) -> str:
-    """A number of things."""
+    """A count."""
     return UNKNOWN if value is None else f"{value:,.0f}"
 
 
 def rate(value: float | None) -> str:
-    """So many each second."""
+    """A rate per second."""
     if value is None:
         return UNKNOWN
     return f"{value:,.0f}/s" if value >= 10 or value == 0 else f"{value:.1f}/s"
 
 
 def span(seconds: float | None) -> str:
-    """A length of time, in at most two units."""
+    """A duration, in at most two units."""
     if seconds is None:
         return UNKNOWN
     if seconds < 60:
@@ -34,19 +34,19 @@ def span(seconds: float | None) -> str:
 
 
 def drained(seconds: float | None, *, known: bool) -> str:
-    """When the lag is gone; ``known``: lag and rates are, so that None means that it does not shrink."""
+    """The time until the lag is gone. If lag and rates are ``known``, None means that it does not shrink."""
     if seconds is not None:
         return span(seconds)
     return "not at this rate" if known else UNKNOWN
 
 
 def moment(ms: int | None) -> str:
-    """A moment in UTC, to the second."""
+    """A time in UTC, to the second."""
     if ms is None:
         return UNKNOWN
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def iso(ms: int) -> str:
-    """The same for machines."""
+    """A time in UTC as RFC 3339, to the second."""
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -358,7 +358,7 @@ async def test_what_cannot_go_on_says_so_in_one_line(
     code, said = await complaint(ready, "--after", "nonsense")
     assert (code, "no cursor" in said) == (2, True)
     code, said = await complaint(ready, "--kinds", "dropout")
-    assert (code, "no kind 'dropout'; there are struggle, dropout-risk" in said) == (2, True)
+    assert (code, "no kind 'dropout'; there are dropout-risk, timing" in said) == (2, True)
     away = ready.model_copy(update={"database_url": "postgresql://postgres:secret@127.0.0.1:1/lyo"})
     code, said = await complaint(away)
     assert (code, said.count("\n")) == (1, 1)

@@ -9,20 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lyo.ops.monitor import lag
-from lyo.ops.monitor.lag import Rates, Rules, Standing, Track, Verdict, judge
+from lyo.ops.monitor.lag import GroupState, Rates, Rules, Track, Verdict, judge
 from lyo.ops.monitor.snapshot import Status
 
 NOW = 1_800_000_000_000
 RULES = Rules(lagging_ms=10_000, stalled_ms=8_000, transaction_ms=15_000)
-IDLE = Standing(at=NOW, first=0, end=100, position=100, waiting=False, members=2, owned=True)
+IDLE = GroupState(at=NOW, first=0, end=100, position=100, waiting=False, members=2, owned=True)
 BUSY = replace(IDLE, position=40, waiting=True, oldest=NOW - 2_000)
 
 
-def later(standing: Standing, seconds: float, **changes: object) -> Standing:
+def later(standing: GroupState, seconds: float, **changes: object) -> GroupState:
     return replace(standing, at=standing.at + round(seconds * 1000), **changes)  # type: ignore[arg-type]
 
 
-def without(name: str) -> Standing:
+def without(name: str) -> GroupState:
     return replace(IDLE, **{name: None})  # type: ignore[arg-type]
 
 
@@ -135,7 +135,7 @@ def test_a_group_that_rebalances_is_judged_by_its_progress() -> None:
 
 def test_rewound_is_a_group_beyond_the_logs_end() -> None:
     found = judge(replace(BUSY, position=101), RULES)
-    assert found == Verdict(Status.REWOUND, "stands at 101, but the log ends at 100: created again")
+    assert found == Verdict(Status.REWOUND, "offset 101, but the log ends at 100: created again")
     assert lag.events(replace(BUSY, position=101)) is None
 
 
@@ -179,7 +179,7 @@ def test_a_stall_begins_when_something_waits_and_not_before() -> None:
 def test_a_broker_that_is_away_does_not_start_a_stall_anew() -> None:
     track = Track(RULES)
     track.add(BUSY)
-    assert track.add(Standing(at=NOW + 4_000)).status is Status.UNKNOWN
+    assert track.add(GroupState(at=NOW + 4_000)).status is Status.UNKNOWN
     assert track.add(later(BUSY, 8)).status is Status.STALLED
 
 
@@ -253,7 +253,7 @@ Maybe = st.none() | st.integers(0, 50)
 
 @given(
     st.builds(
-        Standing,
+        GroupState,
         at=st.just(NOW),
         first=Maybe,
         end=Maybe,
@@ -266,7 +266,7 @@ Maybe = st.none() | st.integers(0, 50)
     st.integers(-1, 60),
     st.integers(0, 100_000),
 )
-def test_what_is_unknown_is_never_ok_and_never_zero(standing: Standing, high: int, still_ms: int) -> None:
+def test_what_is_unknown_is_never_ok_and_never_zero(standing: GroupState, high: int, still_ms: int) -> None:
     found = judge(standing, RULES, high=high, still_ms=still_ms)
     if None in (standing.end, standing.position, standing.members):
         assert found.status is Status.UNKNOWN

@@ -52,7 +52,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     async def retry(_: Settings, payload: Payload) -> Outcome:
         found.append(payload.id)
-        return Outcome(done=True, said="retried: it is at lyo.sessions/1/9")
+        return Outcome(done=True, text="retried: it is at lyo.sessions/1/9")
 
     monkeypatch.setattr(payloads, "read", read)
     monkeypatch.setattr(payloads, "retry", retry)

@@ -8,7 +8,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from lyo.ops.monitor.broker import Group, GroupMember, Logs
 from lyo.ops.monitor.composing import (
-    Said,
+    GroupAnswers,
     Tracks,
     Watched,
     committed_counts,
@@ -42,17 +42,17 @@ def group(state: str = "Stable", owned: tuple[TopicPartition, ...] = (A, B), tex
     return Group(state, members, {tp: OffsetAndMetadata(10, text) for tp in (A, B)})
 
 
-def said(**changes: object) -> Said:
+def said(**changes: object) -> GroupAnswers:
     known: dict[str, object] = {
         "group": group(),
         "logs": Logs({"in": (0, 1), "rows": (0, 1)}, ends()),
         "positions": {A: 10, B: 4},
         "waiting": {A: Waiting(), B: Waiting(4, NOW - 1_000)},
     }
-    return Said(**(known | changes))  # type: ignore[arg-type]
+    return GroupAnswers(**(known | changes))  # type: ignore[arg-type]
 
 
-def lag_of(tp: TopicPartition, what: Said, tracks: Tracks | None = None, now: int = NOW):  # type: ignore[no-untyped-def]
+def lag_of(tp: TopicPartition, what: GroupAnswers, tracks: Tracks | None = None, now: int = NOW):  # type: ignore[no-untyped-def]
     track = (tracks or Tracks(Rules())).of("lyo", tp)
     return partition_lag(WATCHED, tp, what, now, track)
 
@@ -63,7 +63,7 @@ def test_a_partition_is_told_with_its_owner() -> None:
 
 
 def test_what_kafka_did_not_say_is_unknown() -> None:
-    found = lag_of(B, Said())
+    found = lag_of(B, GroupAnswers())
     assert (found.events, found.seconds, found.status) == (None, None, Status.UNKNOWN)
 
 
@@ -83,7 +83,7 @@ def test_a_partition_that_nobody_owns_is_stopped_unless_the_group_rebalances() -
 # ------------------------------------------------------------ restoring
 
 
-def opened(openings: Openings, what: Said, now: int) -> set[int]:
+def opened(openings: Openings, what: GroupAnswers, now: int) -> set[int]:
     return set(openings_of(openings, WATCHED, what, ("rows",), now))
 
 
@@ -120,7 +120,7 @@ def test_a_restoring_worker_is_named_with_an_estimate_and_not_stalled() -> None:
 def test_nothing_restores_where_nobody_owns_or_the_group_rebalances() -> None:
     assert opened(Openings(1), said(group=group(owned=())), NOW) == set()
     assert opened(Openings(1), said(group=group("CompletingRebalance")), NOW) == set()
-    assert opened(Openings(1), Said(), NOW) == set()
+    assert opened(Openings(1), GroupAnswers(), NOW) == set()
 
 
 # ------------------------------------------------------------ what offsets and client ids carry
@@ -132,7 +132,7 @@ def test_counts_are_summed_over_the_partition_numbers() -> None:
 
 def test_counts_are_unknown_if_one_number_says_none() -> None:
     assert committed_counts(WATCHED, said()) is None
-    assert committed_counts(WATCHED, Said()) is None
+    assert committed_counts(WATCHED, GroupAnswers()) is None
 
 
 def test_nothing_committed_is_nothing_counted() -> None:
