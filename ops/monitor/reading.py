@@ -104,7 +104,7 @@ class LogReader:
         await self._search(unfinished, ends)
         for tp, search in left.items():
             if search.found is not None:
-                oldest[tp] = Waiting(search.found.offset, search.oldest.timestamp)
+                oldest[tp] = Waiting(search.found.offset, search.found.timestamp)
         beyond = [tp for tp, search in left.items() if tp not in oldest and search.stop >= ends.stable[tp]]
         return oldest | await self._undecided(beyond, ends)
 
