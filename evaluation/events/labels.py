@@ -19,7 +19,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Labelled", "read_labels"]
+__all__ = ["COURSE_HORIZON", "Labelled", "read_labels"]
 
 DAY = 86_400_000
 START_DAYS = (7, 14, 21, 30)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,22 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lyo.evaluation.contenders import Constant, Contender, Fitted, Rule, Served
-from lyo.evaluation.events.labels import Labelled, read_labels
+from lyo.evaluation.dropout.fit import fit_labels
+from lyo.evaluation.events.labels import COURSE_HORIZON, Labelled, read_labels
 from lyo.evaluation.events.moments import activity, turns
 from lyo.evaluation.events.queries import Queries
 from lyo.evaluation.events.slices import DAY, FIRST, so_far
 from lyo.evaluation.events.stream import Events
 from lyo.evaluation.logistic import fit_logistic
 from lyo.evaluation.tasks.task import Options, Task
-from lyo.models.formulas import dropout
+from lyo.models.formulas import dropout, hazard
+from lyo.models.formulas.dropout_factors import factors
+from lyo.models.formulas.hazard import SHIPPED
 from lyo.models.predictions.compute import Group, group
 from lyo.models.state.history import History
 from lyo.models.state.partition import State
 
-__all__ = ["DropoutTask", "Scene"]
+__all__ = ["DropoutTask", "Scene", "terms_of"]
 
 HORIZON = 14
 SILENT_WEEK = 7
+GONE = 7
+"""Days of silence that a label without a horizon is taken for: whoever is gone is silent from now on."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -33,9 +38,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(slots=True)
 class Scene:
-    """``m`` learners as of the moments of the questions."""
+    """``m`` learners as of the moments of the questions, about so many days of silence."""
 
     learners: Group
+    horizon: int
 
     @property
     def past(self) -> History:
@@ -44,9 +50,27 @@ class Scene:
 
 
 def _weights(scene: Scene) -> Floats:
-    risk = dropout.predict(scene.past)
+    risk = dropout.predict_weights(scene.past)
+    return _answer(risk.score / 100, risk)
+
+
+def _hazard(scene: Scene) -> Floats:
+    return _answer(hazard.stays(SHIPPED, terms_of(scene), scene.horizon), dropout.predict(scene.past))
+
+
+def _answer(probability: Floats, risk: dropout.DropoutRisk) -> Floats:
     level = np.where(risk.enough, dropout.level_of(risk.score), 0)
-    return np.stack([risk.score / 100, level == len(dropout.LEVELS) - 1, level], axis=1)
+    return np.stack([probability, level == len(dropout.LEVELS) - 1, level], axis=1)
+
+
+def terms_of(scene: Scene) -> Floats:
+    """What the hazard looks at ``(m, 19)``."""
+    return hazard.terms(scene.past, factors(scene.past))
+
+
+def _fit_hazard(terms: Floats, label: NDArray[np.bool_]) -> Callable[[Floats], Floats]:
+    model = fit_labels(terms, label)
+    return lambda given: hazard.probabilities(model, given)[:, 0]
 
 
 def _silent_a_week(scene: Scene) -> Floats:
@@ -88,11 +112,15 @@ class DropoutTask(Task):
     name: ClassVar[str] = "dropout"
     levels: ClassVar[tuple[str, ...]] = dropout.LEVELS
     contenders: ClassVar[Mapping[str, Contender]] = {
+        "hazard": Served("the hazard of silence, for as many days", _hazard),
         "weights": Served("the specification's six weights", _weights),
         "constant": Constant(),
         "rule": Rule("no visit for seven days", _silent_a_week),
+        "fitted": Fitted("the hazard's terms, fitted", terms_of, _fit_hazard, 0.5),
         "logistic": Fitted("a logistic regression on eight counters", _counters, fit_logistic, 0.5),
     }
+
+    horizon: int = HORIZON
 
     @classmethod
     def over(cls, events: Events, options: Options) -> DropoutTask:
@@ -102,26 +130,29 @@ class DropoutTask(Task):
             OSError, ValueError: the labels cannot be read, or have no such column.
         """
         bad: list[tuple[int, str]] = []
+        horizon = options.horizon or HORIZON
         if options.labels is None:
-            horizon = options.horizon or HORIZON
             asks = f"nothing comes of the learner in the next {horizon} days"
             queries = _weekly(events, horizon)
         else:
             asks = f"dropped out, as {options.labels.name} says"
             labels = read_labels(options.labels, options.days, options.horizon)
             bad, queries = labels.bad, _labelled(events, labels, options)
+            horizon = options.horizon or (COURSE_HORIZON if "withdrawn_day" in labels.columns else GONE)
         silent, count = so_far(events, queries.user, queries.turn, queries.at)
         queries.slices |= {
             "first ten events of a learner": count <= FIRST,
             "active in the last week": silent < SILENT_WEEK * DAY,
             "silent for a week and more": silent >= SILENT_WEEK * DAY,
         }
-        return cls(asks, queries, bad)
+        task = cls(asks, queries, bad)
+        task.horizon = horizon
+        return task
 
     def scene(self, state: State, which: Ints) -> Scene:
         """The learners' rows as of when they are asked about."""
         rows = state.learners.rows[state.owners(self.queries.user[which])]
-        return Scene(group(rows, self.queries.at[which], state.catalogue))
+        return Scene(group(rows, self.queries.at[which], state.catalogue), self.horizon)
 
 
 def _weekly(events: Events, horizon: int) -> Queries:

@@ -19,6 +19,7 @@ __all__ = [
     "NUDGED_FOR_DAYS",
     "PLACED_WITHIN_DAYS",
     "RULES",
+    "SETTLED_DAYS",
     "SURE_FROM",
     "URGENT_FROM",
     "WAKING_HOURS",
@@ -38,6 +39,8 @@ URGENT_FROM: Final = 9
 """From this priority on waking hours will do, even if the learner's usual ones are later."""
 SURE_FROM: Final = 50
 """Confidence (hundredths) from which a timing profile is followed."""
+SETTLED_DAYS: Final = 3
+"""Days since the first visit before which nobody is told of a dropout risk: it is that of newcomers."""
 NUDGED_FOR_DAYS: Final = 14
 """Days of silence after which a usual hour is no longer one; the dropout risk speaks by then."""
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lyo.models.arrays.zones import DAY, HOUR, Zones
 from lyo.models.formulas import dropout, plateau, regression, timing
 from lyo.models.formulas.timing import TimingProfile, weekday
-from lyo.models.interventions.cadence import HYSTERESIS, NUDGED_FOR_DAYS, SURE_FROM
+from lyo.models.interventions.cadence import HYSTERESIS, NUDGED_FOR_DAYS, SETTLED_DAYS, SURE_FROM
 from lyo.models.interventions.triggers import (
     TIMING_PRIORITY,
     InterventionType,
@@ -127,13 +127,14 @@ class Look:
         as_of = np.maximum(rows["newest"], state.learners.column("swept")[slots])
         past = history(rows, as_of, zones)
         risk = dropout.predict(past)
+        settled = as_of - rows["first"] >= SETTLED_DAYS * DAY
         return cls(
             slots=slots,
             rows=rows,
             zones=zones,
             as_of=as_of,
             past=past,
-            score=np.where(risk.enough, risk.score, -1),
+            score=np.where(risk.enough & settled, risk.score, -1),
             last=np.maximum(rows["last_session"], rows["last_completion"]),
             profile=timing.predict(past, rows, as_of, zones, quiet_hours_of(rows, state.catalogue)),
         )

@@ -55,6 +55,7 @@ IDENTITY_FREE = frozenset(
 """Fields that may differ between two runs over the same events, since they depend on batching."""
 
 VALID_FOR = DAY + DAY // 24
+NEVER_ACTIVE = "not enough data: no session and no completion yet"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Floats = NDArray[np.float64]
@@ -164,12 +165,8 @@ def seal(salt: str, key: bytes, moment: str, fingerprint: int, encoded: bytes) -
 def dropout_records(heads: list[Head], risk: dropout.DropoutRisk, zones: list[str]) -> list[DropoutRisk]:
     """Records of dropout risks ``(n,)`` in local days of ``zones (n,)``."""
     levels = [dropout.LEVELS[level] for level in dropout.level_of(risk.score).tolist()]
-    named = np.where(risk.enough[:, None], risk.values * risk.evidence, 0.0)
-    order = np.argsort(-named * np.array(list(dropout.WEIGHTS.values())), axis=1, kind="stable")
-    strong = [
-        tuple(dropout.FACTORS[factor] for factor in ranked if chosen[factor])
-        for ranked, chosen in zip(order.tolist(), (named >= dropout.NAMED_FROM).tolist(), strict=True)
-    ]
+    found, strong = risk.factors, _strong(risk)
+    stays = np.where(risk.enough[:, None], risk.probability / 100, np.nan)
     return assemble(
         DropoutRisk,
         heads,
@@ -177,24 +174,22 @@ def dropout_records(heads: list[Head], risk: dropout.DropoutRisk, zones: list[st
         risk_score=(risk.score / 100).tolist(),
         risk_level=levels,
         risk_factors=list(map(list, strong)),
-        session_frequency_trend=optional(risk.trend),
-        avg_days_between_sessions=optional(risk.gap),
-        sentiment_trend_7d=optional(risk.sentiment),
+        session_frequency_trend=optional(found.trend),
+        avg_days_between_sessions=optional(found.gap),
+        sentiment_trend_7d=optional(found.sentiment),
         days_since_last_completion=[
-            None if days is None else int(days) for days in optional(risk.since_completion)
+            None if days is None else int(days) for days in optional(found.since_completion)
         ],
-        performance_trend=optional(risk.performance),
-        longest_streak=risk.longest_streak.tolist(),
-        current_streak=risk.current_streak.tolist(),
+        performance_trend=optional(found.performance),
+        longest_streak=found.longest_streak.tolist(),
+        current_streak=found.current_streak.tolist(),
         reengagement_strategy=list(map(_strategy, levels, strong)),
         confidence=(risk.confidence / 100).tolist(),
-        reason=[
-            None if ok else _too_little(sessions, days)
-            for ok, sessions, days in zip(
-                risk.enough.tolist(), risk.sessions.tolist(), risk.days.tolist(), strict=True
-            )
-        ],
-        factors=factors(dropout.FACTORS, risk.contributions, (risk.evidence > 0) & risk.enough[:, None]),
+        reason=[None if enough else NEVER_ACTIVE for enough in risk.enough.tolist()],
+        factors=factors(risk.names, risk.contributions, risk.shown),
+        probability_7d=optional(stays[:, 0]),
+        probability_14d=optional(stays[:, 1]),
+        probability_28d=optional(stays[:, 2]),
         timezone=zones,
     )
 
@@ -204,11 +199,16 @@ def _strategy(level: str, named: tuple[str, ...]) -> Strategy:
     return msgspec.convert(strategy(level, named), Strategy)
 
 
-def _too_little(sessions: int, days: int) -> str:
-    return (
-        f"not enough data: {sessions} of {dropout.LEAST_SESSIONS} sessions, "
-        f"{days} of {dropout.LEAST_DAYS} days since the first"
-    )
+def _strong(risk: dropout.DropoutRisk) -> list[tuple[str, ...]]:
+    """The factors that stand out, by what they weigh, the strongest first."""
+    strength = np.where(risk.enough[:, None], risk.factors.values * risk.factors.evidence, 0.0)
+    order = np.argsort(-strength * np.array(list(dropout.WEIGHTS.values())), axis=1, kind="stable")
+    return [
+        tuple(dropout.FACTORS[factor] for factor in ranked if chosen[factor])
+        for ranked, chosen in zip(
+            order.tolist(), (strength >= dropout.NAMED_FROM).tolist(), strict=True
+        )
+    ]
 
 
 def timing_records(heads: list[Head], profile: timing.TimingProfile, zones: list[str]) -> list[TimingProfile]:

@@ -103,7 +103,7 @@ class DropoutRisk(Prediction, frozen=True, kw_only=True, gc=False):
     catalogue_revision: Revision = None
     user_id: User
     organization_id: Tenant = None
-    risk_score: Annotated[Hundredths, Meta(description="0 (will stay) to 1 (will leave).")]
+    risk_score: Annotated[Hundredths, Meta(description="0 (will stay) to 1 (will leave); 0.5 at the average active learner's odds.")]
     risk_level: Annotated[
         Level, Meta(description="low up to 0.3, medium up to 0.5, high up to 0.7, critical above.")
     ]
@@ -124,6 +124,14 @@ class DropoutRisk(Prediction, frozen=True, kw_only=True, gc=False):
     reason: Reason
     factors: Factors
     timezone: Annotated[str, Meta(description="IANA time zone of the local days.")]
+    probability_7d: Annotated[
+        Hundredths | None,
+        Meta(description="Probability that nothing comes of the learner in the next 7 days."),
+    ] = None
+    probability_14d: Annotated[
+        Hundredths | None, Meta(description="The same of 14 days; the score is a function of it.")
+    ] = None
+    probability_28d: Annotated[Hundredths | None, Meta(description="The same of 28 days.")] = None
 
 
 class TimingProfile(Prediction, frozen=True, kw_only=True, gc=False):

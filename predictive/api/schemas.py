@@ -216,6 +216,9 @@ class DropoutRisk(Computed):
     strategy_executed_at: Moment | None = None
     user_returned: bool | None = None
     returned_at: Moment | None = None
+    probability_7d: Probability | None = None
+    probability_14d: Probability | None = None
+    probability_28d: Probability | None = None
 
 
 class TimingProfile(Computed):

@@ -11,6 +11,7 @@ from lyo.predictive.page.insights import DropoutRisk, Intervention
 __all__ = ["BAR_WIDTH", "METER_WIDTH", "Part", "Risk", "risk"]
 
 NEUTRAL = 50
+SHOWN_FROM = 0.1  # confidence: a newcomer's risk is that of newcomers, and tells the learner nothing
 OFFERED = ("high", "critical")
 METER_WIDTH, BAR_WIDTH = 320, 160
 _METER = Axis(0, 100, 2, METER_WIDTH - 2)
@@ -49,7 +50,7 @@ class Risk:
 
 def risk(said: DropoutRisk | None) -> Risk:
     """The section for an answer of ``/dropout/risk``."""
-    if said is None or said.confidence == 0:
+    if said is None or (said.confidence is not None and said.confidence < SHOWN_FROM):
         reason = None if said is None else said.reason
         return Risk(missing=reason or "not enough data")
     score = round(said.risk_score * 100)

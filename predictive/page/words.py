@@ -42,6 +42,11 @@ FACTORS: Final = {
     "no_progress": ("Finished lessons", "a while without a finished lesson"),
     "declining_performance": ("Scores over the last weeks", "scores going down"),
     "broken_streak": ("Your streak", "a streak that ended"),
+    "silence": ("Days since you were here", "more days away than usual for you"),
+    "active_days": ("Days you have studied", "few days of study so far"),
+    "amount": ("Time you have spent", "short visits"),
+    "rhythm": ("How long you have been learning", "a short time so far"),
+    "scores": ("Your scores", "low scores"),
     "other": ("Other", "what the parts above leave open"),
 }
 """A factor of the risk: what it looks at, and what raises the risk."""

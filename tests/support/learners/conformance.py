@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -14,7 +15,7 @@ from lyo.models.arrays.zones import DAY, HOUR, Zones
 from lyo.models.formulas import dropout, timing
 from lyo.models.predictions.compute import quiet_hours_of
 from lyo.models.state.catalogue import Catalogue
-from lyo.models.state.history import history
+from lyo.models.state.history import History, history
 from lyo.models.state.skill import MEMORY
 from tests.support.learners.building import (
     MINUTE,
@@ -91,7 +92,10 @@ def question_inputs(seed: int) -> Inputs:
     }
 
 
-def silence(rows: NDArray[np.void], days: int, name: str) -> dropout.DropoutRisk:
+Model = Callable[[History], dropout.DropoutRisk]
+
+
+def silence(rows: NDArray[np.void], days: int, name: str, model: Model) -> dropout.DropoutRisk:
     """Risk of one learner, day by day, while nothing happens."""
     as_of = rows["newest"] + np.arange(days) * DAY
-    return dropout.predict(history(np.repeat(rows, days), as_of, Zones([name] * days)))
+    return model(history(np.repeat(rows, days), as_of, Zones([name] * days)))

@@ -68,6 +68,10 @@ def call_dropout(inputs: Inputs) -> dropout.DropoutRisk:
     return dropout.predict(history(inputs["rows"], inputs["as_of"], Zones(inputs["names"])))
 
 
+def call_dropout_weights(inputs: Inputs) -> dropout.DropoutRisk:
+    return dropout.predict_weights(history(inputs["rows"], inputs["as_of"], Zones(inputs["names"])))
+
+
 # -- skills ------------------------------------------------------------------------------------------------
 
 
@@ -114,15 +118,10 @@ def no_question() -> Inputs:
     }
 
 
+METRICS = ("trend", "gap", "sentiment", "since_completion", "performance")
 PREDICTORS = [
-    Predictor(
-        "dropout",
-        learner_inputs,
-        one_learner,
-        call_dropout,
-        no_learner,
-        ("trend", "gap", "sentiment", "since_completion", "performance"),
-    ),
+    Predictor("dropout", learner_inputs, one_learner, call_dropout, no_learner, METRICS),
+    Predictor("dropout weights", learner_inputs, one_learner, call_dropout_weights, no_learner, METRICS),
     Predictor("timing", learner_inputs, one_learner, call_timing, no_learner, ("scores", "average_minutes")),
     Predictor(
         "struggle",
@@ -140,7 +139,11 @@ each = pytest.mark.parametrize("predictor", PREDICTORS, ids=[predictor.name for 
 
 def columns_of(prediction: Any) -> Iterator[tuple[str, NDArray[Any]]]:
     for field in dataclasses.fields(prediction):
-        yield field.name, np.asarray(getattr(prediction, field.name))
+        value = getattr(prediction, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from columns_of(value)
+        elif not isinstance(value, tuple):  # what the columns are called
+            yield field.name, np.asarray(value)
 
 
 def as_bytes(inputs: Inputs) -> dict[str, bytes]:
@@ -224,7 +227,7 @@ def test_a_neutral_answer_has_no_confidence_and_no_contribution(predictor: Predi
 
 def test_the_suite_sees_answers_of_every_sort() -> None:
     seen: Counter[str] = Counter()
-    for seed in range(51):
+    for seed in range(70):
         for predictor in PREDICTORS:
             prediction = predictor.call(predictor.make(seed))
             seen[f"{predictor.name} sure"] += int((prediction.confidence > 0).sum())
@@ -233,7 +236,7 @@ def test_the_suite_sees_answers_of_every_sort() -> None:
                 if hasattr(prediction, flag):
                     seen[f"{predictor.name} {flag}"] += int(getattr(prediction, flag).sum())
     assert min(seen.values()) >= 5, seen
-    assert len(seen) == 16
+    assert len(seen) == 19
 
 
 # -- the moment --------------------------------------------------------------------------------------------

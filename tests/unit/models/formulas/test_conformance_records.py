@@ -29,6 +29,7 @@ from tests.support.learners.building import (
 from tests.support.learners.conformance import (
     PAUSES,
     SEEDS,
+    Model,
     call_timing,
     few,
     learner_inputs,
@@ -100,27 +101,37 @@ def test_records_explain_themselves(seed: int, many: int, after: int) -> None:
                 assert (score, record["factors"]) == (0.5, []), record
 
 
+whichever = pytest.mark.parametrize("model", [dropout.predict, dropout.predict_weights])
+
+
+@whichever
 @settings(max_examples=25, deadline=None)
-@given(ANY_SEED, st.integers(3, 150), st.sampled_from(["UTC", "Pacific/Auckland", "America/New_York"]))
-def test_risk_never_falls_while_a_learner_is_silent(seed: int, many: int, name: str) -> None:
+@given(
+    seed=ANY_SEED,
+    many=st.integers(3, 150),
+    name=st.sampled_from(["UTC", "Pacific/Auckland", "America/New_York"]),
+)
+def test_risk_never_falls_while_a_learner_is_silent(model: Model, seed: int, many: int, name: str) -> None:
     for row in run(lives(seed, many, users=3, pauses=PAUSES)).engine.state.learners.rows:
-        risk = silence(row[None].copy(), 150, name)
+        risk = silence(row[None].copy(), 150, name, model)
         known = risk.score[risk.enough]
         assert (np.diff(known) >= 0).all()
+        assert (np.diff(risk.probability[risk.enough], axis=0) >= 0).all()
         assert (np.diff(risk.enough.astype(int)) >= 0).all()
 
 
+@whichever
 @settings(max_examples=25, deadline=None)
-@given(ANY_SEED, st.integers(8, 120), st.integers(8, 100))
-def test_coming_back_lowers_the_risk(seed: int, many: int, days: int) -> None:
+@given(seed=ANY_SEED, many=st.integers(8, 120), days=st.integers(8, 100))
+def test_coming_back_lowers_the_risk(model: Model, seed: int, many: int, days: int) -> None:
     stream = run(lives(seed, many, users=1, pauses=PAUSES))
     rows = stream.engine.state.learners.rows.copy()
-    before = silence(rows, days + 1, "UTC")
+    before = silence(rows, days + 1, "UTC", model)
     if not before.enough[-1]:
         return
     back = int(rows["newest"][0]) + days * DAY
     stream.feed([session(1, back)])
-    after = silence(stream.engine.state.learners.rows.copy(), 1, "UTC")
+    after = silence(stream.engine.state.learners.rows.copy(), 1, "UTC", model)
     low = dropout.LEVEL_BOUNDS[0]
     if before.score[-1] > low:
         assert after.score[0] < before.score[-1]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lyo.models.arrays.zones import DAY, HOUR, Zones
-from lyo.models.formulas.dropout import _streaks
+from lyo.models.formulas.dropout_factors import _streaks
 from lyo.models.formulas.send_time import GOOD_FROM, HORIZON_HOURS, Limits, check
 from lyo.models.predictions import from_rows
 from tests.support.learners.building import MINUTE, START, lives, run

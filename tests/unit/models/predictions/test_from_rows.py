@@ -189,7 +189,7 @@ def test_of_an_unknown_learner_the_answer_is_neutral_and_says_why() -> None:
     (risk,) = of_learners(DROPOUT_RISK, learners).records
     (profile,) = of_learners(TIMING, learners).records
     assert (risk.risk_score, risk.confidence) == (0.5, 0)
-    assert risk.reason == "not enough data: 0 of 3 sessions, 0 of 3 days since the first"
+    assert risk.reason == "not enough data: no session and no completion yet"
     assert (profile.confidence, profile.peak_hours, profile.timezone) == (0, [], "Asia/Tokyo")
     assert (risk.organization_id, risk.as_of) == (7, iso(START))
     request = Request("r", "c", START, 0, ContentMetadata(prerequisites=["s"]))

@@ -1,0 +1,122 @@
+"""Fitting the hazard of silence by penalised logistic regressions whose weights have lower bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lyo.models.formulas.dropout_factors import WEIGHTS
+from lyo.models.formulas.hazard import HORIZONS, RISING, TERMS, Hazard
+
+__all__ = ["FREE", "Labelled", "fit", "fit_labels"]
+
+RIDGE = 10.0
+ROUNDS = 50
+LEAST_REFERENCE = 50
+CERTAIN = 30.0  # logit of what always happens
+FREE = np.where(RISING, 0.0, -np.inf)
+"""Lower bounds that keep the risk from falling in silence, and say nothing else."""
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Terms ``(m, 19)`` with a label each ``(m,)``: what else a fit looks at, with an intercept of its own.
+
+    Args:
+        terms: as of the moments of the labels.
+        label: whether the learner left.
+        weight: what one of them counts.
+    """
+
+    terms: Floats
+    label: Bools
+    weight: float = 1.0
+
+
+def fit(
+    terms: Floats,
+    following: NDArray[np.int64],
+    *,
+    least: Floats = FREE,
+    beside: Labelled | None = None,
+) -> Hazard:
+    """Fit a piece for each of `HORIZONS` on those who were silent until it begins.
+
+    Args:
+        terms: ``(n, 19)`` of learners at moments.
+        following: whole days ``(n,)`` from each moment until something came of the learner.
+        least: lower bounds ``(19,)`` of the weights.
+        beside: labels that every piece is fitted to as well, for what the terms tell apart among them.
+    """
+    reference = _reference(terms)
+    intercepts, weights = np.zeros(len(HORIZONS)), np.zeros((len(HORIZONS), len(TERMS)))
+    begin = 0
+    for piece, horizon in enumerate(HORIZONS):
+        among = following >= begin
+        x, y, w = terms[among] - reference, following[among] >= horizon, np.ones(int(among.sum()))
+        x, bounds = np.c_[x, np.zeros(len(x))], np.r_[least, -np.inf]
+        if beside is not None:
+            x = np.r_[x, np.c_[beside.terms - reference, np.ones(len(beside.label))]]
+            y = np.r_[y, beside.label]
+            w = np.r_[w, np.full(len(beside.label), beside.weight)]
+        intercepts[piece], found = _bounded(x, y, w, bounds)
+        weights[piece] = found[:-1]
+        begin = horizon
+    return Hazard(reference, intercepts, weights)
+
+
+def fit_labels(terms: Floats, label: Bools) -> Hazard:
+    """Fit labels ``(n,)`` of no stated horizon: the probability of each horizon is that of the label."""
+    reference = _reference(terms)
+    intercept, found = _bounded(terms - reference, label, np.ones(len(label)), FREE)
+    weights = np.zeros((len(HORIZONS), len(TERMS)))
+    weights[0] = found
+    return Hazard(reference, np.array([intercept, CERTAIN, CERTAIN]), weights)
+
+
+def _reference(terms: Floats) -> Floats:
+    """Mean terms ``(19,)`` of learners active in the last week; of all where these are few.
+
+    The six factors are none of theirs, so that a factor without evidence contributes nothing.
+    """
+    fresh = terms[:, TERMS.index("silence")] <= np.log1p(6.0)
+    mean = terms[fresh].mean(axis=0) if fresh.sum() >= LEAST_REFERENCE else terms.mean(axis=0)
+    return np.where([name in WEIGHTS for name in TERMS], 0.0, mean)
+
+
+def _bounded(x: Floats, y: Bools, w: Floats, least: Floats) -> tuple[float, Floats]:
+    """Intercept and weights ``(f,)`` of the logistic regression, no weight under its bound ``(f,)``.
+
+    Weights that want to lie below their bounds are held there, and the others fitted anew.
+    """
+    held = np.zeros(x.shape[1], bool)
+    while True:
+        weights = np.where(held, least, 0.0)
+        intercept, weights[~held] = _newton(x[:, ~held], y, w, x[:, held] @ weights[held])
+        below = ~held & (weights < least)
+        if not below.any():
+            return intercept, weights
+        held |= below
+
+
+def _newton(x: Floats, y: Bools, w: Floats, offset: Floats) -> tuple[float, Floats]:
+    """Newton's method with a ridge on standardised features; the intercept is free."""
+    middle, scale = x.mean(axis=0), x.std(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    design = np.c_[np.ones(len(x)), (x - middle) / scale]
+    ridge = np.diag(np.r_[0.0, np.full(x.shape[1], RIDGE)])
+    found = np.zeros(design.shape[1])
+    for _ in range(ROUNDS):
+        p = 0.5 * (1.0 + np.tanh((design @ found + offset) / 2.0))
+        curvature = (design * (w * np.maximum(p * (1.0 - p), 1e-9))[:, None]).T @ design + ridge
+        step = np.linalg.solve(curvature, design.T @ (w * (y - p)) - ridge @ found)
+        found += step
+        if np.abs(step).max() < 1e-9:
+            break
+    weights = found[1:] / scale
+    return float(found[0] - (weights * middle).sum()), weights
