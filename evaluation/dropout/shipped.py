@@ -75,8 +75,8 @@ def _withdrawals(events: Path, enrolments: Path) -> Labelled:
     """Who withdraws within four weeks, asked on four days of each course of who is still enrolled."""
     stream = read([events])
     task = DropoutTask.over(stream, Options(labels=enrolments))
-    seen = observe(stream, task, {"terms": Served("the terms", terms_of)})["terms"]
-    return Labelled(seen, task.queries.label, COUNTS)
+    seen, _ = observe(stream, task, {"terms": Served("the terms", terms_of)})
+    return Labelled(seen["terms"], task.queries.label, COUNTS)
 
 
 def _module(model: Hazard) -> str:

@@ -205,9 +205,7 @@ def _strong(risk: dropout.DropoutRisk) -> list[tuple[str, ...]]:
     order = np.argsort(-strength * np.array(list(dropout.WEIGHTS.values())), axis=1, kind="stable")
     return [
         tuple(dropout.FACTORS[factor] for factor in ranked if chosen[factor])
-        for ranked, chosen in zip(
-            order.tolist(), (strength >= dropout.NAMED_FROM).tolist(), strict=True
-        )
+        for ranked, chosen in zip(order.tolist(), (strength >= dropout.NAMED_FROM).tolist(), strict=True)
     ]
 
 

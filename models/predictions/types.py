@@ -103,7 +103,10 @@ class DropoutRisk(Prediction, frozen=True, kw_only=True, gc=False):
     catalogue_revision: Revision = None
     user_id: User
     organization_id: Tenant = None
-    risk_score: Annotated[Hundredths, Meta(description="0 (will stay) to 1 (will leave); 0.5 at the average active learner's odds.")]
+    risk_score: Annotated[
+        Hundredths,
+        Meta(description="0 (will stay) to 1 (will leave); 0.5 at the average active learner's odds."),
+    ]
     risk_level: Annotated[
         Level, Meta(description="low up to 0.3, medium up to 0.5, high up to 0.7, critical above.")
     ]
