@@ -17,9 +17,10 @@ from lyo.models.events.order import cut
 from lyo.models.fold import Changes, Folding
 from lyo.models.interventions.policy import Deciding
 from lyo.models.predictions.emit import Predicting, Sent
+from lyo.models.renewal import Renewal
 from lyo.models.state import layout
 from lyo.models.state.catalogue import Catalogue
-from lyo.models.state.partition import PIECE, State, pairs
+from lyo.models.state.partition import PIECE, Key, State, pairs
 from lyo.models.sweep import Sweeping
 
 __all__ = ["Changes", "Engine"]
@@ -49,6 +50,7 @@ class Engine:
         self._open = False
         self._folding = Folding(self.state, self.sweeping)
         self._predicting = Predicting(self.state)
+        self._renewal = Renewal(self.state, self._predicting)
         self._deciding = Deciding(self.state, self._predicting) if deciding else None
         self.erasing = Erasing(self.state, self._deciding, ErasureMarkers() if markers is None else markers)
 
@@ -71,6 +73,7 @@ class Engine:
         if learner_rows:
             newest = dict(learner_rows)
             self.sweeping.load(newest)
+            self._renewal.load(newest)
             for key in [key for key in newest if key.startswith(ERASED_KEY)]:
                 self.erasing.load(key, newest.pop(key))
             self.state.load_learners(newest)
@@ -100,6 +103,7 @@ class Engine:
         for user in rows["user"][rows["newest"] < 0].tolist():
             self.erasing.forget(user)  # of whom no row is left
         self.sweeping.loaded(self._predicting)
+        self._renewal.loaded()
         if self._deciding is not None:
             self._deciding.loaded()
 
@@ -133,6 +137,7 @@ class Engine:
             changes.interventions = self._deciding.review(slots, self.sweeping.boundaries_before())
         self._report(changes, sent)
         changes.learner_rows = layout.encode_learners(self.state.learners.rows[slots], self._layout)
+        changes.learner_rows += self._models_sent()
         if len(skills):
             changes.skill_rows = self.state.encode_skills(skills, self._layout)
         return changes
@@ -151,13 +156,22 @@ class Engine:
     # -- time ------------------------------------------------------------------------------------------
 
     def due(self, limit: int) -> bool:
-        """Whether a learner's day ended at or before ``limit`` (ms) and has not been swept."""
-        return self.sweeping.due(limit)
+        """Whether a learner's day ended by ``limit`` (ms) and was not swept, or something is sent anew."""
+        return self.sweeping.due(limit) or self._renewal.due
 
     def sweep(self, limit: int, most: int = PIECE) -> Changes:
-        """Predict again for up to ``most`` learners whose day ended by ``limit`` (ms), as of its end."""
+        """Predict again for up to ``most`` learners whose day ended by ``limit`` (ms), as of its end.
+
+        If there is none, send anew what another model has computed of up to ``most``.
+        """
         self._begin()
         changes = Changes()
+        if not self.sweeping.due(limit):
+            slots = self._renewal.take(most)
+            self._report(changes, self._predicting.run(slots, self.state.skills_of(slots), [], always=None))
+            changes.counts["renewed"] += len(slots)
+            changes.learner_rows += self._models_sent()
+            return changes
         piece = self.sweeping.take(limit, most)
         skills = self.state.skills_of(piece.slots)
         sent = self._predicting.run(piece.slots, skills, [], always=piece.active)
@@ -165,8 +179,12 @@ class Engine:
             changes.interventions = self._deciding.sweep(piece.slots, skills, piece.before, sent)
         self._report(changes, sent)
         changes.counts["swept"] += len(piece.slots)
-        changes.learner_rows += self.sweeping.progress(limit, last=piece.last)
+        changes.learner_rows += self.sweeping.progress(limit, last=piece.last) + self._models_sent()
         return changes
+
+    def _models_sent(self) -> list[Key]:
+        # The layout before has no such record: what was sent then is unknown.
+        return self._renewal.record() if self._layout == layout.LAYOUT else []
 
     def commit(self, changes: Changes) -> None:
         """Say that what `apply` or `sweep` returned has been committed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -124,6 +124,16 @@ class Predicting:
         """Let everything of these learners go out next, since it is not known what was sent last."""
         for made in self._make(learners, self._state.skills_of(learners), set()):
             made.forget(list(range(len(made.encoded))))
+
+    def forget_kinds(self, names: Collection[str]) -> None:
+        """Let everything of these kinds go out next, also that there is nothing to say (any more)."""
+        for table, kinds in ((self._state.learners, ABOUT_LEARNERS), (self._state.skills, ABOUT_SKILLS)):
+            for kind in kinds:
+                if kind.name in names:
+                    table.column(kind.name)[:] = UNKNOWN
+        if STRUGGLE.name in names:
+            for request in self._state.requests.all():
+                request.sent = UNKNOWN
 
     def everything(self, learners: Ints) -> Sent:
         """Records of all current predictions of these learners."""

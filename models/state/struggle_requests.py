@@ -7,6 +7,7 @@ are open depends on their times alone, so the order of arrival does not show.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -135,6 +136,11 @@ class Requests:
         """Forget a learner's requests."""
         self._of.pop(slot, None)
         self._past.pop(slot, None)
+
+    def all(self) -> Iterator[Request]:
+        """Every request that is not closed for good."""
+        for known in self._of.values():
+            yield from known.values()
 
     def open(self, slot: int, as_of: int) -> list[Request]:
         """A learner's requests that follow the learner, newest first."""

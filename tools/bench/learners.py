@@ -76,7 +76,8 @@ def fold(seed: int, end: int) -> Originals:
     batches = [decode(kind, None, lines, [-1] * len(lines))[0] for kind, lines in events.items()]
     changes = engine.apply(batches)
     engine.commit(changes)
-    made.learners, made.skills = list(changes.learner_rows), list(changes.skill_rows)
+    made.learners = [(key, value) for key, value in changes.learner_rows if not key.startswith(b"#")]
+    made.skills = list(changes.skill_rows)
     made.predictions = list(engine.current())
     return made
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lyo.models.arrays.zones import DAY, HOUR
 from lyo.models.engine import Changes, Engine
 from lyo.models.events.decode import Columns, Kind, decode
+from lyo.models.renewal import MODELS_KEY
 from lyo.models.state import layout
 from lyo.models.state.catalogue import Catalogue
 from lyo.tools.simulation import Plan, generate
@@ -135,6 +136,7 @@ class Stream:
         self.engine = Engine(Catalogue() if known is None else known)
         self.learner_rows: Rows = {}
         self.skill_rows: Rows = {}
+        self.models: Rows = {}
         self.sent: Current = {}
         self.raw: dict[str, dict[bytes, bytes]] = {}
         self.changes: list[Changes] = []
@@ -164,7 +166,8 @@ class Stream:
     def _take(self, changes: Changes) -> Changes:
         self.engine.commit(changes)
         self.changes.append(changes)
-        self.learner_rows.update(changes.learner_rows)
+        for name, row in changes.learner_rows:
+            (self.models if name == MODELS_KEY else self.learner_rows)[name] = row
         self.skill_rows.update(changes.skill_rows)
         for kind, pairs in changes.predictions.items():
             for key, value in pairs:
@@ -203,12 +206,13 @@ class Stream:
     def restored(self, pieces: int = 1) -> Stream:
         """A stream whose engine was built from what this one sent, in a number of pieces."""
         again = Stream(self.engine.state.catalogue)
-        logs = [list(self.learner_rows.items()), list(self.skill_rows.items())]
+        logs = [list((self.learner_rows | self.models).items()), list(self.skill_rows.items())]
         logs.append(list(self.raw.get("struggle", {}).items()))
         logs.append(list(self.interventions.items()))
         for piece in range(pieces):
             again.engine.load(*(_part(log, piece, pieces) for log in logs))
         again.engine.loaded()
+        again.models = dict(self.models)
         again.learner_rows, again.skill_rows = dict(self.learner_rows), dict(self.skill_rows)
         again.interventions, again.told = dict(self.interventions), list(self.told)
         again.sent, again.raw = dict(self.sent), {kind: dict(raw) for kind, raw in self.raw.items()}

@@ -1,0 +1,145 @@
+"""A changed formula reaches the topics: after a restart what another model has computed is sent anew."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lyo.models.arrays.zones import DAY
+from lyo.models.engine import Engine
+from lyo.models.predictions.kinds import BY_NAME, KINDS
+from lyo.models.predictions.records import IDENTITY_FREE
+from lyo.models.renewal import MODELS_KEY
+from lyo.models.state.layout import LAYOUT
+from tests.support.learners.building import (
+    START,
+    Stream,
+    completion,
+    lives,
+    sample_catalogue,
+    session,
+    without,
+)
+from tests.support.learners.changed_formulas import changed
+
+END = START + 61 * DAY
+
+
+@pytest.fixture(scope="module")
+def lived() -> Stream:
+    """Learners with predictions of every kind, swept."""
+    stream = Stream(sample_catalogue())
+    events = lives(5, 420, users=3, days=60)
+    for start in range(0, len(events), 60):
+        stream.feed(events[start : start + 60])
+    stream.sweep(END)
+    assert {kind for kind, _ in stream.sent} == set(BY_NAME)
+    return stream
+
+
+def agrees(stream: Stream) -> bool:
+    """Whether the topics hold what the engine computes; of requests, those that it still follows."""
+    free = IDENTITY_FREE | {"model"}
+    now, sent = without(stream.current(), free), without(stream.sent, free)
+    sent = {key: record for key, record in sent.items() if key[0] != "struggle" or key in now}
+    return sent == now
+
+
+def sweep_pieces(stream: Stream, most: int) -> list[int]:
+    """Sweep piece by piece at the same instant; how many learners were sent anew in each."""
+    found = []
+    while stream.sweep_some(END, most):
+        found.append(stream.changes[-1].counts["renewed"])
+    return found
+
+
+def models_of(stream: Stream) -> dict[str, str]:
+    found: dict[str, str] = json.loads(stream.models[MODELS_KEY])
+    return found
+
+
+def test_the_changelog_says_which_models_have_computed_what_was_sent(lived: Stream) -> None:
+    assert models_of(lived) == {kind.name: kind.model for kind in KINDS}
+    assert sum(MODELS_KEY in dict(changes.learner_rows) for changes in lived.changes) == 1
+
+
+def test_nothing_is_sent_anew_by_the_same_models(lived: Stream) -> None:
+    assert sweep_pieces(lived.restored(), 1) == []
+
+
+@pytest.mark.parametrize("kind", sorted(BY_NAME))
+def test_a_changed_formula_reaches_the_topic(lived: Stream, kind: str) -> None:
+    with changed([kind]):
+        stream = lived.restored()
+        assert not agrees(stream), "the change changes nothing: the test says nothing"
+        assert sweep_pieces(stream, 1) == [1, 1, 1]
+        assert agrees(stream)
+        assert models_of(stream)[kind] == BY_NAME[kind].model
+        sent = {name for changes in stream.changes for name, pairs in changes.predictions.items() if pairs}
+        assert sent == {kind}
+        models = {record["model"] for (of, _), record in stream.sent.items() if of == kind}
+        assert BY_NAME[kind].model in models
+        assert models == {BY_NAME[kind].model} or kind == "struggle"
+        assert sweep_pieces(stream.restored(), 1) == []
+
+
+def test_what_the_old_formula_said_and_the_new_does_not_is_deleted(lived: Stream) -> None:
+    said = {key for key in lived.sent if key[0] == "regressions"}
+    assert said
+    with changed(["regressions"], compute=lambda _, skills, __: [None] * len(skills.names)):
+        stream = lived.restored()
+        sweep_pieces(stream, 2)
+        assert not said & stream.sent.keys()
+        assert agrees(stream)
+
+
+def test_events_need_not_wait_and_send_the_new_formula_at_once(lived: Stream) -> None:
+    with changed(["dropout-risk"]):
+        stream = lived.restored()
+        stream.feed([session(1, END + 1)])
+        assert stream.sent["dropout-risk", b"1"]["model"] == BY_NAME["dropout-risk"].model
+        assert "dropout-risk" not in models_of(stream), "some of the other model's are left"
+        sweep_pieces(stream, 1)
+        assert agrees(stream)
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 2])
+def test_a_way_back_before_all_was_sent_anew_sends_the_old_formulas_anew(lived: Stream, pieces: int) -> None:
+    with changed(["timing"]):
+        stream = lived.restored()
+        stream.feed([completion(1, END + 1, "algebra")])
+        for _ in range(pieces):
+            stream.sweep_some(END, 1)
+    stream = stream.restored()
+    assert not agrees(stream)
+    assert sweep_pieces(stream, 2) == [2, 1]
+    assert agrees(stream)
+    assert models_of(stream) == {kind.name: kind.model for kind in KINDS}
+
+
+def test_who_was_erased_meanwhile_is_not_sent_anew(lived: Stream) -> None:
+    with changed(["timing"]):
+        stream = lived.restored()
+        stream.engine.erasing.forget(2)
+        assert sweep_pieces(stream, 1) == [1, 0, 1]
+        assert {key for changes in stream.changes for key, _ in changes.predictions.get("timing", [])} == {
+            b"1",
+            b"3",
+        }
+
+
+def test_rows_that_name_no_models_are_sent_anew(lived: Stream) -> None:
+    stream = lived.restored()
+    stream.models.clear()
+    stream = stream.restored()
+    assert sweep_pieces(stream, 5) == [3]
+    assert models_of(stream) == {kind.name: kind.model for kind in KINDS}
+
+
+def test_the_layout_before_names_none(lived: Stream) -> None:
+    stream = Stream(sample_catalogue())
+    stream.engine = Engine(sample_catalogue(), write_layout=LAYOUT - 1)
+    stream.feed([session(1, START)])
+    stream.sweep(START + DAY)
+    assert not stream.models
