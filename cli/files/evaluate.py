@@ -19,7 +19,7 @@ from lyo.evaluation.text import text
 from lyo.streams.event_files.progress import bytes_progress, records_progress
 from lyo.streams.event_files.reader import Bad
 
-DEFAULT = "weights,constant,rule"
+BASELINES = ("weights", "constant", "rule")
 
 
 class Days(click.ParamType):
@@ -44,7 +44,9 @@ class Days(click.ParamType):
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--task", type=click.Choice(list(TASKS)), required=True, help="What is predicted.")
 @click.option(
-    "--model", "models", default=DEFAULT, show_default=True, help="Models side by side; all: every one."
+    "--model",
+    "models",
+    help="Models side by side; all: every one.  [default: what is served, weights, constant, rule]",
 )
 @click.option(
     "--labels",
@@ -69,7 +71,7 @@ class Days(click.ParamType):
     "--plot", type=click.Path(path_type=Path, dir_okay=False), help="Write a reliability diagram, SVG."
 )
 def evaluate(
-    *, files: tuple[Path, ...], task: str, models: str, as_json: bool, plot: Path | None, **chosen: Any
+    *, files: tuple[Path, ...], task: str, models: str | None, as_json: bool, plot: Path | None, **chosen: Any
 ) -> None:
     r"""Predict before each event of the files is folded in, and compare with what came.
 
@@ -81,10 +83,10 @@ def evaluate(
     plateau     after every ten attempts at a skill: the next ten stagnate
     regression  the first attempt at a skill after a day and more: it fails
 
-    Models: `weights` are the specification's, `constant` is the overall rate until then, `rule` is what a
-    team would do without predictions; the page says what each is. What learns from labels learns from what
-    was known before each question, or with --split from other learners or groups. Lines that cannot be used
-    are named on standard error; the exit code is then 1.
+    Models: the first is what is served, `weights` are the specification's, `constant` is the overall rate
+    until then, and `rule` is what a team would do without predictions; the page says what each is. What
+    learns from labels learns from what was known before each question, or with --split from other learners
+    or groups. Lines that cannot be used are named on standard error; the exit code is then 1.
     """
     console = Console(stderr=True)
     events = _events(files, console)
@@ -123,7 +125,7 @@ def _task(name: str, events: Events, options: Options) -> Task:
     if options.labels is not None and name != "dropout":
         raise click.UsageError("--labels are for --task dropout")
     try:
-        asked = TASKS[name](events, options)
+        asked = TASKS[name].over(events, options)
     except OSError as error:
         raise click.ClickException(str(error)) from None
     except ValueError as error:
@@ -133,7 +135,9 @@ def _task(name: str, events: Events, options: Options) -> Task:
     return asked
 
 
-def _names(task: Task, models: str) -> tuple[str, ...]:
+def _names(task: Task, models: str | None) -> tuple[str, ...]:
+    if models is None:
+        return tuple(dict.fromkeys((next(iter(task.contenders)), *BASELINES)))
     if models == "all":
         return tuple(task.contenders)
     names = tuple(dict.fromkeys(name.strip() for name in models.split(",")))

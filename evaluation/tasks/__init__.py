@@ -3,10 +3,9 @@
 A model competes by standing in its task's `contenders`, under the name that `--model` takes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
-from lyo.evaluation.events.stream import Events
 from lyo.evaluation.tasks.dropout import DropoutTask
 from lyo.evaluation.tasks.plateau import PlateauTask
 from lyo.evaluation.tasks.recall import RecallTask
@@ -17,9 +16,9 @@ from lyo.evaluation.tasks.timing import TimingTask
 
 __all__ = ["TASKS", "Options", "Task"]
 
-TASKS: Mapping[str, Callable[[Events, Options], Task]] = MappingProxyType(
+TASKS: Mapping[str, type[Task]] = MappingProxyType(
     {
-        each.name: each.over
+        each.name: each
         for each in (StruggleTask, RecallTask, DropoutTask, TimingTask, PlateauTask, RegressionTask)
     }
 )

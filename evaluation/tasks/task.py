@@ -38,9 +38,9 @@ class Options:
 class Task(ABC):
     """A task over one stream of events.
 
-    A model competes by standing in ``contenders``, under the name that `--model` takes. ``asks`` says what
-    a positive is; ``levels`` names the levels that contenders may give. ``bad`` holds lines of a label file
-    that cannot be used, by number from 1, and why.
+    A model competes by standing in ``contenders``, under the name that `--model` takes; what is served stands
+    first. ``asks`` says what a positive is; ``levels`` names the levels that contenders may give. ``bad``
+    holds lines of a label file that cannot be used, by number from 1, and why.
     """
 
     name: ClassVar[str]

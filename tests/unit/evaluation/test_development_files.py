@@ -24,7 +24,7 @@ def measured(
 ) -> dict[str, Any]:
     events = read([DATA / f"{name}.events.jsonl.gz"])
     assert not events.bad
-    asked = TASKS[task](events, options)
+    asked = TASKS[task].over(events, options)
     return report(asked, run(events, asked, models, split=split))
 
 

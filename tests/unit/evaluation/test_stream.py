@@ -141,7 +141,7 @@ def test_rounds_show_every_question_what_one_event_at_a_time_does(
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_task_gives_probabilities_and_has_a_constant_and_a_rule(stream: Events, name: str) -> None:
-    task = TASKS[name](stream, Options())
+    task = TASKS[name].over(stream, Options())
     assert len(task.queries) > 5
     assert {"weights", "constant", "rule"} <= set(task.contenders)
     assert (np.diff(task.queries.turn) >= 0).all()
@@ -173,7 +173,7 @@ def test_a_shuffled_future_changes_nothing(tmp_path: Path, name: str) -> None:
     found = []
     for place, rest in enumerate((future, moved)):
         stream = read([written(tmp_path / f"{place}.jsonl", [*past, *rest])])
-        task = TASKS[name](stream, options)
+        task = TASKS[name].over(stream, options)
         # Which questions there are may hang on what follows; those that both have must be answered alike.
         settled = task.queries.settled < until
         keys = list(
@@ -204,7 +204,7 @@ def test_permuted_labels_cannot_be_predicted(tmp_path: Path, name: str) -> None:
     rng = np.random.default_rng(2)
     events = lives(3, 4_000, users=40)
     stream = read([written(tmp_path / "a.jsonl", events)])
-    task = TASKS[name](stream, Options())
+    task = TASKS[name].over(stream, Options())
     # The scores themselves are permuted: what a learner did is no guide to anything any more.
     observed = observe(stream, task, {"weights": task.contenders["weights"]})[0]["weights"][:, 0]
     found = [auc(observed, rng.permutation(task.queries.label)) for _ in range(20)]
@@ -214,7 +214,7 @@ def test_permuted_labels_cannot_be_predicted(tmp_path: Path, name: str) -> None:
 def test_a_constant_knows_only_what_is_settled(tmp_path: Path) -> None:
     events = [completion(1, START + place * 1000, "a", score=float(place % 2)) for place in range(6)]
     stream = read([written(tmp_path / "a.jsonl", events)])
-    task = TASKS["struggle"](stream, Options())
+    task = TASKS["struggle"].over(stream, Options())
     found = run(stream, task, ("constant",), split=False).verdicts["constant"].probability
     assert found.tolist() == pytest.approx([1 / 2, 2 / 3, 2 / 4, 3 / 5, 3 / 6, 4 / 7])
 
@@ -223,7 +223,7 @@ def test_a_rule_knows_the_rate_of_its_own_answers(tmp_path: Path) -> None:
     marks = [0.0, 0.0, 1.0, 1.0, 0.0]
     events = [completion(1, START + place * 1000, "a", score=mark) for place, mark in enumerate(marks)]
     stream = read([written(tmp_path / "a.jsonl", events)])
-    task = TASKS["struggle"](stream, Options())
+    task = TASKS["struggle"].over(stream, Options())
     verdict = run(stream, task, ("rule",), split=False).verdicts["rule"]
     assert verdict.alarm is not None
     assert verdict.alarm.tolist() == [False, True, True, False, False]
@@ -237,4 +237,4 @@ def test_sentiment_counts_as_activity_and_struggled_as_the_label(tmp_path: Path)
         completion(1, START + 2000, "a", score=0.2, struggled=False),
     ]
     stream = read([written(tmp_path / "a.jsonl", events)])
-    assert TASKS["struggle"](stream, Options()).queries.label.tolist() == [True, False]
+    assert TASKS["struggle"].over(stream, Options()).queries.label.tolist() == [True, False]
