@@ -154,14 +154,14 @@ def specs(settings: Settings) -> list[TopicSpec]:
     ]
 
 
-def check(settings: Settings, found: Mapping[str, int]) -> None:
+def check(settings: Settings, counts: Mapping[str, int]) -> None:
     """Refuse topics whose number of partitions differs from the settings.
 
     Raises:
         TopicError: naming the topic and both numbers.
     """
     for spec in specs(settings):
-        count = found.get(spec.name, spec.partitions)
+        count = counts.get(spec.name, spec.partitions)
         if count != spec.partitions:
             raise TopicError(
                 f"topic {spec.name} has {count} partitions where the settings say {spec.partitions} "

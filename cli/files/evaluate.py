@@ -100,10 +100,10 @@ def evaluate(
             verdicts = run(events, asked, names, split=split, on_done=on_done)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
-    found = {"files": [str(path) for path in files], **report(asked, verdicts)}
-    click.echo(json.dumps(found) if as_json else text(found))
+    results = {"files": [str(path) for path in files], **report(asked, verdicts)}
+    click.echo(json.dumps(results) if as_json else text(results))
     if plot is not None:
-        plot.write_text(reliability_svg(found), encoding="utf-8")
+        plot.write_text(reliability_svg(results), encoding="utf-8")
     if events.bad or asked.bad:
         raise SystemExit(1)
 

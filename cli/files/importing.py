@@ -61,12 +61,12 @@ def import_(*, name: str, files: tuple[Path, ...], output: Path, labels: Path | 
     if labels is not None and name not in ("oulad", "kdd2015"):
         raise click.UsageError(f"--labels: {name} knows nothing of who dropped out")
     with ExitStack() as stack:
-        said = None
+        label_file = None
         if labels is not None:
-            said = stack.enter_context(labels.open("w", encoding="utf-8", newline=""))
+            label_file = stack.enter_context(labels.open("w", encoding="utf-8", newline=""))
         status = stack.enter_context(Console(stderr=True).status("Reading"))
         taken = Output(
-            _name, said, user, lambda table, line: status.update(f"Reading {table}: {line:,} lines")
+            _name, label_file, user, lambda table, line: status.update(f"Reading {table}: {line:,} lines")
         )
         try:
             FORMATS[name](list(tables(list(files))), taken)

@@ -29,20 +29,20 @@ def replay(*, files: tuple[Path, ...], at: int | None) -> None:
     def on_bad(bad: Bad) -> None:
         click.echo(f"line {bad.line}: {bad.reason}", err=True)
 
-    found = Replay()
+    replayed = Replay()
     for path in files:
         with bytes_progress(console, "Folding") as on_bytes:
             try:
-                found.read(path, at, on_bytes, on_bad)
+                replayed.read(path, at, on_bytes, on_bad)
             except OSError as error:
                 raise click.ClickException(f"{path}: {error.strerror or error}") from None
-    moment = found.newest if at is None else at
-    found.settle(moment)
+    moment = replayed.newest if at is None else at
+    replayed.settle(moment)
     out = sys.stdout.buffer
-    for kind, _, value in found.predictions():
+    for kind, _, value in replayed.predictions():
         out.write(b'{"type":"%s",' % kind.encode() + value[1:] + b"\n")
     out.flush()
     when = datetime.fromtimestamp(moment / 1000, UTC).isoformat(timespec="seconds")
-    click.echo(f"{found.events:,} events folded, as of {when}", err=True)
-    if found.bad:
+    click.echo(f"{replayed.events:,} events folded, as of {when}", err=True)
+    if replayed.bad:
         raise SystemExit(1)

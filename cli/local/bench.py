@@ -71,22 +71,22 @@ def bench(
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     console = Console(stderr=True, highlight=False)
     wanted = set(only or SECTIONS)
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     try:
         if "throughput" in wanted:
-            found |= _throughput(console, events, learners, seed)
+            figures |= _throughput(console, events, learners, seed)
         if "latency" in wanted:
-            found |= _latency(console, samples)
+            figures |= _latency(console, samples)
         if "memory" in wanted:
-            found |= _memory(console, events, learners, seed)
+            figures |= _memory(console, events, learners, seed)
         if "api" in wanted:
-            found |= _api(console, Asked(max(stored // ORIGINALS, 2) * ORIGINALS, rate, seconds, seed=seed))
+            figures |= _api(console, Asked(max(stored // ORIGINALS, 2) * ORIGINALS, rate, seconds, seed=seed))
     except (StackError, RuntimeError) as error:
         raise click.ClickException(str(error)) from None
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(json.dumps(figures))
         return
-    for key, value in found.items():
+    for key, value in figures.items():
         click.echo(f"{key:32} {value}")
 
 

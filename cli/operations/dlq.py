@@ -1,4 +1,4 @@
-"""`lyo dlq`: what could not be used, why, and once more into its topic."""
+"""`lyo dlq`: lists, shows and retries dead letters."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def dlq() -> None:
     """Dead letters: events that could not be used, with the reason, and a way back for them.
 
-    A letter is named by the record that it is about: TOPIC/PARTITION/OFFSET.
+    A dead letter is named by the record that it is about: TOPIC/PARTITION/OFFSET.
     """
 
 
@@ -64,7 +64,7 @@ def _filters(command: Command) -> Command:
 @click.option("--all", "everything", is_flag=True, help="All of them, however many.")
 @click.option("--summary", is_flag=True, help="Only how many there are of each topic and reason.")
 @click.option("--json", "as_json", is_flag=True, help="JSON objects, one per line, with the payloads.")
-def list_letters(
+def list_dead_letters(
     *,
     topic: str | None,
     reason: str | None,
@@ -77,26 +77,26 @@ def list_letters(
 ) -> None:
     """List dead letters, the oldest first."""
     choice = Choice(topic=topic, reason=reason, since=since, until=until)
-    found = _run(lambda settings: _chosen(settings, choice))
+    chosen = _run(lambda settings: _chosen(settings, choice))
     if summary:
-        _print_summary(found, as_json=as_json)
+        _print_summary(chosen, as_json=as_json)
         return
-    # Stable: letters of the same time stay in the order of their topic.
-    shown = found if everything else heapq.nlargest(limit, found, key=_time)
+    # Stable: dead letters of the same time stay in the order of their topic.
+    shown = chosen if everything else heapq.nlargest(limit, chosen, key=_time)
     for dead_letter in sorted(shown, key=_time):
         click.echo(json.dumps(fields(dead_letter)) if as_json else line(dead_letter))
-    if len(shown) < len(found):
-        click.echo(f"the newest {len(shown):,} of {len(found):,}: --all shows all", err=True)
+    if len(shown) < len(chosen):
+        click.echo(f"the newest {len(shown):,} of {len(chosen):,}: --all shows all", err=True)
     elif not as_json:
-        click.echo(f"{len(found):,} dead letters", err=True)
+        click.echo(f"{len(chosen):,} dead letters", err=True)
 
 
 def _time(dead_letter: DeadLetter) -> int:
     return dead_letter.failed_ms
 
 
-def _print_summary(found: Sequence[DeadLetter], *, as_json: bool) -> None:
-    counts = Counter((dead_letter.topic, dead_letter.reason) for dead_letter in found)
+def _print_summary(dead_letters: Sequence[DeadLetter], *, as_json: bool) -> None:
+    counts = Counter((dead_letter.topic, dead_letter.reason) for dead_letter in dead_letters)
     for (topic, reason), count in counts.most_common():
         if as_json:
             click.echo(json.dumps({"topic": topic, "reason": reason, "count": count}))
@@ -116,13 +116,13 @@ def show(*, ids: tuple[str, ...], as_json: bool) -> None:
     Whatever it holds is escaped, so that nothing in it can command the terminal.
     """
     choice = Choice(ids=_named(ids))
-    found = _run(lambda settings: _chosen(settings, choice))
-    for place, dead_letter in enumerate(found):
+    chosen = _run(lambda settings: _chosen(settings, choice))
+    for place, dead_letter in enumerate(chosen):
         if as_json:
             click.echo(json.dumps(fields(dead_letter)))
         else:
             click.echo(("\n" if place else "") + page(dead_letter))
-    _check_found(ids, found)
+    _check_found(ids, chosen)
 
 
 # -- retry -------------------------------------------------------------------------------------------------
@@ -148,30 +148,32 @@ def retry(
     """Send events from the dead letters into their topics again, acknowledged.
 
     For after a fault was mended: a clock that was wrong, a limit that was raised. An event that would be
-    refused again is not sent. Each event is counted once: one that stands in its topic already as one that
-    can be used is not sent, so a retry may be repeated. The letters themselves stay until they expire.
+    refused again is not sent. Each event is counted once: one whose topic already has it in a usable record
+    is not sent, so a retry may be repeated. The dead letters themselves stay until they expire.
 
     The exit code is 1 if any of them could not be sent.
     """
     choice = Choice(_named(ids), topic, reason, since, until)
     if everything == (choice != Choice()):
         raise click.UsageError("say which: TOPIC/PARTITION/OFFSET, or a filter, or --all alone")
-    tried, found = _run(lambda settings: _retry(settings, choice, dry_run=dry_run))
-    for one in tried:
-        _print_tried(one, as_json=as_json)
-    counts = Counter(one.status for one in tried)
-    said = ", ".join(f"{counts[status]:,} {status}" for status in Status if counts[status]) or "none chosen"
-    click.echo(said + (" (a dry run: nothing was sent)" if dry_run else ""), err=True)
-    _check_found(ids, found)
-    if not all(one.status.settled for one in tried):
+    tried, chosen = _run(lambda settings: _retry(settings, choice, dry_run=dry_run))
+    for result in tried:
+        _print_tried(result, as_json=as_json)
+    counts = Counter(result.status for result in tried)
+    totals = ", ".join(f"{counts[status]:,} {status}" for status in Status if counts[status])
+    click.echo((totals or "none chosen") + (" (a dry run: nothing was sent)" if dry_run else ""), err=True)
+    _check_found(ids, chosen)
+    if not all(result.status.settled for result in tried):
         raise SystemExit(1)
 
 
-def _print_tried(one: Tried, *, as_json: bool) -> None:
+def _print_tried(result: Tried, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"id": one.dead_letter.id, "status": one.status.value, "detail": one.detail}))
+        click.echo(
+            json.dumps({"id": result.dead_letter.id, "status": result.status.value, "detail": result.detail})
+        )
     else:
-        click.echo(f"{safe(one.dead_letter.id)}  {one.status}: {safe(one.detail)}")
+        click.echo(f"{safe(result.dead_letter.id)}  {result.status}: {safe(result.detail)}")
 
 
 async def _retry(
@@ -180,41 +182,43 @@ async def _retry(
     with records_progress(Console(stderr=True), "Looking for them in their topics") as on_records:
         async with Retrier(settings, dry_run=dry_run, on_records=on_records) as retrier:
             every = await _chosen(settings, Choice())
-            found = [dead_letter for dead_letter in every if choice.takes(dead_letter, settings.topic_prefix)]
-            return await retrier.retry(found, every), found
+            chosen = [
+                dead_letter for dead_letter in every if choice.takes(dead_letter, settings.topic_prefix)
+            ]
+            return await retrier.retry(chosen, every), chosen
 
 
 # -- common ------------------------------------------------------------------------------------------------
 
 
 def _named(ids: Sequence[str]) -> frozenset[str]:
-    for one in ids:
-        topic, _, rest = one.partition("/")
+    for name in ids:
+        topic, _, rest = name.partition("/")
         number, _, offset = rest.partition("/")
         if not topic or not number.isdecimal() or not (offset.isdecimal() or offset == "-"):
-            raise click.UsageError(f"{one!r} is not TOPIC/PARTITION/OFFSET, such as lyo.sentiment/3/1041")
+            raise click.UsageError(f"{name!r} is not TOPIC/PARTITION/OFFSET, such as lyo.sentiment/3/1041")
     return frozenset(ids)
 
 
-def _check_found(ids: Sequence[str], found: Sequence[DeadLetter]) -> None:
-    missing = sorted(set(ids) - {dead_letter.id for dead_letter in found})
+def _check_found(ids: Sequence[str], dead_letters: Sequence[DeadLetter]) -> None:
+    missing = sorted(set(ids) - {dead_letter.id for dead_letter in dead_letters})
     if missing:
         raise click.ClickException(f"there is no dead letter about {', '.join(missing)}")
 
 
 async def _chosen(settings: Settings, choice: Choice) -> list[DeadLetter]:
-    box = DeadLetterReader(settings)
-    found = [
-        dead_letter async for dead_letter in box.read() if choice.takes(dead_letter, settings.topic_prefix)
+    reader = DeadLetterReader(settings)
+    chosen = [
+        dead_letter async for dead_letter in reader.read() if choice.takes(dead_letter, settings.topic_prefix)
     ]
-    if box.unreadable:
-        click.echo(f"{box.unreadable:,} records among the dead letters are none", err=True)
-    return found
+    if reader.unreadable:
+        click.echo(f"{reader.unreadable:,} records among the dead letters are none", err=True)
+    return chosen
 
 
 def _run(work: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:
-    """Run it once Kafka answers; what Kafka refuses is one line."""
-    # What its client tries again is no news, and what it gives up is told below.
+    """Run ``work`` once Kafka answers; Kafka's errors become one line."""
+    # The client's retries are no news, and its final error is printed below.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     settings = load_settings()
     try:

@@ -1,4 +1,4 @@
-"""Dead letters as text: whatever is in them, the terminal is given printable characters only."""
+"""Dead letters as text: the terminal gets only printable characters, whatever is in them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _LINE: Final = 16
 
 
 def safe(text: str) -> str:
-    """The text with everything escaped that a terminal could take for a command, or that reads otherwise.
+    """The text with every character escaped that is not printable by Unicode.
 
-    Control characters, changes of writing direction, line separators, lone surrogates: all that Unicode does
-    not call printable.
+    These are control characters, which a terminal could take for commands, changes of writing direction, line
+    separators and lone surrogates.
     """
     return "".join(char if char.isprintable() else _escaped(char) for char in text)
 
@@ -25,13 +25,13 @@ def _escaped(char: str) -> str:
 
 
 def line(dead_letter: DeadLetter) -> str:
-    """A letter in one line: when, which record, its key, and why."""
+    """A dead letter in one line: its time, its record, the record's key, and the reason."""
     key = "-" if dead_letter.key is None else safe(dead_letter.key)[:40]
     return f"{safe(dead_letter.failed_at)}  {safe(dead_letter.id)}  key={key}  {safe(dead_letter.reason)}"
 
 
 def page(dead_letter: DeadLetter) -> str:
-    """Everything about a letter, its payload decoded as far as it can be."""
+    """All fields of a dead letter, and its payload decoded as far as possible."""
     fields = {
         "record": dead_letter.id,
         "key": "none" if dead_letter.key is None else dead_letter.key,
@@ -44,9 +44,9 @@ def page(dead_letter: DeadLetter) -> str:
 
 
 def payload(value: bytes | None) -> str:
-    """A record's value: JSON laid out, else text, else bytes."""
+    """A record's value: as indented JSON, else as text, else as bytes."""
     if value is None:
-        return "value:     none, or too long for a letter: it stands in its topic"
+        return "value:     none, or too long for a dead letter: it is in its topic"
     size = f"value:     {len(value):,} bytes"
     if len(value) > BYTES_SHOWN:
         size += f", the first {BYTES_SHOWN:,} shown (all with --json)"
@@ -63,14 +63,14 @@ def payload(value: bytes | None) -> str:
 
 def _laid_out(text: str) -> str | None:
     try:
-        # What JSON may hold, and a terminal may not be given, is escaped by the encoder or by `safe`.
+        # The encoder or `safe` escapes what a terminal must not get.
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         return None
 
 
 def _dump(value: bytes) -> str:
-    """Bytes in hexadecimal, with the printable ASCII among them beside."""
+    """Bytes in hexadecimal, with their printable ASCII beside them."""
     lines = []
     for start in range(0, len(value), _LINE):
         part = value[start : start + _LINE]
@@ -80,7 +80,7 @@ def _dump(value: bytes) -> str:
 
 
 def fields(dead_letter: DeadLetter) -> dict[str, Any]:
-    """A letter as a JSON object, as on its topic, with its name and its payload as text where it is text."""
+    """A dead letter as a JSON object: as on its topic, with its name, and its payload if that is text."""
     try:
         text = None if dead_letter.payload is None else dead_letter.payload.decode()
     except UnicodeDecodeError:

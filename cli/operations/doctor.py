@@ -1,4 +1,4 @@
-"""`lyo doctor`: whether a deployment can work, and what to do where it cannot."""
+"""`lyo doctor`: checks a deployment and says what to do."""
 
 from __future__ import annotations
 
@@ -37,34 +37,40 @@ def doctor(*, fix: bool, as_json: bool) -> None:
     """
     settings = load_settings()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    found, done = asyncio.run(_run(settings, fix=fix))
+    findings, done = asyncio.run(_run(settings, fix=fix))
     if as_json:
-        click.echo(json.dumps({"ok": well(found), "done": done, "findings": msgspec.to_builtins(found)}))
+        click.echo(
+            json.dumps({"ok": well(findings), "done": done, "findings": msgspec.to_builtins(findings)})
+        )
     else:
-        _print(found, done)
-    sys.exit(0 if well(found) else 1)
+        _print(findings, done)
+    sys.exit(0 if well(findings) else 1)
 
 
 async def _run(settings: Settings, *, fix: bool) -> tuple[list[Finding], list[str]]:
-    found = await examine(settings)
-    done = await put_right(settings, found) if fix else []
-    return (await examine(settings) if done else found), done
+    findings = await examine(settings)
+    done = await put_right(settings, findings) if fix else []
+    return (await examine(settings) if done else findings), done
 
 
-def _print(found: list[Finding], done: list[str]) -> None:
+def _print(findings: list[Finding], done: list[str]) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=PLAIN_WIDTH)
     for line in done:
         console.print(line, markup=False)
     table = Table("", "checked", "about", "found, and what to do", box=None, pad_edge=False)
-    for _, alike in groupby(found, key=lambda one: (one.check, one.status, one.found, one.to_do)):
+    for _, alike in groupby(findings, key=_appearance):
         first, *more = alike
         text = Text(first.found)
         if first.to_do:
             text.append(f"\n→ {first.to_do}", "bold")
-        about = "\n".join([first.about, *(one.about for one in more)])
+        about = "\n".join([first.about, *(finding.about for finding in more)])
         table.add_row(Text(first.status, _STYLE[first.status]), first.check, Text(about), text)
     console.print(table)
-    counts = {status: sum(one.status is status for one in found) for status in Status}
+    counts = {status: sum(finding.status is status for finding in findings) for status in Status}
     console.print(", ".join(f"{count} {status}" for status, count in counts.items()))
+
+
+def _appearance(finding: Finding) -> tuple[str, Status, str, str]:
+    return finding.check, finding.status, finding.found, finding.to_do

@@ -1,4 +1,4 @@
-"""`lyo erase`: a learner is forgotten everywhere, with a receipt."""
+"""`lyo erase`: erases a learner everywhere and prints a receipt."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from lyo.streams.settings import load_settings
 from lyo.streams.topics import TopicError
 
 
-def _moment(_context: click.Context, _parameter: click.Parameter, given: str | None) -> datetime | None:
-    if given is None:
+def _moment(_context: click.Context, _parameter: click.Parameter, text: str | None) -> datetime | None:
+    if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(given)
+        moment = datetime.fromisoformat(text)
     except ValueError:
-        raise click.BadParameter(f"{given!r} is no time in RFC 3339") from None
+        raise click.BadParameter(f"{text!r} is no time in RFC 3339") from None
     if moment.tzinfo is None:
-        raise click.BadParameter(f"{given!r} has no offset from UTC")
+        raise click.BadParameter(f"{text!r} has no offset from UTC")
     return moment.astimezone(UTC)
 
 

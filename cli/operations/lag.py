@@ -1,4 +1,4 @@
-"""`lyo lag`: how far behind each group is, per topic and partition, as the broker and Postgres say."""
+"""`lyo lag`: the lag of each group per topic and partition, from the broker and Postgres."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def _looks(monitor: Monitor) -> AsyncIterator[Snapshot]:
 
 
 def encoded(snapshot: Snapshot, busy: bool) -> str:
-    """The groups of a look as JSON; null is unknown."""
+    """The groups of a look as JSON; null means unknown."""
     groups = [
         msgspec.to_builtins(group) | {"partitions": msgspec.to_builtins(_chosen(group, busy))}
         for group in snapshot.groups
@@ -111,37 +111,41 @@ def encoded(snapshot: Snapshot, busy: bool) -> str:
 
 def table(snapshot: Snapshot, busy: bool) -> Table:
     """A look as a table: each group's partitions, then the group."""
-    made = Table("group", "topic", box=None, pad_edge=False)
-    made.add_column("part", justify="right")
+    table_ = Table("group", "topic", box=None, pad_edge=False)
+    table_.add_column("part", justify="right")
     for name in ("events", "seconds", "in/s", "out/s", "drained in"):
-        made.add_column(name, justify="right")
-    made.add_column("status")
-    made.add_column("why", overflow="fold")
+        table_.add_column(name, justify="right")
+    table_.add_column("status")
+    table_.add_column("why", overflow="fold")
     for group in snapshot.groups:
-        for one in _chosen(group, busy):
-            made.add_row(one.group, one.topic, str(one.partition), *_figures(one))
-        made.add_row(group.group, "all topics", "all", *_figures(group), style="bold")
-    return made
+        for partition in _chosen(group, busy):
+            table_.add_row(partition.group, partition.topic, str(partition.partition), *_figures(partition))
+        table_.add_row(group.group, "all topics", "all", *_figures(group), style="bold")
+    return table_
 
 
 def _chosen(group: GroupLag, busy: bool) -> list[PartitionLag]:
-    return [one for one in group.partitions if not busy or one.status is not Status.OK or one.events != 0]
+    return [
+        partition
+        for partition in group.partitions
+        if not busy or partition.status is not Status.OK or partition.events != 0
+    ]
 
 
-def _figures(one: PartitionLag | GroupLag) -> Iterable[str | Text]:
-    yield UNKNOWN if one.events is None else f"{one.events:,}"
-    yield UNKNOWN if one.seconds is None else f"{one.seconds:,.1f}"
-    yield UNKNOWN if one.rate_in is None else f"{one.rate_in:,.1f}"
-    yield UNKNOWN if one.rate_out is None else f"{one.rate_out:,.1f}"
-    yield _drain(one)
-    yield Text(one.status.value, STYLES[one.status])
-    yield "" if one.status is Status.OK else one.why
+def _figures(lag: PartitionLag | GroupLag) -> Iterable[str | Text]:
+    yield UNKNOWN if lag.events is None else f"{lag.events:,}"
+    yield UNKNOWN if lag.seconds is None else f"{lag.seconds:,.1f}"
+    yield UNKNOWN if lag.rate_in is None else f"{lag.rate_in:,.1f}"
+    yield UNKNOWN if lag.rate_out is None else f"{lag.rate_out:,.1f}"
+    yield _drain(lag)
+    yield Text(lag.status.value, STYLES[lag.status])
+    yield "" if lag.status is Status.OK else lag.why
 
 
-def _drain(one: PartitionLag | GroupLag) -> str:
-    if one.drain_seconds is not None:
-        return f"{one.drain_seconds:,.0f} s"
-    known = one.events is not None and one.rate_in is not None and one.rate_out is not None
+def _drain(lag: PartitionLag | GroupLag) -> str:
+    if lag.drain_seconds is not None:
+        return f"{lag.drain_seconds:,.0f} s"
+    known = lag.events is not None and lag.rate_in is not None and lag.rate_out is not None
     return "never so" if known else UNKNOWN
 
 

@@ -1,4 +1,4 @@
-"""`lyo rebuild`: rows and predictions made again from the beginning of the log."""
+"""`lyo rebuild`: drops rows and predictions, so that they are computed again from the log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lyo.storage.faults import SinkError
 from lyo.storage.sink.rebuild import empty
 from lyo.streams.kafka.clients import explain
 from lyo.streams.runtime.rebuild import RebuildError, derived
-from lyo.streams.runtime.rebuild import rebuild as begin_anew
+from lyo.streams.runtime.rebuild import rebuild as drop_derived
 from lyo.streams.settings import load_settings
 
 
@@ -20,7 +20,7 @@ from lyo.streams.settings import load_settings
 def rebuild(*, yes: bool) -> None:
     """Drop rows and predictions, so that workers and sinks make them again from the input topics.
 
-    For when a worker or sink refuses to go on: a topic was created again, offsets were set back, rows cannot
+    For when a worker or sink refuses to continue: a topic was created again, offsets were reset, rows cannot
     be read. Stop every worker and sink before, start them after. Input topics, interventions, dead letters
     and erasures stay: who is erased stays so. Consumers of the prediction topics begin anew, too.
     """
@@ -29,7 +29,7 @@ def rebuild(*, yes: bool) -> None:
     if not yes:
         click.confirm(f"This deletes {names} and what was stored from them in Postgres. Go on?", abort=True)
     try:
-        asyncio.run(begin_anew(settings, lambda line: click.echo(line, err=True)))
+        asyncio.run(drop_derived(settings, lambda line: click.echo(line, err=True)))
         asyncio.run(empty(settings.database_url))
     except (RebuildError, SinkError) as error:
         raise click.ClickException(str(error)) from None

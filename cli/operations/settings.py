@@ -19,25 +19,25 @@ HEADER = "| variable | values | default | what it is |\n|---|---|---|---|\n"
 @click.option("--json", "as_json", is_flag=True, help="As JSON objects, one per line.")
 def settings(*, markdown: bool, as_json: bool) -> None:
     """Print every setting: they are read from the environment, and a bad one is named at start."""
-    found = reference()
+    all_settings = reference()
     if as_json:
-        for one in found:
-            click.echo(json.dumps(one._asdict()))
+        for setting in all_settings:
+            click.echo(json.dumps(setting._asdict()))
     elif markdown:
-        click.echo(as_markdown(found), nl=False)
+        click.echo(as_markdown(all_settings), nl=False)
     else:
         table = Table("variable", "values", "default", "what it is", box=None, pad_edge=False)
-        for one in found:
-            table.add_row(one.variable, one.values, one.default, one.description)
+        for setting in all_settings:
+            table.add_row(setting.variable, setting.values, setting.default, setting.description)
         Console(width=None if Console().is_terminal else 140).print(table)
 
 
-def as_markdown(found: list[Setting]) -> str:
+def as_markdown(all_settings: list[Setting]) -> str:
     """The settings as a Markdown table."""
     code = "`{}`".format
     rows = "".join(
-        f"| {code(one.variable)} | {one.values} | {one.default and code(one.default)} | {one.description} |\n"
-        for one in found
+        f"| {code(name)} | {values} | {default and code(default)} | {description} |\n"
+        for name, values, default, description in all_settings
     )
     return (
         f"# Settings\n\nEvery process reads them from the environment (`{PREFIX}...`) and nowhere else. "

@@ -56,7 +56,7 @@ def _check_file(path: str | None) -> None:
 
 
 def _collect_seldom() -> None:
-    """Requests leave no cycles worth looking for; looking through the catalogue would hold one up."""
+    """Let the garbage collector run rarely: requests leave few cycles, and it would walk the catalogue."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE_AFTER)

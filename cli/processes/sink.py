@@ -65,8 +65,8 @@ async def _run(settings: Settings, batch: int, rebuild: bool) -> None:
     watermark = Watermark(settings, running.positions)
 
     def stop() -> None:
-        for each in (running, relay, watermark):
-            each.stop()
+        for part in (running, relay, watermark):
+            part.stop()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -83,14 +83,14 @@ async def _run(settings: Settings, batch: int, rebuild: bool) -> None:
 
 
 async def _together(running: Sink, beside: Sequence[Relay | Watermark], stop: Callable[[], None]) -> None:
-    """Run all until they are stopped; when one cannot go on, the others end in order first."""
+    """Run all parts until they are stopped; if one fails, the others end in order first."""
     storing = asyncio.create_task(running.run())
     beginning = asyncio.create_task(running.started.wait())
     await asyncio.wait([storing, beginning], return_when=asyncio.FIRST_COMPLETED)
     beginning.cancel()
     tasks = [storing]
     if running.started.is_set():
-        tasks += [asyncio.create_task(each.run()) for each in beside]
+        tasks += [asyncio.create_task(part.run()) for part in beside]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     stop()
     await asyncio.wait(tasks)

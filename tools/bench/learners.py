@@ -57,8 +57,8 @@ class Originals:
 
 def tenants(made: Originals) -> list[int | None]:
     """The organization of originals 1, 2, ...; copies have the same."""
-    found = {int(key): tenant_of(row) for key, row in made.learners}
-    return [found.get(user) for user in range(1, ORIGINALS + 1)]
+    tenants = {int(key): tenant_of(row) for key, row in made.learners}
+    return [tenants.get(user) for user in range(1, ORIGINALS + 1)]
 
 
 def fold(seed: int, end: int) -> Originals:

@@ -58,8 +58,8 @@ async def measure(settings: Settings, path: Path, folder: Path) -> Throughput:
         async with clients.admin(settings) as client:
             inputs = topics.names(settings).inputs
             while True:
-                found = await client.list_consumer_group_offsets(settings.app_id)
-                if sum(max(at.offset, 0) for tp, at in found.items() if tp.topic in inputs) >= total:
+                committed = await client.list_consumer_group_offsets(settings.app_id)
+                if sum(max(at.offset, 0) for tp, at in committed.items() if tp.topic in inputs) >= total:
                     break
                 waiting.check("folding the backlog")
                 await asyncio.sleep(0.05)

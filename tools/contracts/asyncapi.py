@@ -61,10 +61,10 @@ def asyncapi_document() -> Node:
 
 
 def channel_breaks(old: Node, new: Node) -> list[str]:
-    """What of a released document's channels the present one does not keep, one sentence each.
+    """How the present document breaks the channels of a released one, one sentence each.
 
-    The messages' schemas are compared by themselves, and the internal channels, which no operation names,
-    follow the layout of the rows.
+    The messages' schemas are compared separately. Internal channels, which no operation names, follow the
+    layout of the rows.
     """
     return [line for operation in old["operations"].values() for line in _channel_breaks(operation, old, new)]
 
@@ -74,9 +74,9 @@ def _channel_breaks(operation: Node, old: Node, new: Node) -> Iterator[str]:
     if name not in new["channels"]:
         yield f"{name}: the channel is gone"
         return
-    now = _told(name, new)
-    for what, was in _told(name, old).items():
-        # Readers are owed the newest record of a key: what they read may be compacted as well.
+    now = _promises(name, new)
+    for what, was in _promises(name, old).items():
+        # Readers rely on the newest record of a key only, so compaction may be added.
         compacted = (
             what == "cleanup policy" and operation["action"] == "send" and now[what] == f"compact,{was}"
         )
@@ -84,8 +84,8 @@ def _channel_breaks(operation: Node, old: Node, new: Node) -> Iterator[str]:
             yield f"{name}: the {what} was {was}, is {now[what]}"
 
 
-def _told(name: str, document: Node) -> dict[str, str]:
-    """What whoever uses a channel relies on beside the message's schema."""
+def _promises(name: str, document: Node) -> dict[str, str]:
+    """The parts of a channel that its users rely on, beside the message's schema."""
     channel, message = document["channels"][name], document["components"]["messages"][name]
     return {
         "address": channel["address"],

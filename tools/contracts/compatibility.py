@@ -1,8 +1,8 @@
-"""Whether a schema may take the place of a released one.
+"""Whether a schema is compatible with a released one.
 
-What comes in (``inbound``) may only widen: whatever a publisher was told to send is taken. What goes out may
-only gain fields: whatever a consumer was told to expect is there, of the type and within the limits told. A
-keyword that this module does not know, and that differs, counts as a break: nobody can say that it is none.
+An input (``inbound``) may only widen: everything that publishers were told to send is accepted. An output may
+only gain fields: everything that consumers were told to expect is there, with the same type and limits. A
+difference in a keyword that this module does not know counts as a break.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _WORDS: Final = frozenset(
 _LOWER: Final = frozenset({"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"})
 _UPPER: Final = frozenset({"maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"})
 _OPEN: Final = "x-extensible-enum"
-"""The values that there are today: readers were told that there may be more."""
+"""Today's values of an open enumeration: readers know that there may be more."""
 _PARTS: Final = frozenset({_OPEN, "type", "properties", "required", "enum", "const", "anyOf", "oneOf"})
 _INSIDE: Final = frozenset({"items", "additionalProperties", "propertyNames"})
 _CONSTRAINTS: Final = frozenset({"pattern", "format", "uniqueItems"})
@@ -62,7 +62,7 @@ class _Pair:
 
 
 def breaks(old: Schema, new: Schema, *, inbound: bool) -> list[str]:
-    """What of the released schema ``old`` the present ``new`` does not keep, one sentence each."""
+    """How the present schema ``new`` breaks the released schema ``old``, one sentence each."""
     return list(dict.fromkeys(_compare(_Pair(old, new, old, new, inbound, ""), ())))
 
 
@@ -100,16 +100,16 @@ def _types(pair: _Pair) -> Iterator[str]:
 
 
 def _type_names(schema: Schema) -> frozenset[str]:
-    """The JSON types that a schema names; all where it names none."""
-    said = schema.get("type")
-    if said is None:
+    """The JSON types of a schema; all if it names none."""
+    types = schema.get("type")
+    if types is None:
         return frozenset({"null", "boolean", "integer", "number", "string", "array", "object"})
-    names = {said} if isinstance(said, str) else set(said)
+    names = {types} if isinstance(types, str) else set(types)
     return frozenset(names | ({"integer"} if "number" in names else set()))
 
 
 def _defaults(pair: _Pair) -> Iterator[str]:
-    """What a field that is left out of an input means; words in an output."""
+    """Changed defaults of inputs; in an output a default is only documentation."""
     old, new = pair.old.get("default", ...), pair.new.get("default", ...)
     if pair.inbound and old is not ... and old != new:
         yield pair.says(f"default was {old}, is {'none' if new is ... else new}")
@@ -144,7 +144,7 @@ def _limits(pair: _Pair) -> Iterator[str]:
         old, new = pair.old.get(keyword), pair.new.get(keyword)
         if old == new:
             continue
-        # An output's limit must not widen, and one that narrows takes away values that somebody waits for.
+        # An output's limit must not widen, nor narrow: consumers may wait for the values outside.
         narrowed = new is not None and (old is None or ((new > old) if keyword in _LOWER else (new < old)))
         if narrowed or not pair.inbound:
             yield pair.says(f"{keyword} was {_none(old)}, is {_none(new)}")

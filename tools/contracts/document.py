@@ -49,13 +49,13 @@ def write(folder: Path) -> list[str]:
 def drifted(folder: Path) -> list[str]:
     """The files under the folder that are not what this code writes, each with what is wrong."""
     files = render()
-    found = [f"{name}: is missing" for name in files if not (folder / name).is_file()]
-    found += [
+    differences = [f"{name}: is missing" for name in files if not (folder / name).is_file()]
+    differences += [
         f"{name}: is not what this code writes"
         for name, text in files.items()
         if (folder / name).is_file() and (folder / name).read_text(encoding="utf-8") != text
     ]
-    return sorted(found + [f"{name}: no message has this name" for name in _strays(folder, files)])
+    return sorted(differences + [f"{name}: no message has this name" for name in _strays(folder, files)])
 
 
 def _strays(folder: Path, files: dict[str, str]) -> list[str]:

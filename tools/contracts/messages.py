@@ -54,8 +54,8 @@ class Message:
     @property
     def description(self) -> str:
         """The shape's docstring and the rules, one paragraph."""
-        said = " ".join((self.shape.__doc__ or "").split())
-        return " ".join((said, *self.rules))
+        text = " ".join((self.shape.__doc__ or "").split())
+        return " ".join((text, *self.rules))
 
 
 _NAMES: Final = Names()

@@ -18,7 +18,7 @@ _METHODS: Final = frozenset({"get", "put", "post", "delete", "options", "head", 
 
 
 def openapi_document() -> Node | None:
-    """What the API says of itself; None where the API is not part of this version."""
+    """The API's own document; None if the API is not part of this version."""
     module = _module()
     if module is None:
         return None
@@ -36,7 +36,7 @@ def _module() -> ModuleType | None:
 
 
 def operation_breaks(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What of a released OpenAPI document the present one does not keep, one sentence each."""
+    """How the present OpenAPI document breaks a released one, one sentence each."""
     return list(_operations(old, new))
 
 
@@ -53,11 +53,15 @@ def _operations(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]
 
 
 def _whole(item: Node, method: str) -> Node:
-    """An operation with the parameters of its path, of which its own take the place."""
+    """An operation with the parameters of its path; its own parameters take precedence."""
     operation: Node = item[method]
     own = operation.get("parameters", [])
-    names = {(one["in"], one["name"]) for one in own}
-    shared = [one for one in item.get("parameters", ()) if (one["in"], one["name"]) not in names]
+    names = {(parameter["in"], parameter["name"]) for parameter in own}
+    shared = [
+        parameter
+        for parameter in item.get("parameters", ())
+        if (parameter["in"], parameter["name"]) not in names
+    ]
     return operation | {"parameters": [*shared, *own]}
 
 
@@ -79,7 +83,7 @@ def _operation(was: Node, now: Node, old: Mapping[str, Any], new: Mapping[str, A
 
 
 def _security(was: Node, now: Node, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """Who had what a released alternative asks for must have what one of the present ones does."""
+    """Credentials that met a released alternative must meet one of the present alternatives."""
     before, after = _alternatives(was, old), _alternatives(now, new)
     for asked in before:
         if not any(_suffices(asked, asks) for asks in after):
@@ -91,7 +95,7 @@ def _security(was: Node, now: Node, old: Mapping[str, Any], new: Mapping[str, An
 
 
 def _alternatives(operation: Node, document: Mapping[str, Any]) -> list[Node]:
-    # No alternative is the same as one that asks for nothing.
+    # No alternatives mean the same as one that requires nothing.
     return operation.get("security", document.get("security")) or [{}]
 
 
@@ -101,7 +105,7 @@ def _suffices(asked: Node, asks: Node) -> bool:
 
 def _scheme(document: Mapping[str, Any], name: str) -> Node:
     scheme = document.get("components", {}).get("securitySchemes", {}).get(name, {})
-    return {part: said for part, said in scheme.items() if part != "description"}
+    return {part: value for part, value in scheme.items() if part != "description"}
 
 
 def _headers(
@@ -119,29 +123,30 @@ def _headers(
 
 
 def _parameters(was: Node, now: Node, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    before = {(one["in"], one["name"]): one for one in was.get("parameters", ())}
-    after = {(one["in"], one["name"]): one for one in now.get("parameters", ())}
-    for place, one in before.items():
+    before = {(parameter["in"], parameter["name"]): parameter for parameter in was.get("parameters", ())}
+    after = {(parameter["in"], parameter["name"]): parameter for parameter in now.get("parameters", ())}
+    for place, parameter in before.items():
         if place not in after:
             yield f"the {place[0]} parameter {place[1]} is gone"
             continue
         yield from (
-            f"parameter {place[1]} {line}" for line in _schema(one, after[place], old, new, inbound=True)
+            f"parameter {place[1]} {line}"
+            for line in _schema(parameter, after[place], old, new, inbound=True)
         )
-    for place, one in after.items():
-        if one.get("required") and not before.get(place, {}).get("required"):
+    for place, parameter in after.items():
+        if parameter.get("required") and not before.get(place, {}).get("required"):
             yield f"the {place[0]} parameter {place[1]} is now required"
 
 
 def _media(
     was: Node, now: Node, old: Mapping[str, Any], new: Mapping[str, Any], *, inbound: bool, what: str
 ) -> Iterator[str]:
-    for media, said in was.get("content", {}).items():
-        said_now = now.get("content", {}).get(media)
-        if said_now is None:
+    for media, content in was.get("content", {}).items():
+        content_now = now.get("content", {}).get(media)
+        if content_now is None:
             yield f"the {what} is no longer {media}"
             continue
-        yield from (f"{what} {line}" for line in _schema(said, said_now, old, new, inbound=inbound))
+        yield from (f"{what} {line}" for line in _schema(content, content_now, old, new, inbound=inbound))
 
 
 def _schema(
@@ -154,5 +159,5 @@ def _schema(
 
 
 def _components(document: Mapping[str, Any]) -> Node:
-    """The part of a document that references lead into, under a name that is no keyword of a schema."""
+    """The components of a document, which references lead into; the name is no keyword of a schema."""
     return {"components": document.get("components", {})}

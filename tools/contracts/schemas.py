@@ -54,9 +54,9 @@ def file_line_schema() -> Schema:
 
 def _typed(body: Schema, kind: Kind | None) -> Schema:
     assert kind is not None
-    said = {"const": kind.value, "description": "Which event it is."}
+    type_schema = {"const": kind.value, "description": "Which event it is."}
     return body | {
-        "properties": {"type": said} | body["properties"],
+        "properties": {"type": type_schema} | body["properties"],
         "required": ["type", *body["required"]],
     }
 
@@ -64,29 +64,29 @@ def _typed(body: Schema, kind: Kind | None) -> Schema:
 def _parts(message: Message) -> tuple[Schema, Schema]:
     """A message's schema and the definitions that it refers to."""
     _, components = msgspec.json.schema_components([message.shape], ref_template="#/$defs/{name}")
-    said = {name: _say(part, inbound=message.inbound) for name, part in components.items()}
-    body = said.pop(message.shape.__name__)
-    return body | {"description": message.description}, said
+    schemas = {name: _completed(part, inbound=message.inbound) for name, part in components.items()}
+    body = schemas.pop(message.shape.__name__)
+    return body | {"description": message.description}, schemas
 
 
-def _say(part: Any, *, inbound: bool) -> Any:
+def _completed(part: Any, *, inbound: bool) -> Any:
     """A part of msgspec's schema with what else is checked, in the regular expressions of JSON Schema."""
     if isinstance(part, list):
-        return [_say(item, inbound=inbound) for item in part]
+        return [_completed(item, inbound=inbound) for item in part]
     if not isinstance(part, dict):
         return part
-    said = {name: _say(value, inbound=inbound) for name, value in part.items()}
-    if said.get("type") == "string":
-        _say_text(said, inbound=inbound)
-    if inbound and "propertyNames" in said:
-        said["propertyNames"] |= {"pattern": _NO_NUL}
-    return said
+    schema = {name: _completed(value, inbound=inbound) for name, value in part.items()}
+    if schema.get("type") == "string":
+        _complete_text(schema, inbound=inbound)
+    if inbound and "propertyNames" in schema:
+        schema["propertyNames"] |= {"pattern": _NO_NUL}
+    return schema
 
 
-def _say_text(said: Schema, *, inbound: bool) -> None:
-    if "pattern" in said:
-        said["pattern"] = said["pattern"].replace(r"\A", "^").replace(r"\Z", "$")
-    elif said.get("format") == "date-time":
-        said["pattern"] = _IN_RANGE if inbound else _ANY_YEAR
+def _complete_text(schema: Schema, *, inbound: bool) -> None:
+    if "pattern" in schema:
+        schema["pattern"] = schema["pattern"].replace(r"\A", "^").replace(r"\Z", "$")
+    elif schema.get("format") == "date-time":
+        schema["pattern"] = _IN_RANGE if inbound else _ANY_YEAR
     elif inbound:
-        said["pattern"] = _NO_NUL
+        schema["pattern"] = _NO_NUL

@@ -61,7 +61,7 @@ class Gauge:
     async def read(self) -> Distance:
         """Measure now. Raises one of `AWAY` when Kafka or Postgres is."""
         committed = await clients.committed(self._admin, self._settings.app_id, self._inputs)
-        done = {tp: max(found.offset, 0) for tp, found in committed.items()}
+        done = {tp: max(entry.offset, 0) for tp, entry in committed.items()}
         stored = await stored_offsets(self._settings.database_url)
         ends = await self._reader.end_offsets([*self._inputs, *self._outputs])
         return Distance(

@@ -60,8 +60,10 @@ async def _risks(connection: AsyncConnection) -> list[Row]:
     for level in ("critical", "high", "medium", "low"):
         if level not in {row["risk_level"] for row in rows}:
             wanted = select(dropout_risk_scores).where(table.risk_level == level)
-            found = await connection.execute(wanted.order_by(table.confidence.desc(), table.user_id).limit(1))
-            rows += [dict(row) for row in found.mappings()]
+            result = await connection.execute(
+                wanted.order_by(table.confidence.desc(), table.user_id).limit(1)
+            )
+            rows += [dict(row) for row in result.mappings()]
     return rows
 
 
@@ -86,5 +88,5 @@ async def _active(connection: AsyncConnection, table: Table) -> int:
 async def _newest(connection: AsyncConnection, table: Table) -> list[Row]:
     """Episodes that have ended, where none lasts."""
     order = (table.c.detected_at.desc(), table.c.user_id, table.c.skill_id)
-    found = await connection.execute(select(table).order_by(*order).limit(ROWS))
-    return [dict(row) for row in found.mappings()]
+    result = await connection.execute(select(table).order_by(*order).limit(ROWS))
+    return [dict(row) for row in result.mappings()]

@@ -34,15 +34,15 @@ class Met:
 def newest(before: list[Met], columns: Columns) -> list[Met]:
     """The newest events of those before and these."""
     chosen = columns.at.argsort(kind="stable")[-REMEMBERED:].tolist()
-    found = [_met(columns, one) for one in chosen]
-    return sorted([*before, *found], key=lambda met: met.at)[-REMEMBERED:]
+    new = [_met(columns, index) for index in chosen]
+    return sorted([*before, *new], key=lambda met: met.at)[-REMEMBERED:]
 
 
-def _met(columns: Columns, one: int) -> Met:
-    at, user, organization = int(columns.at[one]), int(columns.user[one]), int(columns.org[one]) or None
+def _met(columns: Columns, index: int) -> Met:
+    at, user, organization = int(columns.at[index]), int(columns.user[index]), int(columns.org[index]) or None
     if columns.kind is not Kind.LESSON_COMPLETION:
         return Met(at, user, organization)
-    row = columns.rows[one]
+    row = columns.rows[index]
     bad = row.score is not None and row.score < BELOW
     return Met(
         at, user, organization, row.content_id, row.content_type, tuple(row.skills), row.difficulty, bad
@@ -56,15 +56,15 @@ def requests(met: list[Met], clock: str) -> list[str]:
     its prerequisites, and the learner's other skills of late as similar topics.
     """
     of: dict[int, list[Met]] = defaultdict(list)
-    for one in met:
-        of[one.user].append(one)
+    for content in met:
+        of[content.user].append(content)
     chosen = sorted(of, key=lambda user: (-len(of[user]), user))[:LEARNERS]
     return [json.dumps(_request(of[user], clock)) for user in chosen]
 
 
 def _request(recent: list[Met], clock: str) -> dict[str, object]:
-    about = next((one for one in reversed(recent) if one.bad), recent[-1])
-    others = dict.fromkeys(skill for one in reversed(recent) for skill in one.skills)
+    about = next((content for content in reversed(recent) if content.bad), recent[-1])
+    others = dict.fromkeys(skill for content in reversed(recent) for skill in content.skills)
     return {
         "type": "struggle_request",
         "request_id": f"demo-{about.user}",

@@ -87,8 +87,8 @@ class Demo:
         bad: list[Bad] = []
         with bytes_progress(self.console, doing) as on_bytes:
             published = await publish_file(path, self.settings, on_bytes, bad.append)
-        for one in bad[:MOST_BAD_LINES]:
-            self.say(f"line {one.line}: {one.reason}")
+        for line in bad[:MOST_BAD_LINES]:
+            self.say(f"line {line.line}: {line.reason}")
         if len(bad) > MOST_BAD_LINES:
             more = len(bad) - MOST_BAD_LINES
             self.say(f"and {more:,} more lines of no use (lyo publish --dry-run names them all)")
@@ -142,16 +142,16 @@ class Demo:
         if showing.done() or self.distance == Distance(0, 0):
             return
         with contextlib.suppress(*AWAY):
-            found = await picture.take(self.settings.database_url, self._now())
+            rows = await picture.take(self.settings.database_url, self._now())
             lag = "events still being published" if self.distance is None else _lag(self.distance)
             self.say(f"\nSo far, {self._seconds()} s after the set-up's end; {lag}; the whole follows:")
-            show.picture(self.console, found, self._now())
+            show.picture(self.console, rows, self._now())
 
     async def _whole(self, counts: Counter[str], dead_letters: int) -> None:
-        found = await picture.take(self.settings.database_url, self._now())
+        rows = await picture.take(self.settings.database_url, self._now())
         took = self._seconds()
-        show.picture(self.console, found, self._now())
-        show.counts(self.console, found)
+        show.picture(self.console, rows, self._now())
+        show.counts(self.console, rows)
         kinds = ", ".join(f"{kind.replace('_', ' ')} {number:,}" for kind, number in counts.most_common())
         self.say(f"\n{counts.total():,} records published, all read, {dead_letters:,} refused: {kinds}")
         self.say(f"Shown from Postgres {took} s after the set-up's end, with no lag")

@@ -21,41 +21,41 @@ NOTHING = "–"
 HOURS = 24
 
 
-def picture(console: Console, found: Picture, now: datetime) -> None:
+def picture(console: Console, rows: Picture, now: datetime) -> None:
     """Print a table of each kind of prediction, the most telling rows first."""
-    have = found.counts
-    levels = ", ".join(f"{found.levels[level]:,} {level}" for level in LEVEL_STYLES if level in found.levels)
+    have = rows.counts
+    levels = ", ".join(f"{rows.levels[level]:,} {level}" for level in LEVEL_STYLES if level in rows.levels)
     _section(
         console,
         "Dropout risk",
         f"{have['dropout_risk_scores']:,} learners, {levels or 'none yet'}; "
         "the highest and one of each other level:",
-        risks(found.risks),
+        risks(rows.risks),
     )
     _section(
         console,
         "Timing",
         f"when they study, in their own time; {have['user_timing_profiles']:,} profiles, the surest:",
-        timing(found.timing, now),
+        timing(rows.timing, now),
     )
     _section(
         console,
         "Plateaus",
-        f"much practice, no gain; {_active(found.active_plateaus, have['learning_plateaus'], 'newest')}",
-        plateaus(found.plateaus),
+        f"much practice, no gain; {_active(rows.active_plateaus, have['learning_plateaus'], 'newest')}",
+        plateaus(rows.plateaus),
     )
     _section(
         console,
         "Regressions",
         "skills that were better once; "
-        f"{_active(found.active_regressions, have['skill_regressions'], 'largest')}",
-        regressions(found.regressions),
+        f"{_active(rows.active_regressions, have['skill_regressions'], 'largest')}",
+        regressions(rows.regressions),
     )
     _section(
         console,
         "Struggle",
         f"with a content asked about; {have['struggle_predictions']:,} answers, the likeliest:",
-        struggles(found.struggles),
+        struggles(rows.struggles),
     )
 
 
@@ -168,18 +168,18 @@ def struggles(rows: Sequence[Row]) -> Table:
     return table
 
 
-def counts(console: Console, found: Picture) -> None:
+def counts(console: Console, rows: Picture) -> None:
     """Print the number of rows of each table."""
     table = _table("Table in Postgres", ">Rows")
-    for name, number in found.counts.items():
+    for name, number in rows.counts.items():
         table.add_row(name, f"{number:,}")
     console.print()
     console.print(table)
 
 
-def hours(found: Sequence[int]) -> str:
+def hours(peak_hours: Sequence[int]) -> str:
     """Hours of the day as ranges, through midnight where they go on there: 22, 23, 0 is 22–1."""
-    chosen = set(found)
+    chosen = set(peak_hours)
     if len(chosen) == HOURS:
         return "all day"
     ranges = []
@@ -209,12 +209,13 @@ def _level(name: str) -> Text:
 
 def _factors(row: Row) -> Text:
     """The factors that weigh most, signed, and the sum of the others: with 0.50 they are the score."""
-    parts = sorted(row["factors"] or (), key=lambda one: -abs(one["contribution"]))
-    shown = [one for one in parts if one["contribution"]]
+    parts = sorted(row["factors"] or (), key=lambda factor: -abs(factor["contribution"]))
+    shown = [factor for factor in parts if factor["contribution"]]
     most = len(shown) if len(shown) <= MOST_FACTORS + 1 else MOST_FACTORS
-    lines = [f"{one['contribution']:+.2f} {one['name'].replace('_', ' ')}" for one in shown[:most]]
+    lines = [f"{factor['contribution']:+.2f} {factor['name'].replace('_', ' ')}" for factor in shown[:most]]
     if rest := shown[most:]:
-        lines.append(f"{sum(one['contribution'] for one in rest):+.2f} {len(rest)} others together")
+        others = sum(factor["contribution"] for factor in rest)
+        lines.append(f"{others:+.2f} {len(rest)} others together")
     return Text("\n".join(lines) or (row["reason"] or NOTHING))
 
 

@@ -96,7 +96,7 @@ def _scanned(path: Path, on_bytes: OnBytes | None) -> _Scan:
     with opened(path) as file:
         for piece in file.pieces():
             for kind, records in _by_kind(check(piece, now).records).items():
-                columns, _ = decode(kind, None, [one.value for one in records], [now] * len(records))
+                columns, _ = decode(kind, None, [record.value for record in records], [now] * len(records))
                 scan.add(kind, columns)
             if on_bytes is not None:
                 on_bytes(piece.position, file.size)
@@ -109,8 +109,8 @@ def instant(at: int) -> str:
 
 
 def _by_kind(records: list[Record]) -> dict[Kind, list[Record]]:
-    found: dict[Kind, list[Record]] = defaultdict(list)
+    by_kind: dict[Kind, list[Record]] = defaultdict(list)
     for record in records:
         if record.kind not in CATALOGUE and record.kind is not Kind.ERASURE:
-            found[record.kind].append(record)
-    return found
+            by_kind[record.kind].append(record)
+    return by_kind

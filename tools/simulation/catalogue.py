@@ -95,7 +95,7 @@ def _content(number: int) -> Content:
         "difficulty": round(difficulty + 0.02 * step, 2),
         "prerequisites": prerequisites,
         "similar_topics": similar,
-        "skill_names": {one: one.replace("-", ": ", 1).capitalize() for one in skills},
+        "skill_names": {skill: skill.replace("-", ": ", 1).capitalize() for skill in skills},
     }
     event = {"content_id": fields["content_id"], "content_type": kind} | {
         name: fields[name] for name in ("topic", "skills", "difficulty")
@@ -131,4 +131,4 @@ def lines() -> list[bytes]:
         for number, zone in enumerate(ORGANIZATION_ZONES, start=1)
     ]
     contents = [{"type": "content"} | content.fields | {"simulated": True} for content in CATALOGUE]
-    return [_compact(one).encode() + b"\n" for one in [*organizations, *contents]]
+    return [_compact(record).encode() + b"\n" for record in [*organizations, *contents]]

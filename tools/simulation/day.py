@@ -155,7 +155,7 @@ def _practise(block: Block, lessons: Lessons, day: int, rng: np.random.Generator
     order = np.argsort(lessons.ordinal, kind="stable")
     rounds = np.searchsorted(lessons.ordinal[order], np.arange(lessons.ordinal.max(initial=-1) + 2))
     noise = rng.normal(0, 0.08, len(order))
-    difficulty = np.array([one for _, one in FORMS])[lessons.content % len(FORMS)]
+    difficulty = np.array([level for _, level in FORMS])[lessons.content % len(FORMS)]
     fading = (block.way == Way.FADING) & (day > block.turn)
     base = 0.36 + block.ability - 0.22 * fading
     for begin, end in pairwise(rounds):
@@ -218,7 +218,7 @@ def _requests(lessons: Lessons, rng: np.random.Generator) -> list[Events]:
     at = lessons.at[asked] - 1000 * (lessons.seconds[asked] + 2)
     requests = _new(REQUEST, who, at, at + 100)
     requests["content"] = content
-    told = rng.random(len(asked)) < 0.6
+    with_outcome = rng.random(len(asked)) < 0.6
     after = lessons.at[asked] + 1500
     outcomes = _new(OUTCOME, who, after, after + 500)
     struggled = lessons.score[asked] < 50
@@ -231,8 +231,8 @@ def _requests(lessons: Lessons, rng: np.random.Generator) -> list[Events]:
     answers = _new(OUTCOME, who, help_at, help_at + 500)
     answers["content"] = content
     choices = [OutcomeKind.HELP_OFFERED, OutcomeKind.HELP_ACCEPTED, OutcomeKind.HELP_DECLINED]
-    answers["extra"] = np.array([OUTCOMES.index(one) for one in choices])[rng.integers(0, 3, len(asked))]
-    return [requests, outcomes[told], answers[helped]]
+    answers["extra"] = np.array([OUTCOMES.index(kind) for kind in choices])[rng.integers(0, 3, len(asked))]
+    return [requests, outcomes[with_outcome], answers[helped]]
 
 
 def _previews(block: Block, lessons: Lessons, rng: np.random.Generator) -> Events:

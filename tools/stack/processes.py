@@ -79,13 +79,13 @@ def end(identity: Identity, signal_number: int, seconds: float) -> bool:
                 family.append(identify(child.pid))
     with contextlib.suppress(psutil.NoSuchProcess):
         process.send_signal(signal_number)
-    if wait_until(lambda: not any(find(one) for one in family), seconds):
+    if wait_until(lambda: not any(find(member) for member in family), seconds):
         return True
-    for one in family:
-        if (left := find(one)) is not None:
+    for member in family:
+        if (left := find(member)) is not None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 left.kill()
-    wait_until(lambda: not any(find(one) for one in family), 10)
+    wait_until(lambda: not any(find(member) for member in family), 10)
     return False
 
 
