@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from click import ClickException
 
 from lyo.cli import main as front
 
@@ -37,7 +38,7 @@ def test_bad_usage_is_two_and_names_the_word() -> None:
 
 
 def test_a_command_that_is_not_there_yet_breaks_no_other() -> None:
-    code = "front.COMMANDS['later'] = front.Entry('cli.later_on:later', 'Later.')"
+    code = "front.COMMANDS['later'] = front.Entry('lyo.cli.later_on:later', 'Later.')"
     missing = run("later", code=code)
     assert missing.returncode == 1
     assert "'lyo later' is not part of this version" in missing.stderr
@@ -47,7 +48,7 @@ def test_a_command_that_is_not_there_yet_breaks_no_other() -> None:
 def test_a_missing_dependency_of_a_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "lyo_broken_on_purpose.py").write_text("import surely_not_installed")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ModuleNotFoundError, match="surely_not_installed"):
+    with pytest.raises(ClickException, match="needs surely_not_installed, which is not installed"):
         front.load("broken", front.Entry("lyo_broken_on_purpose:x", "Broken."))
 
 
