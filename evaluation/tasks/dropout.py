@@ -209,5 +209,15 @@ def _labelled(events: Events, labels: Labelled, options: Options) -> Queries:
         stratum=labels.day[order],
         group=group_of[order],
         slices={f"day {day}": labels.day[order] == day for day in days},
-        left_out={"without an event by then": int((~known).sum())} if not known.all() else {},
+        left_out=_left_out(known, labels.dropped),
     )
+
+
+def _left_out(known: NDArray[np.bool_], dropped: NDArray[np.bool_]) -> dict[str, int]:
+    """Labels ``(n,)`` of whom nothing is known, and how many of these dropped out."""
+    if known.all():
+        return {}
+    return {
+        "without an event by then": int((~known).sum()),
+        "of these dropped out": int((dropped & ~known).sum()),
+    }
