@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-import msgspec
-
-from lyo.models.predictions.types import Prediction
-from lyo.predictive.answers.responses import INTERNAL
 from lyo.predictive.api import schemas
 from lyo.predictive.api.problems import MEDIA_TYPE
 from lyo.predictive.api.schemas import FieldError, ProblemDetails
@@ -53,26 +49,6 @@ def errors(*, body: bool = False) -> Responses:
 def of_everything() -> Responses:
     """The documented errors of whatever is asked for, before anybody looks at what that is."""
     return _documented(_OF_EVERYTHING)
-
-
-def answer_schema(record: type[Prediction]) -> dict[str, Any]:
-    """The schema of an answer that is a kind's record, without references and without the stream's fields."""
-    (_, parts) = msgspec.json.schema_components([record], ref_template="{name}")
-
-    def whole(part: Any) -> Any:
-        if isinstance(part, list):
-            return [whole(each) for each in part]
-        if not isinstance(part, dict):
-            return part
-        beside = {name: whole(value) for name, value in part.items() if name != "$ref"}
-        return whole(parts[part["$ref"]]) | beside if "$ref" in part else beside
-
-    schema: dict[str, Any] = whole(parts[record.__name__])
-    schema["properties"] = {
-        name: value for name, value in schema["properties"].items() if name not in INTERNAL
-    } | {"stale": {"anyOf": [{"type": "boolean"}, {"type": "null"}]}}
-    schema["required"] = [name for name in schema["required"] if name not in INTERNAL]
-    return schema
 
 
 def shown(status: int, example: dict[str, Any]) -> Responses:

@@ -26,9 +26,9 @@ from lyo.models.predictions.kinds import (
 from lyo.predictive.answers import answers, learner_responses
 from lyo.predictive.answers.reading import Seen
 from lyo.predictive.api import schemas as s
-from lyo.predictive.api.documented import answer_schema, errors
+from lyo.predictive.api.documented import errors
 from lyo.predictive.api.error_handlers import ProblemRoute
-from lyo.predictive.api.fields import Switch
+from lyo.predictive.api.fields import Switch, answer_schema
 from lyo.predictive.api.service import AboutAMoment, AboutLearner, AboutNow, Question, not_owned
 
 router = APIRouter(

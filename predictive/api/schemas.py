@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lyo.models.predictions import types
 from lyo.predictive.api import examples
 from lyo.predictive.api.fields import (
     MOST_ENTRIES,
@@ -27,6 +28,7 @@ from lyo.predictive.api.fields import (
     Share,
     TypeName,
     Weekday,
+    of_record,
 )
 
 
@@ -135,6 +137,7 @@ class Action(BaseModel):
     label: str
 
 
+@of_record(types.Struggle)
 class StruggleAnswer(Computed):
     """How likely the learner is to struggle with a content."""
 
@@ -191,6 +194,7 @@ class ReengagementStrategy(BaseModel):
     interventions: list[StrategyStep]
 
 
+@of_record(types.DropoutRisk, whole=True)
 class DropoutRisk(Computed):
     """How likely the learner is to drop out."""
 
@@ -216,11 +220,9 @@ class DropoutRisk(Computed):
     strategy_executed_at: Moment | None = None
     user_returned: bool | None = None
     returned_at: Moment | None = None
-    probability_7d: Probability | None = None
-    probability_14d: Probability | None = None
-    probability_28d: Probability | None = None
 
 
+@of_record(types.TimingProfile, whole=True)
 class TimingProfile(Computed):
     """When the learner learns, in their own time zone."""
 
@@ -260,6 +262,7 @@ class TimingResponse(Computed):
     timezone: str | None = None
 
 
+@of_record(types.Plateaus)
 class Plateau(Computed):
     """A topic on which the learner is stuck."""
 
@@ -284,6 +287,7 @@ class Plateau(Computed):
     updated_at: Moment | None = None
 
 
+@of_record(types.Regressions)
 class Regression(Computed):
     """A skill that the learner is losing."""
 
