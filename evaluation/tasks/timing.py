@@ -17,7 +17,7 @@ from lyo.evaluation.events.stream import Events
 from lyo.evaluation.tasks.task import Options, Task
 from lyo.models.arrays.zones import DAY, HOUR
 from lyo.models.formulas import timing
-from lyo.models.formulas.send_time import good_hours
+from lyo.models.formulas.send_time import PEOPLES, good_hours
 from lyo.models.formulas.timing import weekday
 from lyo.models.predictions.compute import Group, group
 from lyo.models.state.partition import State
@@ -41,15 +41,15 @@ class Scene:
 
 
 def _profile(scene: Scene) -> Floats:
-    """Shares of activity by hour ``(m, 24)``, which hours are peaks, and what is called a good time."""
+    """Shares of sessions by hour ``(m, 24)``, which hours are peaks, and what is called a good time."""
     learners = scene.learners
     found = timing.predict(learners.past, learners.rows, learners.as_of, learners.zones, learners.quiet_hours)
-    unknown = found.activity.sum(axis=1, keepdims=True) <= 0
+    unknown = found.begins.sum(axis=1, keepdims=True) <= 0
     weeks = np.stack([good_hours(found, one) for one in range(len(scene.local))])
     everyone = np.arange(len(weeks))
     begins = weeks[everyone, weekday(scene.local // DAY), scene.local // HOUR % HOURS]
     covers = weeks.mean(axis=(1, 2))
-    seen: Floats = np.c_[np.where(unknown, 1 / HOURS, found.activity), found.peak, begins, covers]
+    seen: Floats = np.c_[np.where(unknown, PEOPLES, found.begins), found.peak, begins, covers]
     return seen
 
 
@@ -117,7 +117,7 @@ class TimingTask(Task):
 
     name: ClassVar[str] = "timing"
     contenders: ClassVar[Mapping[str, Contender]] = {
-        "weights": Served("the profile's share of activity by hour", _profile),
+        "weights": Served("the profile's share of sessions by hour", _profile),
         "constant": Histogram("everyone's sessions until then, by hour", _everyones),
         "rule": Histogram("as far from the last session as sessions were until then", _around_last),
         "own": Histogram("the learner's own sessions until then, by hour", _own),

@@ -1,5 +1,8 @@
 """Is a moment a good time to reach a learner, why, and when would be the next one.
 
+Good are the fewest hours of the local day in which half of the learner's sessions begin, but on weekdays that
+the learner hardly studies on; with under ten sessions, people's hours in general fill in.
+
 One learner at a time: asked by the API and by whoever delivers. Specification, "Optimal Timing".
 """
 
@@ -12,17 +15,23 @@ from numpy.typing import NDArray
 
 from lyo.models.arrays.rounding import hundredths, round_contributions
 from lyo.models.arrays.zones import DAY, HOUR, Zones
-from lyo.models.formulas.timing import TimingProfile, quiet, weekday
+from lyo.models.formulas.timing import BANDS, TimingProfile, quiet, weekday
 
-__all__ = ["FACTORS", "GOOD_FROM", "Limits", "Moment", "check", "good_hours", "is_good"]
+__all__ = ["FACTORS", "GOOD_FROM", "PEOPLES", "Limits", "Moment", "check", "good_hours", "is_good"]
 
 GOOD_FROM = 50
 HORIZON_HOURS = 14 * 24
 FACTORS = ("hour", "weekday", "studied_today")
-_WEIGHTS = np.array([0.6, 0.25, 0.15])
+_MARGIN, _STUDIED = 0.2, -0.3
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+_NIGHT, _DAY = [4, 2, 1, 1, 1, 2, 5], [10, 12, 12, 12, 11, 10, 10, 12, 12]
+_EVENING = [13, 14, 15, 16, 16, 15, 11, 7]
+_WAKING = np.array([*_NIGHT, *_DAY, *_EVENING], np.float64)
+PEOPLES: Floats = _WAKING / _WAKING.sum()
+"""Shares of study by local hour ``(24,)`` where a learner's own are unknown: assumed, evenings most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +71,7 @@ def check(
         score=score,
         contributions=tuple(int(part) for part in rounded),
         confidence=int(profile.confidence[one]),
-        alternative=None if good else _next(profile, one, local, zones, limits),
+        alternative=None if good else _next(profile, one, local, zones, studied_today, limits),
     )
 
 
@@ -87,12 +96,38 @@ def _local(at: int, zones: Zones) -> int:
 
 
 def _contributions(profile: TimingProfile, one: int, local: Ints, studied: NDArray[np.bool_]) -> Floats:
-    """Contributions ``(k, 3)`` around 0.5 at local times ``(k,)`` in ms, and whether studied that day."""
-    activity, days = profile.activity[one], profile.weekdays[one]
-    hours = np.where(profile.peak[one], 1.0, activity / max(activity.max(), 1e-9))
-    day = (days / max(days.max(), 1e-9))[weekday(local // DAY)]
-    values = np.stack([hours[local // HOUR % 24], day, np.where(studied, 0.0, 1.0)], axis=1)
-    return np.where(profile.confidence[one] == 0, 0.0, _WEIGHTS * (values - 0.5))
+    """Contributions ``(k, 3)`` around 0.5 at local times ``(k,)`` in ms, and whether studied that day.
+
+    The score is logistic in the sum of three parts: how much the hour has against the least of the good
+    ones, how rare the weekday is, and a little less on a day on which the learner has studied.
+    """
+    rhythm = _rhythm(profile, one)
+    least = _least_good(rhythm)
+    against = np.log(np.maximum(rhythm, 1e-4) / least)
+    hours = np.clip(against + np.where(rhythm >= least, _MARGIN, -_MARGIN), -2.0, 1.5)
+    days = np.log(np.clip(2.0 * 7.0 * profile.weekdays[one], 0.1, 1.0))
+    days = np.where(profile.confidence[one] == 0, 0.0, days)
+    parts = np.stack(
+        [hours[local // HOUR % 24], days[weekday(local // DAY)], np.where(studied, _STUDIED, 0.0)], axis=1
+    )
+    total = parts.sum(axis=1, keepdims=True)
+    safe = np.where(np.abs(total) < 1e-9, 1.0, total)
+    slope = np.where(np.abs(total) < 1e-9, 0.25, (1.0 / (1.0 + np.exp(-total)) - 0.5) / safe)
+    return parts * slope
+
+
+def _rhythm(profile: TimingProfile, one: int) -> Floats:
+    """Shares of sessions by local hour ``(24,)``; below ten sessions the rest is people's in general."""
+    own = min(int(profile.sessions[one]), BANDS[0]) / BANDS[0]
+    if not profile.begins[one].any():
+        own = 0.0
+    return own * profile.begins[one] + (1.0 - own) * PEOPLES
+
+
+def _least_good(rhythm: Floats) -> float:
+    """The least share of an hour among the fewest hours that hold half of the sessions."""
+    shares = np.sort(rhythm)[::-1]
+    return float(shares[np.searchsorted(np.cumsum(shares), 0.5 - 1e-9)])
 
 
 def _score(profile: TimingProfile, one: int, local: int, studied_today: bool) -> tuple[int, Floats]:
@@ -113,17 +148,20 @@ def _reason(profile: TimingProfile, one: int, local: int, studied_today: bool, g
     peak = bool(profile.peak[one, local // HOUR % 24])
     usual = bool(profile.typical[one, int(weekday(np.array([local // DAY]))[0])])
     if profile.confidence[one] == 0:
-        return f"Not enough sessions to know your rhythm yet ({int(profile.sessions[one])} of 10)"
+        few = f"Not enough sessions to know your rhythm yet ({int(profile.sessions[one])} of 10)"
+        return f"{few}: by when people study, this is a {'good' if good else 'bad'} time"
     if good and peak:
         return "This aligns with your peak learning hours" + (" on a usual study day" if usual else "")
     if good:
         return "You often study around this time"
     if studied_today:
         return "You have already studied today, and this is outside your peak hours"
-    return "This is outside your usual study hours" if not peak else "You rarely study on this day"
+    return "You rarely study on this day" if peak else "This is outside your usual study hours"
 
 
-def _next(profile: TimingProfile, one: int, now: int, zones: Zones, limits: Limits) -> int | None:
+def _next(
+    profile: TimingProfile, one: int, now: int, zones: Zones, studied_today: bool, limits: Limits
+) -> int | None:
     """First full local hour after ``now``, a local time, that is allowed and good, within two weeks."""
     hours = (now // HOUR + 1 + np.arange(HORIZON_HOURS)) * HOUR
     instants = zones.instants(hours)
@@ -132,6 +170,8 @@ def _next(profile: TimingProfile, one: int, now: int, zones: Zones, limits: Limi
     shut = quiet(local % DAY // 60_000, np.array(limits.quiet_from), np.array(limits.quiet_to))
     if limits.most_per_day >= 0:
         shut |= np.where(today, limits.sent_today, 0) >= limits.most_per_day
-    good = hundredths(0.5 + _contributions(profile, one, local, today).sum(axis=1)) > GOOD_FROM
-    found = np.flatnonzero(~shut & (good | (profile.confidence[one] == 0)))
+    good = (
+        hundredths(0.5 + _contributions(profile, one, local, today & studied_today).sum(axis=1)) > GOOD_FROM
+    )
+    found = np.flatnonzero(~shut & good)
     return int(instants[found[0]]) if len(found) else None

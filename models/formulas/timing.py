@@ -7,7 +7,7 @@ since performance by hour rarely holds up.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -42,11 +42,13 @@ _RECENCY: Floats = np.cumprod(np.r_[1.0, np.full(DAYS, 0.985)]).astype(np.float6
 class TimingProfile:
     """Profiles of ``n`` learners. Hours are local, weekdays count from Monday = 0; -1 or NaN = unknown.
 
-    ``activity (n, 24)`` is the share of activity by hour, adding up to 1; ``weekdays (n, 7)``
-    likewise by day. ``confidence`` is in hundredths.
+    ``activity (n, 24)`` is the share of activity by hour, adding up to 1; ``begins (n, 24)`` that of hours in
+    which sessions begin, after an hour without; ``weekdays (n, 7)`` likewise by day. ``confidence`` is in
+    hundredths.
     """
 
     activity: Floats
+    begins: Floats  # (n, 24)
     weekdays: Floats
     peak: Bools  # (n, 24)
     best: Bools  # (n, 7)
@@ -94,6 +96,7 @@ def predict(past: History, rows: Rows, as_of: Ints, zones: Zones, quiet_hours: Q
     sessions = past.total(past.sessions).astype(np.int64)
     return TimingProfile(
         activity=_share(by_hour),
+        begins=_share(_begins(past, zones)),
         weekdays=_share(by_day),
         peak=peak,
         best=best,
@@ -108,6 +111,14 @@ def predict(past: History, rows: Rows, as_of: Ints, zones: Zones, quiet_hours: Q
         confidence=confidence_of(sessions),
         recommended=_recommended(quiet_hours, optimal, best, as_of, zones),
     )
+
+
+def _begins(past: History, zones: Zones) -> Floats:
+    """Weighted counts ``(n, 24)`` of half hours with activity after two without, by local hour."""
+    half = past.half
+    first = half & ~(half << np.uint64(1)) & ~(half << np.uint64(2))
+    entry, local = active_half_hours(replace(past, half=first), zones)
+    return _by(past, past.who[entry], local // HOUR % 24, 24, _RECENCY[past.age[entry]])
 
 
 def _by(past: History, who: Ints, column: Ints, width: int, weight: Floats) -> Floats:

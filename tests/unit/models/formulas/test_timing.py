@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.support.learners.building import (
     ms,
     preferences,
     run,
+    sentiment,
     session,
 )
 
@@ -220,10 +222,49 @@ def test_the_cap_forbids_until_tomorrow() -> None:
     assert found.alternative == ms("2026-03-25T18:00:00Z")
 
 
-def test_without_a_known_rhythm_any_time_is_as_good_and_it_says_so() -> None:
-    found = check(learner()[:5], "2026-03-24T09:00:00Z")
-    assert (found.is_good, found.confidence, found.score) == (True, 0, 50)
-    assert "2 of 10" in found.reasoning
+def test_without_a_known_rhythm_peoples_hours_in_general_fill_in_and_it_says_so() -> None:
+    found = {hour: check(learner()[:5], f"2026-03-24T{hour:02d}:00:00Z") for hour in (2, 19)}
+    assert [one.is_good for one in found.values()] == [False, True]
+    assert {one.confidence for one in found.values()} == {0}
+    assert all("2 of 10" in one.reasoning and "people" in one.reasoning for one in found.values())
+    assert found[2].alternative is not None
+
+
+def scattered(sessions: int) -> list[Sent]:
+    """Sessions at any hour, half of them in the evening."""
+    rng = random.Random(5)
+    start = ms("2026-01-05T00:00:00Z")
+    hours = [rng.choice((19, 20)) if rng.random() < 0.5 else rng.randrange(24) for _ in range(sessions)]
+    return [session(1, start + day * DAY + hour * HOUR, 30) for day, hour in enumerate(hours)]
+
+
+def profile_of(events: list[Sent]) -> timing.TimingProfile:
+    rows = run(events).engine.state.learners.rows
+    zones = Zones(["UTC"])
+    return timing.predict(
+        history(rows, rows["newest"], zones), rows, rows["newest"], zones, quiet_hours_of(rows, Catalogue())
+    )
+
+
+@pytest.mark.parametrize("sessions", [0, 3, 9, 10, 30, 80])
+def test_good_hours_are_the_fewest_in_which_half_of_the_sessions_begin(sessions: int) -> None:
+    found = profile_of(scattered(sessions) or [sentiment(1, ms("2026-01-05T00:00:00Z"), 0.1)])
+    good = send_time.good_hours(found, 0)
+    assert good.mean() <= 0.5
+    if sessions >= 30:
+        held = float((found.begins[0] * good.any(axis=0)).sum())
+        assert held >= 0.5 - 1e-9
+        weakest = found.begins[0][good.any(axis=0)].min()
+        assert held - weakest < 0.5 + 1e-9, "one hour less would do"
+
+
+def test_a_day_on_which_the_learner_hardly_studies_is_no_good_day() -> None:
+    start = ms("2026-01-05T00:00:00Z")  # a Monday
+    days = [day for day in range(84) if day % 7 < 5 or day == 5]
+    found = profile_of([session(1, start + day * DAY + 19 * HOUR, 30) for day in days])
+    good = send_time.good_hours(found, 0)
+    assert good[:5, 19].all()
+    assert not good[5:].any()
 
 
 @pytest.mark.parametrize(
