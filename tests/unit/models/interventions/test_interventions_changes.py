@@ -208,7 +208,7 @@ def test_a_learner_of_an_organization_is_named_with_it() -> None:
 def test_who_moves_after_a_retraction_reads_the_same_however_the_day_is_cut(zone: str) -> None:
     """The last boundary of the day is that of the zone in which the day ends."""
     before, midnight = to_come()
-    back = session(1, midnight + 3 * HOUR, 60, name="back")
+    back = session(1, midnight + 3 * HOUR, 240, name="back")
     moves = preferences(1, midnight + 5 * HOUR, timezone=zone, name="moves")
     found = []
     for pieces in ([[back, moves]], [[back], [moves]], [[moves], [back]]):
@@ -228,10 +228,10 @@ def test_who_moves_after_a_retraction_reads_the_same_however_the_day_is_cut(zone
 
 def test_what_is_over_before_the_day_begins_in_another_zone_stands_again() -> None:
     before, midnight = to_come()
-    for hours in range(0, 13 * 24 + 1, 12):
+    for hours in range(0, 12 * 24 + 1, 12):
         before.sweep(midnight + hours * HOUR)
     (support,) = of_dropout(before, audience="learner", level="critical")
-    noon = midnight + 12 * DAY + 12 * HOUR
+    noon = midnight + 11 * DAY + 12 * HOUR
     assert support["expires_at"] == iso(noon - 3 * HOUR)
     back = session(1, noon - HOUR, 30, name="back")
     # The day there began at ten, an hour after the expiry.
