@@ -27,6 +27,7 @@ from lyo.models.interventions.triggers import (
     of_regression,
 )
 from lyo.models.predictions.compute import quiet_hours_of
+from lyo.models.predictions.kinds import DROPOUT_RISK, PLATEAUS, REGRESSIONS, TIMING
 from lyo.models.state.history import HALF_HOUR, History, history
 
 if TYPE_CHECKING:
@@ -256,19 +257,20 @@ class View:
             return
         for audience in (LEARNER, EDUCATOR) if level == dropout.LEVELS[-1] else (LEARNER,):
             reason = Reason(audience, trigger[0], level, "", self.last)
-            yield Wish(reason, trigger[1], level, self.score, "dropout-risk")
+            yield Wish(reason, trigger[1], level, self.score, DROPOUT_RISK.name)
 
     def _of_skills(self) -> Iterator[Wish]:
         for (kind, skill), sign in self.signs.items():
             if sign.priority:
-                about = "plateaus" if kind is InterventionType.ALTERNATIVE_APPROACH else "regressions"
+                is_stuck = kind is InterventionType.ALTERNATIVE_APPROACH
+                about = (PLATEAUS if is_stuck else REGRESSIONS).name
                 reason = Reason(LEARNER, kind, "", skill, sign.start)
                 yield Wish(reason, sign.priority, sign.level, sign.score, about)
 
     def _of_timing(self) -> Iterator[Wish]:
         if self.nudged >= 0 and not self.look.studied(self.one, self.nudged, self.as_of + 1):
             reason = Reason(LEARNER, InterventionType.OPTIMAL_TIMING_NUDGE, "", "", self.nudged * DAY)
-            yield Wish(reason, TIMING_PRIORITY, None, 0, "timing")
+            yield Wish(reason, TIMING_PRIORITY, None, 0, TIMING.name)
 
     def holds(self, reason: Reason, expires: int) -> bool:
         """Whether a reason for which something was decided is still there."""
