@@ -15,7 +15,7 @@ from lyo.models.erasure import ERASED_KEY, Erasing, ErasureMarker, ErasureMarker
 from lyo.models.events.decode import Columns
 from lyo.models.events.order import cut
 from lyo.models.fold import Changes, Folding
-from lyo.models.interventions.policy import Deciding
+from lyo.models.interventions.policy import InterventionPolicy
 from lyo.models.predictions.emit import Predicting, Sent
 from lyo.models.renewal import Renewal
 from lyo.models.state import layout
@@ -51,7 +51,7 @@ class Engine:
         self._folding = Folding(self.state, self.sweeping)
         self._predicting = Predicting(self.state)
         self._renewal = Renewal(self.state, self._predicting)
-        self._deciding = Deciding(self.state, self._predicting) if deciding else None
+        self._deciding = InterventionPolicy(self.state, self._predicting) if deciding else None
         self.erasing = Erasing(self.state, self._deciding, ErasureMarkers() if markers is None else markers)
 
     # -- restore ---------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from lyo.models.predictions.records import text
 if TYPE_CHECKING:
     from collections import Counter
 
-    from lyo.models.interventions.policy import Deciding
+    from lyo.models.interventions.policy import InterventionPolicy
     from lyo.models.state.partition import State
 
 __all__ = [
@@ -206,7 +206,7 @@ def _same(said: ErasureMarker | None, marker: ErasureMarker) -> bool:
 class Erasing:
     """The erasure markers as one engine sees them, and which of them its state has carried out."""
 
-    def __init__(self, state: State, deciding: Deciding | None, markers: ErasureMarkers) -> None:
+    def __init__(self, state: State, deciding: InterventionPolicy | None, markers: ErasureMarkers) -> None:
         self._state, self._deciding = state, deciding
         self.markers = markers
         self._done: dict[int, ErasureMarker] = {}

@@ -8,10 +8,10 @@ import click
 from aiokafka.errors import KafkaError
 
 from lyo.storage.faults import SinkError
-from lyo.storage.sink.rebuild import empty
+from lyo.storage.schema.rebuild import empty
 from lyo.streams.kafka.clients import explain
-from lyo.streams.runtime.rebuild import RebuildError, derived
-from lyo.streams.runtime.rebuild import rebuild as drop_derived
+from lyo.streams.rebuild import RebuildError, derived
+from lyo.streams.rebuild import rebuild as drop_derived
 from lyo.streams.settings import load_settings
 
 

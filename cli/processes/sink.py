@@ -10,7 +10,7 @@ import click
 
 from lyo.storage.faults import SinkError
 from lyo.storage.outbox.relay import Relay
-from lyo.storage.sink.rebuild import empty
+from lyo.storage.schema.rebuild import empty
 from lyo.storage.sink.sink import BATCH_RECORDS, Sink
 from lyo.storage.sink.watermark import Watermark
 from lyo.streams import memory, metrics

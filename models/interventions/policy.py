@@ -8,24 +8,17 @@ Decided is only when a learner's day ends; in between, the reason of what is ope
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lyo.models.arrays.zones import DAY, Zones
+from lyo.models.arrays.zones import DAY
 from lyo.models.interventions.cadence import (
-    ANY_HOUR,
-    MOST_PER_DAY,
-    PLACED_WITHIN_DAYS,
     RULES,
-    SURE_FROM,
-    URGENT_FROM,
-    WAKING_HOURS,
 )
 from lyo.models.interventions.candidates import (
-    EDUCATOR,
     LEARNER,
     Look,
     Reason,
@@ -48,16 +41,15 @@ from lyo.models.interventions.decisions import (
     encoded,
     held_of,
 )
-from lyo.models.interventions.send_slots import Limits, Refused, next_slots, violated
-from lyo.models.interventions.triggers import InterventionType
-from lyo.models.predictions.compute import limits_by
+from lyo.models.interventions.placing import Placing
+from lyo.models.interventions.send_slots import Refused, violated
 from lyo.models.predictions.emit import Sent
 
 if TYPE_CHECKING:
     from lyo.models.predictions.emit import Predicting
     from lyo.models.state.partition import State
 
-__all__ = ["Deciding"]
+__all__ = ["InterventionPolicy"]
 
 CHUNK: Final = 2_048
 NEVER: Final = np.iinfo(np.int64).max
@@ -79,11 +71,11 @@ class Made:
     supersedes: str | None
 
 
-class Deciding:
+class InterventionPolicy:
     """The interventions of one partition number's learners; their predictions are asked of ``predicting``."""
 
     def __init__(self, state: State, predicting: Predicting) -> None:
-        self._state, self._predicting = state, predicting
+        self._state, self._predicting, self._placing = state, predicting, Placing(state)
         self._of: dict[int, dict[Reason, Held]] = {}
 
     # -- restore ---------------------------------------------------------------------------------------
@@ -201,7 +193,7 @@ class Deciding:
             return GONE[held.reason.type]
         if held.reason.audience != LEARNER or held.not_before <= self._swept(view.slot):
             return None
-        limit = violated(held.not_before, self._limits(view))
+        limit = violated(held.not_before, self._placing.limits(view))
         return None if limit is None else FORBIDDEN[limit]
 
     def _forget(self, view: View) -> list[Pair]:
@@ -226,7 +218,7 @@ class Deciding:
             milder = self._milder(known, view, wish.reason) if wish.reason.of_dropout else []
             if milder is None:
                 continue
-            found = self._place(view, known, wish, milder)
+            found = self._placing.place(view, known, wish, milder)
             if found is None:
                 continue
             slot, refused = found
@@ -257,75 +249,6 @@ class Deciding:
         if rivals and rivals[-1].reason.rank >= reason.rank:
             return None
         return rivals
-
-    # -- placing ---------------------------------------------------------------------------------------
-
-    def _place(
-        self, view: View, known: dict[Reason, Held], wish: Wish, milder: list[Held]
-    ) -> tuple[int, list[Refused]] | None:
-        """When to tell it, and the times that were refused; None if there is no time within reach."""
-        reason, rule = wish.reason, RULES[wish.reason.type]
-        counted = [held for held in known.values() if held not in milder and held.counts(view.as_of)]
-        cooling = [
-            (held.not_before, RULES[held.reason.type].cool_down)
-            for held in counted
-            if reason.waits_for(held.reason)
-        ]
-        same = [
-            (held.not_before, rule.per_skill)
-            for held in counted
-            if reason.skill and (held.reason.type, held.reason.skill) == (reason.type, reason.skill)
-        ]
-        found: tuple[int, list[Refused]] | None = None
-        if reason.audience == EDUCATOR:
-            return None if self._waits(view, cooling, 1) else (view.as_of, [])
-        counted += [held for held in milder if held.not_before < view.as_of]
-        placed = tuple(held.not_before for held in counted if held.reason.audience == LEARNER)
-        if not self._waits(view, cooling + same, PLACED_WITHIN_DAYS):
-            limits = replace(self._limits(view), placed=placed, cooling=tuple(cooling + same))
-            found = self._search(view, wish, limits)
-        if found is None and not same:
-            view.blocked.add((reason.audience, reason.type))
-        return found
-
-    def _waits(self, view: View, cooling: list[tuple[int, int]], days: int) -> bool:
-        """Whether cool-downs alone hold it back on each of so many local days: no slot need be sought."""
-        if not cooling:
-            return False
-        moments = np.array([view.as_of, *(at for at, _ in cooling)], np.int64)
-        today, *near = Zones([view.zone] * len(moments)).local_days(moments).tolist()
-        return all(
-            any(abs(day - other) < apart for other, (_, apart) in zip(near, cooling, strict=True))
-            for day in range(today, today + days)
-        )
-
-    def _search(self, view: View, wish: Wish, limits: Limits) -> tuple[int, list[Refused]] | None:
-        """The next slot in the learner's hours; if limits leave none of these, in any that they leave."""
-        start, end = view.as_of, NEVER
-        if wish.reason.type is InterventionType.OPTIMAL_TIMING_NUDGE:
-            tries, days = [self._peaks(view)], 1
-            midnight = int(Zones([view.zone]).instants(np.array([wish.reason.start]))[0])
-            # What lies past the end of the learner's day is decided then.
-            start, end = max(start, midnight), int(self._state.learners.column("due")[view.slot])
-        else:
-            hours = self._peaks(view) if view.look.profile.confidence[view.one] >= SURE_FROM else WAKING_HOURS
-            first = hours | WAKING_HOURS if wish.priority >= URGENT_FROM else hours
-            quiet = [ANY_HOUR] if limits.quiet_from >= 0 else []
-            tries, days = [first, WAKING_HOURS, *quiet], PLACED_WITHIN_DAYS
-        for hours in tries:
-            slots = next_slots(start, days, replace(limits, hours=hours))
-            if slots.found and slots.found[0] < end:
-                return slots.found[0], slots.refused
-        return None
-
-    def _peaks(self, view: View) -> frozenset[int]:
-        return frozenset(np.flatnonzero(view.look.profile.peak[view.one]).tolist())
-
-    def _limits(self, view: View) -> Limits:
-        """The learner's own quiet hours and daily cap, else the organization's, else the defaults."""
-        given = limits_by(view.look.rows[view.one], self._state.catalogue)
-        most = MOST_PER_DAY if given.most_per_day < 0 else given.most_per_day
-        return Limits(view.zone, given.quiet_from, given.quiet_to, most)
 
     # -- records ---------------------------------------------------------------------------------------
 

@@ -18,8 +18,8 @@ from lyo.storage.database import plain_url
 from lyo.storage.faults import SinkError
 from lyo.storage.reads.progress import behind
 from lyo.storage.schema.migrate import upgrade
+from lyo.storage.schema.rebuild import empty
 from lyo.storage.sink.offsets import Place, Stolen, claim
-from lyo.storage.sink.rebuild import empty
 from lyo.storage.sink.rows import TenantOf, tenant_of
 from lyo.storage.sink.sink import Sink
 from lyo.streams import topic_admin, topics

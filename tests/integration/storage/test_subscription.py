@@ -18,7 +18,7 @@ from lyo.models.predictions.kinds import BY_NAME
 from lyo.storage.database import plain_url
 from lyo.storage.reads.progress import behind
 from lyo.storage.schema.migrate import upgrade
-from lyo.storage.sink.rebuild import empty
+from lyo.storage.schema.rebuild import empty
 from lyo.storage.subscription.follow import Subscription, SubscriptionError
 from lyo.streams import topic_admin
 from lyo.streams.settings import Settings
