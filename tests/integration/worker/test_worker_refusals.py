@@ -135,7 +135,7 @@ async def test_what_a_worker_refuses_and_how_it_is_mended(
     at = await put(settings, names.learner_rows, 0, key, b"\x09" + value[1:])
     line = await refused(variables)
     assert f"{names.learner_rows}/0 offset {at} cannot be read back" in line
-    assert "layout 9: this version reads layout 1; start the version that wrote it" in line
+    assert "layout 9: this version reads layouts 1, 2; start the version that wrote it" in line
     await put(settings, names.learner_rows, 0, key, value)
 
     at = await put(settings, names.prediction("struggle"), 0, b"21|content-0", b"\xff not JSON")
