@@ -1,7 +1,7 @@
 """How often and how long: the limits of interventions that no prediction knows, in one table.
 
-The specification gives triggers, types and priorities and leaves these open; docs/decisions/043 says why
-they are what they are.
+The specification gives triggers, types and priorities and leaves these open;
+docs/decisions/043-interventions.md gives the reasons.
 """
 
 from __future__ import annotations

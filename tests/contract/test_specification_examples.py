@@ -1,4 +1,4 @@
-"""The specification's own Python runs against the predictors and the API; decision 041."""
+"""The specification's own Python runs against the predictors and the API; docs/specification-code.md."""
 
 from __future__ import annotations
 

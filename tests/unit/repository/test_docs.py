@@ -76,3 +76,25 @@ def test_the_table_of_settings_is_current() -> None:
 
 def test_every_setting_says_what_it_is() -> None:
     assert [one.variable for one in reference() if len(one.description) < 10] == []
+
+
+def decision_rows() -> list[tuple[str, str]]:
+    """Number (or link) and status of each line of the index of decisions."""
+    index = texts(ROOT / "docs" / "decisions" / "README.md")
+    return re.findall(r"^\| (\[?\d{3}\S*) \| .+ \| (.+) \|$", index, flags=re.MULTILINE)
+
+
+def test_the_index_of_decisions_lists_exactly_the_files_of_the_folder() -> None:
+    files = sorted(path.name for path in (ROOT / "docs" / "decisions").iterdir() if path.name != "README.md")
+    assert [number for number, _ in decision_rows() if number.startswith("[")] == [
+        f"[{name[:3]}]({name})" for name in files
+    ]
+
+
+def test_every_decision_has_its_own_number_and_a_status() -> None:
+    numbers = [re.sub(r"\D.*", "", number.lstrip("[")) for number, _ in decision_rows()]
+    assert numbers == sorted(set(numbers))
+    pattern = r"current|superseded by \[\d{3}\]\(\S+\)|reference, moved to \[(\S+)\]\(\.\./\1\)"
+    assert [status for _, status in decision_rows() if re.fullmatch(pattern, status) is None] == []
+    moved = [number for number, status in decision_rows() if status.startswith("reference")]
+    assert [number for number in moved if number.startswith("[")] == []

@@ -1,4 +1,4 @@
-"""Rules for Faust and aiokafka that nothing else holds (all are in `docs/decisions/051-faust-rules.md`)."""
+"""Rules for Faust and aiokafka that nothing else holds (all are in `docs/faust-rules.md`)."""
 
 from __future__ import annotations
 

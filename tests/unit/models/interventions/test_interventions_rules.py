@@ -1,4 +1,4 @@
-"""Interventions: the rules of docs/decisions/043 one by one, which the longer stories do not hold."""
+"""The rules of docs/decisions/043-interventions.md one by one, as far as the longer stories do not hold them."""
 
 from __future__ import annotations
 
