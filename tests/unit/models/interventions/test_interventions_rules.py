@@ -1,4 +1,4 @@
-"""The rules of docs/decisions/043-interventions.md one by one, as far as the longer stories do not hold them."""
+"""The rules of docs/decisions/043-interventions.md one by one, where the longer stories do not hold them."""
 
 from __future__ import annotations
 
