@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from lyo.predictive.api import schemas
+from lyo.predictive.api import requests, schemas
 from lyo.predictive.api.problems import MEDIA_TYPE
 from lyo.predictive.api.schemas import FieldError, ProblemDetails
 
@@ -80,5 +80,7 @@ def with_whole_examples(document: dict[str, Any]) -> dict[str, Any]:
     """The OpenAPI document with the nulls of its models' examples, which FastAPI leaves out."""
     for name, schema in document["components"]["schemas"].items():
         if "examples" in schema:
-            schema["examples"] = getattr(schemas, name).model_config["json_schema_extra"]["examples"]
+            schema["examples"] = (getattr(schemas, name, None) or getattr(requests, name)).model_config[
+                "json_schema_extra"
+            ]["examples"]
     return document

@@ -25,6 +25,7 @@ from lyo.models.predictions.kinds import (
 )
 from lyo.predictive.answers import answers, learner_responses
 from lyo.predictive.answers.reading import Seen
+from lyo.predictive.api import requests
 from lyo.predictive.api import schemas as s
 from lyo.predictive.api.documented import errors
 from lyo.predictive.api.error_handlers import ProblemRoute
@@ -67,7 +68,7 @@ def _about(asked: Question, seen: Seen) -> dict[str, Any]:
     response_model=s.StruggleResponse,
     responses=_POSTING,
 )
-async def predict_struggle(body: s.StruggleRequest, asked: AboutAMoment) -> Response:
+async def predict_struggle(body: requests.StruggleRequest, asked: AboutAMoment) -> Response:
     """The prediction is stored with what it saw, so that its outcome can be joined to it."""
     seen, content = await asked.seen(STRUGGLE), body.content_metadata.model_dump(exclude_unset=True)
     async with asked.session() as db:
@@ -83,7 +84,7 @@ async def predict_struggle(body: s.StruggleRequest, asked: AboutAMoment) -> Resp
     response_model=list[s.RankedContent],
     responses=_POSTING,
 )
-async def rank_struggle(body: s.RankRequest, asked: AboutAMoment) -> Response:
+async def rank_struggle(body: requests.RankRequest, asked: AboutAMoment) -> Response:
     """Answers for at most 50 contents in one call; nothing is stored."""
     seen = await asked.seen(STRUGGLE)
     contents = [each.model_dump(exclude_unset=True) for each in body.contents]
@@ -96,7 +97,7 @@ async def rank_struggle(body: s.RankRequest, asked: AboutAMoment) -> Response:
     response_model=s.OutcomeResponse,
     responses=_POSTING,
 )
-async def record_outcome(body: s.OutcomeRequest, asked: AboutNow) -> Response:
+async def record_outcome(body: requests.OutcomeRequest, asked: AboutNow) -> Response:
     """The outcome goes out to the stream; the stored prediction shows it once the stream has seen it."""
     seen = await asked.seen()
     async with asked.session() as db:
@@ -140,7 +141,7 @@ async def timing_profile(asked: AboutAMoment) -> Response:
     response_model=s.TimingResponse,
     responses=_POSTING,
 )
-async def timing_check(asked: AboutNow, body: s.TimingRequest | None = None) -> Response:
+async def timing_check(asked: AboutNow, body: requests.TimingRequest | None = None) -> Response:
     """Without a body, or without `current_time`, it is about now."""
     at = None if body is None else body.current_time
     return _json(learner_responses.timing_check(await asked.seen(TIMING, at=at)))

@@ -7,87 +7,22 @@ Unknown fields of requests are ignored.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from lyo.models.predictions import types
 from lyo.predictive.api import examples
 from lyo.predictive.api.fields import (
-    MOST_ENTRIES,
     Count,
-    Flag,
     Hour,
-    Id,
-    Instant,
     Level,
     Moment,
     Probability,
-    References,
-    Seconds,
-    Share,
-    TypeName,
     Weekday,
     of_record,
 )
-
-
-def _shown(*shown: Any) -> ConfigDict:
-    return ConfigDict(json_schema_extra={"examples": list(shown)})
-
-
-# -- requests -----------------------------------------------------------------------------------------------
-
-
-class ContentMetadata(BaseModel):
-    """The content asked about; what is left out is taken from the catalogue."""
-
-    content_id: Id
-    type: TypeName | None = None
-    difficulty_rating: Share | None = None
-    prerequisites: References | None = Field(None, description="Skills that it builds on.")
-    similar_topics: References | None = Field(None, description="Contents, topics or skills like it.")
-
-
-class StruggleRequest(BaseModel):
-    """Ask whether the learner will struggle with a content."""
-
-    model_config = _shown(examples.STRUGGLE_REQUEST)
-
-    content_metadata: ContentMetadata
-    request_id: Id | None = Field(
-        None,
-        description="The same id again is answered as the first time, until another asks about the content.",
-    )
-
-
-class RankRequest(BaseModel):
-    """Ask the same of many contents at once; nothing is stored."""
-
-    model_config = _shown(examples.RANK_REQUEST)
-
-    contents: list[ContentMetadata] = Field(min_length=1, max_length=MOST_ENTRIES)
-
-
-class OutcomeRequest(BaseModel):
-    """What came of the learner's attempt at a content."""
-
-    model_config = _shown(examples.OUTCOME_REQUEST)
-
-    content_id: Id
-    struggled: Flag
-    completion_time_seconds: Seconds | None = None
-    gave_up: Flag | None = None
-    event_id: Id | None = Field(None, description="The same id again counts once.")
-
-
-class TimingRequest(BaseModel):
-    """The moment to judge; now, if none is named."""
-
-    model_config = _shown(examples.TIMING_REQUEST)
-
-    current_time: Instant | None = None
-
+from lyo.predictive.api.requests import shown
 
 # -- what every answer may say of itself --------------------------------------------------------------------
 
@@ -154,7 +89,7 @@ class StruggleAnswer(Computed):
 class StruggleResponse(StruggleAnswer):
     """A struggle prediction that is stored, so that its outcome can be joined."""
 
-    model_config = _shown(examples.STRUGGLE_RESPONSE)
+    model_config = shown(examples.STRUGGLE_RESPONSE)
 
     prediction_id: int
     request_id: str | None = None
@@ -163,7 +98,7 @@ class StruggleResponse(StruggleAnswer):
 class RankedContent(StruggleAnswer):
     """A content's struggle prediction and its place in the request's list."""
 
-    model_config = _shown(examples.RANKED_CONTENT)
+    model_config = shown(examples.RANKED_CONTENT)
 
     position: Count
 
@@ -171,7 +106,7 @@ class RankedContent(StruggleAnswer):
 class OutcomeResponse(BaseModel):
     """The outcome is on its way to the stream; the prediction shows it once the stream has seen it."""
 
-    model_config = _shown(examples.OUTCOME_RESPONSE)
+    model_config = shown(examples.OUTCOME_RESPONSE)
 
     success: bool = Field(description="False: the learner is erased, and nothing is recorded.")
     message: str
@@ -198,7 +133,7 @@ class ReengagementStrategy(BaseModel):
 class DropoutRisk(Computed):
     """How likely the learner is to drop out."""
 
-    model_config = _shown(examples.DROPOUT_RISK)
+    model_config = shown(examples.DROPOUT_RISK)
 
     risk_score: Probability
     risk_level: Level
@@ -226,7 +161,7 @@ class DropoutRisk(Computed):
 class TimingProfile(Computed):
     """When the learner learns, in their own time zone."""
 
-    model_config = _shown(examples.TIMING_PROFILE)
+    model_config = shown(examples.TIMING_PROFILE)
 
     user_id: int
     peak_hours: list[Hour]
@@ -249,7 +184,7 @@ class TimingProfile(Computed):
 class TimingResponse(Computed):
     """Whether a moment is a good one to reach the learner."""
 
-    model_config = _shown(examples.TIMING_RESPONSE)
+    model_config = shown(examples.TIMING_RESPONSE)
 
     is_good_time: bool
     reasoning: str
@@ -266,7 +201,7 @@ class TimingResponse(Computed):
 class Plateau(Computed):
     """A topic on which the learner is stuck."""
 
-    model_config = _shown(examples.PLATEAU)
+    model_config = shown(examples.PLATEAU)
 
     plateau_id: int | None = Field(description="Null: found for this moment and not stored yet.")
     topic: str
@@ -291,7 +226,7 @@ class Plateau(Computed):
 class Regression(Computed):
     """A skill that the learner is losing."""
 
-    model_config = _shown(examples.REGRESSION)
+    model_config = shown(examples.REGRESSION)
 
     regression_id: int | None = Field(description="Null: found for this moment and not stored yet.")
     skill_id: str
@@ -327,7 +262,7 @@ class PriorityAction(BaseModel):
 class Insights(BaseModel):
     """Everything in one answer."""
 
-    model_config = _shown(examples.INSIGHTS)
+    model_config = shown(examples.INSIGHTS)
 
     user_id: int
     dropout_risk: DropoutRisk
@@ -344,7 +279,7 @@ class Insights(BaseModel):
 class ErasureProgress(BaseModel):
     """How far the erasure of a learner has come."""
 
-    model_config = _shown(examples.ERASURE_REQUESTED, examples.ERASURE_DONE)
+    model_config = shown(examples.ERASURE_REQUESTED, examples.ERASURE_DONE)
 
     user_id: int
     status: Literal["not_requested", "requested", "sent", "done"]
@@ -383,7 +318,7 @@ class FieldError(BaseModel):
 class ProblemDetails(BaseModel):
     """RFC 9457 problem details."""
 
-    model_config = _shown(examples.PROBLEM)
+    model_config = shown(examples.PROBLEM)
 
     type: str
     title: str
