@@ -27,42 +27,42 @@ class Settings(BaseSettings):
         "postgresql://postgres@127.0.0.1:5432/lyo",
         repr=False,
         pattern=r"^postgres(ql)?://",
-        description="Postgres, as a URL that begins with postgresql://; TLS by libpq's parameters in it: "
-        "?sslmode=verify-full&sslrootcert=FILE, with sslcert, sslkey and sslpassword for our certificate.",
+        description="Postgres, as a URL that begins with postgresql://, with libpq's TLS parameters: "
+        "?sslmode=verify-full&sslrootcert=FILE, sslcert, sslkey and sslpassword.",
     )
     app_id: str = Field(
         "lyo",
         pattern=r"^[a-zA-Z0-9._-]{1,100}$",
-        description="Consumer group of the workers and prefix of their transactional ids.",
+        description="The workers' consumer group, prefix of transactional ids.",
     )
     topic_prefix: str = Field(
-        "lyo.", pattern=r"^[a-zA-Z0-9._-]{0,100}$", description="What every topic's name begins with."
+        "lyo.", pattern=r"^[a-zA-Z0-9._-]{0,100}$", description="First part of every topic's name."
     )
     partitions: int = Field(
         8, ge=1, le=10_000, description="Partitions of every topic partitioned by user; fixed for ever."
     )
-    replication: int = Field(1, ge=1, le=15, description="Replicas of each topic that is created.")
+    replication: int = Field(1, ge=1, le=15, description="Replicas of a created topic.")
     clock: str | None = Field(
         None,
-        description="An RFC 3339 instant at which the clock stands still, or @FILE that holds one and is "
-        "read again each time; unset: the system's clock.",
+        description="An RFC 3339 instant at which the clock stands still, or @FILE that holds one, read each "
+        "time; unset: the system's clock.",
     )
 
     release: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9._+-]{1,100}$",
-        description="What this build is called, shown by the monitor; unset: the version of the package.",
+        description="This build's name in the monitor; unset: the package's version.",
     )
 
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="How to talk to Kafka: SSL is TLS, SASL with a user and a password."
+        "PLAINTEXT", description="Protocol to Kafka: SSL is TLS, SASL a user and password."
     )
-    ssl_cafile: str | None = Field(None, description="Certificate authorities that Kafka's must come from.")
+    ssl_cafile: str | None = Field(None, description="Certificate authorities trusted for Kafka.")
     ssl_certfile: str | None = Field(None, description="Our certificate, where Kafka asks for one.")
-    ssl_keyfile: str | None = Field(None, description="The key of our certificate.")
-    ssl_password: SecretStr | None = Field(None, description="The password of that key.")
+    ssl_keyfile: str | None = Field(None, description="Our certificate's key.")
+    ssl_password: SecretStr | None = Field(None, description="That key's password.")
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        "PLAIN", description="How to sign in to Kafka, with a SASL protocol."
+        "PLAIN", description="SASL mechanism for Kafka."
     )
     sasl_username: str | None = Field(None, description="User name at Kafka.")
     sasl_password: SecretStr | None = Field(None, description="Password at Kafka.")
@@ -71,60 +71,58 @@ class Settings(BaseSettings):
         10_000, ge=1_000, le=1_800_000, description="A worker silent for this long loses its partitions (ms)."
     )
     rebalance_timeout_ms: int = Field(
-        30_000, ge=1_000, le=1_800_000, description="Time a worker has to give partitions back (ms)."
+        30_000, ge=1_000, le=1_800_000, description="Time for a worker to give partitions back (ms)."
     )
     transaction_timeout_ms: int = Field(
-        15_000, ge=1_000, le=900_000, description="Kafka aborts a transaction open for longer than this (ms)."
+        15_000, ge=1_000, le=900_000, description="Kafka aborts a transaction open for longer (ms)."
     )
     request_timeout_ms: int = Field(
-        10_000, ge=1_000, le=300_000, description="Longest wait for one answer of Kafka (ms)."
+        10_000, ge=1_000, le=300_000, description="Longest wait for an answer of Kafka (ms)."
     )
     connect_seconds: float = Field(
-        20.0, ge=0, le=3_600, description="How long to go on trying to reach Kafka or Postgres at start (s)."
+        20.0, ge=0, le=3_600, description="How long to try to reach Kafka or Postgres at start (s)."
     )
 
     poll_records: int = Field(
-        40_000, ge=1, le=100_000, description="Most records taken in one poll, of all partitions together."
+        40_000, ge=1, le=100_000, description="Most records of one poll, all partitions together."
     )
     batch_records: int = Field(
         64_000,
         ge=1,
         le=1_000_000,
-        description="Most records of one task's transaction; with a backlog, larger is faster, since a "
+        description="Most records of one task's transaction; larger is faster with a backlog, since a "
         "learner with several events in it is predicted once.",
     )
     fetch_bytes: int = Field(
         2_097_152, ge=1_024, le=104_857_600, description="Most bytes fetched from one partition at once."
     )
     output_batch_bytes: int = Field(
-        900_000, ge=16_384, le=1_000_000, description="Most bytes of one record or record batch that is sent."
+        900_000, ge=16_384, le=1_000_000, description="Most bytes of one sent record or record batch."
     )
     compression: Literal["none", "lz4", "zstd", "gzip", "snappy"] = Field(
         "lz4", description="Compression of what is sent to Kafka."
     )
 
     sweep_seconds: float = Field(
-        1.0, gt=0, le=3_600, description="How often a quiet partition is looked over for due predictions (s)."
+        1.0, gt=0, le=3_600, description="How often a quiet partition is checked for due predictions (s)."
     )
     write_layout: int = Field(
         2,
         ge=1,
         le=2,
-        description="Layout in which a worker writes rows: the one before while workers of the release "
-        "before run, which cannot read this one's.",
+        description="Layout of the rows that a worker writes: the previous one while workers of the previous "
+        "release run.",
     )
     stalled_seconds: float = Field(
         60.0,
         ge=5,
         le=86_400,
-        description="A worker or sink that gets nothing done for this long of a partition with lag ends (s).",
+        description="A worker or sink without progress on a lagging partition for this long ends (s).",
     )
     dead_letter_days: int = Field(
         30, ge=1, le=3_650, description="How long dead letters are kept (days); read at topic creation."
     )
-    outbox_days: int = Field(
-        7, ge=1, le=3_650, description="How long rows of the outbox are kept after they were sent (days)."
-    )
+    outbox_days: int = Field(7, ge=1, le=3_650, description="How long sent outbox rows are kept (days).")
     removed_days: int = Field(
         30,
         ge=1,
@@ -132,15 +130,13 @@ class Settings(BaseSettings):
         description="How long removed rows are remembered (days); a subscriber away for longer begins anew.",
     )
 
-    api_host: str = Field("127.0.0.1", min_length=1, description="Address that `lyo api` listens on.")
+    api_host: str = Field("127.0.0.1", min_length=1, description="Address of `lyo api`.")
     api_port: int = Field(8000, ge=0, le=65_535, description="Port of `lyo api`; 0: any free one.")
     api_tls: bool = Field(
         default=False,
-        description="The API is reached over TLS (a proxy ends it): tells browsers to insist on it (HSTS).",
+        description="A proxy ends TLS: browsers are told to insist on it (HSTS).",
     )
-    api_body_bytes: int = Field(
-        65_536, ge=1_024, le=10_485_760, description="Largest request body that the API reads (bytes)."
-    )
+    api_body_bytes: int = Field(65_536, ge=1_024, le=10_485_760, description="Largest request body (bytes).")
     api_cors_origins: str = Field(
         "",
         pattern=r"^$|^https?://[^\s,/*]+(,https?://[^\s,/*]+)*$",
@@ -150,15 +146,15 @@ class Settings(BaseSettings):
         10, ge=1, le=1_000, description="Most connections to Postgres of one API process."
     )
     api_statement_seconds: float = Field(
-        5.0, gt=0, le=300, description="Longest time for one statement, or to wait for a connection (s)."
+        5.0, gt=0, le=300, description="Longest statement, or wait for a connection (s)."
     )
     api_drain_seconds: int = Field(
-        20, ge=1, le=3_600, description="How long requests under way may take when the API is stopped (s)."
+        20, ge=1, le=3_600, description="Time for running requests when the API stops (s)."
     )
     api_rate_limit: str = Field(
         "600/minute",
         pattern=r"^[1-9][0-9]{0,8}/(second|minute|hour)$",
-        description="Requests that one learner may make of one API process, N/second, /minute or /hour.",
+        description="Requests of one learner to one API process, N/second, /minute or /hour.",
     )
     api_service_rate_limit: str = Field(
         "60000/minute",
@@ -168,16 +164,16 @@ class Settings(BaseSettings):
 
     jwt_jwks_url: str | None = Field(
         None,
-        description="Where the keys that sign tokens are published (JWKS); https, or http on this machine.",
+        description="JWKS with the keys that sign tokens; https, or http on this machine.",
     )
-    jwt_jwks_file: str | None = Field(None, description="The same keys as a file; read again like them.")
+    jwt_jwks_file: str | None = Field(None, description="The same keys as a file; reread like them.")
     jwt_secret: SecretStr | None = Field(
         None, description="Secret of HS256 tokens, at least 32 bytes; for development only."
     )
     jwt_audience: str = Field("lyo", min_length=1, description="Audience (`aud`) that a token must name.")
     jwt_issuer: str | None = Field(None, description="Issuer (`iss`) that a token must name; unset: any.")
     jwt_leeway_seconds: float = Field(
-        30.0, ge=0, le=600, description="How far the clocks of issuer and API may differ (s)."
+        30.0, ge=0, le=600, description="Allowed difference between the issuer's and API's clocks (s)."
     )
     jwt_refresh_seconds: float = Field(
         300.0, ge=1, le=86_400, description="Age at which the keys are fetched again (s)."
@@ -186,72 +182,70 @@ class Settings(BaseSettings):
         30.0,
         ge=0,
         le=3_600,
-        description="Least time between two fetches, for an unknown key or after a failure.",
+        description="Least time between fetches, for an unknown key or after a failure (s).",
     )
-    jwt_user_claim: str = Field("sub", min_length=1, description="Claim that holds the learner's id.")
-    jwt_organization_claim: str = Field("org", min_length=1, description="Claim that holds the tenant's id.")
+    jwt_user_claim: str = Field("sub", min_length=1, description="Claim with the learner's id.")
+    jwt_organization_claim: str = Field("org", min_length=1, description="Claim with the tenant's id.")
     jwt_roles_claim: str = Field(
-        "roles", min_length=1, description="Claim that holds a list of roles, or one; `role` is read, too."
+        "roles", min_length=1, description="Claim with one role or a list; `role` is read, too."
     )
     jwt_service_role: str = Field(
         "service", min_length=1, description="Role that may ask for any learner of its tenant."
     )
     jwt_single_tenant: bool = Field(
         default=False,
-        description="There is one tenant: a service's token without a tenant may ask for every learner.",
+        description="One tenant only: a service's token without a tenant may ask for every learner.",
     )
-    monitor_host: str = Field("127.0.0.1", min_length=1, description="Address that `lyo monitor` listens on.")
+    monitor_host: str = Field("127.0.0.1", min_length=1, description="Address of `lyo monitor`.")
     monitor_port: int = Field(9100, ge=0, le=65_535, description="Port of `lyo monitor`; 0: any free one.")
     monitor_token: SecretStr | None = Field(
-        None, description="Token that opens the on-call page, at least 16 bytes; unset: the page is closed."
+        None, description="Token that opens the on-call page, at least 16 bytes; unset: closed."
     )
     monitor_operator_token: SecretStr | None = Field(
         None,
-        description="Token that also shows what dead letters held and retries them, at least 16 bytes; "
-        "unset: nobody may.",
+        description="Token that also shows and retries dead letters, at least 16 bytes; unset: nobody may.",
     )
-    monitor_tls: bool = Field(
-        default=False, description="The page is reached over TLS (a proxy ends it): cookies are sent only so."
-    )
+    monitor_tls: bool = Field(default=False, description="A proxy ends TLS: cookies are sent over TLS only.")
     monitor_interval_seconds: float = Field(
         2.0, ge=0.2, le=300, description="How often the monitor looks at Kafka and Postgres (s)."
     )
     monitor_survey_seconds: float = Field(
-        60.0, ge=1, le=86_400, description="How often it counts learners whose predictions are overdue (s)."
+        60.0, ge=1, le=86_400, description="How often it counts learners with overdue predictions (s)."
     )
     monitor_lagging_seconds: float = Field(
-        10.0, gt=0, le=86_400, description="From this age of the oldest unprocessed record on: lagging (s)."
+        10.0,
+        gt=0,
+        le=86_400,
+        description="Age of the oldest unprocessed record from which a partition is lagging (s).",
     )
     monitor_stalled_seconds: float = Field(
         8.0,
         gt=0,
         le=86_400,
-        description="With something waiting and nothing done for this long: stalled (s).",
+        description="Time without progress, with records waiting, from which it is stalled (s).",
     )
     monitor_restore_rate: int = Field(
         100_000,
         ge=1,
         le=100_000_000,
-        description="Changelog records restored each second, to estimate how long a worker restores.",
+        description="Changelog records restored per second, to estimate a restore's time.",
     )
     monitor_history_minutes: int = Field(
-        60, ge=1, le=10_080, description="How far back the charts of the on-call page go (minutes)."
+        60, ge=1, le=10_080, description="How far back the on-call page's charts go (minutes)."
     )
     metrics_host: str = Field(
-        "127.0.0.1", min_length=1, description="Address on which a process shows its metrics to Prometheus."
+        "127.0.0.1", min_length=1, description="Address of a process's metrics for Prometheus."
     )
     metrics_port: int = Field(
-        0, ge=0, le=65_535, description="Port of those metrics, one for each process of a machine; 0: none."
+        0, ge=0, le=65_535, description="Port of the metrics, one for each process of a machine; 0: none."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
-    log_format: Literal["text", "json"] = Field(
-        "text", description="How each line is written: for people, or as one JSON object."
-    )
+    log_format: Literal["text", "json"] = Field("text", description="Lines for people, or JSON objects.")
     crash_at: str | None = Field(
         None,
         pattern=r"^[a-z_]+(:[0-9]+)?(:stop)?$",
-        description="For tests: STEP[:N] ends the worker or sink at the Nth time it reaches that step; "
-        "with :stop it is frozen instead, as by SIGSTOP.",
+        description="For tests: STEP[:N] ends the worker or sink the Nth time it reaches that failpoint; "
+        ":stop freezes it instead, as SIGSTOP does.",
     )
 
     _servers = field_validator("bootstrap_servers")(checks.servers)
