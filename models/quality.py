@@ -1,7 +1,7 @@
 """The specification's monitoring list and success figures, from what was predicted and what came of it.
 
 Sources: specification, "Monitoring" and "Success Metrics". Columns may be grouped: ``count`` says for how
-many each entry stands. A figure of nothing is None, never 0. Definitions in words: docs/runbook.md.
+many each entry stands. A figure of nothing is None, never 0. Definitions in words: docs/figures.md.
 """
 
 from __future__ import annotations

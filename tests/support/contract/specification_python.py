@@ -13,7 +13,7 @@ Names that it uses and does not define are given to it: `db`, `current_user`, `m
 `create_session_history`, `AsyncSessionLocal`, `api_client`, `show_alert`, `show_plateau_card`,
 `show_review_reminder`, `show_timing_suggestions`, the types in annotations, `datetime` (which stands still),
 and the predictors where a block imports none. The method of "How It Works" is called as the function that it
-is without its class. Decision 041 has what is not run.
+is without its class. docs/specification-code.md lists what is not run.
 """
 
 from __future__ import annotations
