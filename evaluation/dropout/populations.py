@@ -135,6 +135,7 @@ def _folded(people: _Population, until: int) -> NDArray[np.void]:
     if len(times):
         completions = _columns(Kind.LESSON_COMPLETION, who[times], at[times] + MINUTE)
         completions.score = np.rint(people.scores[who, day][times] * 10_000).astype(np.int16)
+        completions.struggled = np.full(len(times), -1, np.int8)
         fold_completions(rows, who[times], completions, np.ones(len(times), bool))
     return rows
 

@@ -51,8 +51,8 @@ class Risk:
 def risk(said: DropoutRisk | None) -> Risk:
     """The section for an answer of ``/dropout/risk``."""
     if said is None or (said.confidence is not None and said.confidence < SHOWN_FROM):
-        reason = None if said is None else said.reason
-        return Risk(missing=reason or "not enough data")
+        reason = "not enough data" if said is None else said.reason
+        return Risk(missing=reason or "not enough data: the first days say little")
     score = round(said.risk_score * 100)
     name, meaning = words.LEVELS.get(said.risk_level, (said.risk_level, ""))
     given = said.reengagement_strategy if said.risk_level in OFFERED else None

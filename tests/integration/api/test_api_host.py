@@ -91,5 +91,5 @@ async def test_errors_of_the_router_are_problems_in_a_host_too(engine: AsyncEngi
 
 async def test_a_host_that_forgot_to_configure_is_told_so() -> None:
     async with client_of(host()) as client:
-        with pytest.raises(RuntimeError, match=r"call predictive\.service\.configure"):
+        with pytest.raises(RuntimeError, match=r"call lyo\.predictive\.api\.service\.configure"):
             await client.get(f"{BASE}/insights")
