@@ -103,7 +103,7 @@ def test_nothing_known_is_said_and_nothing_is_drawn(visit: Open) -> None:
 
 def test_a_beginner_sees_what_there_is_and_what_is_missing(visit: Open) -> None:
     page = visit(SPARSE)
-    assert "the first days say little" in shown(section(page, "Keeping going"))
+    assert "The first days say little" in shown(section(page, "Keeping going"))
     week = section(page, "Your week")
     assert "1 of 10 sessions" in shown(week)
     assert week.locator("table.heat").count() == 1
