@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lyo.models.arrays.zones import DAY
+
 __all__ = ["Alarms", "alarms", "odds_ratio", "odds_ratio_within"]
 
-DAY = 86_400_000
 _Z = 1.959964  # of a two-sided 95 % interval
 
 Bools = NDArray[np.bool_]

@@ -19,9 +19,10 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from lyo.models.arrays.zones import DAY
+
 __all__ = ["COURSE_HORIZON", "Labelled", "read_labels"]
 
-DAY = 86_400_000
 START_DAYS = (7, 14, 21, 30)
 COURSE_DAYS = (28, 56, 84, 112)
 COURSE_HORIZON = 28

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from lyo.evaluation.events.attempts import Attempts
 from lyo.evaluation.events.stream import ACTIVITY, Events
+from lyo.models.arrays.zones import DAY
 
 __all__ = ["cold_content", "cold_skill", "first_answers", "gap_slices", "so_far"]
 
-DAY = 86_400_000
 FIRST = 10
 GAPS = ((0, 1), (1, 7), (7, 30), (30, 90), (90, None))
 

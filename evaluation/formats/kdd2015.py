@@ -13,11 +13,11 @@ import numpy as np
 
 from lyo.evaluation.formats.tables import BadLine, Table, instant, whole
 from lyo.evaluation.formats.writing import Output
+from lyo.models.arrays.zones import DAY
 
 __all__ = ["convert"]
 
 APART = 30 * 60_000
-DAY = 86_400_000
 SHORTEST, LONGEST = 60_000, DAY
 TRUTH = ("enrollment_id", "dropped")
 

@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 
 from lyo.evaluation.formats.tables import BadLine, Row, Table, number, text, whole
 from lyo.evaluation.formats.writing import Output
+from lyo.models.arrays.zones import DAY
 
 __all__ = ["convert"]
 
-DAY = 86_400_000
 NOON = DAY // 2
 MONTHS = {"B": 2, "J": 10}
 CLICK = 30_000

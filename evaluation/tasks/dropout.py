@@ -14,10 +14,11 @@ from lyo.evaluation.dropout.fit import fit_labels
 from lyo.evaluation.events.labels import COURSE_HORIZON, Labelled, read_labels
 from lyo.evaluation.events.moments import activity, turns
 from lyo.evaluation.events.queries import Queries
-from lyo.evaluation.events.slices import DAY, FIRST, so_far
+from lyo.evaluation.events.slices import FIRST, so_far
 from lyo.evaluation.events.stream import Events
 from lyo.evaluation.logistic import fit_logistic
 from lyo.evaluation.tasks.task import Options, Task
+from lyo.models.arrays.zones import DAY
 from lyo.models.formulas import dropout, hazard
 from lyo.models.formulas.dropout_factors import factors
 from lyo.models.formulas.hazard import SHIPPED

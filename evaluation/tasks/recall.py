@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from lyo.evaluation.contenders import Constant, Contender, Rule, Served
 from lyo.evaluation.events.attempts import Attempts, attempts
 from lyo.evaluation.events.queries import Queries
-from lyo.evaluation.events.slices import DAY, first_answers, gap_slices
+from lyo.evaluation.events.slices import first_answers, gap_slices
 from lyo.evaluation.events.stream import Events
 from lyo.evaluation.tasks.skills import Scene, about, scene
 from lyo.evaluation.tasks.task import Options, Task
+from lyo.models.arrays.zones import DAY
 from lyo.models.state.forgetting import recall
 from lyo.models.state.mastery import MASTERY_UNIT, mastery
 from lyo.models.state.partition import State

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from lyo.evaluation.contenders import Constant, Contender, Rule, Served
 from lyo.evaluation.events.attempts import Attempts, attempts
 from lyo.evaluation.events.queries import Queries
-from lyo.evaluation.events.slices import DAY, gap_slices
+from lyo.evaluation.events.slices import gap_slices
 from lyo.evaluation.events.stream import Events
 from lyo.evaluation.tasks.skills import Scene, about, at_end, scene
 from lyo.evaluation.tasks.task import Options, Task
+from lyo.models.arrays.zones import DAY
 from lyo.models.formulas import regression
 from lyo.models.state.partition import State
 

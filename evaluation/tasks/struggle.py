@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from lyo.evaluation.contenders import Constant, Contender, Rule, Served
 from lyo.evaluation.events.attempts import Attempts, attempts
 from lyo.evaluation.events.queries import Queries
-from lyo.evaluation.events.slices import DAY, cold_content, cold_skill, first_answers, so_far
+from lyo.evaluation.events.slices import cold_content, cold_skill, first_answers, so_far
 from lyo.evaluation.events.stream import Events
 from lyo.evaluation.tasks.task import Options, Task
+from lyo.models.arrays.zones import DAY
 from lyo.models.events.decode import Kind
 from lyo.models.events.types import ContentMetadata
 from lyo.models.formulas import struggle

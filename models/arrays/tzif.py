@@ -64,13 +64,12 @@ def changes(name: str) -> tuple[Ints, Ints]:
     """
     data = _read(name)
     body = data[_HEADER + _length(data, 4) :]  # after the block of 32-bit times
-    times, types, count = (int.from_bytes(body[at : at + 4], "big") for at in (32, 36, 40))
+    times, types = (int.from_bytes(body[at : at + 4], "big") for at in (32, 36))
     at = np.frombuffer(body, ">i8", times, _HEADER).astype(np.int64)
     kinds = np.frombuffer(body, "u1", times, _HEADER + 8 * times)
     records = np.frombuffer(body, np.dtype([("offset", ">i4"), ("rest", "V2")]), types, _HEADER + 9 * times)
     offsets = records["offset"].astype(np.int64)
     found = np.r_[offsets[:1], offsets[kinds]]
-    assert count > 0
     rule = body[_HEADER + _length(body, 8) :].strip(b"\n").decode("ascii")
     return _extended(at, found, rule)
 

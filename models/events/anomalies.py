@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lyo.models.events.checks import DAY
+from lyo.models.arrays.zones import DAY
 from lyo.models.events.decode import Columns
 
 __all__ = ["AHEAD", "BEHIND", "notice"]

@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lyo.models.arrays.zones import known
+from lyo.models.arrays.zones import DAY, known
 from lyo.models.events.identity import partition
 from lyo.models.events.refusals import shown
 
-DAY = 86_400_000
 FIRST = 0  # 1970-01-01
 LAST = 7_258_118_400_000  # 2200-01-01, exclusive
 NO_TIMESTAMP = (

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lyo.models.arrays.zones import DAY
 from lyo.models.events.decode import Columns, Kind, decode
 from lyo.streams.event_files.progress import OnBytes
 from lyo.streams.event_files.reader import check, opened
@@ -19,8 +20,6 @@ from lyo.streams.kafka.input_records import CATALOGUE, Record
 from lyo.tools.demo.children import DemoError
 from lyo.tools.demo.questions import FROM_FILE, INVENTED, Met, newest, requests
 from lyo.tools.simulation import Plan, generate
-
-DAY = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
