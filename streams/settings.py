@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Any, Literal, NoReturn
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any, Final, Literal, NoReturn
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -266,8 +269,32 @@ class Settings(BaseSettings):
         return [server.strip() for server in self.bootstrap_servers.split(",")]
 
 
+_OTHERS: Final = {f"{PREFIX}{name}" for name in ("DEBUG", "DEMO", "HOME", "IMAGE", "MAVEN_REPOSITORY")}
+"""Variables that tools read and that are no settings of a process."""
+
+
+def unknown(variables: Iterable[str]) -> list[str]:
+    """A line for each variable that begins like a setting and is none, with the setting it resembles."""
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    lines = []
+    for name in sorted(variables):
+        # On some systems the names of variables have no case.
+        if not name.upper().startswith(PREFIX) or name.upper() in {*known, *_OTHERS}:
+            continue
+        if name.startswith(f"{PREFIX}TEST"):
+            continue
+        close = get_close_matches(name.upper(), known, n=1)
+        lines.append(f"{name} is no setting" + (f"; did you mean {close[0]}?" if close else ""))
+    return lines
+
+
 def load_settings(**overrides: Any) -> Settings:
-    """Read the settings, or end the process (2) with one line that names the bad variable."""
+    """Read the settings, or end the process (2) with one line that names the bad variable.
+
+    Variables that begin like a setting and are none are named on standard error.
+    """
+    for line in unknown(os.environ):
+        sys.stderr.write(f"lyo: {line}\n")
     try:
         return Settings(**overrides)
     except ValidationError as error:

@@ -20,6 +20,8 @@ _SASL: Final = ("sasl_username", "sasl_password")
 def servers(value: str) -> str:
     """A list of ``host:port``, separated by commas."""
     for server in value.split(","):
+        if "://" in server:
+            raise ValueError(f"{server.strip()!r} is a URL; a broker is host:port alone")
         port = server.strip().rpartition(":")[2]
         if ":" not in server or not port.isdigit() or not 0 < int(port) < 65_536:
             raise ValueError(f"{server.strip()!r} is not host:port")

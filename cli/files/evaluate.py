@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from lyo.evaluation.run import run
 from lyo.evaluation.tasks import TASKS, Options, Task
 from lyo.evaluation.text import text
 from lyo.streams.event_files.progress import bytes_progress, records_progress
-from lyo.streams.event_files.reader import Bad
+from lyo.streams.event_files.reader import Bad, EventFileError
 
 BASELINES = ("weights", "constant", "rule")
 
@@ -115,7 +114,7 @@ def _events(files: tuple[Path, ...], console: Console) -> Events:
     with bytes_progress(console, "Reading") as on_bytes:
         try:
             return read(files, on_bad, on_bytes)
-        except (OSError, EOFError, zlib.error) as error:
+        except EventFileError as error:
             raise click.ClickException(str(error)) from None
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from lyo.cli.moment import Moment
 from lyo.evaluation.replay import Replay
 from lyo.streams.event_files.progress import bytes_progress
-from lyo.streams.event_files.reader import Bad
+from lyo.streams.event_files.reader import Bad, EventFileError
 
 
 @click.command(epilog="Example: lyo replay events.jsonl.gz --at 2026-01-31T12:00:00Z")
@@ -34,8 +34,8 @@ def replay(*, files: tuple[Path, ...], at: int | None) -> None:
         with bytes_progress(console, "Folding") as on_bytes:
             try:
                 replayed.read(path, at, on_bytes, on_bad)
-            except OSError as error:
-                raise click.ClickException(f"{path}: {error.strerror or error}") from None
+            except EventFileError as error:
+                raise click.ClickException(str(error)) from None
     moment = replayed.newest if at is None else at
     replayed.settle(moment)
     out = sys.stdout.buffer

@@ -68,7 +68,7 @@ def read(paths: Iterable[Path], on_bad: OnBad | None = None, on_bytes: OnBytes |
     """Read event files as one stream. The whole catalogue and all erasures hold from the beginning.
 
     Raises:
-        OSError, EOFError, zlib.error: a file cannot be read.
+        lyo.streams.event_files.reader.EventFileError: a file cannot be read.
     """
     found = _Read()
     start = end = 0

@@ -16,6 +16,7 @@ their caller's, and a record must be good or bad wherever it is read."""
 TOO_DEEP = "nested too deeply"
 SHALLOW = 2 * DEEPEST
 """Bytes: what is shorter cannot be too deep."""
+_REGISTRY_HEADER = 5  # bytes: zero, and the schema's number, before what a registry's serializer writes
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
 
 
@@ -70,6 +71,12 @@ def explain(error: Exception, value: bytes | None) -> tuple[str, str | None]:
         return (f"{field}: not valid UTF-8" if field else "not valid UTF-8"), field
     if isinstance(error, RecursionError):
         return TOO_DEEP, None
+    if value[:1] == b"\0" and len(value) > _REGISTRY_HEADER:
+        schema = int.from_bytes(value[1:_REGISTRY_HEADER])
+        return (
+            f"begins with a schema registry's header (magic byte 0, schema {schema}): send plain JSON",
+            None,
+        )
     if not isinstance(error, msgspec.ValidationError):
         field = _infinite_field(value)
         return (

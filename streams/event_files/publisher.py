@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from pathlib import Path
 from aiokafka.errors import KafkaError
 
 from lyo.streams.event_files.progress import OnBytes
-from lyo.streams.event_files.reader import Bad, Checked, Piece, check, opened
+from lyo.streams.event_files.reader import Bad, Checked, EventFileError, Piece, check, opened
 from lyo.streams.kafka.clients import reach
 from lyo.streams.producers.producing import Sender, Sent, acknowledged
 from lyo.streams.settings import Settings
@@ -117,6 +116,5 @@ async def _checked(
                 yield piece, checked
                 if on_bytes is not None:
                     on_bytes(piece.position, file.size)
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise PublishError(f"{path} cannot be read after line {published.lines:,}: {reason}") from None
+    except EventFileError as error:
+        raise PublishError(str(error)) from None

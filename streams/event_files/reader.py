@@ -1,7 +1,10 @@
 """Event files: JSON Lines, plain, gzip-compressed or from standard input, read in pieces and validated."""
 
+import codecs
 import gzip
+import re
 import sys
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +19,14 @@ from lyo.models.events.refusals import REFUSALS, explain
 from lyo.streams.kafka.input_records import CATALOGUE, LONGEST, Record
 
 PIECE = 2_000_000  # bytes of lines handed on at once
+_GZIP = b"\x1f\x8b"
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE, b"{\0", b"\0{")
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")  # no JSON text holds one
+_CR_ALONE = re.compile(rb"\}[ \t]*\r\s*\{")
+
+
+class EventFileError(RuntimeError):
+    """An event file cannot be read; the message is one line that names the file and the reason."""
 
 
 class _Typed(msgspec.Struct, gc=False):
@@ -62,11 +73,14 @@ class EventFile:
     def pieces(self) -> Iterator[Piece]:
         """Yield the file in pieces of whole lines; of a line that is too long only the beginning.
 
+        A mark of UTF-8 at the beginning is left out.
+
         Raises:
-            OSError, EOFError, zlib.error: the file cannot be read, or its compression is broken.
+            EventFileError: the file cannot be read, is no text in UTF-8, or its compression is broken.
         """
         rest, number, cut = b"", 1, False
-        while data := self._read(PIECE):
+        data = self._bytes(0, beginning=True)
+        while data:
             lines = (rest + data).split(b"\n")
             rest = lines.pop()
             if cut and lines:
@@ -80,25 +94,65 @@ class EventFile:
             if lines:
                 yield Piece(number, lines, self._position())
                 number += len(lines)
+            data = self._bytes(number - 1)
         if rest and not cut:
             yield Piece(number, [rest], self._position())
+
+    def _bytes(self, lines: int, *, beginning: bool = False) -> bytes:
+        try:
+            data = self._read(PIECE)
+            if beginning:
+                _check_beginning(data)
+                data = data.removeprefix(codecs.BOM_UTF8) or self._read(PIECE)
+        except _UNREADABLE as error:
+            raise _unreadable(self.name, error, lines) from None
+        return data
+
+
+_UNREADABLE = (OSError, EOFError, zlib.error)
+
+
+def _unreadable(name: str, error: Exception, lines: int = 0) -> EventFileError:
+    after = f" after line {lines:,}" if lines else ""
+    return EventFileError(f"{name} cannot be read{after}: {getattr(error, 'strerror', None) or error}")
+
+
+def _check_beginning(data: bytes) -> None:
+    """Refuse what is no JSON Lines file at all with one reason, instead of one for each line.
+
+    Raises:
+        OSError: with that reason.
+    """
+    if data.startswith(_GZIP):
+        raise OSError("it is compressed: unpack it with gunzip -c")
+    if data.startswith(_WIDE):
+        raise OSError("it is text in UTF-16 or UTF-32: write it in UTF-8")
+    begun = data.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{")
+    if not begun and _CONTROL.search(data, 0, 1024):
+        raise OSError("it is a binary file, not JSON Lines")
+    if b"\n" not in data and _CR_ALONE.search(data):
+        raise OSError("its lines end with CR alone: end them with LF")
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[EventFile]:
-    """Open an event file: `-` is standard input, a name that ends in `.gz` is compressed.
+    """Open an event file: `-` is standard input; a file may be compressed with gzip, whatever its name.
 
     Raises:
-        OSError: there is no such file, or it cannot be read.
+        EventFileError: there is no such file, or it cannot be read.
     """
     if str(path) == "-":
         source = sys.stdin.buffer
         # Lines from a pipe are yielded when they arrive, not when a whole piece is full.
         yield EventFile("standard input", None, lambda most: _available(source, most), lambda: 0)
         return
-    with path.open("rb") as raw:
+    try:
+        raw = path.open("rb")
         size = path.stat().st_size if path.is_file() else None
-        if path.suffix == ".gz":
+    except OSError as error:
+        raise _unreadable(str(path), error) from None
+    with raw:
+        if path.suffix.lower() == ".gz" or raw.peek(2).startswith(_GZIP):
             with gzip.GzipFile(fileobj=raw) as packed:
                 yield EventFile(str(path), size, packed.read, raw.tell)
         else:

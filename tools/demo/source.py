@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ import numpy as np
 from lyo.models.arrays.zones import DAY
 from lyo.models.events.decode import Columns, Kind, decode
 from lyo.streams.event_files.progress import OnBytes
-from lyo.streams.event_files.reader import check, opened
+from lyo.streams.event_files.reader import EventFileError, check, opened
 from lyo.streams.kafka.input_records import CATALOGUE, Record
 from lyo.tools.demo.children import DemoError
 from lyo.tools.demo.questions import FROM_FILE, INVENTED, Met, newest, requests
@@ -79,8 +78,8 @@ def from_file(path: Path, on_bytes: OnBytes | None = None) -> Source:
     """
     try:
         scan = _scanned(path, on_bytes)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DemoError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except EventFileError as error:
+        raise DemoError(str(error)) from None
     if scan.last < 0:
         raise DemoError(f"{path} holds no event (lyo publish --dry-run {path} says what is wrong with it)")
     clock = instant(scan.last)

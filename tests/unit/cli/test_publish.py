@@ -13,7 +13,9 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lyo.cli.files.evaluate import evaluate
 from lyo.cli.files.publish import publish
+from lyo.cli.files.replay import replay
 from lyo.models.events.decode import Kind
 from lyo.streams.event_files.reader import EventFile, Piece, check, opened
 from lyo.streams.kafka.input_records import LONGEST
@@ -41,7 +43,8 @@ def checked(*lines: bytes) -> tuple[list[tuple[Kind, bytes, int]], list[tuple[in
     st.integers(1, 9),
 )
 def test_a_file_is_cut_into_its_lines_however_it_is_read(lines: list[bytes], closed: bool, step: int) -> None:
-    data = b"\n".join(lines) + (b"\n" if closed and lines else b"")
+    lines = [SESSION, *lines]
+    data = b"\n".join(lines) + (b"\n" if closed else b"")
     found, number = [], 1
     for piece in file_of(data, lambda _: step).pieces():
         assert piece.first == number
@@ -111,6 +114,8 @@ def test_a_record_is_its_line_as_it_was() -> None:
         (CONTENT.replace(b"[]", b"null"), "skills: expected array"),
         (ORGANIZATION.replace(b"3", b"0"), "organization_id: expected int >= 1"),
         (b'{"type":"session","more":' + b"[" * 100_000, "nested too deeply"),
+        (b"\0\0\0\1\2" + SESSION, "schema registry's header (magic byte 0, schema 258): send plain JSON"),
+        (b"\0", "not valid JSON"),
         (SESSION + b" " * LONGEST, "longer than 800,000 bytes"),
     ],
 )
@@ -140,6 +145,54 @@ def test_plain_and_compressed_files_give_the_same_lines(tmp_path: Path) -> None:
         positions = [piece.position for piece in pieces]
         assert positions == sorted(positions)
         assert positions[-1] == file.size == path.stat().st_size
+
+
+def test_compression_is_told_by_the_content_and_may_have_several_members(tmp_path: Path) -> None:
+    packed = gzip.compress(SESSION + b"\n") + gzip.compress(CONTENT + b"\n")
+    for name in ("a.gz", "a.GZ", "a.jsonl"):
+        (tmp_path / name).write_bytes(packed)
+        result = run(str(tmp_path / name))
+        assert result.exit_code == 0
+        assert "2 records valid" in result.stdout
+
+
+def test_a_mark_of_utf_8_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "marked.jsonl"
+    for data, records in ((b"", 0), (SESSION, 1), (b"oops\n" + SESSION, 1)):
+        path.write_bytes(b"\xef\xbb\xbf" + data)
+        assert f"{records} record" in run(str(path)).stdout
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (SESSION.decode().encode("utf-16"), "UTF-16"),
+        (SESSION.decode().encode("utf-16-le"), "UTF-16"),
+        (SESSION.decode().encode("utf-16-be"), "UTF-16"),
+        (SESSION.decode().encode("utf-32"), "UTF-32"),
+        (SESSION + b"\r" + SESSION + b"\r", "CR alone"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR\n\n\n" * 400, "binary"),
+    ],
+)
+def test_what_is_no_event_file_at_all_is_refused_in_one_line(
+    tmp_path: Path, data: bytes, reason: str
+) -> None:
+    path = tmp_path / "odd.jsonl"
+    path.write_bytes(data)
+    for command, options in ((publish, ["--dry-run"]), (replay, []), (evaluate, ["--task", "timing"])):
+        result = CliRunner().invoke(command, [str(path), *options])
+        assert result.exit_code == 1
+        (line,) = result.stderr.strip().splitlines()
+        assert f"{path} cannot be read: " in line
+        assert reason in line
+
+
+def test_a_line_with_a_control_character_stays_one_bad_line(tmp_path: Path) -> None:
+    path = tmp_path / "one.jsonl"
+    path.write_bytes(SESSION.replace(b"e1", b"\x00") + b"\n" + SESSION + b"\n")
+    result = run(str(path))
+    assert [line.partition(": ")[0] for line in result.stderr.splitlines()] == ["line 1"]
+    assert "1 record" in result.stdout
 
 
 def run(*arguments: str, given: bytes | None = None) -> Result:
@@ -184,7 +237,8 @@ def test_a_file_that_cannot_be_read_is_one_line_and_exit_code_1(tmp_path: Path) 
         result = run(str(path))
         assert result.exit_code == 1
         assert len(result.stderr.strip().splitlines()) == 1
-        assert str(path) in result.stderr
+        assert f"{path} cannot be read" in result.stderr
+        assert "after line 0" not in result.stderr
 
 
 def test_no_file_is_bad_usage() -> None:

@@ -39,6 +39,7 @@ def test_every_setting_is_described_and_has_a_default() -> None:
         ("LYO_BOOTSTRAP_SERVERS", "localhost"),
         ("LYO_BOOTSTRAP_SERVERS", "localhost:70000"),
         ("LYO_BOOTSTRAP_SERVERS", "a:1,b"),
+        ("LYO_BOOTSTRAP_SERVERS", "http://localhost:9092"),
         ("LYO_DATABASE_URL", "mysql://x"),
         ("LYO_APP_ID", ""),
         ("LYO_APP_ID", "with space"),
@@ -55,6 +56,25 @@ def test_a_bad_variable_is_named_in_one_line(
 ) -> None:
     monkeypatch.setenv(variable, value)
     assert variable in refused(capsys)
+
+
+def test_a_server_given_as_a_url_is_said_to_be_the_wrong_form(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LYO_BOOTSTRAP_SERVERS", "kafka-1:9092, http://localhost:9092")
+    assert "'http://localhost:9092' is a URL; a broker is host:port" in refused(capsys)
+
+
+def test_a_variable_that_is_no_setting_is_named_and_its_likeness_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("LYO_PARTITION", "LYO_ZZZ", "LYO_HOME", "LYO_TEST_STACK", "LYO_LOG_LEVEL", "LYOTARD"):
+        monkeypatch.setenv(name, "error" if name == "LYO_LOG_LEVEL" else "9")
+    load_settings()
+    assert capsys.readouterr().err.splitlines() == [
+        "lyo: LYO_PARTITION is no setting; did you mean LYO_PARTITIONS?",
+        "lyo: LYO_ZZZ is no setting",
+    ]
 
 
 def test_sasl_needs_a_user_and_a_password_and_the_password_is_never_shown(
