@@ -1,8 +1,8 @@
 """The specification's predictors, for a host app: its signatures and shapes over `answers`.
 
 Each call takes the host's `AsyncSession`; see `answers` for what is raised. Learners of every
-organization are answered: whom the host app asks about is its own business. The clock is that of the
-settings (`LYO_CLOCK`), and datetimes without an offset are read as UTC.
+organization are answered: the host app decides whom it asks about. The clock is that of the settings
+(`LYO_CLOCK`); datetimes without an offset are read as UTC.
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ class StrugglePredictor:
         *,
         commit: bool = True,
     ) -> tuple[float, float, dict[str, float | None]]:
-        """Probability, confidence (both in [0, 1]) and features; None in these is unknown or not asked for.
+        """Probability and confidence in [0, 1], and features; None: unknown, or not asked for.
 
-        The prediction is stored, so that its outcome can be joined, and committed unless told otherwise.
+        The prediction is stored, so that its outcome can be joined; with ``commit=False`` the caller commits.
         """
         answer = await answers.predict_struggle(
             db,
@@ -112,7 +112,7 @@ class StrugglePredictor:
     async def record_actual_outcome(
         self, user_id: int, content_id: str, struggled: bool, db: AsyncSession, *, commit: bool = True
     ) -> None:
-        """Say whether the learner struggled; the stored prediction shows it once the stream has seen it."""
+        """Record whether the learner struggled; the stored prediction shows it a little later."""
         await answers.record_outcome(
             db,
             user_id=user_id,
@@ -137,8 +137,8 @@ class DropoutPredictor:
 
     async def batch_calculate_risks(self, user_ids: Sequence[int], db: AsyncSession) -> dict[int, Risk]:
         """Risks of many learners, by learner, in one query."""
-        found = await answers.dropout_risks(db, user_ids=user_ids, organization=None, now=_now())
-        return {answer["user_id"]: _risk(answer) for answer in found}
+        risks = await answers.dropout_risks(db, user_ids=user_ids, organization=None, now=_now())
+        return {risk["user_id"]: _risk(risk) for risk in risks}
 
     async def generate_reengagement_strategy(
         self, user_id: int, risk_score: float, risk_factors: Sequence[str], db: AsyncSession
@@ -191,22 +191,22 @@ class TimingOptimizer:
     async def should_send_intervention_now(
         self, user_id: int, current_time: datetime, db: AsyncSession
     ) -> bool:
-        """Whether this is a good time to reach the learner."""
-        found = await self._check(user_id, _milliseconds(current_time), db)
-        return bool(found["is_good_time"])
+        """Whether ``current_time`` is a good time to reach the learner."""
+        check = await self._check(user_id, _milliseconds(current_time), db)
+        return bool(check["is_good_time"])
 
     async def get_recommended_intervention_time(self, user_id: int, db: AsyncSession) -> datetime:
-        """The next good time, UTC; of a learner whose rhythm is unknown, the next that is allowed.
+        """The next good time, UTC; while the learner's rhythm is unknown, the next time that is allowed.
 
-        Where nothing is allowed within two weeks, the usual study time, or now.
+        If no time is allowed within two weeks: the usual study time, or now.
         """
         now = _now()
         profile = await answers.timing_profile(db, user_id=user_id, organization=None, now=now)
         usual = profile["recommended_time"]
         at = now if usual is None else _milliseconds(datetime.fromisoformat(usual))
-        found = await self._check(user_id, at, db)
-        if not found["is_good_time"] and found["alternative_time"] is not None:
-            return datetime.fromisoformat(found["alternative_time"]).astimezone(UTC)
+        check = await self._check(user_id, at, db)
+        if not check["is_good_time"] and check["alternative_time"] is not None:
+            return datetime.fromisoformat(check["alternative_time"]).astimezone(UTC)
         return datetime.fromtimestamp(at / 1000, UTC)
 
     async def _check(self, user_id: int, at: int, db: AsyncSession) -> Answer:
@@ -252,14 +252,14 @@ class Regression:
 
 async def get_active_plateaus(user_id: int, db: AsyncSession) -> list[Plateau]:
     """The learner's plateaus that last, the longest first."""
-    found = await answers.plateaus(db, user_id=user_id, organization=None, now=_now())
-    return [msgspec.convert(answer, Plateau) for answer in found]
+    plateaus = await answers.plateaus(db, user_id=user_id, organization=None, now=_now())
+    return [msgspec.convert(answer, Plateau) for answer in plateaus]
 
 
 async def get_skill_regressions(user_id: int, db: AsyncSession) -> list[Regression]:
     """The skills that the learner is losing, the most urgent first."""
-    found = await answers.regressions(db, user_id=user_id, organization=None, now=_now())
-    return [msgspec.convert(answer, Regression) for answer in found]
+    regressions = await answers.regressions(db, user_id=user_id, organization=None, now=_now())
+    return [msgspec.convert(answer, Regression) for answer in regressions]
 
 
 struggle_predictor: Final = StrugglePredictor()

@@ -1,13 +1,14 @@
 """What the API and the predictors answer and record, from Postgres alone (specification, "API Endpoints").
 
 Every function takes an `AsyncSession` and returns plain JSON types under the specification's field names;
-times are RFC 3339 text. `at` is the moment (ms) that is asked about, `now` the caller's clock (ms): `at` None
-means `now`. `organization` is the tenant that the caller is restricted to, None for one who may see all; a
-learner of another organization is answered as one of whom nothing is known.
+times are RFC 3339 text. `at` is the moment asked about and `now` the caller's clock, both in ms; `at` None
+means `now`. `organization` is the tenant that the caller is restricted to, None for a caller who may see all;
+about a learner of another organization the answer is that of an unknown learner. `learner` is the learner, if
+the caller has read it already.
 
-A learner of whom too little is known is no error: the answer is neutral, with confidence 0 and a `reason`.
+Too little data is no error: the answer is neutral, with confidence 0 and a `reason`.
 
-Functions that record commit what they wrote, unless `commit=False`: then the caller's transaction decides.
+Functions that write commit, unless `commit=False`: then the caller commits.
 
 All functions raise:
     lyo.models.state.layout.LayoutError: a stored row that this version cannot read.
@@ -34,7 +35,7 @@ from lyo.models.predictions.kinds import (
 )
 from lyo.predictive.answers import learner_responses, reading, recording
 from lyo.predictive.answers.erasure import erasure_progress, request_erasure
-from lyo.predictive.answers.reading import Asked, Seen
+from lyo.predictive.answers.reading import LearnerQuery, LearnerSnapshot
 from lyo.predictive.answers.responses import Answer, stored_struggle_answer, struggle_answer
 from lyo.storage.outbox import struggle_requests
 from lyo.streams.topics import Names
@@ -71,7 +72,7 @@ async def dropout_risk(
     strategy_executed, strategy_executed_at, user_returned, returned_at.
     """
     return learner_responses.dropout_risk(
-        await _seen(db, user_id, organization, at, now, names, DROPOUT_RISK)
+        await _learner(db, user_id, organization, at, now, names, DROPOUT_RISK)
     )
 
 
@@ -89,8 +90,8 @@ async def dropout_risks(
     users = list(dict.fromkeys(user_ids))
     if not users:
         return []
-    asked = [Asked(user, organization, at, now, (DROPOUT_RISK,)) for user in users]
-    return [learner_responses.dropout_risk(seen) for seen in await reading.many(db, asked, names)]
+    queries = [LearnerQuery(user, organization, at, now, (DROPOUT_RISK,)) for user in users]
+    return [learner_responses.dropout_risk(learner) for learner in await reading.many(db, queries, names)]
 
 
 async def timing_profile(
@@ -106,7 +107,7 @@ async def timing_profile(
 
     Also: as_of, valid_until, stale, reason, timezone, model, recommended_time, organization_id.
     """
-    return learner_responses.timing_profile(await _seen(db, user_id, organization, at, now, names, TIMING))
+    return learner_responses.timing_profile(await _learner(db, user_id, organization, at, now, names, TIMING))
 
 
 async def timing_check(
@@ -123,7 +124,7 @@ async def timing_check(
     alternative_time is null when the time is good, or when none is within two weeks. Also: score, confidence,
     factors, studied_today, timezone, as_of, stale.
     """
-    return learner_responses.timing_check(await _seen(db, user_id, organization, at, now, names, TIMING))
+    return learner_responses.timing_check(await _learner(db, user_id, organization, at, now, names, TIMING))
 
 
 async def plateaus(
@@ -142,8 +143,8 @@ async def plateaus(
     Also: resolved(_at), ended_at, ended_because, intervention_taken, confidence, factors, model, as_of,
     valid_until, stale, updated_at.
     """
-    seen = await _seen(db, user_id, organization, at, now, names, PLATEAUS)
-    return learner_responses.plateaus(seen, active_only=active_only)
+    learner = await _learner(db, user_id, organization, at, now, names, PLATEAUS)
+    return learner_responses.plateaus(learner, active_only=active_only)
 
 
 async def regressions(
@@ -162,8 +163,8 @@ async def regressions(
     yet. Also: is_active, resolved_at, predicted_mastery_in_week, urgency_score, reminder_sent_at,
     user_reviewed, reviewed_at, confidence, factors, model, as_of, valid_until, stale.
     """
-    seen = await _seen(db, user_id, organization, at, now, names, REGRESSIONS)
-    return learner_responses.regressions(seen, active_only=active_only)
+    learner = await _learner(db, user_id, organization, at, now, names, REGRESSIONS)
+    return learner_responses.regressions(learner, active_only=active_only)
 
 
 async def insights(
@@ -175,12 +176,12 @@ async def insights(
     now: int | None = None,
     names: Names | None = None,
 ) -> Answer:
-    """All of it in one answer, with the specification's fields.
+    """Every prediction in one answer, with the specification's fields.
 
     They are user_id, dropout_risk, active_plateaus, skill_regressions, timing_profile, is_good_time_now,
     total_insights, priority_actions {type, message, action, priority}, generated_at. Also: stale.
     """
-    return learner_responses.insights(await _seen(db, user_id, organization, at, now, names, *KINDS))
+    return learner_responses.insights(await _learner(db, user_id, organization, at, now, names, *KINDS))
 
 
 async def predict_struggle(
@@ -194,29 +195,31 @@ async def predict_struggle(
     request_id: str | None = None,
     names: Names | None = None,
     commit: bool = True,
-    seen: Seen | None = None,
+    learner: LearnerSnapshot | None = None,
 ) -> Answer:
     """The specification's struggle prediction; `prediction_id` is the integer id of its stored row.
 
     Also: content_id, request_id, content_type, reason, factors, actions, model, as_of, valid_until, stale.
-    The same `request_id` again is answered as the first time and asks nothing anew, as long as no other has
-    asked about the content. Of an erased learner no row is stored, and `reason` says so. `seen`: the learner,
-    if read already for the same moments, with `STRUGGLE`.
+    The same `request_id` again gets the first answer and writes nothing, as long as no other request about
+    the content came between. For an erased learner no row is stored, and `reason` says so. `learner` has to
+    be read for the same moments, with `STRUGGLE`.
     """
     at, now = reading.moments(at, now)
-    seen = seen or await _seen(db, user_id, organization, at, now, names, STRUGGLE)
-    asked = recording.question(user_id, seen.owner, request_id or recording.new_id(), now, content_metadata)
-    found = reading.struggles(seen, [asked.request()])
-    answer = struggle_answer(found.records[0])
-    about = {"request_id": asked.id} | seen.completeness
-    if seen.foreign:
+    learner = learner or await _learner(db, user_id, organization, at, now, names, STRUGGLE)
+    event = recording.struggle_request(
+        user_id, learner.owner, request_id or recording.new_id(), now, content_metadata
+    )
+    predicted = reading.struggles(learner, [event.request()])
+    answer = struggle_answer(predicted.records[0])
+    about = {"request_id": event.id} | learner.completeness
+    if learner.foreign:
         return answer | {"prediction_id": await struggle_requests.spare_id(db), **about}
-    question = asked.outgoing(names or reading.default_names())
-    written = await struggle_requests.write(db, found.sealed(0), question)
+    request = event.outgoing(names or reading.default_names())
+    written = await struggle_requests.write(db, predicted.sealed(0), request)
     if written.again:
         row = await struggle_requests.stored(db, written.id)
-        # Of a learner of no organization it may be the stream's, who knows what the tenant may not.
-        if seen.owned or row["organization_id"] == organization:
+        # Without an organization the row may be the stream's, computed from what the tenant may not see.
+        if learner.owned or row["organization_id"] == organization:
             answer = stored_struggle_answer(row)
     number = await struggle_requests.spare_id(db) if written.foreign else written.id
     if commit:
@@ -241,7 +244,7 @@ async def rank_struggle(
     in `contents`.
     """
     return learner_responses.ranked(
-        await _seen(db, user_id, organization, at, now, names, STRUGGLE), contents
+        await _learner(db, user_id, organization, at, now, names, STRUGGLE), contents
     )
 
 
@@ -259,14 +262,14 @@ async def record_outcome(
     event_id: str | None = None,
     names: Names | None = None,
     commit: bool = True,
-    seen: Seen | None = None,
+    learner: LearnerSnapshot | None = None,
 ) -> Answer:
     """{"success": true, "message": ..., "event_id": ...}; the same `event_id` again counts once.
 
-    Of an erased learner nothing is recorded: `success` is false. `seen`: the learner, if read already.
+    Nothing is recorded of an erased learner: `success` is false.
     """
     at, now = reading.moments(at, now)
-    seen = seen or await _seen(db, user_id, organization, at, now, names)
+    learner = learner or await _learner(db, user_id, organization, at, now, names)
     fields = {
         "content_id": content_id,
         "kind": (OutcomeKind.STRUGGLED if struggled else OutcomeKind.NOT_STRUGGLED).value,
@@ -275,13 +278,13 @@ async def record_outcome(
     }
     known = names or reading.default_names()
     number, erased = await recording.record(
-        db, Kind.OUTCOME, seen, fields, event_id=event_id, names=known, commit=commit
+        db, Kind.OUTCOME, learner, fields, event_id=event_id, names=known, commit=commit
     )
     message = recording.ERASED if erased else "Outcome recorded successfully"
     return {"success": not erased, "message": message, "event_id": number}
 
 
-async def _seen(
+async def _learner(
     db: AsyncSession,
     user_id: int,
     organization: int | None,
@@ -289,6 +292,6 @@ async def _seen(
     now: int | None,
     names: Names | None,
     *kinds: PredictionKind,
-) -> Seen:
+) -> LearnerSnapshot:
     at, now = reading.moments(at, now)
-    return await reading.one(db, Asked(user_id, organization, at, now, kinds), names)
+    return await reading.one(db, LearnerQuery(user_id, organization, at, now, kinds), names)

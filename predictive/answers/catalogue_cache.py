@@ -1,4 +1,4 @@
-"""The catalogue, held in memory for each database and kept as new as the answers' queries say it is."""
+"""The catalogue in memory, one for each database, refreshed when a query of an answer shows a change."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from lyo.streams.topics import Names
 __all__ = ["COSTLY_S", "current"]
 
 COSTLY_S: Final = 0.02
-"""A look at what is new in the catalogue that takes longer than this is not taken before every answer."""
+"""A refresh (s) that took longer delays the next one by `_PAUSE` times as long."""
 _PAUSE: Final = 10.0
 
 _Positions = dict[str, tuple[int, int]]
 
 
 @dataclass(slots=True)
-class _Books:
+class _Cached:
     """The catalogue of one database, as far as it has been read."""
 
     catalogue: Catalogue = field(default_factory=Catalogue)
@@ -36,62 +36,68 @@ class _Books:
     not_before: float = 0.0
 
 
-_books: WeakKeyDictionary[Any, dict[str, _Books]] = WeakKeyDictionary()
+_caches: WeakKeyDictionary[Any, dict[str, _Cached]] = WeakKeyDictionary()
 
 
 async def current(db: AsyncSession, names: Names, stamp: str) -> Catalogue:
-    """The catalogue, read whole at first, then what has changed since; `stamp` tells if anything has."""
-    books = _of_database(db).setdefault(names.prefix, _Books())
-    if books.stamp is not None:
-        if books.stamp == stamp:
-            return books.catalogue
-        # What is known is good enough while somebody reads the rest, or has done so just now at some cost.
-        if books.reading or time.monotonic() < books.not_before:
-            return books.catalogue
-    books.reading = True
+    """The catalogue: read whole at first, later what has changed.
+
+    Args:
+        db: a session.
+        names: the topics of the catalogue.
+        stamp: topics, offsets and epochs up to which the sink has stored the catalogue.
+    """
+    cached = _of_database(db).setdefault(names.prefix, _Cached())
+    if cached.stamp is not None:
+        if cached.stamp == stamp:
+            return cached.catalogue
+        # The cached one will do while another request refreshes it, or just after a costly refresh.
+        if cached.reading or time.monotonic() < cached.not_before:
+            return cached.catalogue
+    cached.reading = True
     began = time.monotonic()
     try:
-        await _read(db, names, books, stamp)
+        await _read(db, names, cached, stamp)
     finally:
-        books.reading = False
+        cached.reading = False
     took = time.monotonic() - began
-    books.not_before = began + took * (1 + _PAUSE) if took > COSTLY_S else 0.0
-    return books.catalogue
+    cached.not_before = began + took * (1 + _PAUSE) if took > COSTLY_S else 0.0
+    return cached.catalogue
 
 
-def _of_database(db: AsyncSession) -> dict[str, _Books]:
+def _of_database(db: AsyncSession) -> dict[str, _Cached]:
     bind: Engine | Connection = db.sync_session.get_bind()
-    return _books.setdefault(bind.engine, {})
+    return _caches.setdefault(bind.engine, {})
 
 
-async def _read(db: AsyncSession, names: Names, books: _Books, stamp: str) -> None:
+async def _read(db: AsyncSession, names: Names, cached: _Cached, stamp: str) -> None:
     positions = _positions(stamp)
-    since = _since(books, positions, names)
+    since = _since(cached, positions, names)
     if since is not None:
         records, counts = await lookups.catalogue(db, *since)
-        _put(books.catalogue, records)
-        if (len(books.catalogue.contents), len(books.catalogue.organizations)) != counts:
+        _put(cached.catalogue, records)
+        if (len(cached.catalogue.contents), len(cached.catalogue.organizations)) != counts:
             since = None  # something was deleted
     if since is None:
         records, _ = await lookups.catalogue(db, None, None)
         whole = Catalogue()
         _put(whole, records)
-        books.catalogue = whole
-    books.stamp, books.positions = stamp, positions
+        cached.catalogue = whole
+    cached.stamp, cached.positions = stamp, positions
 
 
-def _since(books: _Books, positions: _Positions, names: Names) -> tuple[int, int] | None:
-    """The offsets up to which both topics were read; None if that says nothing of what is stored now."""
-    if books.stamp is None or positions.keys() != books.positions.keys():
+def _since(cached: _Cached, positions: _Positions, names: Names) -> tuple[int, int] | None:
+    """The offsets up to which both topics were read; None if the catalogue has to be read whole."""
+    if cached.stamp is None or positions.keys() != cached.positions.keys():
         return None
     for topic, (offset, epoch) in positions.items():
-        before = books.positions[topic]
+        before = cached.positions[topic]
         if offset < before[0] or epoch != before[1]:
             return None
     if not positions:
         return None
     topics_of = [names.topic(kind) for kind in (Kind.CONTENT, Kind.ORGANIZATION)]
-    content, organization = (books.positions.get(topic, (0, 0))[0] for topic in topics_of)
+    content, organization = (cached.positions.get(topic, (0, 0))[0] for topic in topics_of)
     return content, organization
 
 

@@ -1,4 +1,4 @@
-"""Asking that a learner be forgotten, and how far that has come. The erasing itself is the stream's."""
+"""Requests to erase a learner, and their progress. The stream processor erases."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from lyo.models.events.decode import Kind
 from lyo.predictive.answers import reading, recording
-from lyo.predictive.answers.reading import Asked, Seen
+from lyo.predictive.answers.reading import LearnerQuery, LearnerSnapshot
 from lyo.predictive.answers.responses import Answer
 from lyo.storage.outbox import queue
 from lyo.storage.reads import lookups
@@ -24,25 +24,27 @@ async def request_erasure(
     now: int | None = None,
     names: Names | None = None,
     commit: bool = True,
-    seen: Seen | None = None,
+    learner: LearnerSnapshot | None = None,
 ) -> Answer:
     """Ask that a learner be forgotten; the answer is that of `erasure_progress`.
 
-    A request that is under way is not written twice, and a tenant's about a learner whose stored row does
-    not name the tenant not at all. `seen`: the learner, if read already.
+    A request that is under way is not written again. A tenant's request is written only if the learner's
+    stored row names the tenant. `learner`: the learner, if read already.
     """
     at, now = reading.moments(at, now)
     known = names or reading.default_names()
-    seen = seen or await reading.one(db, Asked(user_id, organization, at, now), known)
+    learner = learner or await reading.one(db, LearnerQuery(user_id, organization, at, now), known)
 
     async def progress() -> Answer:
-        return await erasure_progress(db, user_id=user_id, organization=organization, names=known, seen=seen)
+        return await erasure_progress(
+            db, user_id=user_id, organization=organization, names=known, learner=learner
+        )
 
-    waiting = await progress()
-    if seen.owned and waiting["status"] not in ("requested", "sent"):
-        await recording.record(db, Kind.ERASURE, seen, {}, names=known, commit=commit)
-        waiting = await progress()
-    return waiting
+    so_far = await progress()
+    if learner.owned and so_far["status"] not in ("requested", "sent"):
+        await recording.record(db, Kind.ERASURE, learner, {}, names=known, commit=commit)
+        so_far = await progress()
+    return so_far
 
 
 async def erasure_progress(
@@ -51,23 +53,23 @@ async def erasure_progress(
     user_id: int,
     organization: int | None,
     names: Names | None = None,
-    seen: Seen | None = None,
+    learner: LearnerSnapshot | None = None,
 ) -> Answer:
-    """How far an erasure has come; to a tenant, of what names it and of a learner whose row does.
+    """The progress of an erasure; a tenant sees requests and learners that name it.
 
     user_id, status (not_requested, requested, sent, done), requested_at, sent_at, event_id, remaining
     {table: rows}, message; removed {table: rows}, removed_at, topics_removed {topic: keys},
     topics_removed_at, compacted_by, tombstones_until, fence_at, consented_at, kept. All but user_id, status,
-    message and what is counted may be null. `seen`: the learner, if read already.
+    message and the counts may be null. `learner`: the learner, if read already.
     """
     known = names or reading.default_names()
     topic = known.topic(Kind.ERASURE)
-    if seen is None and organization is not None:
-        seen = await reading.one(db, Asked(user_id, organization, 0, 0), known)
+    if learner is None and organization is not None:
+        learner = await reading.one(db, LearnerQuery(user_id, organization, 0, 0), known)
     event = await queue.newest(db, topic, user_id, organization)
-    if seen is not None and seen.foreign:
+    if learner is not None and learner.foreign:
         return recording.progress(user_id, event, {})
-    owned = seen is None or seen.owned
+    owned = learner is None or learner.owned
     remaining = await lookups.remaining(db, user_id, aside=topic) if owned else {}
     marker = await lookups.erasure_marker(db, user_id, organization)
     return recording.progress(user_id, event, remaining, marker)

@@ -1,4 +1,7 @@
-"""What is told of a learner who has been read: plain JSON under the specification's field names."""
+"""Answers about a learner who has been read: plain JSON types under the specification's field names.
+
+A learner has to be read with the kinds that an answer needs (`reading.LearnerQuery.kinds`).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Sequence
 from lyo.models.interventions import insights as overview
 from lyo.models.predictions.kinds import DROPOUT_RISK, PLATEAUS, REGRESSIONS, TIMING, PredictionKind
 from lyo.predictive.answers import recording
-from lyo.predictive.answers.reading import Seen, struggles
+from lyo.predictive.answers.reading import LearnerSnapshot, struggles
 from lyo.predictive.answers.responses import (
     Answer,
     dropout_answer,
@@ -31,48 +34,48 @@ __all__ = [
 ]
 
 
-def dropout_risk(seen: Seen) -> Answer:
-    """Dropout risk; of a learner read with `DROPOUT_RISK`."""
-    (record,) = seen.records[DROPOUT_RISK.name]
-    return dropout_answer(record, seen.row) | seen.completeness
+def dropout_risk(learner: LearnerSnapshot) -> Answer:
+    """Dropout risk, with what came of it; needs `DROPOUT_RISK`."""
+    (record,) = learner.records[DROPOUT_RISK.name]
+    return dropout_answer(record, learner.row) | learner.completeness
 
 
-def timing_profile(seen: Seen) -> Answer:
-    """When the learner learns; of one read with `TIMING`."""
-    (record,) = seen.records[TIMING.name]
-    return plain(record) | seen.completeness
+def timing_profile(learner: LearnerSnapshot) -> Answer:
+    """When the learner learns; needs `TIMING`."""
+    (record,) = learner.records[TIMING.name]
+    return plain(record) | learner.completeness
 
 
-def timing_check(seen: Seen) -> Answer:
-    """Whether the moment asked about is a good one; of a learner read with `TIMING`."""
-    (record,) = seen.records[TIMING.name]
-    return moment_answer(seen.judged(), record, studied=seen.studied()) | seen.completeness
+def timing_check(learner: LearnerSnapshot) -> Answer:
+    """Whether the moment asked about is a good one; needs `TIMING`."""
+    (record,) = learner.records[TIMING.name]
+    return moment_answer(learner.judged(), record, studied=learner.studied()) | learner.completeness
 
 
-def plateaus(seen: Seen, *, active_only: bool) -> list[Answer]:
-    """Plateaus, the longest first; of a learner read with `PLATEAUS`."""
-    rows = seen.row.get("plateaus", ())
-    found = plateau_answers(seen.records[PLATEAUS.name], rows, active_only=active_only)
-    complete = seen.completeness
-    return [each | complete for each in found]
+def plateaus(learner: LearnerSnapshot, *, active_only: bool) -> list[Answer]:
+    """Plateaus, the longest first; needs `PLATEAUS`."""
+    rows = learner.row.get("plateaus", ())
+    episodes = plateau_answers(learner.records[PLATEAUS.name], rows, active_only=active_only)
+    complete = learner.completeness
+    return [episode | complete for episode in episodes]
 
 
-def regressions(seen: Seen, *, active_only: bool) -> list[Answer]:
-    """Regressions, the most urgent first; of a learner read with `REGRESSIONS`."""
-    rows = seen.row.get("regressions", ())
-    found = regression_answers(seen.records[REGRESSIONS.name], rows, active_only=active_only)
-    complete = seen.completeness
-    return [each | complete for each in found]
+def regressions(learner: LearnerSnapshot, *, active_only: bool) -> list[Answer]:
+    """Regressions, the most urgent first; needs `REGRESSIONS`."""
+    rows = learner.row.get("regressions", ())
+    episodes = regression_answers(learner.records[REGRESSIONS.name], rows, active_only=active_only)
+    complete = learner.completeness
+    return [episode | complete for episode in episodes]
 
 
-def insights(seen: Seen) -> Answer:
-    """All of it, and what to do first; of a learner read with every kind."""
-    good = seen.is_good()
-    risk, timing = dropout_risk(seen), timing_profile(seen)
-    stuck, fading = plateaus(seen, active_only=True), regressions(seen, active_only=True)
-    nudge = good and timing["confidence"] > 0 and not seen.studied()
+def insights(learner: LearnerSnapshot) -> Answer:
+    """Every prediction, and what to do first; needs all kinds."""
+    good = learner.is_good()
+    risk, timing = dropout_risk(learner), timing_profile(learner)
+    stuck, fading = plateaus(learner, active_only=True), regressions(learner, active_only=True)
+    nudge = good and timing["confidence"] > 0 and not learner.studied()
     return {
-        "user_id": seen.asked.user_id,
+        "user_id": learner.query.user_id,
         "dropout_risk": risk,
         "active_plateaus": stuck,
         "skill_regressions": fading,
@@ -80,30 +83,30 @@ def insights(seen: Seen) -> Answer:
         "is_good_time_now": good,
         "total_insights": overview.count(risk, stuck, fading, timing),
         "priority_actions": overview.priority_actions(risk, stuck, fading, nudge=nudge),
-        "generated_at": text_of(seen.asked.at),
-        "stale": seen.completeness["stale"],
+        "generated_at": text_of(learner.query.at),
+        "stale": learner.completeness["stale"],
     }
 
 
-def of_kind(seen: Seen, kind: PredictionKind) -> Answer | list[Answer]:
-    """What a kind without an answer of its own says of the learner, or of each skill; read with this kind."""
-    complete = seen.completeness
-    found = [plain(record) | complete for record in seen.records[kind.name]]
-    return found if kind.subject else found[0]
+def of_kind(learner: LearnerSnapshot, kind: PredictionKind) -> Answer | list[Answer]:
+    """The record of a kind about learners, or the records of one about skills; needs the kind."""
+    complete = learner.completeness
+    responses = [plain(record) | complete for record in learner.records[kind.name]]
+    return responses if kind.subject else responses[0]
 
 
-def ranked(seen: Seen, contents: Sequence[Answer]) -> list[Answer]:
-    """Struggle with many contents, the lowest risk first; of a learner read with `STRUGGLE`."""
-    user, now = seen.asked.user_id, seen.asked.now
-    asked = [
-        recording.question(user, None, f"rank-{place}", now, each).request()
-        for place, each in enumerate(contents)
+def ranked(learner: LearnerSnapshot, contents: Sequence[Answer]) -> list[Answer]:
+    """Struggle with each of ``contents`` (content_metadata), the lowest risk first; needs `STRUGGLE`."""
+    user, now = learner.query.user_id, learner.query.now
+    requests = [
+        recording.struggle_request(user, None, f"rank-{place}", now, content).request()
+        for place, content in enumerate(contents)
     ]
-    records = struggles(seen, asked).records if asked else []
-    complete = seen.completeness
+    records = struggles(learner, requests).records if requests else []
+    complete = learner.completeness
     answers = [
         struggle_answer(record) | {"position": place} | complete for place, record in enumerate(records)
     ]
-    for answer, each in zip(answers, contents, strict=True):
-        answer["content_id"] = each.get("content_id")
+    for answer, content in zip(answers, contents, strict=True):
+        answer["content_id"] = content.get("content_id")
     return sorted(answers, key=lambda answer: (answer["struggle_probability"], answer["position"]))

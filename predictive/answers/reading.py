@@ -1,4 +1,4 @@
-"""What is asked about learners, read from Postgres and computed, for one as for many."""
+"""Reads learners from Postgres and computes the predictions that were asked for, many learners at a time."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from lyo.streams.topics import Names
 
 __all__ = [
     "LAG_MS",
-    "Asked",
-    "Seen",
+    "LearnerQuery",
+    "LearnerSnapshot",
     "default_names",
     "many",
     "moments",
@@ -45,7 +45,7 @@ __all__ = [
 
 
 LAG_MS: Final = 30_000
-"""Rows that are further behind the moment asked about are stale; a watermark moves on every few seconds."""
+"""Rows whose watermark is further behind the moment asked about are stale; it advances every few seconds."""
 
 
 @lru_cache(maxsize=1)
@@ -55,23 +55,31 @@ def default_names() -> Names:
 
 
 def moments(at: int | None, now: int | None) -> tuple[int, int]:
-    """The moment asked about, and the caller's clock, each standing in for the other."""
+    """The moment asked about and the caller's clock, in ms; where one is None, the other is taken for both.
+
+    Raises:
+        ValueError: both are None.
+    """
     if at is None and now is None:
         raise ValueError("at or now: one of them is needed, since nothing here reads a clock")
-    moment = now if at is None else at
+    asked_about = now if at is None else at
     clock = at if now is None else now
-    assert moment is not None
+    assert asked_about is not None
     assert clock is not None
-    return moment, clock
+    return asked_about, clock
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A question about a learner: for which tenant (None: for any), as of when, asked when (both in ms).
+class LearnerQuery:
+    """What is asked about a learner.
 
-    kinds: the predictions asked for. A request is not among them: `struggles` answers it, for which the
-    skills are read.
-    own: the learner asks; a learner of no organization is then not hidden from a tenant's token.
+    Attributes:
+        user_id: the learner.
+        organization: the tenant that the caller is restricted to; None: any.
+        at: the moment asked about, ms.
+        now: the caller's clock, ms.
+        kinds: the predictions to compute. For `STRUGGLE` the skills are read, and `struggles` answers.
+        own: the caller is the learner; a tenant's token then shows a learner without an organization, too.
     """
 
     user_id: int
@@ -83,157 +91,165 @@ class Asked:
 
 
 @dataclass(slots=True)
-class Seen:
-    """A learner as stored, with the predictions asked for; one not known, or not to be seen, has no row.
+class LearnerSnapshot:
+    """A learner as stored, with the predictions asked for. An unknown or foreign learner has no row.
 
     Attributes:
-        asked: the question.
+        query: what was asked.
         row: what Postgres has of the learner, with numbers and outcomes of stored episodes; {} if nothing.
         foreign: the learner belongs to another tenant than the one asked for.
-        complete_until: up to when everything published of the learner is in the row (ms); None: not known.
-        unanswered: a question asked over a minute ago has not come back through the stream.
+        complete_until: everything published of the learner up to then is in the row (ms); None: not known.
+        unanswered: a struggle request of over a minute ago has not come back through the stream.
         catalogue: as it is now.
-        records: of each kind asked for, the learner's or the learner's skills'.
-        learners: those computed together, as of the moment asked about; this one is the `place`th.
+        records: by kind, the records of the learner or of the learner's skills.
+        group: the learners that were computed in one pass, as of the moment asked about.
+        place: this learner's index in `group`.
     """
 
-    asked: Asked
+    query: LearnerQuery
     row: Row
     foreign: bool
     complete_until: int | None
     unanswered: bool
     catalogue: Catalogue
     records: dict[str, list[Any]] = field(default_factory=dict)
-    learners: Group | None = None
+    group: Group | None = None
     place: int = 0
 
     def judged(self) -> Moment:
         """Whether the instant asked about is a good time."""
-        return from_rows.moment(self._group, self.place, self.asked.at, self.catalogue)
+        return from_rows.moment(self._group, self.place, self.query.at, self.catalogue)
 
     def is_good(self) -> bool:
         """Whether `judged` calls the instant asked about a good time."""
-        return from_rows.is_good(self._group, self.place, self.asked.at, self.catalogue)
+        return from_rows.is_good(self._group, self.place, self.query.at, self.catalogue)
 
     def studied(self) -> bool:
         """Whether the learner did something on the local day of the instant asked about."""
-        return from_rows.studied(self._group, self.place, self.asked.at)
+        return from_rows.studied(self._group, self.place, self.query.at)
 
     @property
     def _group(self) -> Group:
-        assert self.learners is not None, "no prediction about the learner was asked for"
-        return self.learners
+        assert self.group is not None, "no prediction about the learner was asked for"
+        return self.group
 
     @property
     def completeness(self) -> dict[str, Any]:
-        """What an answer says of it: `stale`, and of rows that lag behind also `as_of`."""
+        """The fields that say how complete an answer is: `stale`, and where rows lag behind also `as_of`."""
         until = self.complete_until
-        if until is None or min(self.asked.at, self.asked.now) - until <= LAG_MS:
+        if until is None or min(self.query.at, self.query.now) - until <= LAG_MS:
             return {"stale": True if self.unanswered else None if until is None else False}
         return {"stale": True, "as_of": text_of(until)}
 
     @property
     def organization(self) -> int | None:
-        """The learner's organization; the caller's for one of whom nothing is known."""
-        return self.row["organization_id"] if self.row else self.asked.organization
+        """The learner's organization; the caller's, if nothing is known of the learner."""
+        return self.row["organization_id"] if self.row else self.query.organization
 
     @property
     def owner(self) -> int | None:
-        """The organization that what is recorded of the learner names: the learner's, else the caller's."""
-        return self.organization or self.asked.organization
+        """The organization that recorded events of the learner name: the learner's, else the caller's."""
+        return self.organization or self.query.organization
 
     @property
     def owned(self) -> bool:
-        """Whether whoever asks may decide about the learner: who may see all, the learner, the row's tenant.
+        """Whether the caller may decide about the learner.
 
-        A tenant may not of a learner of whom nothing is known, or who has no organization.
+        The learner may, a caller without a tenant, and the tenant that the row names. A tenant may not if
+        nothing is known of the learner, or the learner has no organization.
         """
-        asked = self.asked
-        return not self.foreign and (asked.organization is None or asked.own or bool(self.row))
+        query = self.query
+        return not self.foreign and (query.organization is None or query.own or bool(self.row))
 
 
-async def one(db: AsyncSession, asked: Asked, names: Names | None) -> Seen:
+async def one(db: AsyncSession, query: LearnerQuery, names: Names | None) -> LearnerSnapshot:
     """The learner asked about.
 
     Raises:
         LayoutError: a row that this version cannot read.
     """
-    (seen,) = await many(db, [asked], names)
-    return seen
+    (learner,) = await many(db, [query], names)
+    return learner
 
 
-async def many(db: AsyncSession, asked: Sequence[Asked], names: Names | None) -> list[Seen]:
-    """The learners asked about ``(n,)``, in one query and one pass over columns for each part.
+async def many(
+    db: AsyncSession, queries: Sequence[LearnerQuery], names: Names | None
+) -> list[LearnerSnapshot]:
+    """The learners asked about ``(n,)``, in one SQL query and one pass over columns for each subject.
 
     Raises:
         LayoutError: a row that this version cannot read.
     """
     known = names or default_names()
-    wanted = [
+    keys = [
         lookups.Wanted(
-            each.user_id, each.organization, each.now, any(kind.subject for kind in each.kinds), each.own
+            query.user_id, query.organization, query.now, any(kind.subject for kind in query.kinds), query.own
         )
-        for each in asked
+        for query in queries
     ]
-    found = await lookups.learners(db, wanted, list(known.catalogue))
-    rows = found.rows
-    catalogue = await catalogue_cache.current(db, known, found.stamp)
+    stored = await lookups.learners(db, keys, list(known.catalogue))
+    rows = stored.rows
+    catalogue = await catalogue_cache.current(db, known, stored.stamp)
     mine = {row["place"]: row for row in rows if row["mine"]}
     foreign = {row["place"] for row in rows if row["foreign"]}
-    of = of_values(
-        [each.user_id for each in asked],
-        [mine[place]["row"] if place in mine else None for place in range(len(asked))],
+    rows_of = of_values(
+        [query.user_id for query in queries],
+        [mine[place]["row"] if place in mine else None for place in range(len(queries))],
         [
             (place, name, value)
             for place, row in mine.items()
             for name, value in zip(row["skill_names"] or (), row["skill_rows"] or (), strict=True)
         ],
-        [each.organization for each in asked],
+        [query.organization for query in queries],
     )
-    seen = []
-    for place, each in enumerate(asked):
+    learners = []
+    for place, query in enumerate(queries):
         row = mine.get(place, {})
-        until = row["complete_until"] if row else found.complete_until
+        until = row["complete_until"] if row else stored.complete_until
         unanswered = bool(row and row["unanswered"])
         complete_until = None if until is None else milliseconds(until)
-        seen.append(Seen(each, row, place in foreign, complete_until, unanswered, catalogue))
-    _compute(seen, of)
-    return seen
+        learners.append(LearnerSnapshot(query, row, place in foreign, complete_until, unanswered, catalogue))
+    _compute(learners, rows_of)
+    return learners
 
 
-def _asking(seen: Sequence[Seen], kinds: Sequence[PredictionKind]) -> tuple[list[int], list[PredictionKind]]:
-    """The places of those who ask for some of the kinds, and the kinds that any of them asks for."""
-    places = [place for place, each in enumerate(seen) if not set(kinds).isdisjoint(each.asked.kinds)]
-    return places, [kind for kind in kinds if any(kind in seen[place].asked.kinds for place in places)]
+def _asking(
+    learners: Sequence[LearnerSnapshot], kinds: Sequence[PredictionKind]
+) -> tuple[list[int], list[PredictionKind]]:
+    """The indexes of the learners who were asked about some of the kinds, and the kinds asked for."""
+    places = [
+        place for place, learner in enumerate(learners) if not set(kinds).isdisjoint(learner.query.kinds)
+    ]
+    return places, [kind for kind in kinds if any(kind in learners[place].query.kinds for place in places)]
 
 
-def _compute(seen: Sequence[Seen], of: Stored) -> None:
+def _compute(snapshots: Sequence[LearnerSnapshot], stored: Stored) -> None:
     """Fill in the predictions that were asked for."""
-    catalogue, at = seen[0].catalogue, np.array([each.asked.at for each in seen], np.int64)
-    places, kinds = _asking(seen, ABOUT_LEARNERS)
+    catalogue, at = snapshots[0].catalogue, np.array([snapshot.query.at for snapshot in snapshots], np.int64)
+    places, kinds = _asking(snapshots, ABOUT_LEARNERS)
     if places:
-        learners = of.as_of(catalogue, at[places], places)
-        records = {kind.name: of_learners(kind, learners).records for kind in kinds}
+        group = stored.as_of(catalogue, at[places], places)
+        records = {kind.name: of_learners(kind, group).records for kind in kinds}
         for number, place in enumerate(places):
-            seen[place].learners, seen[place].place = learners, number
-            seen[place].records |= {name: [found[number]] for name, found in records.items()}
-    places, kinds = _asking(seen, ABOUT_SKILLS)
+            snapshots[place].group, snapshots[place].place = group, number
+            snapshots[place].records |= {name: [predictions[number]] for name, predictions in records.items()}
+    places, kinds = _asking(snapshots, ABOUT_SKILLS)
     if places:
         for place in places:
-            seen[place].records |= {kind.name: [] for kind in kinds}
-        for owner, found in from_rows.skill_predictions(of, catalogue, at, places, kinds):
-            for place, record in zip(owner.tolist(), found.records, strict=True):
+            snapshots[place].records |= {kind.name: [] for kind in kinds}
+        for owner, predictions in from_rows.skill_predictions(stored, catalogue, at, places, kinds):
+            for place, record in zip(owner.tolist(), predictions.records, strict=True):
                 if record is not None:
-                    seen[place].records[found.kind.name].append(record)
+                    snapshots[place].records[predictions.kind.name].append(record)
 
 
-def struggles(seen: Seen, requests: list[Request]) -> Predictions:
-    """Answers to questions of the one learner seen, who was asked about with `STRUGGLE`."""
-    asked, row, catalogue = seen.asked, seen.row, seen.catalogue
+def struggles(learner: LearnerSnapshot, requests: list[Request]) -> Predictions:
+    """Struggle predictions ``(n,)`` for requests of one learner, who was read with `STRUGGLE`."""
+    query, row, catalogue = learner.query, learner.row, learner.catalogue
     for request in requests:
-        request.resolve(catalogue, seen.organization or 0)
+        request.resolve(catalogue, learner.organization or 0)
     names, rows = row.get("skill_names") or (), row.get("skill_rows") or ()
     skills = [(0, name, value) for name, value in zip(names, rows, strict=True)]
-    mine = of_values([asked.user_id], [row.get("row")], skills, [asked.organization])
+    stored = of_values([query.user_id], [row.get("row")], skills, [query.organization])
     whose = np.zeros(len(requests), np.int64)
-    return from_rows.struggles(mine, mine.as_of(catalogue, asked.at), catalogue, whose, requests)
+    return from_rows.struggles(stored, stored.as_of(catalogue, query.at), catalogue, whose, requests)

@@ -1,4 +1,4 @@
-"""Events that the API records: made to the contract, checked as the worker checks, sent by the outbox."""
+"""Events that the API records: checked as the worker checks them, and sent through the outbox."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from lyo.models.events.decode import EventError, Kind, decode, event_id_hash, time_field
 from lyo.models.events.types import StruggleRequest
 from lyo.models.state.struggle_requests import Request
-from lyo.predictive.answers.reading import Seen
+from lyo.predictive.answers.reading import LearnerSnapshot
 from lyo.predictive.answers.responses import text_of
 from lyo.storage.outbox import queue
 from lyo.storage.outbox.queue import Outgoing
 from lyo.streams.topics import COMPACTION_LAG_MS, DELETE_RETENTION_MS, Names
 
-__all__ = ["Event", "event", "new_id", "progress", "question", "record"]
+__all__ = ["Event", "event", "new_id", "progress", "record", "struggle_request"]
 
 _ID_FIELD: Final = {Kind.STRUGGLE_REQUEST: "request_id"}
 ERASED: Final = "Nothing is recorded: the learner is erased and has not consented since."
@@ -29,7 +29,7 @@ KEPT: Final = (
     "the learner's events in the input topics, as long as those keep records; they are never folded again",
     "the ids of removed rows in removed_rows, for subscribers, for LYO_REMOVED_DAYS",
 )
-"""What an erasure leaves, in words."""
+"""What an erasure leaves, in sentences for the answer."""
 _MESSAGES: Final = {
     "not_requested": "Nobody has asked for this learner's erasure.",
     "requested": "The request is stored and waits to be sent to the log.",
@@ -43,11 +43,11 @@ class Event:
     """An event that the worker will accept.
 
     Attributes:
-        kind: what it is.
+        kind: its kind.
         id: its event or request id.
         at: when it happened, ms.
         value: its UTF-8 JSON.
-        row: the same, decoded.
+        row: the decoded record.
     """
 
     kind: Kind
@@ -57,18 +57,18 @@ class Event:
     row: Any
 
     def outgoing(self, names: Names) -> Outgoing:
-        """The event as it stands in the outbox."""
+        """The event as a row of the outbox."""
         return Outgoing(names.topic(self.kind), self.row.user_id, self.value, self.row.organization_id)
 
     def request(self) -> Request:
-        """The question of a struggle request."""
-        asked: StruggleRequest = self.row
-        number = event_id_hash(asked.request_id)
-        return Request(asked.request_id, asked.content_id, self.at, number, asked.content_metadata)
+        """The request, of a struggle request."""
+        row: StruggleRequest = self.row
+        number = event_id_hash(row.request_id)
+        return Request(row.request_id, row.content_id, self.at, number, row.content_metadata)
 
 
 def new_id() -> str:
-    """An id that no event has."""
+    """A new event or request id."""
     return uuid.uuid4().hex
 
 
@@ -81,26 +81,26 @@ def event(
     fields: Mapping[str, Any],
     now: int,
 ) -> Event:
-    """An event that happened at an instant in ms.
+    """An event that happened at ``at`` (ms), checked with ``now`` (ms) as its Kafka timestamp.
 
     Raises:
         EventError: the contract refuses it; `field` is to blame.
     """
-    said = {
+    document = {
         _ID_FIELD.get(kind, "event_id"): event_id,
         "user_id": user_id,
         "organization_id": organization,
         time_field(kind): text_of(at),
         **{name: value for name, value in fields.items() if value is not None},
     }
-    value = msgspec.json.encode(said)
+    value = msgspec.json.encode(document)
     columns, rejected = decode(kind, [b"%d" % user_id], [value], [now])
     for refused in rejected:
         raise EventError(refused.reason, refused.field)
     return Event(kind, event_id, at, value, columns.rows[0])
 
 
-def question(
+def struggle_request(
     user_id: int, organization: int | None, request_id: str, at: int, metadata: Mapping[str, Any]
 ) -> Event:
     """A struggle request; see `event`."""
@@ -111,7 +111,7 @@ def question(
 async def record(
     db: AsyncSession,
     kind: Kind,
-    seen: Seen,
+    learner: LearnerSnapshot,
     fields: Mapping[str, Any],
     *,
     names: Names,
@@ -120,64 +120,66 @@ async def record(
 ) -> tuple[str, bool]:
     """Write an event of a learner, at the moment asked about, into the outbox.
 
-    Gives its id, and whether the learner is erased: then nothing is written. Nor is anything of a learner of
-    another organization.
+    Returns its id, and whether the learner is erased. Nothing is written of an erased learner, nor of a
+    learner of another organization.
 
     Raises:
         EventError: the contract refuses it; `field` is to blame.
     """
-    asked = seen.asked
-    made = event(kind, asked.user_id, seen.owner, event_id or new_id(), asked.at, fields, asked.now)
-    if seen.foreign:
-        return made.id, False
-    written = await queue.add(db, [made.outgoing(names)])
+    query = learner.query
+    new = event(kind, query.user_id, learner.owner, event_id or new_id(), query.at, fields, query.now)
+    if learner.foreign:
+        return new.id, False
+    written = await queue.add(db, [new.outgoing(names)])
     if commit:
         await db.commit()
-    return made.id, not written
+    return new.id, not written
 
 
 def progress(
     user_id: int,
-    asked: Mapping[str, Any] | None,
+    row: Mapping[str, Any] | None,
     remaining: Mapping[str, int],
     marker: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """How far an erasure has come, from its row in the outbox, what is stored, and the learner's marker."""
-    said: dict[str, Any] = {} if asked is None else msgspec.json.decode(asked["value"])
-    known: Mapping[str, Any] = marker or dict.fromkeys(("erased_at", "epoch", "stored_at", "topics_at"))
-    if asked is None and marker is None:
+    """The progress of an erasure, from its row in the outbox, the remaining rows and the erasure marker."""
+    request: dict[str, Any] = {} if row is None else msgspec.json.decode(row["value"])
+    times: Mapping[str, Any] = marker or dict.fromkeys(("erased_at", "epoch", "stored_at", "topics_at"))
+    if row is None and marker is None:
         status = "not_requested"
-    elif asked is not None and asked["sent_at"] is None:
+    elif row is not None and row["sent_at"] is None:
         status = "requested"
-    elif known["topics_at"] is None or (remaining and not _is_open(known)) or _is_newer(said, known):
+    elif times["topics_at"] is None or (remaining and not _is_open(times)) or _is_newer(request, times):
         status = "sent"
     else:
         status = "done"
     return {
         "user_id": user_id,
         "status": status,
-        "requested_at": said.get(time_field(Kind.ERASURE)) or text_of(known["erased_at"]),
-        "sent_at": None if asked is None else text_of(asked["sent_at"]),
-        "event_id": said.get("event_id"),
+        "requested_at": request.get(time_field(Kind.ERASURE)) or text_of(times["erased_at"]),
+        "sent_at": None if row is None else text_of(row["sent_at"]),
+        "event_id": request.get("event_id"),
         "remaining": dict(remaining),
         "message": _MESSAGES[status],
-        **_removal(known),
+        **_removal(times),
     }
 
 
-def _is_newer(said: Mapping[str, Any], marker: Mapping[str, Any]) -> bool:
-    """Whether an erasure was asked for after the one that the erasure marker is of."""
-    at = said.get(time_field(Kind.ERASURE))
-    return at is not None and "consented_at" not in said and datetime.fromisoformat(at) > marker["erased_at"]
+def _is_newer(request: Mapping[str, Any], marker: Mapping[str, Any]) -> bool:
+    """Whether the erasure was requested after the one that the marker records."""
+    at = request.get(time_field(Kind.ERASURE))
+    return (
+        at is not None and "consented_at" not in request and datetime.fromisoformat(at) > marker["erased_at"]
+    )
 
 
 def _is_open(marker: Mapping[str, Any]) -> bool:
-    """Whether a consent has come since: what is stored then is a new learner's."""
+    """Whether a consent followed: rows stored since then are not to be erased."""
     return marker["epoch"] is not None and marker["epoch"] > marker["erased_at"]
 
 
 def _removal(marker: Mapping[str, Any]) -> dict[str, Any]:
-    """What was removed where, and until when compaction may keep its bytes."""
+    """The fields that say what was removed where, and until when compaction may keep its bytes."""
     gone_at = marker["topics_at"]
     compacted = None if gone_at is None else gone_at + timedelta(milliseconds=COMPACTION_LAG_MS)
     until = None if compacted is None else compacted + timedelta(milliseconds=DELETE_RETENTION_MS)
@@ -194,5 +196,5 @@ def _removal(marker: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _counts(found: Any) -> dict[str, int]:
-    return dict(msgspec.json.decode(found) if isinstance(found, str) else found or {})
+def _counts(stored: Any) -> dict[str, int]:
+    return dict(msgspec.json.decode(stored) if isinstance(stored, str) else stored or {})

@@ -1,4 +1,4 @@
-"""From records and rows to the API's objects: the specification's fields first, then what is ours."""
+"""Builds the API's objects from records and rows: the specification's fields first, then further ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Answer: TypeAlias = dict[str, Any]
 Fields: TypeAlias = Mapping[str, Any]
 
 INTERNAL: Final = ("prediction_id", "version", "catalogue_revision")
-"""Fields that say how the stream made a record: of no use to who asks about the present moment."""
+"""Fields that describe a record in the stream; an answer for a moment has no use for them."""
 _COMPUTED: Final = ("as_of", "valid_until", "model", "reason", "factors")
 _STRUGGLE: Final = (
     "struggle_probability",
@@ -53,7 +53,7 @@ _STRUGGLE: Final = (
 
 
 def text_of(moment: datetime | int | None) -> str | None:
-    """A moment of Postgres, or in ms, as the records write it: RFC 3339 in UTC, to the millisecond."""
+    """A datetime, or ms since the epoch, as records write it: RFC 3339 in UTC, to the millisecond."""
     if moment is None:
         return None
     if isinstance(moment, int):
@@ -66,11 +66,11 @@ def _taken(record: Fields, names: Iterable[str]) -> Answer:
 
 
 def plain(record: Prediction) -> Answer:
-    """A record in plain JSON types, without what only the stream needs."""
-    found: Answer = msgspec.to_builtins(record)
+    """A record in plain JSON types, without the `INTERNAL` fields."""
+    fields: Answer = msgspec.to_builtins(record)
     for name in INTERNAL:
-        del found[name]
-    return found
+        del fields[name]
+    return fields
 
 
 def dropout_answer(record: DropoutRisk, row: Fields) -> Answer:
@@ -95,7 +95,7 @@ def stored_struggle_answer(row: Fields) -> Answer:
 
 
 def moment_answer(judged: Moment, profile: TimingProfile, *, studied: bool) -> Answer:
-    """Whether a moment is a good time, with the timing record that it was judged by."""
+    """Whether a moment is a good time, with fields of the timing record by which it was judged."""
     shares = zip(FACTORS, judged.contributions, strict=True)
     known = judged.confidence > 0
     return {
@@ -113,13 +113,13 @@ def moment_answer(judged: Moment, profile: TimingProfile, *, studied: bool) -> A
 def plateau_answers(
     records: Iterable[Plateaus], rows: Iterable[Fields], *, active_only: bool
 ) -> list[Answer]:
-    """Plateaus of records, an object for each episode, the longest first."""
+    """An object for each plateau episode of the records, active ones first, then the longest."""
     stored = _by_episode(rows)
-    found = []
+    answers = []
     for record in map(plain, records):
         for episode in _episodes(record, active_only):
             row = stored.get((record["skill_id"], datetime.fromisoformat(episode["detected_at"])), {})
-            found.append(
+            answers.append(
                 {
                     "plateau_id": row.get("id"),
                     **_taken(record, ("topic", "skill_id")),
@@ -128,20 +128,22 @@ def plateau_answers(
                     **_about(record, episode, ("confidence", "updated_at", *_COMPUTED)),
                 }
             )
-    return sorted(found, key=lambda each: (not each["is_active"], -each["days_on_topic"], each["skill_id"]))
+    return sorted(
+        answers, key=lambda answer: (not answer["is_active"], -answer["days_on_topic"], answer["skill_id"])
+    )
 
 
 def regression_answers(
     records: Iterable[Regressions], rows: Iterable[Fields], *, active_only: bool
 ) -> list[Answer]:
-    """Regressions of records, an object for each episode, the most urgent first."""
+    """An object for each regression episode of the records, active ones first, then the most urgent."""
     stored = _by_episode(rows)
-    found = []
+    answers = []
     for record in map(plain, records):
         for episode in _episodes(record, active_only):
             row = stored.get((record["skill_id"], datetime.fromisoformat(episode["detected_at"])), {})
             reviewed_at = row["reviewed_at"] if row else None
-            found.append(
+            answers.append(
                 {
                     "regression_id": row.get("id"),
                     **_taken(record, ("skill_id", "skill_name")),
@@ -153,7 +155,7 @@ def regression_answers(
                     **_about(record, episode, ("confidence", "urgency_score", *_COMPUTED)),
                 }
             )
-    return sorted(found, key=_urgency)
+    return sorted(answers, key=_urgency)
 
 
 def _urgency(regression: Fields) -> tuple[Any, ...]:
@@ -166,12 +168,12 @@ def _episodes(record: Fields, active_only: bool) -> list[Fields]:
 
 
 def _about(record: Fields, episode: Fields, names: Iterable[str]) -> Answer:
-    """Fields of a record beside an episode; how sure it is and why are about its newest episode alone."""
-    found = _taken(record, names)
+    """A record's fields for one episode; confidence, reason and factors are the newest episode's only."""
+    fields = _taken(record, names)
     if episode is not record["episodes"][-1]:
         nothing: Answer = {"confidence": None, "urgency_score": None, "reason": None, "factors": []}
-        found |= {name: value for name, value in nothing.items() if name in found}
-    return found
+        fields |= {name: value for name, value in nothing.items() if name in fields}
+    return fields
 
 
 def _by_episode(rows: Iterable[Fields]) -> dict[tuple[str, datetime], Fields]:

@@ -1,1 +1,1 @@
-"""The HTTP API: routes, shapes, errors, health."""
+"""The HTTP API: routes, schemas, errors, health."""

@@ -38,7 +38,7 @@ _CONNECT_SECONDS: Final = 3.0
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The service; connects nothing before its first request.
+    """The service; it connects to nothing before its first request.
 
     Raises:
         lyo.predictive.api.access.auth.KeyMissingError: no setting says how tokens are checked.
@@ -65,7 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def bare_app(lifespan: Callable[[FastAPI], Any] | None = None) -> FastAPI:
-    """All operations, with nothing behind them: what OpenAPI describes."""
+    """An app with all operations and nothing behind them, as OpenAPI describes them."""
     app = _Documented(
         title="Lyo Predictive Intelligence",
         version="1.0.0",
@@ -84,7 +84,7 @@ def bare_app(lifespan: Callable[[FastAPI], Any] | None = None) -> FastAPI:
 
 class _Documented(FastAPI):
     def openapi(self) -> dict[str, Any]:
-        """The document, made once."""
+        """The document, built once."""
         if not self.openapi_schema:
             self.openapi_schema = with_whole_examples(with_shared_problem(super().openapi()))
         return self.openapi_schema
@@ -96,7 +96,7 @@ def openapi() -> dict[str, Any]:
 
 
 def open_engine(settings: Settings) -> AsyncEngine:
-    """The pool of connections; a connection that broke while it lay there is replaced before it is used."""
+    """The connection pool; a pooled connection that has broken is replaced before it is used."""
     seconds = settings.api_statement_seconds
     engine = database.engine(
         settings.database_url,
@@ -113,7 +113,7 @@ def open_engine(settings: Settings) -> AsyncEngine:
                 "timezone": "UTC",
                 "jit": "off",
                 "statement_timeout": str(round(seconds * 1000)),
-                # One that is frozen in a transaction holds rows that the sink waits for.
+                # A process frozen in a transaction would hold rows that the sink waits for.
                 "idle_in_transaction_session_timeout": str(round(2 * seconds * 1000)),
             },
         },
@@ -123,7 +123,7 @@ def open_engine(settings: Settings) -> AsyncEngine:
 
 
 def _replace_if_closed(connection: Any, *_: Any) -> None:
-    """Cheaper than a ping: asyncpg knows by itself that the other side has gone."""
+    """Discard a closed connection. Cheaper than a ping: asyncpg knows that the server has closed it."""
     driver: asyncpg.Connection = connection.driver_connection
     if driver.is_closed():
         raise InvalidatePoolError
@@ -142,7 +142,7 @@ def _sign_in(settings: Settings, verifier: Verifier) -> Callable[[Request], Awai
     learners, services = RateLimit(settings.api_rate_limit), RateLimit(settings.api_service_rate_limit)
 
     async def sign_in(request: Request) -> Caller:
-        # A cookie opens pages alone: nothing that another site could make a browser send changes anything.
+        # Cookies are accepted for pages only, which change nothing: so no other site can forge a request.
         opens_page = request.url.path.startswith(learner_page.PATH)
         caller = await verifier.caller(
             token_of(request) if opens_page else request.headers.get("authorization")

@@ -14,20 +14,20 @@ Responses = dict[int | str, dict[str, Any]]
 _RETRY: Final = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
 _CHALLENGE: Final = {"WWW-Authenticate": {"description": "RFC 6750.", "schema": {"type": "string"}}}
 _MEANINGS: Final[dict[int, tuple[str, dict[str, Any]]]] = {
-    400: ("The body is not JSON, or its length is no number.", {}),
-    401: ("No token, or one that cannot be used.", _CHALLENGE),
-    403: ("Another learner than the caller.", {}),
+    400: ("The body is not JSON, or its length is not a number.", {}),
+    401: ("No valid token.", _CHALLENGE),
+    403: ("The learner is not the caller.", {}),
     404: ("No such learner for this caller.", {}),
     413: ("The body is too large.", {}),
     415: ("The body is not application/json.", {}),
     422: ("A field is missing or wrong; `errors` names it.", {}),
     429: ("Too many requests.", _RETRY),
-    503: ("The database is away; it is worth trying again.", _RETRY),
+    503: ("The database is unavailable; try again.", _RETRY),
 }
 
 
 def _schema() -> dict[str, Any]:
-    """The problem's schema without references, so that it is whole in whatever app it is shown."""
+    """The problem's schema without references, so that it is complete in any host's document."""
     schema = ProblemDetails.model_json_schema()
     schema.pop("$defs")
     item = FieldError.model_json_schema()
@@ -36,23 +36,23 @@ def _schema() -> dict[str, Any]:
 
 
 _CONTENT: Final = {MEDIA_TYPE: {"schema": _schema()}}
-_OF_BODIES: Final = 415
-_OF_EVERYTHING: Final = (400, 413)
+_WITH_BODY: Final = 415
+_ALWAYS: Final = (400, 413)
 _NAME: Final = ProblemDetails.__name__
 
 
 def errors(*, body: bool = False) -> Responses:
-    """The documented errors of an operation, with that which only one that takes a body has."""
-    return _documented(status for status in _MEANINGS if body or status != _OF_BODIES)
+    """The documented errors of an operation; ``body``: it takes one, so 415 is among them."""
+    return _documented(status for status in _MEANINGS if body or status != _WITH_BODY)
 
 
 def of_everything() -> Responses:
-    """The documented errors of whatever is asked for, before anybody looks at what that is."""
-    return _documented(_OF_EVERYTHING)
+    """The documented errors of every path: those raised before the route is known."""
+    return _documented(_ALWAYS)
 
 
 def shown(status: int, example: dict[str, Any]) -> Responses:
-    """An answer with the example of this operation, where others answer with the same model."""
+    """An answer with this operation's own example, where several operations share a model."""
     return {status: {"content": {"application/json": {"example": example}}}}
 
 
@@ -65,7 +65,7 @@ def _documented(statuses: Iterable[int]) -> Responses:
 
 
 def with_shared_problem(document: dict[str, Any]) -> dict[str, Any]:
-    """The OpenAPI document with the problem's schema once instead of at every error."""
+    """The OpenAPI document with one schema of the problem, to which all errors refer."""
     shared = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{_NAME}"}}}
     for operations in document["paths"].values():
         for operation in operations.values():
@@ -77,7 +77,7 @@ def with_shared_problem(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_whole_examples(document: dict[str, Any]) -> dict[str, Any]:
-    """The OpenAPI document with the nulls of its models' examples, which FastAPI leaves out."""
+    """The OpenAPI document with the nulls in its examples, which FastAPI leaves out."""
     for name, schema in document["components"]["schemas"].items():
         if "examples" in schema:
             schema["examples"] = (getattr(schemas, name, None) or getattr(requests, name)).model_config[

@@ -1,4 +1,4 @@
-"""How every operation is handled: who asks, then what is sent; errors as problem details in any app."""
+"""How every operation is handled: sign-in first, then the body; errors are problem details in any app."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from lyo.predictive.api.problems import Problem, of, response
 from lyo.predictive.api.service import sign_in
 
 HEADERS_KEY: Final = "lyo.headers"
-"""Where a request's scope keeps headers for its answer, whatever that is."""
+"""Where a request's scope keeps headers that its answer gets, an error too."""
 
 
 class ProblemRoute(APIRoute):
-    """A route that reads nothing of a body before it knows who asks, and whose errors are problem details."""
+    """A route that signs the caller in before it reads a body, and whose errors are problem details."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's handler, which reads the body first and then asks its dependencies, after our sign-in."""
+        """FastAPI's handler, which reads the body before it runs dependencies, behind our sign-in."""
         handle = super().get_route_handler()
         takes_body = self.body_field is not None
 
-        async def answer(request: Request) -> Response:
+        async def handler(request: Request) -> Response:
             try:
                 await sign_in(request)
                 if takes_body:
                     _check_media_type(request)
-                given = await handle(request)
+                answer = await handle(request)
             except Exception as error:
                 problem = of(error)
                 if problem is None:
                     raise
-                given = response(problem)
+                answer = response(problem)
             for name, value in request.scope.get(HEADERS_KEY, {}).items():
-                given.headers.setdefault(name, value)
-            return given
+                answer.headers.setdefault(name, value)
+            return answer
 
-        return answer
+        return handler
 
 
 def _check_media_type(request: Request) -> None:
-    given = request.headers.get("content-type")
-    if given is None:
+    media_type = request.headers.get("content-type")
+    if media_type is None:
         has_body = request.headers.get("content-length", "0") != "0"
         if not has_body and "transfer-encoding" not in request.headers:
             return
     else:
-        kind = given.partition(";")[0].strip().lower()
+        kind = media_type.partition(";")[0].strip().lower()
         if kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
             return
     raise Problem(415, "The body must be application/json.", headers={"Accept": "application/json"})

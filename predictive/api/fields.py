@@ -1,4 +1,4 @@
-"""Types of the API's fields: the contract's limits, as pydantic checks and OpenAPI shows them."""
+"""Types of the API's fields, with the contract's limits, for pydantic and OpenAPI."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ INSTANT: Final = {
     "pattern": "^(19[7-9][0-9]|2[01][0-9]{2})-",
 }
 Instant: TypeAlias = Annotated[int, BeforeValidator(instant), WithJsonSchema(dict(INSTANT))]
-"""A moment, RFC 3339 with an offset; milliseconds since the epoch in Python."""
+"""An instant: RFC 3339 with an offset in requests, milliseconds since the epoch in Python."""
 
 
 def switch(value: Any) -> bool:
-    """What an address says for true or false, in any case; raises ValueError."""
-    said = value.lower() if isinstance(value, str) else value
-    if said not in ("true", "false"):
+    """A boolean query parameter, in upper or lower case; raises ValueError."""
+    word = value.lower() if isinstance(value, str) else value
+    if word not in ("true", "false"):
         raise ValueError("is neither true nor false")
-    return bool(said == "true")
+    return bool(word == "true")
 
 
 Switch: TypeAlias = Annotated[bool, BeforeValidator(switch), WithJsonSchema({"type": "boolean"})]
-"""A boolean in an address, where HTTP libraries write ``True`` as well as ``true``."""
+"""A boolean query parameter: HTTP libraries write ``True`` as well as ``true``."""
 
 Id: TypeAlias = Annotated[str, Field(min_length=1, max_length=100, pattern=NO_NUL)]
 Reference: TypeAlias = Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)]
@@ -72,19 +72,19 @@ Probability: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Count: TypeAlias = Annotated[int, Field(ge=0)]
 Hour: TypeAlias = Annotated[int, Field(ge=0, le=23)]
 Level: TypeAlias = Annotated[str, WithJsonSchema({"type": "string", "x-extensible-enum": list(LEVELS)})]
-"""Later versions may have more levels."""
+"""An open enumeration: later versions may have more levels."""
 Weekday: TypeAlias = Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 Moment: TypeAlias = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
-"""A moment in an answer: RFC 3339 in UTC."""
+"""An instant in an answer: RFC 3339 in UTC."""
 
 
 def answer_schema(record: type[Prediction]) -> dict[str, Any]:
-    """The schema of an answer that is a kind's record, without references and without the stream's fields."""
+    """The schema of an answer that is a kind's record: no references, no `INTERNAL` fields."""
     (_, parts) = msgspec.json.schema_components([record], ref_template="{name}")
 
     def whole(part: Any) -> Any:
         if isinstance(part, list):
-            return [whole(each) for each in part]
+            return [whole(entry) for entry in part]
         if not isinstance(part, dict):
             return part
         beside = {name: whole(value) for name, value in part.items() if name != "$ref"}
@@ -101,15 +101,15 @@ def answer_schema(record: type[Prediction]) -> dict[str, Any]:
 def of_record(
     record: type[Prediction], *, whole: bool = False
 ) -> Callable[[type[BaseModel]], type[BaseModel]]:
-    """Describe a model's fields as the record does; of a whole one, add the fields that it leaves out."""
-    said = answer_schema(record)["properties"]
+    """Take a model's field descriptions from the record; ``whole``: also the record's other fields."""
+    described_as = answer_schema(record)["properties"]
 
     def described(model: type[BaseModel]) -> type[BaseModel]:
         for name, field in model.model_fields.items():
-            field.description = field.description or said.get(name, {}).get("description")
+            field.description = field.description or described_as.get(name, {}).get("description")
         more: dict[str, Any] = {
             name: (Annotated[Any, WithJsonSchema(schema)], None)
-            for name, schema in said.items()
+            for name, schema in described_as.items()
             if whole and name not in model.model_fields
         }
         model.model_rebuild(force=True)

@@ -1,4 +1,4 @@
-"""Liveness and readiness: alive means that the event loop runs, ready that requests can be answered."""
+"""Liveness (the event loop runs) and readiness (requests can be answered)."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ _READY: Final[Responses] = shown(200, examples.READY) | {
 
 
 class Readiness:
-    """Looks whether requests could be answered now."""
+    """Checks whether requests can be answered now."""
 
     def __init__(self, engine: AsyncEngine, keys: Keys | None) -> None:
         self._engine, self._keys = engine, keys
         self._newest: str | None = None
 
     async def checks(self) -> list[s.Check]:
-        """Each condition, with why it holds or not."""
+        """Each condition, whether it holds, and why."""
         return [*await self._database(), *await self._signing_keys()]
 
     async def _database(self) -> list[s.Check]:
@@ -54,19 +54,19 @@ class Readiness:
         try:
             async with asyncio.timeout(CHECK_SECONDS), self._engine.connect() as connection:
                 writes = await takes_writes(connection)
-                found = await revision_of(connection)
+                revision = await revision_of(connection)
         except (OSError, SQLAlchemyError) as error:
             why = why_away(error) or "The database cannot be used."
             return [s.Check(name="postgres", ok=False, why=why)]
-        taken = (time.perf_counter() - began) * 1000
-        why = f"answered in {taken:.0f} ms" if writes else TAKES_NO_WRITES
-        return [s.Check(name="postgres", ok=writes, why=why), self._schema(found)]
+        ms = (time.perf_counter() - began) * 1000
+        why = f"answered in {ms:.0f} ms" if writes else TAKES_NO_WRITES
+        return [s.Check(name="postgres", ok=writes, why=why), self._schema(revision)]
 
-    def _schema(self, found: str | None) -> s.Check:
+    def _schema(self, revision: str | None) -> s.Check:
         self._newest = self._newest or newest_revision()
-        if found == self._newest:
-            return s.Check(name="schema", ok=True, why=f"at revision {found}")
-        have = "was never migrated" if found is None else f"is at revision {found}"
+        if revision == self._newest:
+            return s.Check(name="schema", ok=True, why=f"at revision {revision}")
+        have = "was never migrated" if revision is None else f"is at revision {revision}"
         return s.Check(name="schema", ok=False, why=f"{have}, not at {self._newest}: run `lyo migrate`")
 
     async def _signing_keys(self) -> list[s.Check]:
@@ -87,12 +87,12 @@ async def alive() -> Response:
     began = time.perf_counter()
     await asyncio.sleep(0)
     taken = (time.perf_counter() - began) * 1000
-    return _health(s.Health(status="alive", why=f"the event loop came round in {taken:.1f} ms"), 200)
+    return _health(s.Health(status="alive", why=f"the event loop answered in {taken:.1f} ms"), 200)
 
 
 @router.get("/readyz", summary="Can requests be answered?", response_model=s.Health, responses=_READY)
 async def ready(request: Request) -> Response:
-    """Whether Postgres takes writes, its schema is the newest, tokens can be checked; else send none here."""
+    """Whether Postgres takes writes, has the newest schema, and tokens can be checked."""
     readiness: Readiness = request.app.state.readiness
     checks = await readiness.checks()
     failed = [check for check in checks if not check.ok]
@@ -102,9 +102,9 @@ async def ready(request: Request) -> Response:
     return _health(s.Health(status="ready", why="all checks passed", checks=checks), 200)
 
 
-def _health(found: s.Health, status: int) -> Response:
+def _health(health: s.Health, status: int) -> Response:
     headers = {"Cache-Control": "no-store"}
     if status != 200:
         headers["Retry-After"] = str(RETRY_SECONDS)
-    body: dict[str, Any] = found.model_dump(exclude_none=True)
+    body: dict[str, Any] = health.model_dump(exclude_none=True)
     return Response(orjson.dumps(body), status, headers, "application/json")

@@ -1,4 +1,4 @@
-"""The learner's page, with the sign-in, sessions and clock of `lyo.predictive.api.service` behind it."""
+"""The learner's page on the sign-in, sessions and clock of `lyo.predictive.api.service`."""
 
 from typing import Annotated, Final
 
@@ -25,14 +25,14 @@ async def _viewer(user_id: UserId, who: Annotated[Caller, Depends(service.caller
     return Viewer(who.organization, own=not who.service)
 
 
-async def _read(viewer: Annotated[Viewer, Depends(_viewer)], asked: service.AboutLearner) -> PageData:
-    said = learner_responses.insights(await asked.seen(*KINDS))
-    # A learner of another tenant than the token's is refused by now.
+async def _read(viewer: Annotated[Viewer, Depends(_viewer)], context: service.AboutLearner) -> PageData:
+    insights = learner_responses.insights(await context.learner(*KINDS))
+    # A learner of another tenant has been refused above. A learner sees all of their own page.
     organization = None if viewer.own else viewer.organization
-    async with asked.session() as db:
-        return await read_page(db, asked.user_id, organization, asked.now, said)
+    async with context.session() as db:
+        return await read_page(db, context.user_id, organization, context.now, insights)
 
 
 def router() -> APIRouter:
-    """``GET /insights/{user_id}``, for an app that `service.configure` was called with."""
+    """``GET /insights/{user_id}``, for an app on which `service.configure` was called."""
     return create_router(_read, _viewer, refusal_of=of)

@@ -1,4 +1,4 @@
-"""Which errors mean that Postgres is away or not ready, and what to tell the client about it."""
+"""Errors that mean that Postgres is unavailable, and what the client is told."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 TAKES_NO_WRITES: Final = "The database takes no writes now."
 # SQLSTATE classes and codes, as Postgres' documentation lists them.
-_SAID: Final = {
+_MEANINGS: Final = {
     ("42P01", "42703", "3F000"): "The database's schema is not the newest.",
     ("57014",): "The database took too long to answer.",
     ("25006",): TAKES_NO_WRITES,
@@ -20,7 +20,7 @@ _DATABASE: Final = ("3D000", "28")
 
 
 def why_away(error: BaseException) -> str | None:
-    """One sentence for an error that trying later may mend; None for any other."""
+    """One sentence for an error that a later retry may not have; None for any other error."""
     if isinstance(error, PoolTimeout):
         return "All connections to the database are in use."
     if isinstance(error, DBAPIError):
@@ -32,11 +32,11 @@ def why_away(error: BaseException) -> str | None:
 
 def _of_database(error: DBAPIError) -> str | None:
     state = str(getattr(error.orig, "sqlstate", None) or "")
-    for states, said in _SAID.items():
+    for states, meaning in _MEANINGS.items():
         if state.startswith(states):
-            return said
+            return meaning
     if error.connection_invalidated or isinstance(error, InterfaceError):
         return "The connection to the database was lost."
     if state.startswith(_PASSING):
-        return "The database is away or busy."
+        return "The database is unavailable or busy."
     return "The database cannot be used." if state.startswith(_DATABASE) else None

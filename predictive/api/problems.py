@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details: one shape for everything that is refused or fails."""
+"""Errors as RFC 9457 problem details: every refusal and failure has this shape."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Problem(Exception):
 
     Args:
         status: the HTTP status.
-        detail: one sentence for whoever reads it; never a secret, a value that was sent, or a trace.
+        detail: one sentence for people; never a secret, a value that was sent, or a trace.
         errors: pairs of a field's name and what is wrong with it.
         headers: more response headers.
     """
@@ -86,7 +86,7 @@ def unavailable(why: str) -> Problem:
 
 
 def of(error: Exception) -> Problem | None:
-    """The problem that an error is for the client; None for one that nobody foresaw."""
+    """The problem that the client is told about for an error; None for an unexpected error."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, RequestValidationError):
@@ -97,7 +97,7 @@ def of(error: Exception) -> Problem | None:
         field = error.field or "body"
         return invalid((field, error.reason.removeprefix(f"{field}: ")))
     if isinstance(error, LayoutError):
-        away: str | None = "What is stored of this learner was written by another version."
+        away: str | None = "The stored rows of this learner were written by another version."
     else:
         away = why_away(error)
     if away is None:
@@ -115,15 +115,17 @@ def _sentence(error: HTTPException) -> str:
 
 
 def _refused_fields(error: RequestValidationError) -> Problem:
-    found = error.errors()
-    for one in found:
-        if one["type"] == "json_invalid":
-            return Problem(400, f"The body is not JSON: {one['ctx']['error']} at byte {one['loc'][-1]}.")
-    return invalid(*((field_name(one["loc"]), _message(one)) for one in found))
+    errors = error.errors()
+    for refused in errors:
+        if refused["type"] == "json_invalid":
+            return Problem(
+                400, f"The body is not JSON: {refused['ctx']['error']} at byte {refused['loc'][-1]}."
+            )
+    return invalid(*((field_name(refused["loc"]), _message(refused)) for refused in errors))
 
 
-def _message(one: Mapping[str, Any]) -> str:
-    return str(one["msg"]).removeprefix("Value error, ")
+def _message(refused: Mapping[str, Any]) -> str:
+    return str(refused["msg"]).removeprefix("Value error, ")
 
 
 def field_name(location: tuple[int | str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The API's metrics: requests by the route's template, never by its path, which holds learners."""
+"""The API's metrics. Requests are counted by the route's template: paths hold learners' ids."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 
 
 class Running:
-    """How many requests are under way, and the pool that they share."""
+    """The number of running requests, and their connection pool."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.requests = 0
         self._engine = engine
 
     def samples(self) -> Iterator[Sample]:
-        """What Prometheus is shown; from any thread."""
+        """Samples for Prometheus; may be called from any thread."""
         yield Sample("lyo_api_requests_running", self.requests)
         pool = self._engine.pool
         if isinstance(pool, QueuePool):
@@ -33,7 +33,7 @@ class Running:
 
 
 class Measured:
-    """Wraps an app; counts and times what it answers."""
+    """Wraps an app; counts and times its answers."""
 
     def __init__(self, app: ASGIApp, running: Running) -> None:
         self._app, self._running = app, running
@@ -63,5 +63,5 @@ class Measured:
 
 
 def template(route: Any) -> str:
-    """A route as its router has it, without the prefix of the app: ``/predictive/plateaus``."""
+    """The path template of a route, without the app's prefix: ``/predictive/plateaus``."""
     return str(getattr(route, "path", UNMATCHED))

@@ -42,7 +42,7 @@ class StruggleRequest(BaseModel):
     content_metadata: ContentMetadata
     request_id: Id | None = Field(
         None,
-        description="The same id again is answered as the first time, until another asks about the content.",
+        description="A repeated id gets the first answer, until another request about the content came.",
     )
 
 

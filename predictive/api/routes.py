@@ -1,7 +1,7 @@
 """The endpoints of the specification and three more, for any FastAPI app to include under ``/api/v1``.
 
-Answers go out as they are: `learner_responses` and `answers` give plain JSON types, and tests hold them to
-the models that are documented here.
+Answers are not validated on the way out: `learner_responses` and `answers` return plain JSON types, and tests
+hold them to the models that are documented here.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from lyo.models.predictions.kinds import (
     PredictionKind,
 )
 from lyo.predictive.answers import answers, learner_responses
-from lyo.predictive.answers.reading import Seen
+from lyo.predictive.answers.reading import LearnerSnapshot
 from lyo.predictive.api import requests
 from lyo.predictive.api import schemas as s
 from lyo.predictive.api.documented import errors
 from lyo.predictive.api.error_handlers import ProblemRoute
 from lyo.predictive.api.fields import Switch, answer_schema
-from lyo.predictive.api.service import AboutAMoment, AboutLearner, AboutNow, Question, not_owned
+from lyo.predictive.api.service import AboutAMoment, AboutLearner, AboutNow, RequestContext, not_owned
 
 router = APIRouter(
     prefix="/predictive",
@@ -46,19 +46,19 @@ _POSTING: Final = errors(body=True)
 _ActiveOnly: TypeAlias = Annotated[Switch, Query(description="Leave out what has ended.")]
 
 
-def _json(found: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(found), status, _NO_STORE, "application/json")
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status, _NO_STORE, "application/json")
 
 
-def _about(asked: Question, seen: Seen) -> dict[str, Any]:
-    """What every function of `answers` takes that writes about a learner."""
+def _about(context: RequestContext, learner: LearnerSnapshot) -> dict[str, Any]:
+    """The arguments that all functions of `answers` share which write about a learner."""
     return {
-        "user_id": asked.user_id,
-        "organization": asked.organization,
-        "at": seen.asked.at,
-        "now": asked.now,
-        "names": asked.service.names,
-        "seen": seen,
+        "user_id": context.user_id,
+        "organization": context.organization,
+        "at": learner.query.at,
+        "now": context.now,
+        "names": context.service.names,
+        "learner": learner,
     }
 
 
@@ -68,14 +68,14 @@ def _about(asked: Question, seen: Seen) -> dict[str, Any]:
     response_model=s.StruggleResponse,
     responses=_POSTING,
 )
-async def predict_struggle(body: requests.StruggleRequest, asked: AboutAMoment) -> Response:
-    """The prediction is stored with what it saw, so that its outcome can be joined to it."""
-    seen, content = await asked.seen(STRUGGLE), body.content_metadata.model_dump(exclude_unset=True)
-    async with asked.session() as db:
-        found = await answers.predict_struggle(
-            db, **_about(asked, seen), content_metadata=content, request_id=body.request_id
+async def predict_struggle(body: requests.StruggleRequest, context: AboutAMoment) -> Response:
+    """The prediction is stored with its features, so that its outcome can be joined to it."""
+    learner, content = await context.learner(STRUGGLE), body.content_metadata.model_dump(exclude_unset=True)
+    async with context.session() as db:
+        answer = await answers.predict_struggle(
+            db, **_about(context, learner), content_metadata=content, request_id=body.request_id
         )
-    return _json(found)
+    return _json(answer)
 
 
 @router.post(
@@ -84,11 +84,11 @@ async def predict_struggle(body: requests.StruggleRequest, asked: AboutAMoment) 
     response_model=list[s.RankedContent],
     responses=_POSTING,
 )
-async def rank_struggle(body: requests.RankRequest, asked: AboutAMoment) -> Response:
+async def rank_struggle(body: requests.RankRequest, context: AboutAMoment) -> Response:
     """Answers for at most 50 contents in one call; nothing is stored."""
-    seen = await asked.seen(STRUGGLE)
-    contents = [each.model_dump(exclude_unset=True) for each in body.contents]
-    return _json(learner_responses.ranked(seen, contents))
+    learner = await context.learner(STRUGGLE)
+    contents = [content.model_dump(exclude_unset=True) for content in body.contents]
+    return _json(learner_responses.ranked(learner, contents))
 
 
 @router.post(
@@ -97,20 +97,20 @@ async def rank_struggle(body: requests.RankRequest, asked: AboutAMoment) -> Resp
     response_model=s.OutcomeResponse,
     responses=_POSTING,
 )
-async def record_outcome(body: requests.OutcomeRequest, asked: AboutNow) -> Response:
-    """The outcome goes out to the stream; the stored prediction shows it once the stream has seen it."""
-    seen = await asked.seen()
-    async with asked.session() as db:
-        found = await answers.record_outcome(
+async def record_outcome(body: requests.OutcomeRequest, context: AboutNow) -> Response:
+    """The outcome is sent to the stream; the stored prediction shows it once the stream has read it."""
+    learner = await context.learner()
+    async with context.session() as db:
+        answer = await answers.record_outcome(
             db,
-            **_about(asked, seen),
+            **_about(context, learner),
             content_id=body.content_id,
             struggled=body.struggled,
             completion_time_seconds=body.completion_time_seconds,
             gave_up=body.gave_up,
             event_id=body.event_id,
         )
-    return _json(found)
+    return _json(answer)
 
 
 @router.get(
@@ -119,9 +119,9 @@ async def record_outcome(body: requests.OutcomeRequest, asked: AboutNow) -> Resp
     response_model=s.DropoutRisk,
     responses=_READING,
 )
-async def dropout_risk(asked: AboutAMoment) -> Response:
-    """Computed for the moment asked about: silence counts up to then."""
-    return _json(learner_responses.dropout_risk(await asked.seen(DROPOUT_RISK)))
+async def dropout_risk(context: AboutAMoment) -> Response:
+    """Computed for the moment asked about, with the silence up to then."""
+    return _json(learner_responses.dropout_risk(await context.learner(DROPOUT_RISK)))
 
 
 @router.get(
@@ -130,9 +130,9 @@ async def dropout_risk(asked: AboutAMoment) -> Response:
     response_model=s.TimingProfile,
     responses=_READING,
 )
-async def timing_profile(asked: AboutAMoment) -> Response:
+async def timing_profile(context: AboutAMoment) -> Response:
     """Hours and days are the learner's own; what is not known yet is null or empty."""
-    return _json(learner_responses.timing_profile(await asked.seen(TIMING)))
+    return _json(learner_responses.timing_profile(await context.learner(TIMING)))
 
 
 @router.post(
@@ -141,10 +141,10 @@ async def timing_profile(asked: AboutAMoment) -> Response:
     response_model=s.TimingResponse,
     responses=_POSTING,
 )
-async def timing_check(asked: AboutNow, body: requests.TimingRequest | None = None) -> Response:
-    """Without a body, or without `current_time`, it is about now."""
+async def timing_check(context: AboutNow, body: requests.TimingRequest | None = None) -> Response:
+    """Judges now if there is no body or no `current_time`."""
     at = None if body is None else body.current_time
-    return _json(learner_responses.timing_check(await asked.seen(TIMING, at=at)))
+    return _json(learner_responses.timing_check(await context.learner(TIMING, at=at)))
 
 
 @router.get(
@@ -153,10 +153,10 @@ async def timing_check(asked: AboutNow, body: requests.TimingRequest | None = No
     response_model=list[s.Plateau],
     responses=_READING,
 )
-async def plateaus(asked: AboutAMoment, active_only: _ActiveOnly = True) -> Response:
+async def plateaus(context: AboutAMoment, active_only: _ActiveOnly = True) -> Response:
     """The longest first; with `active_only=false` those that have ended, too."""
-    seen = await asked.seen(PLATEAUS)
-    return _json(learner_responses.plateaus(seen, active_only=active_only))
+    learner = await context.learner(PLATEAUS)
+    return _json(learner_responses.plateaus(learner, active_only=active_only))
 
 
 @router.get(
@@ -165,10 +165,10 @@ async def plateaus(asked: AboutAMoment, active_only: _ActiveOnly = True) -> Resp
     response_model=list[s.Regression],
     responses=_READING,
 )
-async def regressions(asked: AboutAMoment, active_only: _ActiveOnly = True) -> Response:
+async def regressions(context: AboutAMoment, active_only: _ActiveOnly = True) -> Response:
     """The most urgent first; with `active_only=false` those that have ended, too."""
-    seen = await asked.seen(REGRESSIONS)
-    return _json(learner_responses.regressions(seen, active_only=active_only))
+    learner = await context.learner(REGRESSIONS)
+    return _json(learner_responses.regressions(learner, active_only=active_only))
 
 
 @router.get(
@@ -177,26 +177,26 @@ async def regressions(asked: AboutAMoment, active_only: _ActiveOnly = True) -> R
     response_model=s.Insights,
     responses=_READING,
 )
-async def insights(asked: AboutAMoment) -> Response:
+async def insights(context: AboutAMoment) -> Response:
     """Risk, plateaus, regressions, timing, and what to do first."""
-    return _json(learner_responses.insights(await asked.seen(*KINDS)))
+    return _json(learner_responses.insights(await context.learner(*KINDS)))
 
 
 def add_kind(kind: PredictionKind) -> None:
-    """Give a kind that the specification has no endpoint for one under its own name."""
+    """Add an endpoint, under the kind's name, for a kind that has none in the specification."""
 
-    async def answer(asked: AboutAMoment) -> Response:
-        return _json(learner_responses.of_kind(await asked.seen(kind), kind))
+    async def handler(context: AboutAMoment) -> Response:
+        return _json(learner_responses.of_kind(await context.learner(kind), kind))
 
-    found = answer_schema(kind.record)
-    schema = {"type": "array", "items": found} if kind.subject else found
-    said = " ".join((kind.record.__doc__ or "").split())
-    content = {"description": said, "content": {"application/json": {"schema": schema}}}
+    schema_of_one = answer_schema(kind.record)
+    schema = {"type": "array", "items": schema_of_one} if kind.subject else schema_of_one
+    summary = " ".join((kind.record.__doc__ or "").split())
+    content = {"description": summary, "content": {"application/json": {"schema": schema}}}
     router.add_api_route(
         f"/{kind.name}",
-        answer,
+        handler,
         name=kind.name.replace("-", "_"),
-        summary=said.rstrip("."),
+        summary=summary.rstrip("."),
         responses={**_READING, 200: content},
     )
 
@@ -213,14 +213,14 @@ for _kind in (*ABOUT_LEARNERS, *ABOUT_SKILLS):
     response_model=s.ErasureProgress,
     responses=_READING,
 )
-async def request_erasure(asked: AboutLearner) -> Response:
-    """The request goes out to the stream; asking again while it is under way changes nothing."""
-    seen = await asked.seen()
-    if not seen.owned:
+async def request_erasure(context: AboutLearner) -> Response:
+    """The request is sent to the stream; a repeated one changes nothing while it is under way."""
+    learner = await context.learner()
+    if not learner.owned:
         raise not_owned()
-    async with asked.session() as db:
-        found = await answers.request_erasure(db, **_about(asked, seen))
-    return _json(found, 202)
+    async with context.session() as db:
+        answer = await answers.request_erasure(db, **_about(context, learner))
+    return _json(answer, 202)
 
 
 @router.get(
@@ -229,13 +229,15 @@ async def request_erasure(asked: AboutLearner) -> Response:
     response_model=s.ErasureProgress,
     responses=_READING,
 )
-async def erasure_progress(asked: AboutLearner) -> Response:
+async def erasure_progress(context: AboutLearner) -> Response:
     """What is still stored, by table."""
-    seen, names = await asked.seen(), asked.service.names
-    async with asked.session() as db:
-        found = await answers.erasure_progress(
-            db, user_id=asked.user_id, organization=asked.organization, names=names, seen=seen
+    learner, names = await context.learner(), context.service.names
+    async with context.session() as db:
+        answer = await answers.erasure_progress(
+            db, user_id=context.user_id, organization=context.organization, names=names, learner=learner
         )
-    if not seen.owned and found["fence_at"] is None:  # a fence that names the tenant is of its own erasure
+    if (
+        not learner.owned and answer["fence_at"] is None
+    ):  # a marker that names the tenant is of its own erasure
         raise not_owned()
-    return _json(found)
+    return _json(answer)

@@ -1,8 +1,6 @@
-"""Requests and answers of the HTTP API (specification, "API Endpoints"): exact names, more only as optional.
+"""Answers of the HTTP API (specification, "API Endpoints"): its exact names; further fields are optional.
 
-Answers are written by `lyo.predictive.answers.answers`; these models document them, and tests hold the
-answers to them.
-Unknown fields of requests are ignored.
+`lyo.predictive.answers` builds the answers; these models document them, and tests hold the answers to them.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from lyo.predictive.api.fields import (
 )
 from lyo.predictive.api.requests import shown
 
-# -- what every answer may say of itself --------------------------------------------------------------------
+# -- fields that every answer may have ----------------------------------------------------------------------
 
 
 class Factor(BaseModel):
@@ -104,7 +102,7 @@ class RankedContent(StruggleAnswer):
 
 
 class OutcomeResponse(BaseModel):
-    """The outcome is on its way to the stream; the prediction shows it once the stream has seen it."""
+    """The outcome is sent to the stream; the prediction shows it once the stream has read it."""
 
     model_config = shown(examples.OUTCOME_RESPONSE)
 
@@ -300,8 +298,8 @@ class ErasureProgress(BaseModel):
     tombstones_until: Moment | None = Field(
         None, description="When the tombstones, which hold nothing but keys, may go, too."
     )
-    fence_at: Moment | None = Field(None, description="Of which request all this tells.")
-    consented_at: Moment | None = Field(None, description="From when on events count again, if they do.")
+    fence_at: Moment | None = Field(None, description="The time of the request that this progress is about.")
+    consented_at: Moment | None = Field(None, description="The consent from which on events count again.")
     kept: list[str] = Field([], description="What an erasure leaves.")
 
 

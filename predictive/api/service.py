@@ -1,4 +1,4 @@
-"""What the router needs of the app that includes it: sessions, who asks, the time, the topics' names.
+"""What the router needs from the app that includes it: sessions, sign-in, a clock, the topics' names.
 
 A host app calls `configure` once; `lyo.predictive.api.app` does it for `lyo api`.
 """
@@ -17,8 +17,8 @@ from pydantic import WithJsonSchema
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from lyo.models.predictions.kinds import PredictionKind
-from lyo.predictive.answers.reading import Asked, Seen
-from lyo.predictive.answers.request_batcher import Together
+from lyo.predictive.answers.reading import LearnerQuery, LearnerSnapshot
+from lyo.predictive.answers.request_batcher import RequestBatcher
 from lyo.predictive.api.access.caller import Caller, subject
 from lyo.predictive.api.fields import INSTANT, LARGEST_ID, Instant, UserId
 from lyo.predictive.api.problems import Problem
@@ -36,59 +36,59 @@ _log = log.logger("api")
 
 @dataclass(slots=True)
 class Service:
-    """What requests are answered with.
+    """The dependencies of the endpoints.
 
     Args:
         sessions: makes a session, as an `async_sessionmaker` does.
-        sign_in: who sent a request; raises `Problem` to refuse it.
-        clock: milliseconds since the epoch.
+        sign_in: returns the caller of a request; raises `Problem` to refuse it.
+        clock: returns milliseconds since the epoch.
         names: the topics that requests and outcomes go to.
 
     Attributes:
-        reads: answers what is asked about one learner, together with what others ask at the same time.
+        reads: reads learners, those of concurrent requests in one batch.
     """
 
     sessions: Sessions
     sign_in: SignIn
     clock: Callable[[], int] = field(default_factory=lambda: Clock().now)
     names: Names = field(default_factory=Names)
-    reads: Together = field(init=False)
+    reads: RequestBatcher = field(init=False)
 
     def __post_init__(self) -> None:
-        self.reads = Together(self.sessions, self.names)
+        self.reads = RequestBatcher(self.sessions, self.names)
 
 
 def configure(app: FastAPI, service: Service) -> None:
-    """Tell the router of `app` what to answer with."""
+    """Give the router of `app` its dependencies."""
     app.state.predictive = service
 
 
 def _service(request: Request) -> Service:
-    found: Service | None = getattr(request.app.state, "predictive", None)
-    if found is None:
+    service: Service | None = getattr(request.app.state, "predictive", None)
+    if service is None:
         raise RuntimeError(
             "call lyo.predictive.api.service.configure(app, Service(...)) before the first request"
         )
-    return found
+    return service
 
 
 async def sign_in(request: Request) -> Caller:
-    """Who sent the request; the service is asked once, however often this is.
+    """The caller of the request. The service's sign-in runs once for each request.
 
     Raises:
         Problem: the service refuses the caller.
     """
-    found: Caller | None = request.scope.get(_CALLER_KEY)
-    if found is None:
-        found = request.scope[_CALLER_KEY] = await _service(request).sign_in(request)
-    return found
+    who: Caller | None = request.scope.get(_CALLER_KEY)
+    if who is None:
+        who = request.scope[_CALLER_KEY] = await _service(request).sign_in(request)
+    return who
 
 
 class _SignedIn(HTTPBearer):
-    """A dependency that is the caller; in OpenAPI, a bearer token."""
+    """A dependency that returns the caller; in OpenAPI, a bearer token."""
 
     async def __call__(self, request: Request) -> Caller:  # type: ignore[override]
-        """Who sent the request."""
+        """The caller of the request."""
         return await sign_in(request)
 
 
@@ -97,14 +97,20 @@ caller: Final = _SignedIn(
     scheme_name="token",
     description="A learner's token, or one with the service role; the tenant comes from the token.",
 )
-"""Who asks."""
+"""The dependency that returns the caller."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """Everything that an answer depends on besides what is asked: whose, for which tenant, when.
+class RequestContext:
+    """What every request about a learner has: the learner, the caller's tenant, the time.
 
-    own: the learner asks.
+    Attributes:
+        service: the dependencies.
+        user_id: the learner.
+        organization: the tenant that the caller is restricted to; None: any.
+        now: the clock at the request, ms.
+        at: the moment asked about, ms; None: now.
+        own: the caller is the learner.
     """
 
     service: Service
@@ -114,29 +120,29 @@ class Question:
     at: int | None = None
     own: bool = False
 
-    async def seen(self, *kinds: PredictionKind, at: int | None = None) -> Seen:
-        """The learner asked about, at the moment of the question, or at this one (ms).
+    async def learner(self, *kinds: PredictionKind, at: int | None = None) -> LearnerSnapshot:
+        """The learner, read with the kinds, as of ``at`` (ms), else of the request's moment.
 
         Raises:
             Problem: 404 for a learner of another tenant, as for one who does not exist there.
         """
         moment = self.at if at is None else at
         moment = self.now if moment is None else moment
-        asked = Asked(self.user_id, self.organization, moment, self.now, kinds, self.own)
-        seen = await self.service.reads.read(asked)
-        if seen.foreign:
-            _log.warning("404: a learner of another tenant was asked for")
+        query = LearnerQuery(self.user_id, self.organization, moment, self.now, kinds, self.own)
+        learner = await self.service.reads.read(query)
+        if learner.foreign:
+            _log.warning("404: a caller asked for a learner of another tenant")
             raise Problem(404, "Your organization has no such learner.")
-        return seen
+        return learner
 
     def session(self) -> AbstractAsyncContextManager[AsyncSession]:
-        """A session for what is written; whatever belongs together goes into one statement."""
+        """A session for writes. It commits each statement, so what belongs together is one statement."""
         return autocommitting(self.service.sessions)
 
 
 def not_owned() -> Problem:
-    """404 for a tenant who asks about the erasure of a learner whom nothing stored names as the tenant's."""
-    _log.warning("404: a learner whom nothing names as the tenant's was to be erased")
+    """404 for a tenant that asks to erase a learner whom no stored row names as the tenant's."""
+    _log.warning("404: a tenant asked to erase a learner whom no stored row names as its own")
     return Problem(
         404,
         "Nothing stored names this learner as your organization's: nothing is known of them, or their events "
@@ -163,26 +169,26 @@ _PathUserId: TypeAlias = Annotated[UserId, PathParameter(description="The learne
 _Caller: TypeAlias = Annotated[Caller, Depends(caller)]
 
 
-async def _about_now(request: Request, who: _Caller, user_id: _UserId = None) -> Question:
-    return _question(request, who, user_id)
+async def _about_now(request: Request, who: _Caller, user_id: _UserId = None) -> RequestContext:
+    return _context(request, who, user_id)
 
 
 async def _about_a_moment(
     request: Request, who: _Caller, user_id: _UserId = None, at: _At = None
-) -> Question:
-    return _question(request, who, user_id, at)
+) -> RequestContext:
+    return _context(request, who, user_id, at)
 
 
-async def _about_learner(request: Request, who: _Caller, user_id: _PathUserId) -> Question:
-    return _question(request, who, user_id)
+async def _about_learner(request: Request, who: _Caller, user_id: _PathUserId) -> RequestContext:
+    return _context(request, who, user_id)
 
 
-def _question(request: Request, who: Caller, asked: int | None, at: int | None = None) -> Question:
+def _context(request: Request, who: Caller, user_id: int | None, at: int | None = None) -> RequestContext:
     service = _service(request)
-    user = subject(who, asked)
-    return Question(service, user, who.organization, service.clock(), at, own=not who.service)
+    user = subject(who, user_id)
+    return RequestContext(service, user, who.organization, service.clock(), at, own=not who.service)
 
 
-AboutNow: TypeAlias = Annotated[Question, Depends(_about_now)]
-AboutAMoment: TypeAlias = Annotated[Question, Depends(_about_a_moment)]
-AboutLearner: TypeAlias = Annotated[Question, Depends(_about_learner)]
+AboutNow: TypeAlias = Annotated[RequestContext, Depends(_about_now)]
+AboutAMoment: TypeAlias = Annotated[RequestContext, Depends(_about_a_moment)]
+AboutLearner: TypeAlias = Annotated[RequestContext, Depends(_about_learner)]

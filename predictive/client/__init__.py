@@ -1,4 +1,4 @@
-"""The publishers' client: typed events, refused here if the worker would refuse them, sent to Kafka.
+"""The publishers' client: checks typed events as the worker does, and sends them to Kafka.
 
     async with Publisher(bootstrap_servers="127.0.0.1:9092") as events:
         await events.lesson_completion(user_id=7, content_id="lesson_42", skills=["algebra"], score=0.8)

@@ -1,4 +1,7 @@
-"""Events made from keyword arguments: what is not named is left out, ids and times are filled in."""
+"""Builds events from keyword arguments; ids and times that are not given are filled in.
+
+Times are aware datetimes. An event is checked when it is sent (`checking.record_of`), not here.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ __all__ = [
 
 
 def new_event_id() -> str:
-    """A UUID of version 7 (RFC 9562): unique, and later ones sort later."""
+    """A UUID of version 7 (RFC 9562): unique, and sorted by time."""
     stamp = time.time_ns() // 1_000_000
     bits = stamp << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
     return str(uuid.UUID(int=bits))
@@ -64,7 +67,7 @@ def lesson_completion(
     occurred_at: datetime | None = None,
     event_id: str | None = None,
 ) -> LessonCompletion:
-    """A finished or abandoned lesson, by default just now; score and difficulty 0 to 1."""
+    """A finished or abandoned lesson, by default just now; score and difficulty in [0, 1]."""
     return LessonCompletion(
         event_id=_id(event_id),
         user_id=user_id,
@@ -92,7 +95,7 @@ def session(
     organization_id: int | None = None,
     event_id: str | None = None,
 ) -> Session:
-    """A stay in the app; without its end the learner is only active since."""
+    """A stay in the app; while ``ended_at`` is None, only its start counts."""
     return Session(
         event_id=_id(event_id),
         user_id=user_id,
@@ -142,7 +145,7 @@ def outcome(
         user_id=user_id,
         organization_id=organization_id,
         occurred_at=_at(occurred_at),
-        kind=kind,  # type: ignore[arg-type]  # another text than the known ones is refused by name
+        kind=kind,  # type: ignore[arg-type]  # checking refuses an unknown text
         prediction_id=prediction_id,
         content_id=content_id,
         skill_id=skill_id,
@@ -163,7 +166,7 @@ def preferences(
     updated_at: datetime | None = None,
     event_id: str | None = None,
 ) -> Preferences:
-    """A learner's preferences, by default as of now: what is not named stays as it was, None clears it.
+    """A learner's preferences, by default as of now; one that is not given stays as it was, None clears it.
 
     ``quiet_hours`` are two local times, ("22:00", "07:30").
     """
@@ -191,7 +194,7 @@ def struggle_request(
     requested_at: datetime | None = None,
     request_id: str | None = None,
 ) -> StruggleRequest:
-    """A question whether a learner will struggle with a content, by default as of now."""
+    """A request to predict whether a learner will struggle with a content, by default as of now."""
     return StruggleRequest(
         request_id=_id(request_id),
         user_id=user_id,
@@ -215,7 +218,7 @@ def erasure(
     consented_at: datetime | None = None,
     event_id: str | None = None,
 ) -> Erasure:
-    """A request to forget a learner, by default as of now; or the consent to be known from a time on."""
+    """A request to erase a learner, by default as of now, or with ``consented_at`` a new consent."""
     return Erasure(
         event_id=_id(event_id),
         user_id=user_id,
@@ -237,7 +240,7 @@ def content(
     skill_names: Mapping[str, str] | None = None,
     organization_id: int | None = None,
 ) -> Content:
-    """One content of the catalogue as it is from now on; without an organization it is everybody's."""
+    """A content of the catalogue as it is from now on; without an organization it belongs to all."""
     return Content(
         content_id=content_id,
         skills=list(skills),
@@ -258,7 +261,7 @@ def organization(
     quiet_hours: tuple[str, str] | None = None,
     max_nudges_per_day: int | None = None,
 ) -> Organization:
-    """One organization and its defaults for its learners as they are from now on."""
+    """An organization with its learners' defaults, as they are from now on."""
     return Organization(
         organization_id=organization_id,
         timezone=timezone,
@@ -267,17 +270,17 @@ def organization(
     )
 
 
-def _id(given: str | None) -> str:
-    return new_event_id() if given is None else given
+def _id(value: str | None) -> str:
+    return new_event_id() if value is None else value
 
 
-def _at(given: datetime | None) -> datetime:
-    return datetime.now(UTC) if given is None else given
+def _at(value: datetime | None) -> datetime:
+    return datetime.now(UTC) if value is None else value
 
 
-def _list(given: Sequence[str] | None) -> list[str] | None:
-    return None if given is None else list(given)
+def _list(value: Sequence[str] | None) -> list[str] | None:
+    return None if value is None else list(value)
 
 
-def _hours(given: tuple[str, str] | None) -> QuietHours | None:
-    return None if given is None else QuietHours(start=given[0], end=given[1])
+def _hours(value: tuple[str, str] | None) -> QuietHours | None:
+    return None if value is None else QuietHours(start=value[0], end=value[1])

@@ -1,4 +1,4 @@
-"""An event's bytes, refused before they are sent by the same rules by which the worker would refuse them."""
+"""Encodes an event, and refuses it before it is sent by the rules by which the worker would refuse it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["AnyEvent", "InvalidEvent", "kind_of", "record_of"]
 
 AnyEvent: TypeAlias = Event | Content | Organization
 
-_KINDS: Final[dict[type[msgspec.Struct], Kind]] = {each.record: kind for kind, each in INPUTS.items()}
+_KINDS: Final[dict[type[msgspec.Struct], Kind]] = {input_.record: kind for kind, input_ in INPUTS.items()}
 _encode: Final = msgspec.json.Encoder().encode
 
 
 class InvalidEvent(ValueError):
-    """An event that the worker would refuse; ``field`` is the dotted name of the one to blame, if any."""
+    """An event that the worker would refuse; ``field`` is the dotted name of the wrong field, if any."""
 
     def __init__(self, kind: Kind | None, reason: str, field: str | None) -> None:
         super().__init__(reason if kind is None else f"{kind.value}: {reason}")
@@ -40,7 +40,7 @@ class InvalidEvent(ValueError):
 
 
 def kind_of(event: AnyEvent) -> Kind:
-    """Which kind of event it is. Raises InvalidEvent for what is none."""
+    """The kind of an event. Raises InvalidEvent for any other object."""
     kind = _KINDS.get(type(event))
     if kind is None:
         raise InvalidEvent(None, f"a {type(event).__name__} is no event", None)
@@ -82,7 +82,7 @@ def _bytes(kind: Kind, event: msgspec.Struct) -> bytes:
 
 
 def _infinite(event: msgspec.Struct) -> str | None:
-    """The field that holds NaN or an infinity, which JSON has no words for: msgspec would write null."""
+    """The field that holds NaN or an infinity: JSON has neither, and msgspec would write null."""
     for name in event.__struct_fields__:
         value = getattr(event, name)
         if isinstance(value, float) and not math.isfinite(value):

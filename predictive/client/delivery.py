@@ -1,4 +1,4 @@
-"""What becomes of an event that was accepted for sending."""
+"""The fate of an event that was accepted for sending."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Delivery", "DeliveryError", "Receipt"]
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Where an event stands, acknowledged by Kafka."""
+    """The position of an event that Kafka has acknowledged."""
 
     kind: Kind
     id: str  # its event or request id; of a content or an organization the record's key
@@ -27,7 +27,7 @@ class Receipt:
 class DeliveryError(RuntimeError):
     """Events that Kafka has not acknowledged. They may be in their topics all the same.
 
-    Sent again as they are, they keep their ids, and are counted once.
+    Send them again as they are: they keep their ids, so each counts once.
     """
 
     def __init__(self, reason: str, events: Sequence[AnyEvent]) -> None:
@@ -42,17 +42,17 @@ class Delivery:
     the event back.
     """
 
-    __slots__ = ("_answer", "_asked", "event", "record")
+    __slots__ = ("_answer", "_awaited", "event", "record")
 
     def __init__(self, event: AnyEvent, record: Record) -> None:
         self.event = event
         self.record = record
         self._answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        self._asked = False
+        self._awaited = False
 
     def __await__(self) -> Generator[object, None, Receipt]:
         """Wait until Kafka has acknowledged the event."""
-        self._asked = True
+        self._awaited = True
         return asyncio.shield(self._answer).__await__()
 
     @property
@@ -63,21 +63,21 @@ class Delivery:
 
     @property
     def done(self) -> bool:
-        """Whether Kafka has answered, or the time for it is over."""
+        """Whether Kafka has answered, or the time to wait for it is over."""
         return self._answer.done()
 
     @property
     def unheard(self) -> bool:
         """Whether it failed and nobody has awaited it."""
-        return self.done and not self._asked and self._answer.exception() is not None
+        return self.done and not self._awaited and self._answer.exception() is not None
 
     def acknowledge(self, topic: str, partition: int, offset: int) -> None:
-        """Say where it stands."""
+        """Kafka has stored the event here."""
         self._answer.set_result(Receipt(self.record.kind, self.id, topic, partition, offset))
 
     def fail(self, reason: str) -> None:
-        """Say that nobody knows whether it arrived."""
+        """Nothing is known of whether it arrived."""
         self._answer.set_exception(
             DeliveryError(f"{self.record.kind.value} {self.id}: {reason}", [self.event])
         )
-        self._answer.exception()  # taken: who awaits it sees it, and flush tells of the others
+        self._answer.exception()  # marks it as retrieved; `flush` reports those that nobody awaits

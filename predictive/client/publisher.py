@@ -24,7 +24,7 @@ P = ParamSpec("P")
 
 
 class BufferFull(RuntimeError):
-    """More events wait for their acknowledgement than the publisher was told to hold."""
+    """As many events wait for their acknowledgement as the publisher may hold."""
 
 
 def _publishing(
@@ -35,10 +35,10 @@ def _publishing(
     async def method(self: Publisher, /, *args: P.args, **kwargs: P.kwargs) -> Receipt:
         return await self.publish(build(*args, **kwargs))
 
-    made = inspect.signature(build)
+    signature = inspect.signature(build)
     this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    method.__signature__ = made.replace(  # type: ignore[attr-defined]
-        parameters=[this, *made.parameters.values()], return_annotation=Receipt
+    method.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[this, *signature.parameters.values()], return_annotation=Receipt
     )
     method.__name__, method.__qualname__ = build.__name__, f"Publisher.{build.__name__}"
     method.__doc__ = f"{build.__doc__}\n\n    Published: returns when Kafka has acknowledged it."
@@ -48,12 +48,12 @@ def _publishing(
 class Publisher:
     """Publishes events, as ``async with Publisher(bootstrap_servers="...") as events: ...``.
 
-    An event is refused before it is sent if the worker would refuse it. What is accepted while others are on
-    their way goes out with the next batch, so many awaited at once cost few round trips. At the end of the
-    block everything accepted is flushed, also where an exception ends it.
+    An event is refused before it is sent if the worker would refuse it. Events accepted while others are on
+    their way go out with the next batch, so many awaited at once cost few round trips. The end of the block
+    flushes everything accepted, also after an exception.
 
     Settings that are not given come from the environment (`lyo.streams.settings`). ``buffer`` is how many
-    events may wait for their acknowledgement, ``patience`` (s) how long one waits for it once it is sent.
+    events may wait for their acknowledgement, ``patience`` (s) how long each waits for it once it is sent.
     """
 
     lesson_completion = _publishing(building.lesson_completion)
@@ -86,7 +86,7 @@ class Publisher:
         self._wake, self._room, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def start(self) -> None:
-        """Connect to Kafka and look whether the topics are there.
+        """Connect to Kafka and check that the topics exist.
 
         Raises:
             lyo.streams.kafka.clients.Unreachable: Kafka did not answer within the settings' time.
@@ -102,7 +102,7 @@ class Publisher:
         self._pump = asyncio.create_task(self._run(self._sender))
 
     async def close(self) -> None:
-        """Flush, and close the connection whatever comes of that. Raises DeliveryError as `flush` does."""
+        """Flush, and close the connection even if that fails. Raises DeliveryError as `flush` does."""
         try:
             await self.flush()
         finally:
@@ -142,7 +142,7 @@ class Publisher:
     async def send(self, event: AnyEvent) -> Delivery:
         """Accept one event, waiting while the buffer is full. Raises InvalidEvent.
 
-        It goes out at once, together with what else is there. Await the delivery, or `flush`, to know.
+        It is sent at once, with the other events that wait. Await the delivery, or `flush`, to know its fate.
         """
         delivery = Delivery(event, record_of(event))
         while self._pending >= self._buffer:
@@ -175,7 +175,7 @@ class Publisher:
                     if unheard[1:]
                     else ""
                 )
-                raise DeliveryError(f"{many}{first}", [one.event for one in unheard]) from None
+                raise DeliveryError(f"{many}{first}", [delivery.event for delivery in unheard]) from None
 
     def _accept(self, delivery: Delivery) -> Delivery:
         if self._sender is None:
@@ -188,7 +188,7 @@ class Publisher:
         self._wake.set()
         return delivery
 
-    # -- behind the scenes -------------------------------------------------------------------------------
+    # -- internals ----------------------------------------------------------------------------------------
 
     async def _run(self, sender: Sender) -> None:
         """Send what waits, all of it at a time: batches grow with the load."""
@@ -199,7 +199,7 @@ class Publisher:
             of = {id(delivery.record): delivery for delivery in waiting}
             try:
                 sent = await sender.send(delivery.record for delivery in waiting)
-            except Exception as error:  # noqa: BLE001 - nobody waits for an answer in vain
+            except Exception as error:  # noqa: BLE001 - each waiting delivery gets the error
                 self._fail(waiting, explain(error))
                 continue
             follower = asyncio.create_task(self._follow(sent, of))
@@ -207,12 +207,12 @@ class Publisher:
             follower.add_done_callback(self._followers.discard)
 
     async def _follow(self, sent: list[Sent], of: dict[int, Delivery]) -> None:
-        """Give each event of some batches its answer: as soon as its batch has one, or when time is over."""
-        for one in sent:
-            deliveries = [of[id(record)] for record in one.records]
-            one.answer.add_done_callback(partial(self._answer, deliveries))
-        for one in await answered(sent, self._patience):
-            deliveries = [of[id(record)] for record in one.records]
+        """Settle each event of some batches as soon as Kafka has answered, or when the patience is over."""
+        for batch in sent:
+            deliveries = [of[id(record)] for record in batch.records]
+            batch.answer.add_done_callback(partial(self._answer, deliveries))
+        for batch in await answered(sent, self._patience):
+            deliveries = [of[id(record)] for record in batch.records]
             self._fail(deliveries, f"no acknowledgement by Kafka within {self._patience:g} s")
 
     def _answer(self, deliveries: list[Delivery], answer: asyncio.Future[Any]) -> None:
@@ -230,10 +230,10 @@ class Publisher:
         self._settle((delivery, partial(delivery.fail, reason)) for delivery in deliveries)
 
     def _settle(self, answers: Iterable[tuple[Delivery, Callable[[], None]]]) -> None:
-        """Give those that have no answer yet theirs, and let others take their places."""
+        """Settle the deliveries that have no answer yet, and make room in the buffer."""
         for delivery, answer in answers:
             if delivery.done:
-                continue  # the time was over before Kafka answered
+                continue  # the patience was over before Kafka answered
             answer()
             self._pending -= 1
             if delivery.unheard:

@@ -1,12 +1,11 @@
-"""What to do next: the answer's priority actions, in its order, said to the learner."""
+"""What to do next: the answer's priority actions, in its order, worded for the learner."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from lyo.predictive.page import words
-from lyo.predictive.page.insights import Action as Said
-from lyo.predictive.page.insights import Insights, Plateau, Regression
+from lyo.predictive.page.insights import Insights, Plateau, PriorityAction, Regression
 from lyo.predictive.page.skills import Practice
 
 __all__ = ["Action", "actions"]
@@ -14,7 +13,7 @@ __all__ = ["Action", "actions"]
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One line: a kind for the eye, what is the matter, what to do, and the section that says more."""
+    """One line: its heading, what it is about, what to do, and the section of the page with details."""
 
     kind: str
     subject: str
@@ -22,47 +21,47 @@ class Action:
     section: str
 
 
-def actions(said: Insights, practice: Practice) -> tuple[Action, ...]:
+def actions(insights: Insights, practice: Practice) -> tuple[Action, ...]:
     """The lines for an answer's ``priority_actions``; none about a risk that is not known yet."""
-    known = said.dropout_risk is not None and said.dropout_risk.confidence != 0
-    stuck = {each.skill_id: each for each in said.active_plateaus}
-    fading = {each.skill_id: each for each in said.skill_regressions}
-    made = []
-    for one in said.priority_actions:
-        if "plateau" in one.type:
-            made.append(_of_plateau(stuck.get(one.skill_id or ""), practice))
-        elif "regression" in one.type:
-            made.append(_of_regression(fading.get(one.skill_id or "")))
-        elif "dropout" not in one.type:
-            made.append(_other(one))
+    known = insights.dropout_risk is not None and insights.dropout_risk.confidence != 0
+    stuck = {plateau.skill_id: plateau for plateau in insights.active_plateaus}
+    fading = {regression.skill_id: regression for regression in insights.skill_regressions}
+    lines = []
+    for action in insights.priority_actions:
+        if "plateau" in action.type:
+            lines.append(_of_plateau(stuck.get(action.skill_id or ""), practice))
+        elif "regression" in action.type:
+            lines.append(_of_regression(fading.get(action.skill_id or "")))
+        elif "dropout" not in action.type:
+            lines.append(_other(action))
         elif known:
-            made.append(_of_risk(said))
-    return tuple(made)
+            lines.append(_of_risk(insights))
+    return tuple(lines)
 
 
-def _of_plateau(one: Plateau | None, practice: Practice) -> Action:
-    if one is None:
+def _of_plateau(plateau: Plateau | None, practice: Practice) -> Action:
+    if plateau is None:
         subject, effort = "", "hard"
     else:
-        name = practice.name(one.skill_id)
-        subject = one.topic if name in ("", one.topic) else f"{one.topic} · {name}"
-        effort = f"for {words.days(one.days_on_topic)}"
+        name = practice.name(plateau.skill_id)
+        subject = plateau.topic if name in ("", plateau.topic) else f"{plateau.topic} · {name}"
+        effort = f"for {words.days(plateau.days_on_topic)}"
     text = f"You have worked on this {effort}. Another way of learning it may help it click."
     return Action("Try another way", subject, text, "plateaus")
 
 
-def _of_regression(one: Regression | None) -> Action:
-    since = "" if one is None else f"Last practised {words.days(one.days_since_practice)} ago. "
-    name = "" if one is None else one.skill_name
+def _of_regression(regression: Regression | None) -> Action:
+    since = "" if regression is None else f"Last practised {words.days(regression.days_since_practice)} ago. "
+    name = "" if regression is None else regression.skill_name
     return Action("Review", name, f"{since}A short review now brings it back.", "skills")
 
 
-def _of_risk(said: Insights) -> Action:
-    level = "" if said.dropout_risk is None else said.dropout_risk.risk_level
+def _of_risk(insights: Insights) -> Action:
+    level = "" if insights.dropout_risk is None else insights.dropout_risk.risk_level
     return Action("A small step", "", words.LEVELS.get(level, ("", ""))[1], "risk")
 
 
-def _other(one: Said) -> Action:
-    if "timing" in one.type:
+def _other(action: PriorityAction) -> Action:
+    if "timing" in action.type:
         return Action("A good time", "", "This is one of your good times to learn.", "rhythm")
-    return Action("Next", "", one.message or one.action, "risk")
+    return Action("Next", "", action.message or action.action, "risk")

@@ -1,4 +1,4 @@
-"""Where the lines and bars of the page's charts go: numbers in, coordinates of a fixed view box out."""
+"""Computes where lines and bars of the charts go: from numbers to coordinates of a fixed view box."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class CurveChart:
-    """A forgetting curve: what has faded, what will, the lines it is held against, and marked points."""
+    """A forgetting curve: its past and future, the lines to compare it with, and marked points."""
 
     width: int
     height: int
@@ -94,11 +94,11 @@ def bar(value: float, most: float, middle: float, reach: float) -> Bar:
     return Bar(middle if value >= 0 else round(middle - width, 1), width)
 
 
-def labels_apart(wanted: Sequence[tuple[float, str]], left: float, right: float, room: float) -> list[Label]:
-    """Texts under an axis, the first ones first in importance; those without room are left out."""
+def labels_apart(texts: Sequence[tuple[float, str]], left: float, right: float, room: float) -> list[Label]:
+    """Texts under an axis, in order of importance; texts without room are left out."""
     placed: list[Label] = []
     taken: list[tuple[float, float]] = []
-    for x, text in wanted:
+    for x, text in texts:
         if x - room / 2 < left:
             anchor, span = "start", (x, x + room)
         elif x + room / 2 > right:

@@ -1,6 +1,6 @@
-"""What the page reads of an answer of ``/insights`` (specification, "Comprehensive Insights").
+"""The fields of an answer of ``/insights`` that the page reads (specification, "Comprehensive Insights").
 
-Fields beyond the specification's are optional here: without them the page shows less, and says so.
+Fields beyond the specification's are optional: without them the page shows less, and says so.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 
 __all__ = [
-    "Action",
     "DropoutRisk",
     "Factor",
     "Insights",
     "Intervention",
     "Plateau",
+    "PriorityAction",
     "Regression",
     "Strategy",
     "TimingProfile",
@@ -108,7 +108,7 @@ class TimingProfile(msgspec.Struct, frozen=True):
     recommended_time: datetime | None = None
 
 
-class Action(msgspec.Struct, frozen=True):
+class PriorityAction(msgspec.Struct, frozen=True):
     """A priority action."""
 
     type: str
@@ -126,7 +126,7 @@ class Insights(msgspec.Struct, frozen=True):
     skill_regressions: tuple[Regression, ...] = ()
     timing_profile: TimingProfile | None = None
     is_good_time_now: bool | None = None
-    priority_actions: tuple[Action, ...] = ()
+    priority_actions: tuple[PriorityAction, ...] = ()
     stale: bool | None = None
 
 

@@ -1,4 +1,4 @@
-"""Everything for one page, from Postgres alone: three queries besides those of ``/insights``."""
+"""Reads from Postgres what a page needs beyond the answer of ``/insights``, in three queries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["read_page"]
 
 
 async def read_page(
-    db: AsyncSession, user_id: int, organization: int | None, at: int, said: Mapping[str, Any]
+    db: AsyncSession, user_id: int, organization: int | None, at: int, insights: Mapping[str, Any]
 ) -> PageData:
     """What a learner's page is made of, as of an instant in ms.
 
@@ -30,7 +30,7 @@ async def read_page(
         user_id: the learner.
         organization: the tenant that the reader is restricted to; None for one who may see all.
         at: the moment to show.
-        said: what ``/insights`` answers.
+        insights: the answer of ``/insights``.
 
     Raises:
         lyo.models.state.layout.LayoutError: a stored row that this version cannot read.
@@ -38,17 +38,17 @@ async def read_page(
     """
     learner = await learner_page.learner(db, user_id, organization)
     if learner is None:
-        return PageData(user_id, at, said)
+        return PageData(user_id, at, insights)
     skills = await learner_page.skills(db, user_id, organization)
     names = await learner_page.skill_names(db, [skill for skill, _ in skills], learner.organization)
     row, catalogue = decode_learners([learner.row]), _catalogue(learner)
     name, source = _zone(row, catalogue)
     [start], [end] = (minutes.tolist() for minutes in quiet_hours_of(row, catalogue))
-    return PageData(user_id, at, said, learner.row, skills, names, name, source, (start, end))
+    return PageData(user_id, at, insights, learner.row, skills, names, name, source, (start, end))
 
 
 def _catalogue(learner: learner_page.StoredLearner) -> Catalogue:
-    """What predictions about the learner are made with of the organization."""
+    """The part of the catalogue that the page needs: the learner's organization."""
     catalogue = Catalogue()
     if learner.organization_record is not None:
         key, record = str(learner.organization).encode(), learner.organization_record.encode()
@@ -57,7 +57,7 @@ def _catalogue(learner: learner_page.StoredLearner) -> Catalogue:
 
 
 def _zone(row: NDArray[np.void], catalogue: Catalogue) -> tuple[str, ZoneSource]:
-    """The learner's own zone, else the organization's, else UTC, as predictions are made with."""
+    """The zone that predictions use, and whose it is: the learner's, else the organization's, else UTC."""
     own = bytes(row["zone"][0]).decode()
     if own and known(own):
         return own, "learner"

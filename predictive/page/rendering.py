@@ -82,6 +82,6 @@ def render_error(status: int, retry_after: str | None = None) -> str:
 
 
 def _reason(text: str) -> str:
-    """``not enough data: 2 of 3 sessions`` as what is still missing: ``2 of 3 sessions``."""
-    said = text.removeprefix("not enough data").lstrip(": ")
-    return said[:1].upper() + said[1:]
+    """Of the reason ``not enough data: 2 of 3 sessions`` the part ``2 of 3 sessions``."""
+    missing = text.removeprefix("not enough data").lstrip(": ")
+    return missing[:1].upper() + missing[1:]

@@ -1,4 +1,4 @@
-"""The week: activity by hour and weekday, and the times that suit the learner."""
+"""The week: activity by hour and weekday, and the hours recommended to the learner."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from lyo.predictive.page.times import DAY_NAMES, Clock, Moment
 
 __all__ = ["Cell", "Rhythm", "WeekDay", "rhythm"]
 
-STEPS = 4
+SHADES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """An hour of a weekday: ``step`` 0 (no activity) to 4 (as much as anywhere), and whether recommended."""
+    """An hour of a weekday: ``shade`` 0 (no activity) to 4 (the most), and whether it is recommended."""
 
     hour: str
     text: str
-    step: int
-    slot: bool
+    shade: int
+    recommended: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,36 +49,36 @@ class Rhythm:
     sessions: int
     week: tuple[WeekDay, ...]
     legend: tuple[tuple[int, str], ...]
-    slots: tuple[str, ...]
+    recommended: tuple[str, ...]
     next: Moment | None
     now_good: bool | None
     facts: tuple[tuple[str, str], ...]
 
 
 def rhythm(
-    row: NDArray[np.void], said: Insights, clock: Clock, at: int, quiet_hours: tuple[int, int]
+    row: NDArray[np.void], insights: Insights, clock: Clock, at: int, quiet_hours: tuple[int, int]
 ) -> Rhythm:
     """The section of one LEARNER row ``(1,)`` as of an instant in ms, with quiet hours as in `PageData`."""
     zones = Zones([clock.zone])
     counts = week(history(row, np.array([at], np.int64), zones), zones)[0]
-    profile = said.timing_profile or TimingProfile(reason="not enough data")
+    profile = insights.timing_profile or TimingProfile(reason="not enough data")
     known = profile.confidence > 0
-    slots = _slots(profile, quiet_hours) if known else np.zeros((7, 24), bool)
-    recommended = profile.recommended_time
+    recommended = _recommended(profile, quiet_hours) if known else np.zeros((7, 24), bool)
+    next_time = profile.recommended_time
     return Rhythm(
         missing=None if known else profile.reason or "not enough data",
         confidence=words.number(round(profile.confidence * 100)) if known else None,
         sessions=profile.sessions_analyzed,
-        week=_week(counts, slots) if counts.any() else (),
+        week=_week(counts, recommended) if counts.any() else (),
         legend=_legend(int(counts.max())),
-        slots=_in_words(slots),
-        next=clock.time(clock.ms(recommended)) if known and recommended is not None else None,
-        now_good=said.is_good_time_now if known else None,
+        recommended=_in_words(recommended),
+        next=clock.time(clock.ms(next_time)) if known and next_time is not None else None,
+        now_good=insights.is_good_time_now if known else None,
         facts=_facts(profile) if known else (),
     )
 
 
-def _slots(profile: TimingProfile, quiet_hours: tuple[int, int]) -> NDArray[np.bool_]:
+def _recommended(profile: TimingProfile, quiet_hours: tuple[int, int]) -> NDArray[np.bool_]:
     """Recommended hours ``(7, 24)``: peak hours on the best days, outside quiet hours."""
     hours, days = np.zeros(24, bool), np.zeros(7, bool)
     hours[[hour for hour in profile.peak_hours if 0 <= hour < 24]] = True
@@ -87,46 +87,48 @@ def _slots(profile: TimingProfile, quiet_hours: tuple[int, int]) -> NDArray[np.b
     return days[:, None] & (hours & ~quiet(np.arange(24) * 60, start, end))[None, :]
 
 
-def _week(counts: NDArray[np.int64], slots: NDArray[np.bool_]) -> tuple[WeekDay, ...]:
+def _week(counts: NDArray[np.int64], recommended: NDArray[np.bool_]) -> tuple[WeekDay, ...]:
     most = max(int(counts.max()), 1)
-    made = []
+    days = []
     for day, name in enumerate(DAY_NAMES):
         cells = tuple(
-            Cell(f"{hour:02d}:00", words.hours(count), -(-count * STEPS // most), slot)
-            for hour, (count, slot) in enumerate(zip(counts[day].tolist(), slots[day].tolist(), strict=True))
+            Cell(f"{hour:02d}:00", words.hours(count), -(-count * SHADES // most), is_recommended)
+            for hour, (count, is_recommended) in enumerate(
+                zip(counts[day].tolist(), recommended[day].tolist(), strict=True)
+            )
         )
-        active = tuple(cell for cell in cells if cell.step > 0 or cell.slot)
-        made.append(WeekDay(name, cells, words.hours(int(counts[day].sum())), active))
-    return tuple(made)
+        active = tuple(cell for cell in cells if cell.shade > 0 or cell.recommended)
+        days.append(WeekDay(name, cells, words.hours(int(counts[day].sum())), active))
+    return tuple(days)
 
 
 def _legend(most: int) -> tuple[tuple[int, str], ...]:
-    """Each step that occurs with the most that it stands for."""
-    tops = {step: most * step // STEPS for step in range(1, STEPS + 1)}
-    steps = [(step, top) for step, top in tops.items() if top > tops.get(step - 1, 0)]
-    return ((0, "none"), *((step, f"to {words.hours(top)}") for step, top in steps)) if most else ()
+    """Each shade that occurs, with the largest amount that it stands for."""
+    tops = {shade: most * shade // SHADES for shade in range(1, SHADES + 1)}
+    shades = [(shade, top) for shade, top in tops.items() if top > tops.get(shade - 1, 0)]
+    return ((0, "none"), *((shade, f"to {words.hours(top)}") for shade, top in shades)) if most else ()
 
 
-def _in_words(slots: NDArray[np.bool_]) -> tuple[str, ...]:
+def _in_words(recommended: NDArray[np.bool_]) -> tuple[str, ...]:
     """The recommended hours of each day, runs put together: ``Monday 19:00–21:00``."""
-    said = []
+    lines = []
     for day, name in enumerate(DAY_NAMES):
-        edges = np.flatnonzero(np.diff(np.r_[0, slots[day].astype(np.int8), 0]))
+        edges = np.flatnonzero(np.diff(np.r_[0, recommended[day].astype(np.int8), 0]))
         runs = [
             f"{a:02d}:00–{b:02d}:00" for a, b in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
         ]
         if runs:
-            said.append(f"{name} {', '.join(runs)}")
-    return tuple(said)
+            lines.append(f"{name} {', '.join(runs)}")
+    return tuple(lines)
 
 
 def _facts(profile: TimingProfile) -> tuple[tuple[str, str], ...]:
     average, usual = profile.avg_session_duration_minutes, profile.preferred_session_length
-    wanted = (
+    facts = (
         ("Best hours", ", ".join(f"{hour:02d}:00" for hour in profile.peak_hours) or None),
         ("Best days", ", ".join(profile.best_days) or None),
         ("Best start", (profile.optimal_study_time or "")[:5] or None),
         ("Session length that suits you", None if usual is None else f"{usual} minutes"),
         ("Average session", None if average is None else f"{average:.0f} minutes"),
     )
-    return tuple((label, value) for label, value in wanted if value is not None)
+    return tuple((label, value) for label, value in facts if value is not None)

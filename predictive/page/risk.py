@@ -1,4 +1,4 @@
-"""The dropout risk: level, score, and its parts as bars to either side of the neutral point."""
+"""The dropout risk: level, score, and its factors as bars to either side of the neutral point."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lyo.predictive.page.insights import DropoutRisk, Intervention
 __all__ = ["BAR_WIDTH", "METER_WIDTH", "Part", "Risk", "risk"]
 
 NEUTRAL = 50
-SHOWN_FROM = 0.1  # confidence: a newcomer's risk is that of newcomers, and tells the learner nothing
+SHOWN_FROM = 0.1  # confidence; below it the risk says nothing about this learner
 OFFERED = ("high", "critical")
 METER_WIDTH, BAR_WIDTH = 320, 160
 _METER = Axis(0, 100, 2, METER_WIDTH - 2)
@@ -48,39 +48,39 @@ class Risk:
     offers: tuple[Intervention, ...] = ()
 
 
-def risk(said: DropoutRisk | None) -> Risk:
+def risk(answer: DropoutRisk | None) -> Risk:
     """The section for an answer of ``/dropout/risk``."""
-    if said is None or (said.confidence is not None and said.confidence < SHOWN_FROM):
-        reason = "not enough data" if said is None else said.reason
+    if answer is None or (answer.confidence is not None and answer.confidence < SHOWN_FROM):
+        reason = "not enough data" if answer is None else answer.reason
         return Risk(missing=reason or "not enough data: the first days say little")
-    score = round(said.risk_score * 100)
-    name, meaning = words.LEVELS.get(said.risk_level, (said.risk_level, ""))
-    given = said.reengagement_strategy if said.risk_level in OFFERED else None
-    amounts = _amounts(said, score)
+    score = round(answer.risk_score * 100)
+    name, meaning = words.LEVELS.get(answer.risk_level, (answer.risk_level, ""))
+    strategy = answer.reengagement_strategy if answer.risk_level in OFFERED else None
+    amounts = _amounts(answer, score)
     return Risk(
         missing=None,
         score=words.number(score),
-        level=said.risk_level,
+        level=answer.risk_level,
         level_name=name,
         meaning=meaning,
-        confidence=None if said.confidence is None else words.number(round(said.confidence * 100)),
+        confidence=None if answer.confidence is None else words.number(round(answer.confidence * 100)),
         marker=_METER(score),
         bands=tuple((Bar(_METER(low), round(_METER(high) - _METER(low), 1)), of) for low, high, of in _BANDS),
         parts=_parts(amounts),
         sum=" ".join(
             [words.number(NEUTRAL), *(_term(amount) for _, amount in amounts), "=", words.number(score)]
         ),
-        facts=_facts(said),
-        offers=() if given is None else given.interventions,
+        facts=_facts(answer),
+        offers=() if strategy is None else strategy.interventions,
     )
 
 
-def _amounts(said: DropoutRisk, score: int) -> list[tuple[str, int]]:
+def _amounts(answer: DropoutRisk, score: int) -> list[tuple[str, int]]:
     """Contributions in hundredths, the strongest first, adding up to the score's distance from neutral."""
-    found = [(factor.name, round(factor.contribution * 100)) for factor in said.factors]
-    found.sort(key=lambda one: -abs(one[1]))
-    rest = score - NEUTRAL - sum(amount for _, amount in found)
-    return [*found, ("other", rest)] if found and rest else found
+    amounts = [(factor.name, round(factor.contribution * 100)) for factor in answer.factors]
+    amounts.sort(key=lambda amount: -abs(amount[1]))
+    rest = score - NEUTRAL - sum(amount for _, amount in amounts)
+    return [*amounts, ("other", rest)] if amounts and rest else amounts
 
 
 def _term(amount: int) -> str:
@@ -102,15 +102,17 @@ def _parts(amounts: list[tuple[str, int]]) -> tuple[Part, ...]:
     )
 
 
-def _facts(said: DropoutRisk) -> tuple[tuple[str, str], ...]:
-    gap = said.avg_days_between_sessions
-    wanted = (
-        ("Current streak", None if said.current_streak is None else words.days(said.current_streak)),
-        ("Longest streak", None if said.longest_streak is None else words.days(said.longest_streak)),
+def _facts(answer: DropoutRisk) -> tuple[tuple[str, str], ...]:
+    gap = answer.avg_days_between_sessions
+    facts = (
+        ("Current streak", None if answer.current_streak is None else words.days(answer.current_streak)),
+        ("Longest streak", None if answer.longest_streak is None else words.days(answer.longest_streak)),
         ("Between study days", None if gap is None else f"{gap:.1f} days"),
         (
             "Since the last lesson",
-            None if said.days_since_last_completion is None else words.days(said.days_since_last_completion),
+            None
+            if answer.days_since_last_completion is None
+            else words.days(answer.days_since_last_completion),
         ),
     )
-    return tuple((label, value) for label, value in wanted if value is not None)
+    return tuple((label, value) for label, value in facts if value is not None)

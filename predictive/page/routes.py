@@ -1,8 +1,8 @@
 """``GET /insights/{user_id}`` as a page, for any FastAPI app to include.
 
-The app brings two dependencies: `authorize` says who may look (or raises), `read` gives what is shown. Both
-are ordinary FastAPI dependencies, so they take the session, the token (header ``Authorization: Bearer`` or
-cookie ``lyo_token``) and the clock as the app's other endpoints do.
+The app brings two FastAPI dependencies: `authorize` returns the viewer or raises, `read` returns the page's
+data. They take the session, the token (header ``Authorization: Bearer`` or cookie ``lyo_token``) and the
+clock as the app's other endpoints do.
 """
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -43,7 +43,7 @@ class Viewer:
 
 
 class Refusal(Protocol):
-    """What an error means for the client, as `lyo.predictive.api.problems.Problem` says it."""
+    """Status and headers of an error, as `lyo.predictive.api.problems.Problem` has them."""
 
     @property
     def status(self) -> int: ...  # noqa: D102
@@ -58,10 +58,10 @@ class _Known:
 
 
 def token_of(request: Request) -> str | None:
-    """The value of an Authorization header: the request's own, else made of the cookie; None without both."""
-    given = request.headers.get("authorization")
+    """The Authorization header of the request, else one made from the cookie; None if there is neither."""
+    header = request.headers.get("authorization")
     cookie = request.cookies.get(COOKIE)
-    return given if given is not None or not cookie else f"Bearer {cookie}"
+    return header if header is not None or not cookie else f"Bearer {cookie}"
 
 
 def create_router(
@@ -76,7 +76,7 @@ def create_router(
     Args:
         read: a dependency that gives the `PageData` of the path's ``user_id``.
         authorize: a dependency that gives the `Viewer`, or raises; it runs before `read`.
-        refusal_of: what an error of either means, None for one that nobody foresaw; without it only
+        refusal_of: status and headers for an error of either, None for an unexpected one; without it only
             FastAPI's own errors are shown as pages.
         frame_ancestors: origins that may show the page in a frame.
     """
@@ -84,7 +84,7 @@ def create_router(
     router = APIRouter(route_class=_route(refusal_of or (lambda _: None), security))
 
     # Annotations are evaluated here (no `from __future__` in this module): they name this call's arguments.
-    # The viewer stands first: who may not look does not have anything read.
+    # The viewer comes first, so that nothing is read for a viewer who is refused.
     @router.get("/insights/{user_id}", response_class=HTMLResponse, include_in_schema=False)
     async def insights_page(
         viewer: Annotated[Viewer, Depends(authorize)], data: Annotated[PageData, Depends(read)]
@@ -118,9 +118,9 @@ def _route(refusal_of: Callable[[Exception], Refusal | None], security: Mapping[
 
 
 def _usual(error: Exception) -> Refusal | None:
-    """FastAPI's own errors; an address whose learner is no id is one that does not exist."""
+    """Status and headers of FastAPI's own errors; a path without a valid learner id does not exist (404)."""
     if isinstance(error, RequestValidationError):
-        path = any(one["loc"][:1] == ("path",) for one in error.errors())
+        path = any(problem["loc"][:1] == ("path",) for problem in error.errors())
         return _Known(404 if path else 422, {})
     if isinstance(error, HTTPException):
         return _Known(error.status_code, error.headers or {})

@@ -1,4 +1,4 @@
-"""Skills that matter: forgetting curves, those that are fading first, then those to review next."""
+"""The skills with their forgetting curves: fading ones first, then those to review next."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ class Practice:
 
     @staticmethod
     def read(
-        rows: Sequence[tuple[str, bytes]], names: Mapping[str, str], said: Mapping[str, str]
+        rows: Sequence[tuple[str, bytes]], names: Mapping[str, str], answered: Mapping[str, str]
     ) -> Practice:
-        """Decode stored rows; what the answer calls a skill goes before the catalogue's name."""
+        """Decode stored rows. A name in the answer (``answered``, by skill id) wins over the catalogue's."""
         if not rows:
-            return Practice((), np.zeros(0, SKILL)["now"], {**names, **said}, {})
+            return Practice((), np.zeros(0, SKILL)["now"], {**names, **answered}, {})
         decoded, topics = decode_skills([row for _, row in rows])
         ids = tuple(skill for skill, _ in rows)
         known = {skill: topic for skill, topic in zip(ids, topics, strict=True) if topic is not None}
-        return Practice(ids, decoded["now"], {**names, **said}, known)
+        return Practice(ids, decoded["now"], {**names, **answered}, known)
 
     def name(self, skill: str) -> str:
-        """What people call a skill: its id where nothing better is known."""
+        """The skill's name; its id, if no name is known."""
         return self.names.get(skill) or skill
 
     def topic(self, skill: str) -> str:
@@ -97,7 +97,7 @@ class Skills:
 
 
 @dataclass(slots=True)
-class _Found:
+class _Sources:
     practice: Practice
     said: Insights
     clock: Clock
@@ -106,93 +106,93 @@ class _Found:
     lost: regression.Regressions
 
 
-def skills(practice: Practice, said: Insights, clock: Clock, at: int) -> Skills:
+def skills(practice: Practice, insights: Insights, clock: Clock, at: int) -> Skills:
     """The section as of an instant in ms."""
     if not practice.ids:
         return Skills(missing="no skill has been practised yet")
     as_of = np.full(len(practice.ids), at, np.int64)
-    found = _Found(
+    sources = _Sources(
         practice,
-        said,
+        insights,
         clock,
         at,
         curves.forgetting(practice.states, as_of),
         regression.predict(practice.states, as_of),
     )
-    order = _order(found)
-    mastered = [one for one in order if found.curves.limit[one] >= 0]
+    order = _order(sources)
+    mastered = [index for index in order if sources.curves.limit[index] >= 0]
     shown = mastered[:MOST_CARDS]
-    rest = [one for one in order if one not in set(shown)]
+    rest = [index for index in order if index not in set(shown)]
     return Skills(
         missing=None,
-        cards=tuple(_card(found, one) for one in shown),
-        others=tuple(_line(found, one) for one in rest[:MOST_LINES]),
+        cards=tuple(_card(sources, index) for index in shown),
+        others=tuple(_line(sources, index) for index in rest[:MOST_LINES]),
         left_out=max(len(rest) - MOST_LINES, 0),
     )
 
 
-def _order(found: _Found) -> list[int]:
+def _order(sources: _Sources) -> list[int]:
     """Fading skills by urgency, then by review date, then those not yet mastered, the latest first."""
-    review = np.where(found.curves.review < 0, np.iinfo(np.int64).max, found.curves.review)
-    urgency = np.where(found.lost.active, -found.lost.score, 1)
+    review = np.where(sources.curves.review < 0, np.iinfo(np.int64).max, sources.curves.review)
+    urgency = np.where(sources.lost.active, -sources.lost.score, 1)
     order: list[int] = np.lexsort(
-        (np.array(found.practice.ids), -found.curves.last, review, urgency)
+        (np.array(sources.practice.ids), -sources.curves.last, review, urgency)
     ).tolist()
     return order
 
 
-def _line(found: _Found, one: int) -> SkillLine:
-    c, clock = found.curves, found.clock
-    skill, review = found.practice.ids[one], int(c.review[one])
+def _line(sources: _Sources, index: int) -> SkillLine:
+    c, clock = sources.curves, sources.clock
+    skill, review = sources.practice.ids[index], int(c.review[index])
     return SkillLine(
         skill_id=skill,
-        name=found.practice.name(skill),
-        now=words.percent(int(c.now[one])),
-        next_week=words.percent(int(c.next_week[one])),
-        peak=None if c.peak[one] < 0 else words.percent(int(c.peak[one])),
-        limit=None if c.limit[one] < 0 else words.percent(int(c.limit[one])),
-        practised=clock.date(int(c.last[one])),
+        name=sources.practice.name(skill),
+        now=words.percent(int(c.now[index])),
+        next_week=words.percent(int(c.next_week[index])),
+        peak=None if c.peak[index] < 0 else words.percent(int(c.peak[index])),
+        limit=None if c.limit[index] < 0 else words.percent(int(c.limit[index])),
+        practised=clock.date(int(c.last[index])),
         review=None if review < 0 else clock.date(review),
-        review_in="" if review < 0 else in_days(clock.days_until(found.at, review)),
-        fading=bool(found.lost.active[one]),
+        review_in="" if review < 0 else in_days(clock.days_until(sources.at, review)),
+        fading=bool(sources.lost.active[index]),
     )
 
 
-def _card(found: _Found, one: int) -> SkillCard:
-    line = _line(found, one)
-    lost = found.lost
-    urgency = regression.LEVELS[int(lost.urgency[one])] if line.fading else None
+def _card(sources: _Sources, index: int) -> SkillCard:
+    line = _line(sources, index)
+    lost = sources.lost
+    urgency = regression.LEVELS[int(lost.urgency[index])] if line.fading else None
     return SkillCard(
         line=line,
         urgency=urgency,
         urgency_name="" if urgency is None else words.URGENCY[urgency],
-        since=found.clock.date(int(lost.detected[one])) if line.fading else None,
-        lost=words.points(-int(lost.amount[one])),
-        chart=_chart(found, one),
-        table=_table(found, one),
+        since=sources.clock.date(int(lost.detected[index])) if line.fading else None,
+        lost=words.points(-int(lost.amount[index])),
+        chart=_chart(sources, index),
+        table=_table(sources, index),
     )
 
 
-def _table(found: _Found, one: int) -> tuple[tuple[str, Moment, str], ...]:
-    c = found.curves
+def _table(sources: _Sources, index: int) -> tuple[tuple[str, Moment, str], ...]:
+    c = sources.curves
     rows = [
-        (int(c.last[one]), 0, "Last practised", int(c.learned[one])),
-        (found.at, 2, "Today", int(c.now[one])),
-        (found.at + 7 * DAY, 3, "In a week, without practice", int(c.next_week[one])),
+        (int(c.last[index]), 0, "Last practised", int(c.learned[index])),
+        (sources.at, 2, "Today", int(c.now[index])),
+        (sources.at + 7 * DAY, 3, "In a week, without practice", int(c.next_week[index])),
     ]
-    review = int(c.review[one])
-    if review > int(c.last[one]):
-        rows.append((review, 1, "Review date", int(c.limit[one])))
+    review = int(c.review[index])
+    if review > int(c.last[index]):
+        rows.append((review, 1, "Review date", int(c.limit[index])))
     return tuple(
-        (what, found.clock.date(when), words.percent(level)) for when, _, what, level in sorted(rows)
+        (what, sources.clock.date(when), words.percent(level)) for when, _, what, level in sorted(rows)
     )
 
 
-def _chart(found: _Found, one: int) -> CurveChart:
-    c, state = found.curves, found.practice.states[one : one + 1]
-    last, review = int(c.last[one]), int(c.review[one])
-    ahead = min(max(LEAST_AHEAD, review + 3 * DAY - found.at), MOST_AHEAD)
-    end = found.at + ahead
+def _chart(sources: _Sources, index: int) -> CurveChart:
+    c, state = sources.curves, sources.practice.states[index : index + 1]
+    last, review = int(c.last[index]), int(c.review[index])
+    ahead = min(max(LEAST_AHEAD, review + 3 * DAY - sources.at), MOST_AHEAD)
+    end = sources.at + ahead
     x, y = Axis(last, end, LEFT, RIGHT), Axis(0, 100, FOOT, TOP)
 
     def along(start: int, stop: int) -> str:
@@ -203,21 +203,21 @@ def _chart(found: _Found, one: int) -> CurveChart:
         )
 
     marked = review if last <= review <= end else -1
-    wanted = [(x(found.at), "today")]
-    wanted += [(x(marked), found.clock.short(marked))] if marked >= 0 else []
-    wanted += [(x(last), found.clock.short(last)), (x(end), found.clock.short(end))]
+    texts = [(x(sources.at), "today")]
+    texts += [(x(marked), sources.clock.short(marked))] if marked >= 0 else []
+    texts += [(x(last), sources.clock.short(last)), (x(end), sources.clock.short(end))]
     return CurveChart(
         width=WIDTH,
         height=HEIGHT,
         left=LEFT,
         right=RIGHT,
         grid=tuple((y(level), words.percent(level)) for level in (0, 50, 100)),
-        past=along(last, found.at),
-        future=along(max(found.at, last), end),
-        today=Mark(x(found.at), y(int(c.now[one]))),
-        peak_y=None if c.peak[one] < 0 else y(int(c.peak[one])),
-        limit_y=None if c.limit[one] < 0 else y(int(c.limit[one])),
-        review=None if marked < 0 else Mark(x(marked), y(int(c.limit[one]))),
-        week=Mark(x(found.at + 7 * DAY), y(int(c.next_week[one]))),
-        labels=tuple(labels_apart(wanted, LEFT, RIGHT, LABEL_ROOM)),
+        past=along(last, sources.at),
+        future=along(max(sources.at, last), end),
+        today=Mark(x(sources.at), y(int(c.now[index]))),
+        peak_y=None if c.peak[index] < 0 else y(int(c.peak[index])),
+        limit_y=None if c.limit[index] < 0 else y(int(c.limit[index])),
+        review=None if marked < 0 else Mark(x(marked), y(int(c.limit[index]))),
+        week=Mark(x(sources.at + 7 * DAY), y(int(c.next_week[index]))),
+        labels=tuple(labels_apart(texts, LEFT, RIGHT, LABEL_ROOM)),
     )

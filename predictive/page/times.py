@@ -1,4 +1,4 @@
-"""Instants as the learner reads them: in one zone, in words that no locale changes."""
+"""Formats instants in the learner's zone, in English whatever the locale."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """An instant: for people, and as RFC 3339 with the zone's offset for machines."""
+    """An instant as text for people, and as RFC 3339 with the zone's offset."""
 
     text: str
     iso: str

@@ -1,7 +1,7 @@
-"""What the page shows, built from stored rows and an answer of ``/insights``; pure.
+"""Builds what the page shows from stored rows and an answer of ``/insights``; pure.
 
-The rows say what the answer does not: the curves' shape, ended plateaus, activity by hour. Both are read as
-of the same moment, so they agree.
+The rows add what the answer lacks: the curves' shape, ended plateaus, activity by hour. Both are as of the
+same moment, so they agree.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class PageData:
         insights: the answer of ``/insights`` as of then.
         learner_row: stored LEARNER row, None where there is none.
         skill_rows: skill ids and stored SKILL rows.
-        names: what people call skills and their topics, by skill id, where the catalogue knows it.
+        names: the catalogue's names of skills, by skill id.
         zone: IANA name.
         zone_source: whose zone it is.
         quiet_hours: the learner's, else the organization's: the minutes of the local day at which they begin
@@ -83,17 +83,17 @@ def build(data: PageData, *, own: bool) -> View:
         lyo.models.state.layout.LayoutError: a stored row that this version cannot read.
         msgspec.ValidationError: an answer that is not what the specification says.
     """
-    said = answers.decode(data.insights)
+    insights = answers.decode(data.insights)
     clock = Clock(data.zone)
     practice = Practice.read(
-        data.skill_rows, data.names, {r.skill_id: r.skill_name for r in said.skill_regressions}
+        data.skill_rows, data.names, {r.skill_id: r.skill_name for r in insights.skill_regressions}
     )
     row = (
         empty_learners(np.array([data.user_id]))
         if data.learner_row is None
         else decode_learners([data.learner_row])
     )
-    as_of = None if said.dropout_risk is None else said.dropout_risk.as_of
+    as_of = None if insights.dropout_risk is None else insights.dropout_risk.as_of
     return View(
         user_id=data.user_id,
         own=own,
@@ -102,11 +102,11 @@ def build(data: PageData, *, own: bool) -> View:
         zone_source=data.zone_source,
         offset=clock.offset(data.at),
         as_of=None if as_of is None else clock.time(clock.ms(as_of)),
-        stale=bool(said.stale),
+        stale=bool(insights.stale),
         empty=data.learner_row is None and not data.skill_rows,
-        risk=risk(said.dropout_risk),
-        actions=actions(said, practice),
-        skills=skills(practice, said, clock, data.at),
-        plateaus=plateaus(practice, said, clock, data.at),
-        rhythm=rhythm(row, said, clock, data.at, data.quiet_hours),
+        risk=risk(insights.dropout_risk),
+        actions=actions(insights, practice),
+        skills=skills(practice, insights, clock, data.at),
+        plateaus=plateaus(practice, insights, clock, data.at),
+        rhythm=rhythm(row, insights, clock, data.at, data.quiet_hours),
     )

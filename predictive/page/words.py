@@ -1,4 +1,4 @@
-"""The page's wording: to the learner, plain and kind; numbers in one form everywhere."""
+"""The page's wording for the learner, plain and kind, and the one form of each number."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LEVELS: Final = {
         "Learning has slipped away lately. You can come back at any time, without catching up first.",
     ),
 }
-"""A risk level: its name, and what it means for the learner."""
+"""By risk level: its name, and what it means for the learner."""
 
 FACTORS: Final = {
     "declining_engagement": ("Sessions compared with your usual", "fewer sessions than you usually have"),
@@ -49,7 +49,7 @@ FACTORS: Final = {
     "scores": ("Your scores", "low scores"),
     "other": ("Other", "what the parts above leave open"),
 }
-"""A factor of the risk: what it looks at, and what raises the risk."""
+"""By factor of the risk: its label, and what raises the risk."""
 
 URGENCY: Final = {"low": "Low", "medium": "Medium", "high": "High", "critical": "Very high"}
 
@@ -93,6 +93,6 @@ def days(count: int) -> str:
     return f"{count} {'day' if count == 1 else 'days'}"
 
 
-def times(count: int, one: str) -> str:
+def times(count: int, unit: str) -> str:
     """``1 attempt``, ``15 attempts``."""
-    return f"{count} {one if count == 1 else one + 's'}"
+    return f"{count} {unit if count == 1 else unit + 's'}"

@@ -1,1 +1,1 @@
-"""Who may ask, for whom, and how often."""
+"""Authentication, authorization and rate limits."""

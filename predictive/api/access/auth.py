@@ -1,7 +1,7 @@
-"""Who asks: JSON Web Tokens, checked by PyJWT (RFC 7519, RFC 8725).
+"""Authentication by JSON Web Tokens, checked by PyJWT (RFC 7519, RFC 8725).
 
-RS256 and ES256 with the keys of a JWKS; HS256 only with a secret of its own, for development. Expiry is
-judged by the system's clock: `LYO_CLOCK` sets the time that is predicted for, not how long a token lives.
+Tokens are signed with RS256 or ES256 and a key of the JWKS; HS256 with a secret is for development. Expiry is
+checked by the system's clock: `LYO_CLOCK` sets the time of predictions, not how long a token lives.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from lyo.streams import log
 from lyo.streams.settings import Settings
 
 LONGEST_TOKEN: Final = 8_192
-MOST_SEEN: Final = 4_096
+MOST_KNOWN: Final = 4_096
 _ID: Final = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _REASONS: Final[dict[type[PyJWTError], str]] = {
     ExpiredSignatureError: "the token has expired",
@@ -55,8 +55,8 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """A token that was verified: good until it expires, as long as its key is still the same."""
+class _Verified:
+    """A verified token. It is valid until it expires, as long as its key stays the same."""
 
     header: dict[str, Any]
     key: Any
@@ -81,10 +81,10 @@ class Verifier:
         self.keys = keys
         self._settings = settings
         self._secret = None if secret is None else secret.get_secret_value()
-        self._seen: dict[str, _Seen] = {}
+        self._known: dict[str, _Verified] = {}
 
     async def caller(self, authorization: str | None) -> Caller:
-        """Who sent this header.
+        """The caller who sent this header.
 
         Raises:
             Problem: 401 with the reason, 503 while there are no keys to check with.
@@ -97,18 +97,18 @@ class Verifier:
             raise unavailable("The keys that sign tokens cannot be read now.") from None
 
     async def _claims(self, token: str) -> dict[str, Any]:
-        seen = self._seen.get(token)
-        if seen is not None and time.time() < seen.until:
-            key, _ = await self._key(seen.header)
-            if key is seen.key:
-                return seen.claims
-        if len(self._seen) >= MOST_SEEN:
-            self._seen.clear()
-        found = await self._verified(token)
-        self._seen[token] = found
-        return found.claims
+        known = self._known.get(token)
+        if known is not None and time.time() < known.until:
+            key, _ = await self._key(known.header)
+            if key is known.key:
+                return known.claims
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        verified = await self._verified(token)
+        self._known[token] = verified
+        return verified.claims
 
-    async def _verified(self, token: str) -> _Seen:
+    async def _verified(self, token: str) -> _Verified:
         try:
             header = jwt.get_unverified_header(token)
             key, algorithm = await self._key(header)
@@ -128,10 +128,10 @@ class Verifier:
             raise Refused(_REASONS.get(type(error), "the token is malformed")) from None
         except (ValueError, TypeError, OverflowError, RecursionError):
             raise Refused("the token is malformed") from None
-        return _Seen(header, key, claims, until)
+        return _Verified(header, key, claims, until)
 
     async def _key(self, header: dict[str, Any]) -> tuple[Any, str]:
-        """The key and the only algorithm allowed with it: a public key is never taken for a secret."""
+        """The key and the one algorithm allowed with it, so that no public key is used as a secret."""
         algorithm, kid = header.get("alg"), header.get("kid")
         if algorithm == "HS256" and self._secret is not None:
             return self._secret, "HS256"
@@ -139,12 +139,12 @@ class Verifier:
             raise Refused("the algorithm is not allowed")
         if kid is not None and not isinstance(kid, str):
             raise Refused("the token is malformed")
-        found = await self.keys.find(kid)
-        if found is None:
+        key = await self.keys.find(kid)
+        if key is None:
             raise Refused("the key is not known")
-        if found.algorithm_name != algorithm:
+        if key.algorithm_name != algorithm:
             raise Refused("the algorithm is not that of the key")
-        return found, found.algorithm_name
+        return key, key.algorithm_name
 
     def _caller(self, claims: dict[str, Any]) -> Caller:
         settings = self._settings
@@ -173,7 +173,7 @@ def _bearer(authorization: str | None) -> str:
 
 
 def _number(claims: dict[str, Any], claim: str) -> int | None:
-    """An id, as a number or in decimal (`sub` in decimal alone, RFC 7519); None where there is none."""
+    """An id given as a number or a decimal text (`sub` is always text, RFC 7519); None without the claim."""
     value = claims.get(claim)
     if value is None:
         return None
@@ -184,17 +184,17 @@ def _number(claims: dict[str, Any], claim: str) -> int | None:
 
 
 def _roles(claims: dict[str, Any], claim: str) -> set[str]:
-    found: set[str] = set()
+    roles: set[str] = set()
     for value in (claims.get(claim), claims.get("role")):
         if isinstance(value, str):
-            found.update(value.split())
+            roles.update(value.split())
         elif isinstance(value, list):
-            found.update(role for role in value if isinstance(role, str))
-    return found
+            roles.update(role for role in value if isinstance(role, str))
+    return roles
 
 
 def _unauthorized(reason: str, *, named: bool) -> Problem:
-    """401; the challenge names the error only if a token came (RFC 6750, section 3)."""
+    """401. The challenge names the error only if a token was sent (RFC 6750, section 3)."""
     _log.warning("401: %s", reason)
     challenge = f'Bearer realm="lyo", error="invalid_token", error_description="{reason}"'
     headers = {"WWW-Authenticate": challenge if named else 'Bearer realm="lyo"'}

@@ -1,4 +1,4 @@
-"""Who asks, and about which learner they may ask."""
+"""The caller of a request, and the learners that the caller may ask about."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _log = log.logger("auth")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who has signed in.
+    """An authenticated caller.
 
     Args:
-        name: what requests are counted by; never shown or logged.
+        name: the key of the rate limit; never shown or logged.
         user_id: the learner; None for a service.
-        organization: the tenant that the caller is restricted to; None: the caller names none.
-        service: may ask for any learner of the tenant.
+        organization: the tenant that the caller is restricted to; None if the token names none.
+        service: the caller may ask for any learner of the tenant.
     """
 
     name: str
@@ -27,17 +27,17 @@ class Caller:
     service: bool = False
 
 
-def subject(caller: Caller, asked: int | None) -> int:
-    """The learner that a request is about: the one asked for, or the caller.
+def subject(caller: Caller, user_id: int | None) -> int:
+    """The learner that a request is about: ``user_id``, or the caller.
 
     Raises:
         Problem: 403 for a learner who asks for another one, 422 for a service that names none.
     """
     if caller.service:
-        if asked is None:
+        if user_id is None:
             raise invalid(("user_id", "required: a service has to say which learner it asks for"))
-        return asked
-    if caller.user_id is None or (asked is not None and asked != caller.user_id):
+        return user_id
+    if caller.user_id is None or (user_id is not None and user_id != caller.user_id):
         _log.warning("403: a learner asked for another one")
         raise Problem(403, "A learner may ask only for their own predictions.")
     return caller.user_id

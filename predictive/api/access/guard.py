@@ -1,4 +1,4 @@
-"""The outermost layer of our own app: headers on every answer, a limit on bodies, no error unanswered."""
+"""The outermost ASGI layer of `lyo api`: security headers, the limit on bodies, an answer to every error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Guard:
     Args:
         app: the app.
         body_bytes: the largest body that is read.
-        tls: clients reach us over TLS, and shall insist on it.
+        tls: clients reach the API over TLS, so answers demand it (HSTS).
     """
 
     def __init__(self, app: ASGIApp, body_bytes: int, *, tls: bool) -> None:
@@ -56,11 +56,11 @@ class Guard:
             raise self._too_large()
 
     def _too_large(self) -> HTTPException:
-        """413; FastAPI lets this kind of error through from where it reads a body."""
+        """413, as the kind of error that FastAPI passes on from where it reads a body."""
         return HTTPException(413, f"The body is larger than {self._limit} bytes.", {"Connection": "close"})
 
     def _counted(self, receive: Receive) -> Receive:
-        """Receive until the body is too large, whatever its length was said to be."""
+        """Receive until the body is too large, whatever Content-Length says."""
         taken = 0
 
         async def counting() -> Message:
@@ -76,7 +76,7 @@ class Guard:
 
 
 class _Answer:
-    """Sends an answer with our headers, unless the app has set them itself (a page its own policy)."""
+    """Sends an answer with our headers, except those that the app has set (a page has its own policy)."""
 
     def __init__(self, send: Send, headers: dict[str, str]) -> None:
         self._send, self._headers = send, headers

@@ -1,4 +1,4 @@
-"""The public keys that sign tokens: read from a JWKS file or address, kept, fetched again when needed."""
+"""The public keys that verify tokens, from a JWKS file or URL, cached and refreshed."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _log = log.logger("keys")
 
 
 class NoKeysError(RuntimeError):
-    """There are no keys yet, and they cannot be read now; the message says why."""
+    """No keys are known, and they cannot be read now; the message says why."""
 
 
 class Keys:
-    """Keys by their id. While their source is away, those that are known stay in use.
+    """Keys by their id. While their source cannot be read, the known ones stay in use.
 
     Args:
         load: reads the JWKS, blocking; raises what `FAILURES` lists.
-        refresh: age in seconds at which they are read again.
-        cooldown: least seconds between two reads for an unknown key or after a failure.
+        refresh: age (s) at which the keys are read again.
+        cooldown: shortest time (s) between two reads for an unknown key or after a failure.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Keys:
         return len(self._keys)
 
     async def find(self, kid: str | None) -> PyJWK | None:
-        """The key of that id, or the only one there is if the token names none; None if there is none.
+        """The key with that id; without an id the only key, if there is just one; else None.
 
         Raises:
             NoKeysError: no keys are known, and none can be read.
@@ -60,14 +60,14 @@ class Keys:
             await self.read()
         elif self._age() >= self._refresh and (self._background is None or self._background.done()):
             self._background = asyncio.create_task(self._read())
-        found = self._match(kid)
-        if found is None and self._age() >= self._cooldown:
+        key = self._match(kid)
+        if key is None and self._age() >= self._cooldown:
             await self._read()
-            found = self._match(kid)
-        return found
+            key = self._match(kid)
+        return key
 
     async def read(self) -> None:
-        """Read the keys now, unless that failed a moment ago; raises NoKeysError when there are none."""
+        """Read the keys, unless that failed within the cooldown; raises NoKeysError while none are known."""
         if self._age() >= self._cooldown or not self._failure:
             await self._read()
         if not self._keys:
@@ -82,9 +82,9 @@ class Keys:
         return self._keys.get(kid)
 
     async def _read(self) -> None:
-        asked = self._tried
+        tried = self._tried
         async with self._lock:
-            if self._tried != asked:  # somebody else has read them while we waited
+            if self._tried != tried:  # another request has read them while this one waited
                 return
             try:
                 self._keys = usable(await asyncio.to_thread(self._load))
@@ -99,16 +99,16 @@ FAILURES: Final = (PyJWTError, OSError, ValueError)
 
 
 def usable(document: Any) -> dict[str | None, PyJWK]:
-    """The document's keys for RS256 and ES256 that are meant for signatures and long enough, by id.
+    """The document's signature keys for RS256 and ES256 that are long enough, by id.
 
     Raises:
         PyJWTError, ValueError: the document is no JWKS, or holds none of these.
     """
     keys = PyJWKSet.from_dict(document).keys if isinstance(document, dict) else []
-    found = {key.key_id: key for key in keys if _is_usable(key)}
-    if not found:
+    keys_by_id = {key.key_id: key for key in keys if _is_usable(key)}
+    if not keys_by_id:
         raise ValueError(f"holds no key for {' or '.join(ALGORITHMS)} of {LEAST_RSA_BITS} bits or more")
-    return found
+    return keys_by_id
 
 
 def _is_usable(key: PyJWK) -> bool:
@@ -118,7 +118,7 @@ def _is_usable(key: PyJWK) -> bool:
 
 
 def from_settings(settings: Settings) -> Keys | None:
-    """The keys that the settings name; None when they name none."""
+    """The keys that the settings name, or None."""
     if settings.jwt_jwks_url is not None:
         client = PyJWKClient(settings.jwt_jwks_url, cache_jwk_set=False, timeout=FETCH_SECONDS)
         load: Load = client.fetch_data

@@ -1,4 +1,4 @@
-"""How much one caller may ask for: requests per time, counted by the `limits` library, and bytes."""
+"""The rate limit of each caller, counted by the `limits` library."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _log = log.logger("api")
 
 
 class Windows(Storage):
-    """Counters of fixed windows in this process, under a clock that tests can set.
+    """Counters of fixed windows in this process, with a clock that tests can set.
 
-    The library's own storage in memory looks through all callers at every request.
+    The library's own memory storage walks through all callers at every request.
     """
 
     STORAGE_SCHEME = None
@@ -34,11 +34,11 @@ class Windows(Storage):
 
     @property
     def base_exceptions(self) -> type[Exception]:
-        """What the library would wrap: nothing of ours fails."""
+        """The errors that the library wraps; this storage raises none."""
         return KeyError
 
     def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """Add to a counter, which ends `expiry` seconds after its first use; returns the sum."""
+        """Add to a counter, which expires `expiry` seconds after its first use; returns the sum."""
         now = self._clock()
         self._sweep(now)
         count, until = self._counts.get(key, (0, 0.0))
@@ -48,12 +48,12 @@ class Windows(Storage):
         return count + amount
 
     def get(self, key: str) -> int:
-        """The counter's value; 0 when it has ended."""
+        """The counter's value; 0 if it has expired."""
         count, until = self._counts.get(key, (0, 0.0))
         return count if until > self._clock() else 0
 
     def get_expiry(self, key: str) -> float:
-        """When the counter ends (s, of the clock)."""
+        """When the counter expires (s, of the clock)."""
         return self._counts.get(key, (0, self._clock()))[1]
 
     def check(self) -> bool:
@@ -61,13 +61,13 @@ class Windows(Storage):
         return True
 
     def reset(self) -> int:
-        """Forget all counters; returns how many there were."""
+        """Remove all counters; returns their number."""
         many = len(self._counts)
         self._counts.clear()
         return many
 
     def clear(self, key: str) -> None:
-        """Forget one counter."""
+        """Remove one counter."""
         self._counts.pop(key, None)
 
     def _sweep(self, now: float) -> None:
@@ -87,10 +87,10 @@ class RateLimit:
         self._policy = f'"caller";q={self._item.amount};w={self._item.get_expiry()}'
 
     def count(self, caller: str) -> dict[str, str]:
-        """Count a request; the headers that say what is left (draft-ietf-httpapi-ratelimit-headers).
+        """Count a request; returns headers with what is left (draft-ietf-httpapi-ratelimit-headers).
 
         Raises:
-            Problem: 429 with Retry-After, when nothing is left.
+            Problem: 429 with Retry-After, if nothing is left.
         """
         allowed = self._limiter.hit(self._item, caller)
         stats = self._limiter.get_window_stats(self._item, caller)
@@ -98,7 +98,7 @@ class RateLimit:
         headers = {"RateLimit-Policy": self._policy, "RateLimit": f'"caller";r={stats.remaining};t={wait}'}
         if allowed:
             return headers
-        _log.warning("429: a caller has used up %s", self._item)
+        _log.warning("429: a caller has used up its limit of %s", self._item)
         raise Problem(
             429,
             f"More than {self._item.amount} requests in {self._item.get_expiry()} s.",

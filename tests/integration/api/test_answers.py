@@ -12,7 +12,7 @@ from lyo.models.arrays.zones import DAY, HOUR
 from lyo.models.events.decode import EventError, Kind
 from lyo.models.state.layout import LAYOUT, LayoutError
 from lyo.predictive.answers import answers, reading
-from lyo.predictive.answers.reading import LAG_MS, Asked, Seen
+from lyo.predictive.answers.reading import LAG_MS, LearnerQuery, LearnerSnapshot
 from lyo.storage.times import instant
 from tests.support.learners.building import (
     CONTENTS,
@@ -242,7 +242,7 @@ async def test_the_catalogue_in_postgres_has_the_revision_of_the_workers(world: 
     await world.catalogue(*CONTENTS, organizations=ORGANIZATIONS)
     await world.catalogue({"content_id": "n", "skills": ["b", "a"], "skill_names": {"b": "B", "aa": "A"}})
     async with world.session() as db:
-        found: Seen = await reading.one(db, Asked(1, None, START, START), None)
+        found: LearnerSnapshot = await reading.one(db, LearnerQuery(1, None, START, START), None)
     assert found.catalogue.contents == world.stream.engine.state.catalogue.contents
     assert found.catalogue.revision == world.stream.engine.state.catalogue.revision != 0
 
@@ -269,7 +269,7 @@ async def test_another_tenants_learner_is_as_unknown(world: World) -> None:
         assert own
         assert await asked(world, many, 2, organization=7, at=at, active_only=False) == []
     async with world.session() as db:
-        wanted = [Asked(user, whose, at, at) for user, whose in ((2, 7), (2, 8), (2, None), (99, 7))]
+        wanted = [LearnerQuery(user, whose, at, at) for user, whose in ((2, 7), (2, 8), (2, None), (99, 7))]
         seen = await reading.many(db, wanted, None)
     assert [each.foreign for each in seen] == [True, False, False, False]
     assert [each.owned for each in seen] == [False, True, True, False]

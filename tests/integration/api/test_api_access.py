@@ -88,7 +88,7 @@ async def test_a_service_gets_nothing_of_another_tenants_learner(
         assert str(OTHER_TENANT) not in found["detail"]
         response = await ask(client, method, path, ISSUER.service(OTHER_TENANT), LEARNER)
         problem(response, 404)
-    assert "404: a learner of another tenant was asked for" in caplog.messages
+    assert "404: a caller asked for a learner of another tenant" in caplog.messages
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)

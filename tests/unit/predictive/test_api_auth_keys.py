@@ -161,8 +161,8 @@ async def test_a_key_of_the_same_name_is_checked_again_for_a_token_seen_before()
 
 
 async def test_not_more_than_so_many_tokens_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lyo.predictive.api.access.auth.MOST_SEEN", 3)
+    monkeypatch.setattr("lyo.predictive.api.access.auth.MOST_KNOWN", 3)
     using = verifier()
     for user in range(1, 8):
         await using.caller(f"Bearer {ISSUER.token(sub=str(user))}")
-        assert len(using._seen) <= 3
+        assert len(using._known) <= 3

@@ -13,7 +13,7 @@ from lyo.models.arrays.zones import DAY, HOUR
 from lyo.models.events.decode import EventError, Kind
 from lyo.predictive import predictors, subscription
 from lyo.predictive.answers import recording
-from lyo.predictive.answers.catalogue_cache import _Books, _positions, _since
+from lyo.predictive.answers.catalogue_cache import _Cached, _positions, _since
 from lyo.streams.topics import Names
 from tests.support.learners.building import START, iso
 
@@ -42,8 +42,8 @@ def test_every_public_name_is_there_and_no_other() -> None:
 
 def test_an_event_is_written_as_the_contract_says() -> None:
     fields = {"kind": "struggled", "content_id": "c", "gave_up": None}
-    made = recording.event(Kind.OUTCOME, 5, 7, "e", START, fields, START)
-    assert json.loads(made.value) == {
+    event = recording.event(Kind.OUTCOME, 5, 7, "e", START, fields, START)
+    assert json.loads(event.value) == {
         "event_id": "e",
         "user_id": 5,
         "organization_id": 7,
@@ -51,7 +51,7 @@ def test_an_event_is_written_as_the_contract_says() -> None:
         "kind": "struggled",
         "content_id": "c",
     }
-    outgoing = made.outgoing(Names("test."))
+    outgoing = event.outgoing(Names("test."))
     assert (outgoing.topic, outgoing.user_id, outgoing.organization_id) == ("test.outcomes", 5, 7)
 
 
@@ -72,11 +72,11 @@ def test_an_event_that_the_worker_would_refuse_is_refused(
 
 
 def test_an_erasure_is_told_step_by_step() -> None:
-    made = recording.event(Kind.ERASURE, 5, None, "e", START, {}, START)
-    waiting = {"value": made.value, "sent_at": None}
+    event = recording.event(Kind.ERASURE, 5, None, "e", START, {}, START)
+    row = {"value": event.value, "sent_at": None}
     assert recording.progress(5, None, {})["status"] == "not_requested"
-    assert recording.progress(5, waiting, {})["status"] == "requested"
-    told = recording.progress(5, waiting, {"learner_rows": 1})
+    assert recording.progress(5, row, {})["status"] == "requested"
+    told = recording.progress(5, row, {"learner_rows": 1})
     assert (told["event_id"], told["requested_at"], told["remaining"]) == (
         "e",
         iso(START),
@@ -89,8 +89,8 @@ CONTENT, ORGANIZATIONS = (NAMES.topic(kind) for kind in (Kind.CONTENT, Kind.ORGA
 
 
 def since(before: str, now: str) -> tuple[int, int] | None:
-    books = _Books(stamp=before, positions=_positions(before))
-    return _since(books, _positions(now), NAMES)
+    cached = _Cached(stamp=before, positions=_positions(before))
+    return _since(cached, _positions(now), NAMES)
 
 
 def test_only_what_the_catalogues_topics_have_brought_is_read_again() -> None:

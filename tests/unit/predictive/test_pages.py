@@ -196,7 +196,7 @@ def test_recommended_hours_lie_outside_quiet_hours(
 ) -> None:
     assert found.one("timing", str(USER))["peak_hours"] == [18, 19]
     week = build(data(found, quiet_hours=quiet_hours), own=True).rhythm.week
-    framed = [[hour for hour, cell in enumerate(day.cells) if cell.slot] for day in week]
+    framed = [[hour for hour, cell in enumerate(day.cells) if cell.recommended] for day in week]
     assert [hours for hours in framed if hours] == [hours] * 3
 
 

@@ -209,7 +209,7 @@ from lyo.models.predictions.kinds import BY_NAME
 from lyo.models.state.catalogue import Catalogue
 from lyo.models.state.layout import encode_learners
 from lyo.predictive.answers import learner_responses, reading
-from lyo.predictive.answers.reading import Asked, Seen
+from lyo.predictive.answers.reading import LearnerQuery, LearnerSnapshot
 from lyo.predictive.api.app import openapi
 from lyo.storage.schema.prediction_tables import TABLES
 from lyo.storage.sink.merges import merge_sql
@@ -240,9 +240,10 @@ rows = read.engine.state.learners.rows
 (row,) = (value for _, value in encode_learners(rows))
 at = read.newest
 catalogue = Catalogue()
-seen = Seen(Asked(1, None, at, at, (kind,)), {"organization_id": None}, False, at, False, catalogue)
-reading._compute([seen], of_values([1], [row]))
-answer = learner_responses.of_kind(seen, kind)
+query = LearnerQuery(1, None, at, at, (kind,))
+learner = LearnerSnapshot(query, {"organization_id": None}, False, at, False, catalogue)
+reading._compute([learner], of_values([1], [row]))
+answer = learner_responses.of_kind(learner, kind)
 assert answer["active_days"] == int(sys.argv[2])
 assert answer["model"] == "steadiness-1" and answer["stale"] is False and "prediction_id" not in answer
 path = openapi()["paths"]["/api/v1/predictive/steadiness"]["get"]

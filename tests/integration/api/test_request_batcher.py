@@ -14,8 +14,8 @@ from lyo.models.arrays.zones import DAY, HOUR
 from lyo.models.predictions.kinds import DROPOUT_RISK, KINDS, PLATEAUS, REGRESSIONS, TIMING, PredictionKind
 from lyo.models.state.layout import LAYOUT, LayoutError
 from lyo.predictive.answers import answers, learner_responses
-from lyo.predictive.answers.reading import Asked, Seen
-from lyo.predictive.answers.request_batcher import MOST, Together
+from lyo.predictive.answers.reading import LearnerQuery, LearnerSnapshot
+from lyo.predictive.answers.request_batcher import MOST, RequestBatcher
 from lyo.streams.topics import Names
 from tests.support.learners.building import CONTENTS, ORGANIZATIONS, START, completion, session
 from tests.support.learners.stored_learners import World, world_in
@@ -78,21 +78,21 @@ def questions() -> list[dict[str, Any]]:
 
 async def test_many_at_once_are_answered_as_each_alone_with_few_queries(world: World) -> None:
     sessions = Counted(world)
-    together = Together(sessions, Names())
+    batcher = RequestBatcher(sessions, Names())
     asked = [(about, *way) for about in questions() for way in WAYS]
-    found = await asyncio.gather(
-        *(together.read(Asked(**about, kinds=kinds)) for about, _, _, kinds, _ in asked)
+    learners = await asyncio.gather(
+        *(batcher.read(LearnerQuery(**about, kinds=kinds)) for about, _, _, kinds, _ in asked)
     )
     assert sessions.made <= len(asked) / MOST + 2
-    told = []
-    for (about, tell, alone, _, more), seen in zip(asked, found, strict=True):
-        told.append((alone, tell(seen, **more)))
+    given = []
+    for (about, tell, alone, _, more), learner in zip(asked, learners, strict=True):
+        given.append((alone, tell(learner, **more)))
         async with world.session() as db:
-            assert told[-1][1] == await alone(db, **about, **more), (alone.__name__, about)
+            assert given[-1][1] == await alone(db, **about, **more), (alone.__name__, about)
     for many in (answers.plateaus, answers.regressions):
-        assert any(answer for function, answer in told if function is many)
+        assert any(answer for function, answer in given if function is many)
     foreign = [
-        (await together.read(Asked(user, organization, NOW, NOW))).foreign
+        (await batcher.read(LearnerQuery(user, organization, NOW, NOW))).foreign
         for user, organization in ((1, 7), (1, 8), (1, None), (99, 8))
     ]
     assert foreign == [False, True, False, False]
@@ -100,52 +100,52 @@ async def test_many_at_once_are_answered_as_each_alone_with_few_queries(world: W
 
 async def test_what_comes_while_a_batch_is_under_way_becomes_the_next(world: World) -> None:
     sessions = Counted(world)
-    together = Together(sessions, Names())
-    waiting = [asyncio.create_task(together.read(risk_of(1)))]
+    batcher = RequestBatcher(sessions, Names())
+    waiting = [asyncio.create_task(batcher.read(risk_of(1)))]
     await sessions.begun.wait()
-    waiting += [asyncio.create_task(together.read(risk_of(user))) for user in range(2, 2 + MOST)]
-    found = await asyncio.gather(*waiting)
-    assert [seen.asked.user_id for seen in found] == list(range(1, 2 + MOST))
+    waiting += [asyncio.create_task(batcher.read(risk_of(user))) for user in range(2, 2 + MOST)]
+    learners = await asyncio.gather(*waiting)
+    assert [learner.query.user_id for learner in learners] == list(range(1, 2 + MOST))
     assert sessions.made == 2
 
 
-def risk_of(user: int) -> Asked:
+def risk_of(user: int) -> LearnerQuery:
     """A question about a learner's dropout risk."""
-    return Asked(user, 7, NOW, NOW, (DROPOUT_RISK,))
+    return LearnerQuery(user, 7, NOW, NOW, (DROPOUT_RISK,))
 
 
 async def test_one_who_gives_up_leaves_the_others_their_answers(world: World) -> None:
-    together = Together(world.session, Names())
-    tasks = [asyncio.create_task(together.read(risk_of(user))) for user in (1, 2, 3)]
+    batcher = RequestBatcher(world.session, Names())
+    tasks = [asyncio.create_task(batcher.read(risk_of(user))) for user in (1, 2, 3)]
     await asyncio.sleep(0)
     tasks[1].cancel()
     first, second, third = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(second, asyncio.CancelledError)
-    assert isinstance(first, Seen)
-    assert isinstance(third, Seen)
+    assert isinstance(first, LearnerSnapshot)
+    assert isinstance(third, LearnerSnapshot)
     assert (first.row["user_id"], third.row["user_id"]) == (1, 3)
-    assert (await together.read(risk_of(2))).row["user_id"] == 2
+    assert (await batcher.read(risk_of(2))).row["user_id"] == 2
 
 
 async def test_a_row_that_cannot_be_read_is_the_fault_of_its_own_question_alone(world: World) -> None:
     await world.rows(f"UPDATE learner_rows SET row = set_byte(row, 0, {LAYOUT + 1}) WHERE user_id = 2")
-    together = Together(world.session, Names())
-    found = await asyncio.gather(
-        *(together.read(risk_of(user)) for user in (1, 2, 3)),
+    batcher = RequestBatcher(world.session, Names())
+    learners = await asyncio.gather(
+        *(batcher.read(risk_of(user)) for user in (1, 2, 3)),
         return_exceptions=True,
     )
-    assert [isinstance(each, LayoutError) for each in found] == [False, True, False]
+    assert [isinstance(learner, LayoutError) for learner in learners] == [False, True, False]
 
 
 async def test_where_postgres_does_not_answer_all_who_wait_are_told(world: World) -> None:
     def broken() -> AsyncSession:
         raise InterfaceError("connect", None, ConnectionError("refused"))
 
-    together = Together(broken, Names())
-    found = await asyncio.gather(
-        *(together.read(risk_of(user)) for user in range(1, 40)),
+    batcher = RequestBatcher(broken, Names())
+    learners = await asyncio.gather(
+        *(batcher.read(risk_of(user)) for user in range(1, 40)),
         return_exceptions=True,
     )
-    assert all(isinstance(each, SQLAlchemyError) for each in found)
-    whole = Together(world.session, Names())
+    assert all(isinstance(learner, SQLAlchemyError) for learner in learners)
+    whole = RequestBatcher(world.session, Names())
     assert (await whole.read(risk_of(1))).row["user_id"] == 1
