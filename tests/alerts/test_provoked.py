@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from lyo.tools.stack import LocalKafka, LocalPostgres
 from tests.support.faults.fleet import Member
 from tests.support.faults.incidents import LEARNER, Incidents, frozen, incidents, stamp
 from tests.support.monitor import alerting
+from tests.support.processes import Environment
 from tests.support.servers import broker_tool
 from tests.support.worker.running import Event
 
@@ -32,8 +32,6 @@ TENANT, NEW_TENANT = 1, 9
 MANY = 10_500
 PATIENT = {"LYO_SESSION_TIMEOUT_MS": "300000"}
 """A worker that stands still stays in the group for as long as it takes here."""
-
-Environment = Callable[[Settings], dict[str, str]]
 
 
 async def test_every_alert_fires_on_a_running_system_and_ends(

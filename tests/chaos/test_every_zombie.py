@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,10 @@ from lyo.streams.settings import Settings
 from tests.support.faults.deployment import QUICK, deployed
 from tests.support.faults.zombies import frozen, processed, rows, woken
 from tests.support.learners.published import parts, simulated
+from tests.support.processes import Environment
 from tests.support.sink.running import tables
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.slow]
-
-Environment = Callable[[Settings], dict[str, str]]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,13 +17,12 @@ from lyo.tools.stack import LocalPostgres
 from lyo.tools.stack.processes import LOOPBACK
 from tests.support.faults.deployment import QUICK, Deployment, deployed
 from tests.support.learners.published import parts, simulated
-from tests.support.processes import lag, wait_for
+from tests.support.processes import Environment, lag, wait_for
 from tests.support.servers.outages import outage
 from tests.support.servers.proxy import Proxy, proxied
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(0)]
 
-Environment = Callable[[Settings], dict[str, str]]
 # What a sink may grow by while it waits: its fetch buffers, not what it could not store (4 KB a record).
 MOST_GROWTH = 20_000_000
 LONG = float(os.environ.get("POSTGRES_AWAY_SECONDS") or 300)

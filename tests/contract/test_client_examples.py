@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,10 @@ from aiokafka import ConsumerRecord
 from lyo.models.events.decode import Kind, decode, partition
 from lyo.streams import topic_admin, topics
 from lyo.streams.settings import Settings
+from tests.support.processes import Environment
 from tests.support.worker.running import read
 
 DOCS = Path(__file__).parents[2] / "docs"
-Environment = Callable[[Settings], dict[str, str]]
 
 
 async def run(settings: Settings, environment: Environment, name: str, *arguments: str) -> list[str]:

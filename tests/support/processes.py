@@ -15,6 +15,8 @@ from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+Environment = Callable[[Settings], dict[str, str]]
+"""From settings to the environment of a process that shall have them: the fixture `environment`."""
 LONGEST = 240.0
 
 

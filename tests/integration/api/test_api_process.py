@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,11 +26,10 @@ from tests.support.api.client import BASE, ISSUER, api_process, api_settings, se
 from tests.support.api.operations import OPERATIONS, ask, problem
 from tests.support.api.tokens import SECRET
 from tests.support.learners.stored import LEARNER, TENANT, fill, known
-from tests.support.processes import ROOT, wait_for
+from tests.support.processes import ROOT, Environment, wait_for
 
 pytestmark = pytest.mark.integration
 
-Environment = Callable[[Settings], dict[str, str]]
 HEADERS = ISSUER.learner(LEARNER, TENANT)
 CHECKS = ("postgres", "schema", "keys")
 WRITING = ("/struggle/predict", "/struggle/record-outcome", "/learners/{user_id}")

@@ -7,7 +7,6 @@ import base64
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from lyo.streams.dead_letters import encode
 from lyo.streams.dead_letters.reader import DeadLetterReader
 from lyo.streams.dead_letters.retry import HEADER, Retrier, Status
 from lyo.streams.settings import Settings
-from tests.support.processes import ROOT, lag
+from tests.support.processes import ROOT, Environment, lag
 from tests.support.worker.running import (
     WorkerProcess,
     all_done,
@@ -36,7 +35,6 @@ from tests.support.worker.running import (
 
 pytestmark = pytest.mark.integration
 
-Environment = Callable[[Settings], dict[str, str]]
 USER = 7
 AT = "2026-03-01T12:00:00Z"
 FUTURE = "2027-06-01T12:00:00Z"

@@ -27,8 +27,8 @@ from lyo.streams.runtime import tombstones
 from lyo.streams.settings import Settings
 from tests.support.faults import agreement
 from tests.support.learners.building import iso
-from tests.support.processes import ROOT, lag, process, wait_for
-from tests.support.worker.erased import DAY, GONE, HOUR, Environment, forget, on_topics
+from tests.support.processes import ROOT, Environment, lag, process, wait_for
+from tests.support.worker.erased import DAY, GONE, HOUR, forget, on_topics
 from tests.support.worker.erasing import quick, send, shifted
 from tests.support.worker.running import publisher
 

@@ -15,8 +15,8 @@ from lyo.streams import topic_admin, topics
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from tests.support.learners.building import completion
-from tests.support.processes import lag, process, wait_for
-from tests.support.worker.erased import DAY, GONE, HOUR, Environment, forget, on_topics
+from tests.support.processes import Environment, lag, process, wait_for
+from tests.support.worker.erased import DAY, GONE, HOUR, forget, on_topics
 from tests.support.worker.erasing import send, shifted
 from tests.support.worker.running import read
 

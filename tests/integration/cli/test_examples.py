@@ -6,7 +6,6 @@ import asyncio
 import json
 import sqlite3
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +19,7 @@ from lyo.streams import topic_admin
 from lyo.streams.event_files.publisher import publish_file
 from lyo.streams.settings import Settings
 from lyo.tools.simulation import Plan
-from tests.support.processes import ROOT, lag, process, wait_for
+from tests.support.processes import ROOT, Environment, lag, process, wait_for
 from tests.support.sink.running import fetch
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -28,8 +27,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 EXAMPLES = ROOT / "docs" / "examples"
 APRIL = 1_776_643_200_000  # 2026-04-20T00:00:00Z
 LEARNERS = 40
-
-Environment = Callable[[Settings], dict[str, str]]
 
 
 async def run(name: str, variables: dict[str, str], *arguments: str) -> str:

@@ -11,8 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from lyo.models.events.decode import Kind
 from lyo.ops.monitor.snapshot import Status
-from lyo.storage.schema.migrate import upgrade
-from lyo.streams import topic_admin, topics
+from lyo.streams import topics
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from tests.support.monitor.watching import partition, seen, watching, workers
@@ -20,13 +19,6 @@ from tests.support.servers import broker_tool
 from tests.support.worker.running import events, publish, publisher
 
 pytestmark = [pytest.mark.integration]
-
-
-@pytest.fixture
-async def ready(settings: Settings) -> Settings:
-    await topic_admin.ensure(settings)
-    await asyncio.to_thread(upgrade, settings.database_url)
-    return settings
 
 
 @pytest.fixture

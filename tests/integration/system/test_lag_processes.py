@@ -24,7 +24,7 @@ from lyo.streams.kafka.client_ids import sink_group
 from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalPostgres
 from tests.support.monitor.watching import seen, sink, watching, workers
-from tests.support.processes import ROOT, process
+from tests.support.processes import ROOT, Environment, process
 from tests.support.servers import broker_tool
 from tests.support.sink.records import dropout
 from tests.support.sink.running import all_stored, running, sent
@@ -32,15 +32,6 @@ from tests.support.sink.running import publish as publish_records
 from tests.support.worker.running import events, publish, publisher, until
 
 pytestmark = [pytest.mark.integration]
-
-Environment = Callable[[Settings], dict[str, str]]
-
-
-@pytest.fixture
-async def ready(settings: Settings) -> Settings:
-    await topic_admin.ensure(settings)
-    await asyncio.to_thread(upgrade, settings.database_url)
-    return settings
 
 
 def at_rest(snapshot: Snapshot) -> bool:

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import httpx
@@ -22,123 +17,25 @@ from sqlalchemy import text
 from lyo.models.events.decode import Kind
 from lyo.predictive.client import Publisher
 from lyo.storage import database
-from lyo.storage.faults import SinkError
 from lyo.storage.outbox.queue import Outgoing, add
 from lyo.storage.reads.progress import behind
-from lyo.storage.schema.migrate import upgrade
-from lyo.storage.session import Session
 from lyo.streams import topics
-from lyo.streams.kafka import clients as kafka
-from lyo.streams.kafka.clients import Unreachable
 from lyo.streams.settings import Settings
-from lyo.tools.stack import LocalKafka
-from tests.conftest import JARS
 from tests.support.api.client import address_in
 from tests.support.api.tokens import SECRET
-from tests.support.processes import ROOT, lag, process, wait_for
+from tests.support.processes import Environment, lag, process, wait_for
 from tests.support.servers import broker_tool
-from tests.support.servers.certificates import Authority, Pair
 from tests.support.servers.secure import (
     LEAVER,
     NEXT_PASSWORD,
-    PASSWORD,
     SUCCESSOR,
-    USER,
-    SecurePostgres,
-    postgres_with_tls,
-    secure_kafka,
 )
+from tests.support.servers.secure_clients import SECRETS, Secure, kafka_way, lyo
 
 pytestmark = pytest.mark.integration
 
-Environment = Callable[[Settings], dict[str, str]]
-KEY_PASSWORD = "battery-staple-horse"
-SECRETS = (PASSWORD, KEY_PASSWORD, SECRET)
+
 NOON = "2026-03-01T12:00:00Z"
-
-
-@dataclass(frozen=True)
-class Secure:
-    """The servers of these tests and who may sign in."""
-
-    authority: Authority
-    client: Pair
-    kafka: LocalKafka
-    postgres: SecurePostgres | None
-
-    def database_url(self, way: str) -> str:
-        assert self.postgres is not None
-        return _url(self.postgres, self, way)
-
-
-def _url(postgres: SecurePostgres, secure: Secure, way: str) -> str:
-    place = f"127.0.0.1:{postgres.port}/lyo?sslmode=verify-full&sslrootcert={secure.authority.certificate}"
-    if way == "scram":
-        return f"postgresql://{USER}:{PASSWORD}@{place}"
-    mine = f"&sslcert={secure.client.certificate}&sslkey={secure.client.key}&sslpassword={KEY_PASSWORD}"
-    return f"postgresql://{postgres.client}@{place}{mine}"
-
-
-@pytest.fixture(scope="module")
-def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
-    folder = tmp_path_factory.mktemp("secure")
-    authority = Authority(folder / "certificates")
-    server = authority.sign("server")
-    client = authority.sign("client", password=KEY_PASSWORD)
-    programs = postgres_with_tls()
-    if programs is None:
-        assert "CI" not in os.environ, "no Postgres with TLS is installed here: apt-get install postgresql"
-        with secure_kafka(folder, JARS, authority, server) as broker:
-            yield Secure(authority, client, broker, None)
-        return
-    with (
-        secure_kafka(folder, JARS, authority, server) as broker,
-        SecurePostgres(folder, programs, authority, server) as postgres,
-    ):
-        postgres.sql(f"CREATE ROLE {USER} LOGIN SUPERUSER PASSWORD '{PASSWORD}'")
-        postgres.sql(f"CREATE ROLE {postgres.client} LOGIN SUPERUSER")
-        yield Secure(authority, client, broker, postgres)
-
-
-def kafka_way(secure: Secure, way: str) -> dict[str, Any]:
-    """The settings of one way into Kafka."""
-    trusted = {"ssl_cafile": str(secure.authority.certificate)}
-    signed = {"sasl_username": USER, "sasl_password": PASSWORD}
-    return {
-        "scram": {
-            "bootstrap_servers": secure.kafka.address("SCRAM"),
-            "security_protocol": "SASL_SSL",
-            "sasl_mechanism": "SCRAM-SHA-512",
-        }
-        | trusted
-        | signed,
-        "mutual": {
-            "bootstrap_servers": secure.kafka.address("MUTUAL"),
-            "security_protocol": "SSL",
-            "ssl_certfile": str(secure.client.certificate),
-            "ssl_keyfile": str(secure.client.key),
-            "ssl_password": KEY_PASSWORD,
-        }
-        | trusted,
-        "bare": {
-            "bootstrap_servers": secure.kafka.address("BARE"),
-            "security_protocol": "SASL_PLAINTEXT",
-            "sasl_mechanism": "SCRAM-SHA-256",
-        }
-        | signed,
-    }[way]
-
-
-def lyo(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "lyo.cli.main", *arguments],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:
@@ -281,98 +178,3 @@ async def _is_ready(log: Path) -> None:
             return address is not None and (await client.get(f"{address}/readyz")).status_code == 200
 
         await wait_for(ready, "the API is ready", 60)
-
-
-# -- refusals ----------------------------------------------------------------------------------------------
-
-
-async def _topics(settings: Settings) -> None:
-    async with kafka.admin(settings) as admin:
-        await admin.list_topics()
-
-
-async def test_sasl_without_tls_signs_in_too(secure: Secure) -> None:
-    await _topics(Settings(**kafka_way(secure, "bare")))
-
-
-@pytest.mark.parametrize(
-    ("way", "change", "named"),
-    [
-        ("scram", {"sasl_password": "wrong-horse"}, "LYO_SASL_PASSWORD is wrong"),
-        ("scram", {"sasl_mechanism": "PLAIN"}, "LYO_SASL_MECHANISM=PLAIN"),
-        ("scram", {"ssl_cafile": "{other}"}, "LYO_SSL_CAFILE"),
-        ("scram", {"ssl_cafile": None}, "LYO_SSL_CAFILE"),
-        ("mutual", {"ssl_cafile": "{other}"}, "LYO_SSL_CAFILE"),
-    ],
-)
-async def test_what_kafka_refuses_is_named_at_once(
-    way: str, change: dict[str, Any], named: str, secure: Secure, tmp_path: Path
-) -> None:
-    other = Authority(tmp_path, "other").certificate
-    given = {name: str(other) if value == "{other}" else value for name, value in change.items()}
-    settings = Settings(**(kafka_way(secure, way) | {"connect_seconds": 3_600} | given))
-    with pytest.raises(Unreachable, match=named) as refused:
-        await kafka.reach(settings, lambda: _topics(settings))
-    assert "refuses us" in str(refused.value)
-    assert not any(secret in str(refused.value) for secret in (*SECRETS, "wrong-horse"))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"ssl_certfile": None, "ssl_keyfile": None, "ssl_password": None},
-        {"security_protocol": "PLAINTEXT", "ssl_cafile": None}
-        | dict.fromkeys(("ssl_certfile", "ssl_keyfile", "ssl_password")),
-    ],
-)
-async def test_a_listener_that_closes_the_connection_is_explained(
-    change: dict[str, Any], secure: Secure
-) -> None:
-    settings = Settings(**(kafka_way(secure, "mutual") | change | {"connect_seconds": 0.0}))
-    with pytest.raises(Unreachable, match=r"LYO_SECURITY_PROTOCOL.*LYO_SSL_CERTFILE"):
-        await kafka.reach(settings, lambda: _topics(settings))
-
-
-def test_a_command_names_the_wrong_password_and_not_the_password(
-    secure: Secure, environment: Environment
-) -> None:
-    settings = Settings(**(kafka_way(secure, "scram") | {"sasl_password": "wrong-horse"}))
-    for words in (["worker"], ["publish", "/dev/null"]):
-        done = lyo(environment(settings), *words)
-        assert done.returncode == 1, words
-        assert "LYO_SASL_PASSWORD is wrong" in done.stderr.splitlines()[-1]
-        assert "wrong-horse" not in done.stdout + done.stderr
-
-
-def test_a_command_names_a_certificate_that_is_missing_and_does_not_wait(environment: Environment) -> None:
-    given = {"security_protocol": "SSL", "ssl_cafile": "/nowhere.pem", "connect_seconds": 3_600}
-    variables = environment(Settings(**given))  # type: ignore[arg-type]
-    for words in (["worker"], ["dlq", "list"]):
-        done = lyo(variables, *words)
-        assert done.returncode == 1, words
-        (line,) = done.stderr.splitlines()
-        assert "LYO_SSL_CAFILE: /nowhere.pem cannot be used: No such file" in line
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "named"),
-    [
-        (PASSWORD, "wrong-horse", "password authentication failed"),
-        ("authority.pem", "missing.pem", "sslrootcert=.*missing.pem: No such file"),
-        ("authority.pem", "client.certificate.pem", "certificate verify failed"),
-        ("verify-full", "disable", "no pg_hba.conf entry"),
-        ("verify-full", "sometimes", "sslmode"),
-        ("127.0.0.1", "localhost", "certificate verify failed|Hostname mismatch"),
-    ],
-)
-async def test_what_postgres_refuses_is_named_at_once(old: str, new: str, named: str, secure: Secure) -> None:
-    if secure.postgres is None:
-        pytest.skip("no Postgres with TLS is installed here: apt-get install postgresql")
-    url = secure.database_url("scram").replace(old, new)
-    session = Session(url)
-    with pytest.raises(SinkError, match=named) as refused:
-        await session.first(3_600)
-    assert not any(secret in str(refused.value) for secret in (*SECRETS, "wrong-horse"))
-    with pytest.raises(Exception, match=named) as failed:
-        upgrade(url)
-    assert not any(secret in str(failed.value) for secret in (*SECRETS, "wrong-horse"))

@@ -21,12 +21,11 @@ from lyo.streams.settings import Settings
 from tests.support import logs
 from tests.support.clock import set_clock
 from tests.support.learners.building import Sent, Stream, completion, session
-from tests.support.processes import lag, process, wait_for
+from tests.support.processes import Environment, lag, process, wait_for
 from tests.support.sink.running import all_stored, fetch, running
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.chaos]
 
-Environment = Callable[[Settings], dict[str, str]]
 Told = dict[str, Any]
 START = datetime(2026, 3, 2, 17, tzinfo=UTC)
 DAYS, SILENCE = 12, 11

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,10 @@ from lyo.streams.settings import Settings
 from tests.support import logs
 from tests.support.clock import set_clock
 from tests.support.faults import agreement
-from tests.support.processes import lag, process, wait_for
+from tests.support.processes import Environment, lag, process, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-Environment = Callable[[Settings], dict[str, str]]
 USER = 7
 START = datetime(2026, 3, 2, 17, tzinfo=UTC)
 DAYS = 30

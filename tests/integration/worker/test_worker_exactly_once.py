@@ -5,7 +5,6 @@ The worker here counts without knowing event ids, which would hide a repetition 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from lyo.streams import topic_admin
 from lyo.streams.failpoints import TASK_FAILPOINTS
 from lyo.streams.settings import Settings
+from tests.support.processes import Environment
 from tests.support.worker.running import (
     WorkerProcess,
     all_done,
@@ -26,8 +26,6 @@ from tests.support.worker.running import (
 )
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
-
-Environment = Callable[[Settings], dict[str, str]]
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from aiokafka import AIOKafkaProducer
 from lyo.models.events.decode import Kind, partition
 from lyo.streams import topic_admin, topics
 from lyo.streams.settings import Settings
+from tests.support.processes import Environment
 from tests.support.worker.running import (
     WorkerProcess,
     all_done,
@@ -28,7 +28,6 @@ from tests.support.worker.running import (
 
 pytestmark = pytest.mark.integration
 
-Environment = Callable[[Settings], dict[str, str]]
 GOOD = b'{"event_id":"e","user_id":7,"occurred_at":"2026-03-01T12:00:00Z","sentiment":0.5}'
 BAD: list[tuple[bytes | None, bytes | None, str | None]] = [
     (b"7", b"\xff\x00 not JSON", None),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from lyo.streams import topic_admin
 from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalKafka
+from tests.support.processes import Environment
 from tests.support.worker.running import (
     WorkerProcess,
     all_done,
@@ -26,7 +26,6 @@ from tests.support.worker.running import (
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-Environment = Callable[[Settings], dict[str, str]]
 SMALL = {"LYO_BATCH_RECORDS": "200", "LYO_POLL_RECORDS": "200"}
 
 

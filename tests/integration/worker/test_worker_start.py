@@ -14,11 +14,11 @@ import pytest
 from lyo.streams import topic_admin, topics
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
+from tests.support.processes import Environment
 from tests.support.worker.running import WorkerProcess, events, publish, publisher
 
 pytestmark = pytest.mark.integration
 
-Environment = Callable[[Settings], dict[str, str]]
 ROOT = Path(__file__).parents[3]
 
 

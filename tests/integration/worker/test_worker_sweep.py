@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from lyo.streams import topic_admin, topics
 from lyo.streams.dead_letters.encode import timestamp
 from lyo.streams.settings import Settings
 from tests.support.clock import set_clock
+from tests.support.processes import Environment
 from tests.support.worker.running import (
     WorkerProcess,
     all_done,
@@ -25,7 +25,6 @@ from tests.support.worker.running import (
 
 pytestmark = pytest.mark.integration
 
-Environment = Callable[[Settings], dict[str, str]]
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 START_MS = int(START.timestamp() * 1000)
 

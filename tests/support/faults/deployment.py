@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,9 +22,7 @@ from tests.support.clock import set_clock
 from tests.support.faults.fleet import Fleet, fleet
 from tests.support.faults.oracle import Report, expect, settled
 from tests.support.learners.published import moment, newest, publish
-from tests.support.processes import lag
-
-Environment = Callable[[Settings], dict[str, str]]
+from tests.support.processes import Environment, lag
 
 QUICK = {
     "session_timeout_ms": 1_000,

@@ -29,10 +29,9 @@ from tests.support.api.tokens import SECRET, bearer, secret_token
 from tests.support.faults.deployment import INSERT, UNSENT
 from tests.support.faults.fleet import Fleet, Member, fleet
 from tests.support.monitor.alerting import RULES, Alert, Prometheus, prometheus, shortened
-from tests.support.processes import ROOT, lag
+from tests.support.processes import ROOT, Environment, lag
 from tests.support.worker.running import Event, publish, publisher
 
-Environment = Callable[[Settings], dict[str, str]]
 LONGEST = 240.0
 LEARNER = 7
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -15,10 +16,12 @@ import asyncpg
 from lyo.models.events.decode import Kind, partition
 from lyo.storage.database import plain_url
 from lyo.storage.reads.progress import behind
+from lyo.storage.sink.rows import TenantOf
 from lyo.storage.sink.sink import Sink
 from lyo.streams import topics
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
+from tests.support.processes import Environment
 from tests.support.sink.records import (
     at,
     contents,
@@ -199,3 +202,28 @@ async def fetch(database_url: str, sql: str, *arguments: Any) -> list[tuple[Any,
         return [tuple(row) for row in await connection.fetch(sql, *arguments)]
     finally:
         await connection.close()
+
+
+async def rebuilt(
+    settings: Settings, database_url: str, tenants: TenantOf = first_byte
+) -> dict[str, list[tuple[object, ...]]]:
+    """What a sink with a group of its own makes of the same topics in an empty database."""
+    other = settings.model_copy(update={"database_url": database_url, "app_id": f"{settings.app_id}b"})
+    async with running(other, batch_records=100_000, tenants=tenants) as (_, task):
+        await all_stored(other, task)
+    return await tables(database_url)
+
+
+async def start(settings: Settings, environment: Environment, *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "lyo.cli.main", "sink", *arguments),
+        env=environment(settings),
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def all_claimed(sink: Sink, task: asyncio.Task[None]) -> None:
+    async def claimed() -> bool:
+        return bool(sink.positions)
+
+    await until(claimed, task)

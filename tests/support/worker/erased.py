@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from lyo.models.events.decode import Kind
@@ -11,9 +10,6 @@ from lyo.streams.runtime import tombstones
 from lyo.streams.settings import Settings
 from tests.support.learners.building import Sent, iso
 from tests.support.worker.erasing import send
-
-Environment = Callable[[Settings], dict[str, str]]
-
 
 GONE = 7
 

@@ -16,12 +16,11 @@ from lyo.models.arrays.zones import HOUR
 from lyo.models.events.decode import Kind, partition
 from lyo.predictive.answers import answers
 from lyo.storage import database
-from lyo.storage.schema.migrate import upgrade
 from lyo.storage.sink.offsets import Place, Position
 from lyo.storage.sink.rows import tenant_of
 from lyo.storage.sink.watermark import Watermark
 from lyo.storage.sink.writer import Writer
-from lyo.streams import topic_admin, topics
+from lyo.streams import topics
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from tests.support.clock import set_clock
@@ -41,10 +40,8 @@ SetClock = Callable[[int], None]
 
 
 @pytest.fixture
-async def ready(settings: Settings, tmp_path: Path) -> Settings:
-    await topic_admin.ensure(settings)
-    await asyncio.to_thread(upgrade, settings.database_url)
-    return settings.model_copy(update={"clock": f"@{tmp_path / 'clock'}"})
+async def ready(ready: Settings, tmp_path: Path) -> Settings:
+    return ready.model_copy(update={"clock": f"@{tmp_path / 'clock'}"})
 
 
 @pytest.fixture
