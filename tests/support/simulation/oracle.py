@@ -18,7 +18,7 @@ from lyo.storage.sink import merges
 from lyo.streams.dead_letters import encode
 from tests.support.faults.agreement import rows as rows_of
 from tests.support.learners.building import ms
-from tests.support.simulation.broker import Stored
+from tests.support.simulation.kafka.log import Stored
 from tests.support.simulation.statements import returned_at
 from tests.support.simulation.tally import Tally, total
 from tests.support.simulation.world import Failed, World

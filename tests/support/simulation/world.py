@@ -5,15 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import logging
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
-import asyncpg
 from aiokafka import TopicPartition
 
 from lyo.models.engine import Engine
@@ -22,27 +16,28 @@ from lyo.models.events.decode import Kind
 from lyo.models.events.identity import partition
 from lyo.models.state.catalogue import Catalogue
 from lyo.storage.faults import SinkError
-from lyo.storage.sink import erasures
 from lyo.storage.sink.offsets import Stolen
 from lyo.storage.sink.rows import tenant_of
 from lyo.storage.sink.sink import Sink
 from lyo.storage.sink.writer import Writer
-from lyo.storage.times import instant
 from lyo.streams import topics
 from lyo.streams.bootstrap import REFUSED
 from lyo.streams.runtime.worker import Worker
 from lyo.streams.settings import Settings
 from tests.support.learners.building import START
-from tests.support.simulation.broker import Broker, Stored
-from tests.support.simulation.clients import Cluster
 from tests.support.simulation.database import Database
-from tests.support.simulation.faust_app import App
-from tests.support.simulation.group import Group
+from tests.support.simulation.kafka.broker import Broker
+from tests.support.simulation.kafka.cluster import Cluster
+from tests.support.simulation.kafka.faust_app import App
+from tests.support.simulation.kafka.group import Group
+from tests.support.simulation.kafka.log import Stored
 from tests.support.simulation.loop import PROCESS, Process, SimLoop, Stuck, current
 from tests.support.simulation.network import Network
-from tests.support.simulation.plan import CALM, FASTER, IDLE, REST, SECONDS, STEPS, Failed, Plan
-from tests.support.simulation.statements import DELETE_SQL, MERGE_SQL, statements
-from tests.support.simulation.tally import Tally, learner_time, prediction_time, skill_time
+from tests.support.simulation.patching import SimFailpoints, SimWorker, patched
+from tests.support.simulation.plan import CALM, FASTER, IDLE, REST, SECONDS, Failed, Plan
+from tests.support.simulation.rest import unrest
+from tests.support.simulation.statements import statements
+from tests.support.simulation.tally import Tally
 from tests.support.simulation.workload import catalogue, markers, publications
 
 
@@ -54,17 +49,7 @@ class World:
         self.dice = random.Random(f"{plan.seed}-world")
         self.loop = SimLoop()
         self.network = Network(self.loop, plan.seed, plan.faults)
-        self.settings = Settings(
-            partitions=self.dice.choice((1, 1, 2, 3)),
-            session_timeout_ms=3_000,
-            rebalance_timeout_ms=6_000,
-            transaction_timeout_ms=5_000,
-            request_timeout_ms=3_000,
-            stalled_seconds=25.0,
-            poll_records=100,
-            batch_records=self.dice.choice((4, 30, 32_000)),
-            output_batch_bytes=16_384,
-        )
+        self.settings = _settings(self.dice)
         self.names = topics.names(self.settings)
         counts = {spec.name: spec.partitions for spec in topics.specs(self.settings)}
         self.broker = Broker(self.network, self.now, counts)
@@ -122,7 +107,7 @@ class World:
             Failed: it does not come to rest, or a process ended for a reason that it must not have.
         """
         asyncio.set_event_loop(None)
-        with self._patched():
+        with patched(self):
             try:
                 self.loop.run_until_complete(self._scenario())
             except Stuck as error:
@@ -320,124 +305,25 @@ class World:
         calm = 0
         while calm < 3 and not self.unexpected:
             await asyncio.sleep(1.0)
-            reason = self.unrest()
+            reason = unrest(self)
             calm = 0 if reason else calm + 1
             if self.loop.time() > until:
                 raise Failed(f"does not come to rest within {REST:g} s of quiet: {reason}")
 
-    def unrest(self) -> str | None:
-        """What is still to be done."""
-        inputs = {tp for tp in self.broker.logs if tp.topic in self.names.inputs}
-        committed = self.broker.groups.get(self.settings.app_id, {})
-        for tp in sorted(inputs):
-            done = committed[tp].offset if tp in committed else 0
-            if done < len(self.broker.logs[tp].entries):
-                return f"{tp.topic}-{tp.partition} is processed up to {done}"
-        awake = [worker for name, worker in self.workers.items() if name not in self.frozen]
-        tasks = [task for worker in awake for task in worker.tasks.values()]
-        if sorted(task.number for task in tasks) != list(range(self.settings.partitions)):
-            return f"open tasks: {sorted(task.number for task in tasks)}"
-        for task in tasks:
-            if task.engine is None or task.engine.due(self.now()):
-                return f"task {task.number} has predictions due"
-        return self._unerased(tasks) or self._unstored()
 
-    def _unerased(self, tasks: list[Any]) -> str | None:
-        rows = self.database.tables.get("erasure_fences", {})
-        engines = {task.number: task.engine for task in tasks}
-        for user, marker in self.markers.items():
-            # A consent from before the erasure may be compacted away before anybody has read it.
-            done = engines[partition(user, self.settings.partitions)].erasing._done.get(user)
-            if done is None or (done.erased_at, done.counts_from) != (marker.erased_at, marker.counts_from):
-                return f"learner {user} is not erased from the topics"
-            row = rows.get((user,), {"erased_at": None, "epoch": None})
-            opened = row["epoch"] if row["epoch"] and row["epoch"] > row["erased_at"] else None
-            wanted = None if marker.counts_from is None else instant(marker.counts_from)
-            if (row["erased_at"], opened) != (instant(marker.erased_at), wanted):
-                return f"learner {user} is not erased from the tables"
-        return None
-
-    def _unstored(self) -> str | None:
-        offsets = self.database.tables.get("sink_offsets", {})
-        for tp, log in self.broker.logs.items():
-            if tp.topic in self.stored_topics:
-                stored = offsets.get((tp.topic, tp.partition), {"next_offset": 0})["next_offset"]
-                if log.pending or stored < len(log.entries):
-                    return f"{tp.topic}-{tp.partition} is stored up to {stored}"
-        return None
-
-    # ------------------------------------------------------------ in place of what connects
-
-    @contextmanager
-    def _patched(self) -> Iterator[None]:
-        """Hand the fakes to the product: its Kafka clients, its connection, its clock, its steps."""
-        clock = SimpleNamespace(
-            monotonic=self.loop.time, time_ns=lambda: self.now() * 1_000_000, time=lambda: self.now() / 1_000
-        )
-
-        disabled = logging.root.manager.disable
-        logging.disable(logging.CRITICAL)
-        with contextlib.ExitStack() as stack:
-            for name in (
-                "lyo.streams.runtime.task",
-                "lyo.streams.runtime.input_reader",
-                "lyo.streams.producers.transactional_producer",
-                "lyo.streams.producers.linger",
-                "lyo.streams.kafka.clients",
-                "lyo.streams.clock",
-                "lyo.streams.topic_admin",
-                "lyo.storage.session",
-                "lyo.storage.sink.sink",
-                "lyo.storage.sink.refused",
-                "lyo.storage.sink.offset_mirror",
-            ):
-                stack.enter_context(mock.patch(f"{name}.time", clock))
-            for target, fake in {
-                # The same text each time, and most of the time that a sink's start takes.
-                "lyo.storage.sink.writer.merge_sql": MERGE_SQL.__getitem__,
-                "lyo.storage.sink.writer.delete_sql": DELETE_SQL.__getitem__,
-                "lyo.streams.runtime.context.Failpoints": lambda _crash_at: SimFailpoints(self),
-                "lyo.streams.runtime.worker.AIOKafkaAdminClient": self.cluster.admin,
-                "lyo.streams.kafka.clients.AIOKafkaAdminClient": self.cluster.admin,
-                "lyo.streams.kafka.clients.AIOKafkaConsumer": self.cluster.consumer,
-                "lyo.streams.kafka.clients.AIOKafkaProducer": self.cluster.producer,
-                # It would ask a real socket why the broker refuses us.
-                "lyo.streams.kafka.clients.refusal": _away,
-            }.items():
-                stack.enter_context(mock.patch(target, fake))
-            stack.enter_context(mock.patch.object(asyncpg, "connect", self.database.connect))
-            if not self.plan.real_engine:
-                for time_of in (learner_time, skill_time, prediction_time):
-                    stack.enter_context(mock.patch.object(erasures, time_of.__name__, time_of))
-            try:
-                yield
-            finally:
-                logging.disable(disabled)
-
-
-class SimWorker(Worker):
-    """The product's worker; only Faust itself is replaced."""
-
-    cluster: Cluster
-
-    def _create_app(self) -> Any:
-        app = App(self.cluster, self.settings, list(self.names.inputs))
-        self._register(app, self.deliver)  # type: ignore[arg-type]
-        app.on_partitions_revoked.connect(self._on_revoked)
-        app.on_partitions_assigned.connect(self._on_assigned)
-        return app
-
-
-class SimFailpoints:
-    """Stands in for `lyo.streams.failpoints.Failpoints`: tells the world where a task is."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self.armed = world.dice.random() < 0.5
-
-    def __call__(self, name: str) -> None:
-        assert name in STEPS
-        self._world.reached(name)
+def _settings(dice: random.Random) -> Settings:
+    """Short time-outs; as many partitions and records in a batch as the dice say."""
+    return Settings(
+        partitions=dice.choice((1, 1, 2, 3)),
+        session_timeout_ms=3_000,
+        rebalance_timeout_ms=6_000,
+        transaction_timeout_ms=5_000,
+        request_timeout_ms=3_000,
+        stalled_seconds=25.0,
+        poll_records=100,
+        batch_records=dice.choice((4, 30, 32_000)),
+        output_batch_bytes=16_384,
+    )
 
 
 def _outside() -> Any:
@@ -447,8 +333,3 @@ def _outside() -> Any:
 
 
 __all__ = ["Failed", "Plan", "World"]
-
-
-async def _away(_settings: object) -> tuple[str, bool]:
-    """A broker that is away, and may come back."""
-    return "", False

@@ -15,7 +15,8 @@ from aiokafka.errors import ConsumerStoppedError
 
 from lyo.streams.kafka import clients
 from lyo.streams.runtime.transport import Poll
-from tests.support.simulation.clients import Cluster, Consumer
+from tests.support.simulation.kafka.cluster import Cluster
+from tests.support.simulation.kafka.consumer import Consumer
 
 POLL_SECONDS = 1.0
 
