@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from lyo.streams.settings import Settings
-from lyo.tools.stack import LocalKafka, LocalPostgres
 from tests.support.faults.deployment import deployed
 from tests.support.faults.storm import Storm, come_and_go, kill_one
 from tests.support.learners.published import Paced, simulated
@@ -26,8 +25,7 @@ AFTERWARDS = 0.45
 
 
 async def test_a_storm_of_kills_loses_nothing_and_repeats_nothing(
-    own_kafka: LocalKafka,
-    own_postgres: LocalPostgres,
+    own_settings: Settings,
     environment: Callable[[Settings], dict[str, str]],
     tmp_path: Path,
     minutes: float,
@@ -35,13 +33,7 @@ async def test_a_storm_of_kills_loses_nothing_and_repeats_nothing(
 ) -> None:
     began = time.monotonic()
     path = simulated(tmp_path / "events.jsonl", LEARNERS, DAYS, seed=seed)
-    settings = Settings(
-        bootstrap_servers=own_kafka.bootstrap_servers,
-        database_url=own_postgres.database_url,
-        partitions=6,
-        session_timeout_ms=2_500,
-        transaction_timeout_ms=6_000,
-    )
+    settings = own_settings.model_copy(update={"partitions": 6})
     async with deployed(settings, environment, tmp_path, supervised=True) as deployment:
         fleet = deployment.fleet
         for name in ("worker-1", "worker-2", "worker-3", "sink-1", "sink-2"):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -19,10 +19,11 @@ from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalKafka, LocalPostgres
 from lyo.tools.stack.processes import LOOPBACK
 from tests.support.faults.deployment import deployed
-from tests.support.faults.storm import Memory, Storm, freeze_one, kill_one
+from tests.support.faults.fleet import Fleet
+from tests.support.faults.storm import Fault, Memory, Storm, freeze_one, kill_one
 from tests.support.learners.published import Paced, parts, simulated
 from tests.support.servers.outages import away, resetting, slow
-from tests.support.servers.proxy import proxied
+from tests.support.servers.proxy import Proxy, proxied
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(0)]
 
@@ -41,6 +42,7 @@ MOST_MB_AN_HOUR = 40.0
 async def test_an_hour_with_a_fault_every_minute(
     own_kafka: LocalKafka,
     own_postgres: LocalPostgres,
+    own_settings: Settings,
     environment: Callable[[Settings], dict[str, str]],
     tmp_path: Path,
     seed: int,
@@ -49,13 +51,7 @@ async def test_an_hour_with_a_fault_every_minute(
     # Of an hour a fault a minute; of a shorter run as many, closer together.
     path = simulated(tmp_path / "events.jsonl", learners=1_500, days=120, seed=seed)
     before, during = parts(path, 2)
-    settings = Settings(
-        bootstrap_servers=own_kafka.bootstrap_servers,
-        database_url=own_postgres.database_url,
-        partitions=4,
-        session_timeout_ms=2_500,
-        transaction_timeout_ms=6_000,
-    )
+    settings = own_settings.model_copy(update={"partitions": 4})
     async with proxied(LOOPBACK, own_postgres.port) as proxy:
         through = {"LYO_DATABASE_URL": f"postgresql://postgres@{LOOPBACK}:{proxy.port}/lyo"}
         async with deployed(settings, environment, tmp_path, supervised=True, through=through) as deployment:
@@ -70,30 +66,12 @@ async def test_an_hour_with_a_fault_every_minute(
             for name in MEMBERS:
                 fleet.add(name)
             paced = Paced(during, settings, seconds)
-            storm = Storm(
-                fleet,
-                seed,
-                (seconds / 72, seconds / 60),
-                {
-                    "worker killed": kill_one(fleet, "worker", spare=KEPT),
-                    "sink killed": kill_one(fleet, "sink", spare=KEPT),
-                    "worker frozen past its session": freeze_one(fleet, "worker", 4.0, spare=KEPT),
-                    "Kafka stopped": away(own_kafka, 5.0, violently=False),
-                    "Kafka killed": away(own_kafka, 5.0, violently=True),
-                    "Postgres stopped": away(own_postgres, 10.0, violently=False),
-                    "Postgres killed": away(own_postgres, 10.0, violently=True),
-                    "Postgres slow": slow(proxy, 0.2, 20.0),
-                    "Postgres resets connections": resetting(proxy, 5, 2.0),
-                },
-            )
+            faults = every_fault(fleet, own_kafka, own_postgres, proxy)
+            storm = Storm(fleet, seed, (seconds / 72, seconds / 60), faults)
             memory = Memory(fleet, KEPT, WARM_UP)
-            watching = asyncio.create_task(memory.watch(SAMPLE_SECONDS))
             began = time.monotonic()
-            publishing = asyncio.create_task(paced.run())
-            await storm.run(publishing.done)
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+            async with watched(memory):
+                await storm.run(asyncio.create_task(paced.run()).done)
             drained = await deployment.quiet()
             report = await deployment.verdict()
             lasted = time.monotonic() - began
@@ -110,11 +88,42 @@ async def test_an_hour_with_a_fault_every_minute(
             assert report.clean, str(report)
             assert storm.counts.total() >= seconds / 60 * LEAST_FAULTS
             assert fleet.unexplained() == []
-            for name in KEPT:
-                # Of a short run the slope says how a process fills its buffers, not whether it leaks.
-                if memory.seconds(name) >= LONG_ENOUGH:
-                    assert memory.slope(name) < MOST_MB_AN_HOUR
-                else:
-                    said = f"{name}: its growth is not judged, its samples span less than {LONG_ENOUGH:.0f} s"
-                    assert seconds < JUDGED_FROM, said
-                    print(said)
+            judge(memory, seconds)
+
+
+@asynccontextmanager
+async def watched(memory: Memory) -> AsyncIterator[None]:
+    """Take samples until the block ends."""
+    watching = asyncio.create_task(memory.watch(SAMPLE_SECONDS))
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+
+
+def every_fault(fleet: Fleet, kafka: LocalKafka, postgres: LocalPostgres, proxy: Proxy) -> dict[str, Fault]:
+    """Whatever may happen within the hour, by name."""
+    return {
+        "worker killed": kill_one(fleet, "worker", spare=KEPT),
+        "sink killed": kill_one(fleet, "sink", spare=KEPT),
+        "worker frozen past its session": freeze_one(fleet, "worker", 4.0, spare=KEPT),
+        "Kafka stopped": away(kafka, 5.0, violently=False),
+        "Kafka killed": away(kafka, 5.0, violently=True),
+        "Postgres stopped": away(postgres, 10.0, violently=False),
+        "Postgres killed": away(postgres, 10.0, violently=True),
+        "Postgres slow": slow(proxy, 0.2, 20.0),
+        "Postgres resets connections": resetting(proxy, 5, 2.0),
+    }
+
+
+def judge(memory: Memory, seconds: float) -> None:
+    """No member that was kept grows; of a short run the slope says how it fills its buffers, not a leak."""
+    for name in KEPT:
+        if memory.seconds(name) >= LONG_ENOUGH:
+            assert memory.slope(name) < MOST_MB_AN_HOUR
+        else:
+            said = f"{name}: its growth is not judged, its samples span less than {LONG_ENOUGH:.0f} s"
+            assert seconds < JUDGED_FROM, said
+            print(said)

@@ -26,17 +26,8 @@ from lyo.models.predictions.types import (
 from lyo.streams.dead_letters.encode import dead_letter, oversized
 from lyo.tools.contracts.messages import EXAMPLES, MESSAGES, OUTPUTS
 from tests.support.contract.holding import BY_NAME, faults
-from tests.support.learners.building import (
-    START,
-    Sent,
-    Stream,
-    completion,
-    lives,
-    outcome,
-    preferences,
-    request,
-    sample_catalogue,
-)
+from tests.support.learners.building import START, Sent, Stream, completion, outcome, preferences, request
+from tests.support.learners.sampled import lives, sample_catalogue
 
 PREDICTIONS = [message.name for message in OUTPUTS if message.name.startswith("predictions.")]
 # Fields that may be null, or may not be, by the contract alone: the engine knows one way only.

@@ -12,7 +12,7 @@ from itertools import groupby
 from lyo.models.state import layout
 from tests.fuzz.run import CORPUS
 from tests.fuzz.targets import KINDS
-from tests.support.learners import building
+from tests.support.learners import building, sampled
 
 NASTY = (
     b"",
@@ -29,7 +29,7 @@ NASTY = (
 
 def seeds() -> Iterator[tuple[str, bytes]]:
     """Target and input of each."""
-    sent = sorted(building.lives(7, 120), key=lambda event: event.kind)
+    sent = sorted(sampled.lives(7, 120), key=lambda event: event.kind)
     for kind, some in groupby(sent, key=lambda event: event.kind):
         for event in list(some)[:4]:
             value = json.dumps(event.body).encode()
@@ -40,18 +40,18 @@ def seeds() -> Iterator[tuple[str, bytes]]:
     for number in range(len(KINDS)):
         for value in NASTY:
             yield "events", bytes([number]) + b"1\n" + value
-    for content in building.CONTENTS:
+    for content in sampled.CONTENTS:
         yield (
             "catalogue",
             b"\x01" + str(content["content_id"]).encode() + b"\n" + json.dumps(content).encode(),
         )
-    for one in building.ORGANIZATIONS:
+    for one in sampled.ORGANIZATIONS:
         yield "catalogue", f"\0{one['organization_id']}\n".encode() + json.dumps(one).encode()
     yield from _stored()
 
 
 def _stored() -> Iterator[tuple[str, bytes]]:
-    stream = building.run(building.lives(7, 120), building.sample_catalogue())
+    stream = building.run(sampled.lives(7, 120), sampled.sample_catalogue())
     for key, value in list(stream.skill_rows.items())[:2]:
         yield "rows", b"\x00" + key + b"\n" + value
         yield "rows", b"\x04" + key + b"\n" + value[1:40]

@@ -14,18 +14,8 @@ from lyo.models.state.layout import LAYOUT, LayoutError
 from lyo.predictive.answers import answers, reading
 from lyo.predictive.answers.reading import LAG_MS, LearnerQuery, LearnerSnapshot
 from lyo.storage.times import instant
-from tests.support.learners.building import (
-    CONTENTS,
-    ORGANIZATIONS,
-    START,
-    completion,
-    iso,
-    lives,
-    ms,
-    outcome,
-    preferences,
-    session,
-)
+from tests.support.learners.building import START, completion, iso, ms, outcome, preferences, session
+from tests.support.learners.sampled import CONTENTS, ORGANIZATIONS, lives
 from tests.support.learners.stored_learners import World, world_in
 from tests.support.sink.running import until
 

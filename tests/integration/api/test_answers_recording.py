@@ -14,7 +14,8 @@ from lyo.models.events.decode import EventError, Kind
 from lyo.predictive.answers import answers
 from lyo.storage.outbox.queue import CHANNEL
 from tests.support.api.recording import AT, HISTORY, LESSON, asked, outbox, predict
-from tests.support.learners.building import CONTENTS, START, completion, iso, session
+from tests.support.learners.building import START, completion, iso, session
+from tests.support.learners.sampled import CONTENTS
 from tests.support.learners.stored_learners import World
 from tests.support.sink.records import NAMES, prediction, struggle
 

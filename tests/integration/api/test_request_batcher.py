@@ -17,7 +17,8 @@ from lyo.predictive.answers import answers, learner_responses
 from lyo.predictive.answers.reading import LearnerQuery, LearnerSnapshot
 from lyo.predictive.answers.request_batcher import MOST, RequestBatcher
 from lyo.streams.topics import Names
-from tests.support.learners.building import CONTENTS, ORGANIZATIONS, START, completion, session
+from tests.support.learners.building import START, completion, session
+from tests.support.learners.sampled import CONTENTS, ORGANIZATIONS
 from tests.support.learners.stored_learners import World, world_in
 
 pytestmark = pytest.mark.integration

@@ -112,12 +112,9 @@ async def test_what_a_worker_refuses_and_how_it_is_mended(
     settings: Settings, environment: Callable[[Settings], dict[str, str]], tmp_path: Path
 ) -> None:
     now = time.time_ns() // 1_000_000
-    settings = quick(settings, now).model_copy(update={"partitions": 1})
-    await topic_admin.ensure(settings)
-    upgrade(settings.database_url)
+    settings, events = await one_number(settings, now)
     variables = environment(settings) | {"LYO_PARTITIONS": "1"}
     names = topics.names(settings)
-    events = [one for user in USERS for one in shifted(user, range(20), now // DAY * DAY - 30 * DAY)]
     await send(settings, events)
     rows = await run_until_done(settings, variables, tmp_path / "first", wanted(events, now))
     assert len(rows) == 3 * len(USERS)
@@ -166,12 +163,9 @@ async def test_a_topic_made_anew_is_refused_by_name_and_a_rebuild_mends_it(
     settings: Settings, environment: Callable[[Settings], dict[str, str]], tmp_path: Path
 ) -> None:
     now = time.time_ns() // 1_000_000
-    settings = quick(settings, now).model_copy(update={"partitions": 1})
-    await topic_admin.ensure(settings)
-    upgrade(settings.database_url)
+    settings, events = await one_number(settings, now)
     variables = environment(settings) | {"LYO_PARTITIONS": "1"}
     names = topics.names(settings)
-    events = [one for user in USERS for one in shifted(user, range(20), now // DAY * DAY - 30 * DAY)]
     said = wanted(events, now, await fill(settings))
     await send(settings, events)
     rows = await run_until_done(settings, variables, tmp_path / "first", said)
@@ -199,6 +193,15 @@ async def test_a_topic_made_anew_is_refused_by_name_and_a_rebuild_mends_it(
     assert "created again since the rows were written" in line
     await rebuilt(variables)
     assert await run_until_done(settings, variables, tmp_path / "third", said) == rows
+
+
+async def one_number(settings: Settings, now: int) -> tuple[Settings, list[Sent]]:
+    """Topics of one partition with tables, and a month's events for them."""
+    settings = quick(settings, now).model_copy(update={"partitions": 1})
+    await topic_admin.ensure(settings)
+    upgrade(settings.database_url)
+    events = [one for user in USERS for one in shifted(user, range(20), now // DAY * DAY - 30 * DAY)]
+    return settings, events
 
 
 async def fill(settings: Settings, times: int = 1) -> Catalogue:

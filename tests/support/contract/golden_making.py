@@ -20,7 +20,8 @@ from lyo.models.events.decode import Kind, Rejected, decode, decode_content, dec
 from lyo.models.state.layout import LAYOUT, SWEEP_KEY, decode_swept
 from lyo.streams.dead_letters.encode import dead_letter, oversized
 from lyo.tools.contracts.messages import EXAMPLES, INPUTS, VERSION, Message
-from tests.support.learners.building import START, Stream, lives, sample_catalogue
+from tests.support.learners.building import START, Stream
+from tests.support.learners.sampled import lives, sample_catalogue
 
 GOLDEN = Path(__file__).parents[2] / "contract" / "golden"
 FAR = 9_000_000_000_000

@@ -16,29 +16,21 @@ from itertools import combinations
 from pathlib import Path
 from typing import Final
 
-import asyncpg
-
 from lyo.evaluation.replay import FOREVER, Replay
 from lyo.models.events.identity import event_id_hash
 from lyo.models.predictions.records import IDENTITY_FREE
 from lyo.models.state import layout
 from lyo.models.state.learner import RING_KINDS
-from lyo.storage.database import plain_url
-from lyo.streams import topics
 from lyo.streams.event_files.reader import check, opened
 from lyo.streams.settings import Settings
-from tests.support import logs
 from tests.support.faults import agreement
 from tests.support.faults.agreement import Fields, Predictions
+from tests.support.faults.found import Found, Rows, applied, look, shown
 
-Rows = dict[bytes, bytes]
 Events = dict[int, list[str]]
-Pair = tuple[bytes, bytes | None]
 
 SHOWN: Final = 5
 _WHOLE: Final = 1 << 64
-_ID: Final = b'"prediction_id":"'
-_VERSION: Final = b'"version":'
 _MOST: Final = 2  # events lost, and events doubled, that are looked for by name in one learner's row
 
 
@@ -56,20 +48,6 @@ class Expected:
     def events(self, users: set[int]) -> Events:
         """Ids of the events that count towards ``applied``, by learner."""
         return event_ids(self.paths, users)
-
-
-@dataclass(slots=True)
-class Found:
-    """What Kafka and Postgres have, read committed."""
-
-    rows: Rows
-    predictions: Predictions
-    ambiguous: list[str] = field(default_factory=list)
-    """Prediction ids that carry two contents."""
-    older: list[str] = field(default_factory=list)
-    """Rows and predictions that follow a newer one of their key in the log."""
-    stored_rows: Rows | None = None
-    stored: Predictions | None = None
 
 
 @dataclass(slots=True)
@@ -143,91 +121,6 @@ def event_ids(paths: Iterable[Path], users: set[int]) -> Events:
 # ------------------------------------------------------------ what there is
 
 
-async def look(settings: Settings, *, postgres: bool = True) -> Found:
-    """Read the changelogs, the prediction topics and Postgres."""
-    names = topics.names(settings)
-    learners = rows_of(await _log(settings, names.learner_rows))
-    found = Found(learners.newest, {}, older=learners.older)
-    found.rows |= rows_of(await _log(settings, names.skill_rows)).newest
-    for kind, topic in names.predictions.items():
-        read = predictions_of(await _log(settings, topic))
-        found.predictions |= {(kind, key.decode()): json.loads(value) for key, value in read.newest.items()}
-        found.ambiguous += [f"{kind} {number}" for number in read.ambiguous]
-        found.older += [f"{kind} {text}" for text in read.older]
-    if postgres:
-        found.stored_rows = await _stored_rows(settings.database_url)
-        found.stored = await agreement.in_postgres(settings.database_url)
-    return found
-
-
-async def _log(settings: Settings, topic: str) -> list[Pair]:
-    """Every committed record of a topic, each key's in the order of the log."""
-    return [(record.key, record.value) for record in await logs.records(settings, topic)]
-
-
-@dataclass(slots=True)
-class Read:
-    """What a log says, read from its beginning."""
-
-    newest: Rows
-    ambiguous: list[str] = field(default_factory=list)
-    older: list[str] = field(default_factory=list)
-
-
-def predictions_of(log: Iterable[Pair]) -> Read:
-    """The newest prediction of each key; ids that carry two contents, and versions that go back, anywhere."""
-    newest: dict[bytes, bytes | None] = {}
-    contents: dict[bytes, int] = {}
-    versions: dict[bytes, int] = {}
-    twofold: set[bytes] = set()
-    older: list[str] = []
-    for key, value in log:
-        newest[key] = value
-        if value is None:
-            versions.pop(key, None)
-            continue
-        number, version = _id_and_version(value)
-        if contents.setdefault(number, hash((key, value))) != hash((key, value)):
-            twofold.add(number)
-        if version < versions.get(key, 0):
-            older.append(f"{key.decode()}: version {version} after {versions[key]}")
-        versions[key] = version
-    kept = {key: value for key, value in newest.items() if value is not None}
-    return Read(kept, sorted(number.decode() for number in twofold), older)
-
-
-def _id_and_version(value: bytes) -> tuple[bytes, int]:
-    start = value.index(_ID) + len(_ID)
-    after = value.index(_VERSION) + len(_VERSION)
-    return value[start : start + 32], int(value[after : value.index(b",", after)])
-
-
-def rows_of(log: Iterable[Pair]) -> Read:
-    """The newest row of each key; learners' rows that have applied fewer events than the one before."""
-    newest: dict[bytes, bytes | None] = {}
-    older: list[str] = []
-    for key, value in log:
-        if key.startswith(b"#"):  # a partition's own: how far it is swept, what it stands at, who was erased
-            continue
-        before, newest[key] = newest.get(key), value
-        if before is not None and value is not None and b"|" not in key:
-            was, is_ = _applied(before)[0], _applied(value)[0]
-            if is_ < was:
-                older.append(f"{_shown(key)}: {is_} events after {was}")
-    return Read({key: value for key, value in newest.items() if value is not None}, older=older)
-
-
-async def _stored_rows(database_url: str) -> Rows:
-    connection = await asyncpg.connect(plain_url(database_url))
-    try:
-        learners = await connection.fetch('SELECT user_id, "row" FROM learner_rows')
-        skills = await connection.fetch('SELECT user_id, skill_id, "row" FROM skill_rows')
-    finally:
-        await connection.close()
-    found = {b"%d" % row["user_id"]: row["row"] for row in learners}
-    return found | {layout.skill_key(row["user_id"], row["skill_id"]): row["row"] for row in skills}
-
-
 # ------------------------------------------------------------ the comparison
 
 
@@ -267,18 +160,14 @@ def _is_current(kind: str, record: Fields) -> bool:
 
 def unlike_rows(wanted: Mapping[bytes, bytes], found: Mapping[bytes, bytes]) -> list[str]:
     """Rows that are missing, too much, or differ in a byte; with the columns that do."""
-    said = [f"{_shown(key)} is missing" for key in wanted.keys() - found.keys()]
-    said += [f"{_shown(key)} is too much" for key in found.keys() - wanted.keys()]
+    said = [f"{shown(key)} is missing" for key in wanted.keys() - found.keys()]
+    said += [f"{shown(key)} is too much" for key in found.keys() - wanted.keys()]
     said += [
-        f"{_shown(key)} differs in {', '.join(_columns(key, value, found[key]))}"
+        f"{shown(key)} differs in {', '.join(_columns(key, value, found[key]))}"
         for key, value in wanted.items()
         if key in found and found[key] != value
     ]
     return sorted(said)
-
-
-def _shown(key: bytes) -> str:
-    return f"row {key.decode(errors='replace')}"
 
 
 def _columns(key: bytes, one: bytes, other: bytes) -> list[str]:
@@ -323,8 +212,8 @@ def miscounted(
     double count that cancel in the one do not in the other. Where no few events explain them, unnamed ones
     are given: at least so many.
     """
-    count = _applied(found)[0] - _applied(wanted)[0]
-    total = (_applied(found)[1] - _applied(wanted)[1]) % _WHOLE
+    count = applied(found)[0] - applied(wanted)[0]
+    total = (applied(found)[1] - applied(wanted)[1]) % _WHOLE
     if count == 0 and total == 0:
         return [], []
     if found is None:
@@ -352,13 +241,6 @@ def _explained(count: int, total: int, by_hash: Mapping[int, str]) -> tuple[list
             if some is not None and not set(some) & set(more):
                 return [by_hash[one] for one in some], [by_hash[one] for one in more]
     return None
-
-
-def _applied(row: bytes | None) -> tuple[int, int]:
-    if row is None:
-        return 0, 0
-    fields = layout.decode_learners([row])[0]
-    return int(fields["applied"]), int(fields["fingerprint"])
 
 
 # ------------------------------------------------------------ waiting for the quiet moment

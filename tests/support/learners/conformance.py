@@ -17,13 +17,8 @@ from lyo.models.predictions.compute import quiet_hours_of
 from lyo.models.state.catalogue import Catalogue
 from lyo.models.state.history import History, history
 from lyo.models.state.skill import MEMORY
-from tests.support.learners.building import (
-    MINUTE,
-    ZONE_NAMES,
-    Stream,
-    lives,
-    run,
-)
+from tests.support.learners.building import MINUTE, Stream, run
+from tests.support.learners.sampled import ZONE_NAMES, lives
 
 few = settings(max_examples=12, deadline=None)
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from lyo.models.predictions.records import IDENTITY_FREE
-from tests.support.learners.building import (
-    Current,
-    without,
-)
+from tests.support.learners.building import Current, without
 
 
 def comparable(current: Current, of: Current) -> Current:

@@ -5,16 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lyo.models.arrays.zones import DAY, HOUR
-from tests.support.learners.building import (
-    MINUTE,
-    START,
-    Sent,
-    Stream,
-    catalogue,
-    completion,
-    iso,
-    session,
-)
+from tests.support.learners.building import MINUTE, START, Sent, Stream, catalogue, completion, iso, session
 
 DAWN = 2 * HOUR
 """After every learner's boundary, in UTC."""

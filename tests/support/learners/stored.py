@@ -15,20 +15,8 @@ from lyo.storage.sink.offsets import Place, claim
 from lyo.storage.sink.rows import tenant_of
 from lyo.storage.sink.writer import Writer
 from lyo.streams.topics import Names
-from tests.support.learners.building import (
-    CONTENTS,
-    MINUTE,
-    ORGANIZATIONS,
-    START,
-    Sent,
-    Stream,
-    completion,
-    lives,
-    run,
-    sample_catalogue,
-    sentiment,
-    session,
-)
+from tests.support.learners.building import MINUTE, START, Sent, Stream, completion, run, sentiment, session
+from tests.support.learners.sampled import CONTENTS, ORGANIZATIONS, lives, sample_catalogue
 from tests.support.sink.records import Rec
 
 DAY = 86_400_000

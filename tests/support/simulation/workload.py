@@ -10,8 +10,9 @@ from typing import Any
 from lyo.models.arrays.zones import DAY
 from lyo.models.erasure import ErasureMarkers
 from lyo.models.events.decode import Kind
-from tests.support.learners import building
-from tests.support.learners.building import CONTENTS, ORGANIZATIONS, START, Sent
+from tests.support.learners import building, sampled
+from tests.support.learners.building import START, Sent
+from tests.support.learners.sampled import CONTENTS, ORGANIZATIONS
 
 DAYS = 3
 BAD = (
@@ -41,7 +42,7 @@ def publications(seed: int, events: int) -> list[Publication]:
     """Everything of one run, in its order."""
     dice = random.Random(f"{seed}-workload")
     users = dice.randint(2, 6)
-    lives = building.lives(seed, events, users=users, days=DAYS)
+    lives = sampled.lives(seed, events, users=users, days=DAYS)
     if dice.random() < 0.3:
         lives += _burst(dice, users, seed)
     made = [_publication(event) for event in lives]

@@ -20,17 +20,8 @@ from lyo.evaluation.run import observe, run
 from lyo.evaluation.tasks import TASKS, Options
 from lyo.models.engine import Engine
 from lyo.models.events.decode import Kind
-from tests.support.learners.building import (
-    START,
-    Sent,
-    completion,
-    iso,
-    lives,
-    sentiment,
-    session,
-    simulated,
-    stored,
-)
+from tests.support.learners.building import START, Sent, completion, iso, sentiment, session, stored
+from tests.support.learners.sampled import lives, simulated
 
 few = settings(max_examples=12, deadline=None)
 SEEDS = st.integers(0, 2**32)

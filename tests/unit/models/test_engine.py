@@ -20,20 +20,16 @@ from tests.support.learners.building import (
     START,
     Sent,
     Stream,
-    batches,
     columns,
     completion,
-    disturbed,
-    lives,
     preferences,
-    sample_catalogue,
     sentiment,
     session,
-    simulated,
     stored,
     without,
 )
 from tests.support.learners.engines import comparable
+from tests.support.learners.sampled import batches, disturbed, lives, sample_catalogue, simulated
 
 few = settings(max_examples=15, deadline=None)
 SEEDS = st.integers(0, 2**32)

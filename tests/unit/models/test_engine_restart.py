@@ -13,17 +13,9 @@ from lyo.models.state import layout
 from lyo.models.state.catalogue import Catalogue
 from lyo.models.state.layout import LayoutError
 from lyo.models.state.plateau_window import FLAT_BELOW, LEAST_ATTEMPTS
-from tests.support.learners.building import (
-    START,
-    Stream,
-    columns,
-    completion,
-    iso,
-    request,
-    sample_catalogue,
-    session,
-)
+from tests.support.learners.building import START, Stream, columns, completion, iso, request, session
 from tests.support.learners.engines import comparable
+from tests.support.learners.sampled import sample_catalogue
 
 
 @pytest.mark.parametrize("value", [b"", b"\x00", b"\x03" + bytes(5000), b"\x01short", b"\x02short"])

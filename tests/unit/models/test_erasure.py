@@ -23,17 +23,9 @@ from lyo.models.erasure import (
 )
 from lyo.models.events.decode import Kind, decode
 from lyo.models.state.layout import SWEEP_KEY
-from tests.support.learners.building import (
-    START,
-    Sent,
-    Stream,
-    by_kind,
-    columns,
-    iso,
-    lives,
-    sample_catalogue,
-)
+from tests.support.learners.building import START, Sent, Stream, by_kind, columns, iso
 from tests.support.learners.lives import life
+from tests.support.learners.sampled import lives, sample_catalogue
 
 GONE, STAYS = 7, 8
 ERASED = START + 40 * DAY

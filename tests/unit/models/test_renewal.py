@@ -12,16 +12,9 @@ from lyo.models.predictions.kinds import BY_NAME, KINDS
 from lyo.models.predictions.records import IDENTITY_FREE
 from lyo.models.renewal import MODELS_KEY
 from lyo.models.state.layout import LAYOUT
-from tests.support.learners.building import (
-    START,
-    Stream,
-    completion,
-    lives,
-    sample_catalogue,
-    session,
-    without,
-)
+from tests.support.learners.building import START, Stream, completion, session, without
 from tests.support.learners.changed_formulas import changed
+from tests.support.learners.sampled import lives, sample_catalogue
 
 END = START + 61 * DAY
 

@@ -11,8 +11,10 @@ import pytest
 from lyo.models.events.decode import Kind
 from lyo.models.state import layout
 from lyo.models.state.learner import BOOKKEEPING
-from tests.support.faults.oracle import Expected, Found, Report, compare, expect, predictions_of, rows_of
-from tests.support.learners.building import START, Sent, Stream, lives, run
+from tests.support.faults.found import Found, predictions_of, rows_of
+from tests.support.faults.oracle import Expected, Report, compare, expect
+from tests.support.learners.building import START, Sent, Stream, run
+from tests.support.learners.sampled import lives
 
 AT = START + 40 * 86_400_000
 EVENTS = lives(3, 400, users=3, days=30)

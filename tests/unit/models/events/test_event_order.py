@@ -18,20 +18,8 @@ from lyo.evaluation.replay import Replay
 from lyo.models.arrays.zones import DAY, HOUR
 from lyo.models.events.decode import Columns, Kind
 from lyo.models.events.order import cut, merged
-from tests.support.learners.building import (
-    START,
-    Sent,
-    Stream,
-    batches,
-    by_kind,
-    columns,
-    completion,
-    disturbed,
-    lives,
-    request,
-    run,
-    sample_catalogue,
-)
+from tests.support.learners.building import START, Sent, Stream, by_kind, columns, completion, request, run
+from tests.support.learners.sampled import batches, disturbed, lives, sample_catalogue
 
 few = settings(max_examples=25, deadline=None)
 SEEDS = st.integers(0, 2**32)

@@ -20,10 +20,7 @@ from lyo.models.formulas import dropout, plateau, regression, send_time, struggl
 from lyo.models.state.history import history
 from lyo.models.state.learner import empty_learners
 from lyo.models.state.skill import MEMORY
-from tests.support.learners.building import (
-    MINUTE,
-    START,
-)
+from tests.support.learners.building import MINUTE, START
 from tests.support.learners.conformance import (
     SEEDS,
     Inputs,

@@ -16,16 +16,7 @@ from hypothesis import strategies as st
 from lyo.models.arrays.zones import DAY, HOUR, Zones
 from lyo.models.formulas import dropout, send_time, struggle
 from lyo.models.state.history import history, recent_sentiment
-from tests.support.learners.building import (
-    START,
-    Stream,
-    lives,
-    request,
-    run,
-    sample_catalogue,
-    sentiment,
-    session,
-)
+from tests.support.learners.building import START, Stream, request, run, sentiment, session
 from tests.support.learners.conformance import (
     PAUSES,
     SEEDS,
@@ -36,6 +27,7 @@ from tests.support.learners.conformance import (
     question_inputs,
     silence,
 )
+from tests.support.learners.sampled import lives, sample_catalogue
 
 ANY_SEED = st.integers(0, 2**32)
 

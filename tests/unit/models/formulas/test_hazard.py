@@ -18,7 +18,8 @@ from lyo.models.formulas.dropout import level_of, predict
 from lyo.models.formulas.dropout_factors import factors
 from lyo.models.formulas.hazard import HORIZONS, RISING, SHIPPED, TERMS, Hazard
 from lyo.models.state.history import History, history
-from tests.support.learners.building import START, completion, lives, run, session
+from tests.support.learners.building import START, completion, run, session
+from tests.support.learners.sampled import lives
 
 Floats = NDArray[np.float64]
 SEEDS = st.integers(0, 2**32 - 1)

@@ -12,8 +12,9 @@ from lyo.models.arrays.zones import DAY, HOUR, Zones
 from lyo.models.formulas.dropout_factors import _streaks
 from lyo.models.formulas.send_time import GOOD_FROM, HORIZON_HOURS, Limits, check
 from lyo.models.predictions import from_rows
-from tests.support.learners.building import MINUTE, START, lives, run
+from tests.support.learners.building import MINUTE, START, run
 from tests.support.learners.building import stored as rows_of
+from tests.support.learners.sampled import lives
 
 
 def by_hand(days: list[bool]) -> tuple[int, int]:

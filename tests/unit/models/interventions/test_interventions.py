@@ -10,14 +10,7 @@ import pytest
 from lyo.models.arrays.zones import DAY, HOUR
 from lyo.models.formulas.dropout import LEVEL_BOUNDS
 from lyo.models.interventions.cadence import HYSTERESIS
-from tests.support.learners.building import (
-    MINUTE,
-    START,
-    Stream,
-    completion,
-    iso,
-    sentiment,
-)
+from tests.support.learners.building import MINUTE, START, Stream, completion, iso, sentiment
 from tests.support.learners.interventions import DAWN, day_by_day, habit, of_dropout, silent, stuck
 from tests.support.learners.triggers import CONTRACT
 

@@ -23,20 +23,18 @@ from tests.support.learners.building import (
     START,
     Sent,
     Stream,
-    batches,
     catalogue,
     columns,
     completion,
     iso,
-    lives,
     ms,
     preferences,
-    sample_catalogue,
     sentiment,
     session,
 )
 from tests.support.learners.interventions import day_by_day, habit, of_dropout
 from tests.support.learners.limits import Told, local
+from tests.support.learners.sampled import batches, lives, sample_catalogue
 
 few = settings(max_examples=5, deadline=None)
 

@@ -34,16 +34,15 @@ from tests.support.learners.building import (
     catalogue,
     completion,
     iso,
-    lives,
     ms,
     outcome,
     preferences,
     request,
     run,
-    sample_catalogue,
     session,
 )
 from tests.support.learners.building import stored as rows_of
+from tests.support.learners.sampled import lives, sample_catalogue
 
 Current = dict[tuple[str, bytes], dict[str, Any]]
 

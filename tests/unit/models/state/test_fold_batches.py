@@ -16,22 +16,19 @@ from tests.support.learners.building import (
     START,
     Sent,
     Stream,
-    batches,
     by_kind,
     completion,
-    disturbed,
     learner_row,
-    lives,
     outcome,
     preferences,
     request,
     run,
-    sample_catalogue,
     sentiment,
     session,
     skill_row,
     stored,
 )
+from tests.support.learners.sampled import batches, disturbed, lives, sample_catalogue
 
 few = settings(max_examples=15, deadline=None)
 SEEDS = st.integers(0, 2**32)

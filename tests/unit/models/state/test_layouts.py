@@ -13,17 +13,8 @@ from lyo.models.state.catalogue import Catalogue
 from lyo.models.state.layout import LAYOUT, LAYOUTS, LayoutError
 from lyo.models.state.learner import EVENT_IDS, LEARNER, RING_KINDS
 from lyo.streams.settings import Settings
-from tests.support.learners.building import (
-    START,
-    Stream,
-    batches,
-    completion,
-    lives,
-    run,
-    sample_catalogue,
-    session,
-    stored,
-)
+from tests.support.learners.building import START, Stream, completion, run, session, stored
+from tests.support.learners.sampled import batches, lives, sample_catalogue
 
 BEFORE = LAYOUT - 1
 SHARED = ("user", "organization", "newest", "first", "last_session", "last_completion")

@@ -22,7 +22,8 @@ from lyo.streams.memory import give_back
 from lyo.streams.producers.transactional_producer import TransactionalProducer
 from lyo.streams.runtime.ports import Engine
 from lyo.streams.settings import Settings
-from tests.support.learners.building import START, Stream, lives
+from tests.support.learners.building import START, Stream
+from tests.support.learners.sampled import lives
 
 
 @pytest.fixture
