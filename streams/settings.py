@@ -64,11 +64,27 @@ class Settings(BaseSettings):
     ssl_certfile: str | None = Field(None, description="Our certificate, where Kafka asks for one.")
     ssl_keyfile: str | None = Field(None, description="Our certificate's key.")
     ssl_password: SecretStr | None = Field(None, description="That key's password.")
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        "PLAIN", description="SASL mechanism for Kafka."
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM"] = Field(
+        "PLAIN",
+        description="SASL mechanism for Kafka; AWS_MSK_IAM signs with AWS's own credentials and needs the "
+        "extra `msk`.",
     )
-    sasl_username: str | None = Field(None, description="User name at Kafka.")
-    sasl_password: SecretStr | None = Field(None, description="Password at Kafka.")
+    sasl_username: str | None = Field(None, description="User name at Kafka; of OAUTHBEARER the client's id.")
+    sasl_password: SecretStr | None = Field(
+        None, description="Password at Kafka; of OAUTHBEARER the client's secret."
+    )
+    sasl_token_url: str | None = Field(
+        None,
+        description="Where OAUTHBEARER gets tokens by client credentials; https, or http on this machine.",
+    )
+    sasl_scope: str | None = Field(None, description="Scope of those tokens, if the provider wants one.")
+    sasl_region: str | None = Field(None, description="AWS region of the brokers, for AWS_MSK_IAM.")
+    client_rack: str | None = Field(
+        None,
+        min_length=1,
+        description="Rack or availability zone of this process: it reads from replicas there where brokers "
+        "allow it (replica.selector.class).",
+    )
 
     session_timeout_ms: int = Field(
         10_000, ge=1_000, le=1_800_000, description="A worker silent for this long loses its partitions (ms)."
@@ -256,7 +272,7 @@ class Settings(BaseSettings):
     _no_secret = field_validator("jwt_secret", mode="before")(checks.unset_if_empty)
     _secret = field_validator("jwt_secret")(checks.secret)
     _token = field_validator("monitor_token", "monitor_operator_token")(checks.token)
-    _jwks_url = field_validator("jwt_jwks_url")(checks.jwks_url)
+    _https = field_validator("jwt_jwks_url", "sasl_token_url")(checks.https)
 
     @model_validator(mode="after")
     def _security(self) -> Settings:

@@ -14,7 +14,13 @@ SECRET_BYTES: Final = 32
 TOKEN_BYTES: Final = 16
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _SSL: Final = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_password")
-_SASL: Final = ("sasl_username", "sasl_password")
+_SASL: Final = ("sasl_username", "sasl_password", "sasl_token_url", "sasl_scope", "sasl_region")
+_SIGNED: Final = ("sasl_username", "sasl_password")
+_MECHANISMS: Final = {
+    "OAUTHBEARER": ((*_SIGNED, "sasl_token_url"), ("sasl_scope",)),
+    "AWS_MSK_IAM": (("sasl_region",), ()),
+}
+"""The settings that a mechanism needs and those it may have, where it is not user and password alone."""
 
 
 def servers(value: str) -> str:
@@ -58,15 +64,15 @@ def _long_enough(value: SecretStr | None, least: int) -> SecretStr | None:
     return value
 
 
-def jwks_url(value: str | None) -> str | None:
-    """A URL with TLS, or of this machine: keys fetched without TLS could be replaced on their way."""
+def https(value: str | None) -> str | None:
+    """A URL with TLS, or of this machine: keys and tokens could be read or replaced on their way without."""
     if value is None:
         return None
     parts = urlsplit(value)
     if not parts.hostname or parts.scheme not in {"http", "https"}:
         raise ValueError("is not a URL that begins with https://")
     if parts.scheme == "http" and parts.hostname not in LOOPBACK:
-        raise ValueError("must be https: keys fetched without TLS can be replaced on their way")
+        raise ValueError("must be https: what is fetched without TLS can be replaced on its way")
     return value
 
 
@@ -78,15 +84,28 @@ def security(settings: Any) -> None:
     Raises:
         ValueError: naming the variables.
     """
-    protocol = settings.security_protocol
-    if protocol.startswith("SASL") and not (settings.sasl_username and settings.sasl_password):
-        raise ValueError("LYO_SECURITY_PROTOCOL asks for LYO_SASL_USERNAME and LYO_SASL_PASSWORD")
+    protocol, mechanism = settings.security_protocol, settings.sasl_mechanism
+    needed, allowed = _MECHANISMS.get(mechanism, (_SIGNED, ()))
+    if protocol.startswith("SASL"):
+        if not all(getattr(settings, name) for name in needed):
+            variables = ", ".join(map(_variable, needed))
+            raise ValueError(f"LYO_SECURITY_PROTOCOL with the mechanism {mechanism} asks for {variables}")
+        if mechanism == "AWS_MSK_IAM" and protocol != "SASL_SSL":
+            raise ValueError("LYO_SASL_MECHANISM=AWS_MSK_IAM asks for LYO_SECURITY_PROTOCOL=SASL_SSL")
     of_certificate = settings.ssl_keyfile is not None or settings.ssl_password is not None
     if settings.ssl_certfile is None and of_certificate:
         raise ValueError("LYO_SSL_KEYFILE and LYO_SSL_PASSWORD are of a certificate: LYO_SSL_CERTFILE")
-    for names, used in ((_SSL, protocol.endswith("SSL")), (_SASL, protocol.startswith("SASL"))):
+    unused = tuple(name for name in _SASL if name not in (*needed, *allowed))
+    groups: tuple[tuple[tuple[str, ...], bool, str], ...] = (
+        (_SSL, protocol.endswith("SSL"), f"LYO_SECURITY_PROTOCOL={protocol}"),
+        (_SASL, protocol.startswith("SASL"), f"LYO_SECURITY_PROTOCOL={protocol}"),
+        (unused, False, f"LYO_SASL_MECHANISM={mechanism}"),
+    )
+    for names, used, user in groups:
         given = next((name for name in names if getattr(settings, name) is not None), None)
         if given is not None and not used:
-            raise ValueError(
-                f"{PREFIX}{given.upper()} is set, but LYO_SECURITY_PROTOCOL={protocol} does not use it"
-            )
+            raise ValueError(f"{_variable(given)} is set, but {user} does not use it")
+
+
+def _variable(name: str) -> str:
+    return PREFIX + name.upper()

@@ -79,6 +79,7 @@ def consumer(settings: Settings, *topics: str, **more: Any) -> AIOKafkaConsumer:
         "auto_offset_reset": "earliest",
         "max_partition_fetch_bytes": settings.fetch_bytes,
         "retry_backoff_ms": 50,
+        "client_rack": settings.client_rack,
     }
     return AIOKafkaConsumer(*topics, **(arguments | more))
 

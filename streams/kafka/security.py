@@ -15,6 +15,7 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
+from lyo.streams.kafka.tokens import TokenError, token_provider
 from lyo.streams.settings import Settings
 from lyo.streams.settings_checks import PREFIX
 
@@ -44,7 +45,13 @@ def security(settings: Settings) -> dict[str, Any]:
     arguments: dict[str, Any] = {"security_protocol": settings.security_protocol}
     if settings.security_protocol.endswith("SSL"):
         arguments["ssl_context"] = _context(settings)
-    if settings.security_protocol.startswith("SASL"):
+    if settings.sasl_mechanism in ("OAUTHBEARER", "AWS_MSK_IAM"):
+        arguments["sasl_mechanism"] = "OAUTHBEARER"
+        try:
+            arguments["sasl_oauth_token_provider"] = token_provider(settings)
+        except TokenError as error:
+            raise SecurityError(str(error)) from None
+    elif settings.security_protocol.startswith("SASL"):
         secret = settings.sasl_password
         arguments["sasl_mechanism"] = settings.sasl_mechanism
         arguments["sasl_plain_username"] = settings.sasl_username
@@ -105,6 +112,6 @@ async def refusal(settings: Settings) -> tuple[str, bool]:
     except KafkaConnectionError:
         return _CLOSED, False
     except (KafkaError, OSError, TimeoutError) as error:
-        return str(error) or type(error).__name__, False
+        return str(error) or type(error).__name__, isinstance(error, TokenError) and error.lasting
     connection.close()
     return "", False

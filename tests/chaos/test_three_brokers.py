@@ -8,8 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from aiokafka import TopicPartition
 
-from lyo.streams import topics
+from lyo.models.events.decode import Kind
+from lyo.streams import topic_admin, topics
+from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from tests.conftest import JARS
 from tests.support.faults.deployment import deployed
@@ -65,3 +68,31 @@ async def test_one_of_three_brokers_killed_costs_nothing_and_no_long_pause(
             assert report.clean, str(report)
             assert max(pauses.values()) < LONGEST_PAUSE
             await fleet.stop()
+
+
+async def test_a_process_reads_from_the_replicas_of_its_rack(tmp_path: Path) -> None:
+    with three_brokers(tmp_path, JARS) as nodes:
+        settings = Settings(bootstrap_servers=addresses(nodes), partitions=3, replication=3, client_rack="2")
+        await topic_admin.ensure(settings)
+        topic = topics.names(settings).topic(Kind.SESSION)
+        sending = clients.producer(settings)
+        await sending.start()
+        for number in range(3):
+            await sending.send_and_wait(topic, b"{}", partition=number)
+        await sending.stop()
+        reading = clients.consumer(settings, topic)
+        await reading.start()
+        try:
+            seen = [await reading.getone() for _ in range(3)]
+            assert {record.partition for record in seen} == {0, 1, 2}
+            near = reading._fetcher._preferred_read_replica
+            led = {
+                number: reading._client.cluster.leader_for_partition(TopicPartition(topic, number))
+                for number in range(3)
+            }
+            assert set(led.values()) == {1, 2, 3}
+            assert {pair.partition: node for pair, (node, _) in near.items()} == {
+                number: 2 for number, leader in led.items() if leader != 2
+            }
+        finally:
+            await clients.stop(reading)

@@ -21,6 +21,7 @@ REPLICATED = {
     "share.coordinator.state.topic.replication.factor": "3",
     "share.coordinator.state.topic.min.isr": "2",
     "min.insync.replicas": "2",
+    "replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector",
     # A dead broker's partitions have no leader until its session is over: 9 s by default.
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",
@@ -56,7 +57,8 @@ class Node(LocalKafka):
             f"{number}@{processes.LOOPBACK}:{controller}"
             for number, (_, controller) in enumerate(self.ports, start=1)
         )
-        own = REPLICATED | {"node.id": str(self.number), "controller.quorum.voters": voters}
+        number = str(self.number)
+        own = REPLICATED | {"node.id": number, "broker.rack": number, "controller.quorum.voters": voters}
         lines = self._properties.read_text().splitlines()
         kept = [line for line in lines if line.partition("=")[0] not in own]
         self._properties.write_text(

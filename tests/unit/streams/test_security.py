@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from pydantic import ValidationError
 
 from lyo.streams.kafka.security import SecurityError, security
 from lyo.streams.settings import Settings
@@ -59,3 +63,45 @@ def test_what_cannot_be_used_is_named(
     with pytest.raises(SecurityError, match=named) as refused:
         security(settings(made, **change))
     assert "hunter2" not in str(refused.value)
+
+
+def test_tokens_for_amazon_msk_are_signed_with_credentials_of_aws(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "correct-horse")
+    arguments = security(
+        Settings(security_protocol="SASL_SSL", sasl_mechanism="AWS_MSK_IAM", sasl_region="eu-west-1")
+    )
+    assert arguments["sasl_mechanism"] == "OAUTHBEARER"
+    provider = arguments["sasl_oauth_token_provider"]
+    token = asyncio.run(provider.token())
+    url = urlsplit(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode())
+    assert url.hostname == "kafka.eu-west-1.amazonaws.com"
+    query = parse_qs(url.query)
+    assert query["Action"] == ["kafka-cluster:Connect"]
+    assert query["X-Amz-Credential"][0].startswith("AKIDEXAMPLE/")
+    assert asyncio.run(provider.token()) == token, "a token is used again until it ends"
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"sasl_mechanism": "OAUTHBEARER", "sasl_username": "a", "sasl_password": "b"}, "LYO_SASL_TOKEN_URL"),
+        ({"sasl_mechanism": "AWS_MSK_IAM"}, "LYO_SASL_REGION"),
+        ({"sasl_mechanism": "AWS_MSK_IAM", "sasl_region": "x", "sasl_username": "a"}, "LYO_SASL_USERNAME"),
+        ({"sasl_username": "a", "sasl_password": "b", "sasl_scope": "c"}, "LYO_SASL_SCOPE"),
+    ],
+)
+def test_each_mechanism_has_its_settings_and_no_other(given: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValidationError, match=named):
+        Settings(security_protocol="SASL_SSL", **given)
+
+
+def test_without_a_file_of_authorities_those_of_the_system_are_trusted(
+    made: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", made["authority"])
+    context = security(Settings(security_protocol="SSL"))["ssl_context"]
+    subjects = [dict(part for (part,) in found["subject"]) for found in context.get_ca_certs()]
+    assert len(subjects) == 1
