@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import asyncpg
 from alembic import context
+from alembic.util import CommandError
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from lyo.storage.database import async_url, engine
@@ -51,7 +54,22 @@ def offline() -> None:
         context.run_migrations()
 
 
-if context.is_offline_mode():
-    offline()
-else:
-    asyncio.run(online())
+def main() -> None:
+    """Run for `lyo.storage.schema.migrate`, whose callers see the errors, or for `alembic` itself.
+
+    Raises:
+        alembic.util.CommandError: for `alembic`, which shows it in one line.
+    """
+    try:
+        if context.is_offline_mode():
+            offline()
+        else:
+            asyncio.run(online())
+    except (OSError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        if context.config.attributes.get("database_url") is not None:
+            raise
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())
+        raise CommandError(f"LYO_DATABASE_URL: {reason or type(error).__name__}") from None
+
+
+main()

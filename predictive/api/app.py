@@ -9,6 +9,7 @@ from typing import Any, Final
 import asyncpg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from sqlalchemy import event
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
@@ -17,7 +18,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from lyo.predictive.api import health, learner_page, routes
-from lyo.predictive.api.access.auth import Verifier
+from lyo.predictive.api.access.auth import KeyMissingError, Verifier
 from lyo.predictive.api.access.caller import Caller
 from lyo.predictive.api.access.guard import Guard
 from lyo.predictive.api.access.keys import from_settings
@@ -30,7 +31,7 @@ from lyo.predictive.api.service import Service, configure
 from lyo.predictive.page.routes import token_of
 from lyo.storage import database
 from lyo.streams.clock import Clock
-from lyo.streams.settings import Settings
+from lyo.streams.settings import Settings, describe
 from lyo.streams.topics import Names
 
 PREFIX: Final = "/api/v1"
@@ -93,6 +94,22 @@ class _Documented(FastAPI):
 def openapi() -> dict[str, Any]:
     """The OpenAPI document; needs no settings."""
     return bare_app().openapi()
+
+
+def service_of_environment() -> Service:
+    """The dependencies that the environment describes, for a host that configures none.
+
+    Raises:
+        Problem: 500, naming the setting that is missing or cannot be used.
+    """
+    try:
+        settings = Settings()
+        verifier = Verifier(settings, from_settings(settings))
+    except ValidationError as error:
+        raise Problem(500, f"The setting {describe(error)}") from None
+    except KeyMissingError as error:
+        raise Problem(500, f"There is {error}.") from None
+    return _service(settings, open_engine(settings), verifier)
 
 
 def open_engine(settings: Settings) -> AsyncEngine:

@@ -10,7 +10,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 TAKES_NO_WRITES: Final = "The database takes no writes now."
 # SQLSTATE classes and codes, as Postgres' documentation lists them.
 _MEANINGS: Final = {
-    ("42P01", "42703", "3F000"): "The database's schema is not the newest.",
+    (
+        "42P01",
+        "42703",
+        "3F000",
+    ): "The database's schema is not the newest: run `lyo migrate`.",
     ("57014",): "The database took too long to answer.",
     ("25006",): TAKES_NO_WRITES,
     ("42501",): "The role that the database is used with lacks a privilege.",

@@ -1,6 +1,6 @@
 """What the router needs from the app that includes it: sessions, sign-in, a clock, the topics' names.
 
-A host app calls `configure` once; `lyo.predictive.api.app` does it for `lyo api`.
+A host app calls `configure` once; without, they are what the environment describes, as for `lyo api`.
 """
 
 from __future__ import annotations
@@ -66,9 +66,10 @@ def configure(app: FastAPI, service: Service) -> None:
 def _service(request: Request) -> Service:
     service: Service | None = getattr(request.app.state, "predictive", None)
     if service is None:
-        raise RuntimeError(
-            "call lyo.predictive.api.service.configure(app, Service(...)) before the first request"
-        )
+        # It imports this module.
+        from lyo.predictive.api.app import service_of_environment
+
+        service = request.app.state.predictive = service_of_environment()
     return service
 
 

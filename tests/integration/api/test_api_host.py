@@ -89,7 +89,33 @@ async def test_errors_of_the_router_are_problems_in_a_host_too(engine: AsyncEngi
     assert "properties" in schema["422"]["content"]["application/problem+json"]["schema"]
 
 
-async def test_a_host_that_forgot_to_configure_is_told_so() -> None:
+async def test_a_host_that_only_includes_the_router_is_served_by_the_environment(
+    api: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("database_url", "jwt_jwks_file", "clock"):
+        monkeypatch.setenv(f"LYO_{name.upper()}", str(getattr(api, name)))
+    app = host()
+    async with client_of(app) as client, serving(api) as ours:
+        for path in ("/dropout/risk", "/insights"):
+            by_learner = ISSUER.learner(LEARNER, TENANT)
+            answer = await ask(client, "GET", path, by_learner)
+            assert answer.status_code == 200, answer.text
+            assert answer.json() == (await ask(ours, "GET", path, by_learner)).json()
+        problem(await client.get(f"{BASE}/dropout/risk"), 401)
+    await app.state.predictive.sessions.kw["bind"].dispose()
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [({}, "LYO_JWT_JWKS_URL"), ({"LYO_DATABASE_URL": "mysql://secret"}, "LYO_DATABASE_URL")],
+)
+async def test_what_a_host_has_not_set_is_a_problem_that_names_it(
+    variables: dict[str, str], named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     async with client_of(host()) as client:
-        with pytest.raises(RuntimeError, match=r"call lyo\.predictive\.api\.service\.configure"):
-            await client.get(f"{BASE}/insights")
+        for _ in range(2):
+            detail = problem(await client.get(f"{BASE}/insights"), 500)["detail"]
+            assert named in detail
+            assert "secret" not in detail.replace("LYO_JWT_SECRET", "")
