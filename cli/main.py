@@ -1,4 +1,4 @@
-"""The command `lyo`: subcommands are imported when they are called, so `lyo --help` takes no time."""
+"""The command `lyo`. A subcommand is imported when it is called, so that `lyo --help` is fast."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ class Entry:
 COMMANDS = {
     "up": Entry("lyo.cli.local.up:up", "Start the local Kafka and Postgres, create topics, migrate."),
     "down": Entry("lyo.cli.local.up:down", "Stop the local Kafka and Postgres; their data stays."),
-    "demo": Entry("lyo.cli.local.demo:demo", "Everything running on this machine, predictions shown."),
+    "demo": Entry("lyo.cli.local.demo:demo", "Run everything on this machine and show predictions."),
     "worker": Entry(
-        "lyo.cli.processes.worker:worker", "Fold events and predict (one process; start as many as needed)."
+        "lyo.cli.processes.worker:worker",
+        "Fold events and predict (one process; start as many as needed).",
     ),
     "sink": Entry("lyo.cli.processes.sink:sink", "Write predictions and rows into Postgres (one process)."),
     "subscribe": Entry(
-        "lyo.cli.files.subscribe:subscribe", "Print changes from Postgres as they come, as JSON Lines."
+        "lyo.cli.files.subscribe:subscribe", "Print changes from Postgres as JSON Lines, as they happen."
     ),
-    "api": Entry("lyo.cli.processes.api:api", "Answer over HTTP from Postgres (one process)."),
+    "api": Entry("lyo.cli.processes.api:api", "Serve predictions over HTTP from Postgres (one process)."),
     "monitor": Entry(
         "lyo.cli.processes.monitor:monitor", "Watch the lag, show the on-call page (one process)."
     ),
@@ -40,29 +41,27 @@ COMMANDS = {
         "lyo.cli.files.replay:replay", "Fold event files without Kafka and print every prediction."
     ),
     "evaluate": Entry(
-        "lyo.cli.files.evaluate:evaluate", "Say what predictions are worth on event files, beside a constant."
+        "lyo.cli.files.evaluate:evaluate", "Measure predictions on event files, beside baselines."
     ),
-    "import": Entry("lyo.cli.files.importing:import_", "Turn publishers' own files into an event file."),
+    "import": Entry("lyo.cli.files.importing:import_", "Convert publishers' files into an event file."),
     "simulate": Entry("lyo.cli.files.simulate:simulate", "Write a seeded event file of simulated learners."),
     "dlq": Entry(
         "lyo.cli.operations.dlq:dlq", "List, show and retry dead letters: events that could not be used."
     ),
-    "erase": Entry("lyo.cli.operations.erase:erase", "Forget a learner everywhere, and print a receipt."),
+    "erase": Entry("lyo.cli.operations.erase:erase", "Erase a learner everywhere, and print a receipt."),
     "rebuild": Entry(
-        "lyo.cli.operations.rebuild:rebuild", "Drop rows and predictions, to make them again from the log."
+        "lyo.cli.operations.rebuild:rebuild", "Drop rows and predictions, to compute them again from the log."
     ),
     "contracts": Entry(
         "lyo.cli.files.contracts:contracts", "Write AsyncAPI, OpenAPI and JSON Schemas, or check them."
     ),
-    "topics": Entry(
-        "lyo.cli.operations.topics:topics", "Create the topics that are missing, check the others."
-    ),
+    "topics": Entry("lyo.cli.operations.topics:topics", "Create missing topics, and check the others."),
     "migrate": Entry(
         "lyo.cli.operations.migrate:migrate", "Bring the Postgres schema to the newest revision."
     ),
     "doctor": Entry("lyo.cli.operations.doctor:doctor", "Check a deployment and say what to do."),
     "settings": Entry(
-        "lyo.cli.operations.settings:settings", "Print every setting, its default and what it is for."
+        "lyo.cli.operations.settings:settings", "Print every setting, its default and its meaning."
     ),
     "bench": Entry("lyo.cli.local.bench:bench", "Measure speed, latency and memory of the full job."),
 }
@@ -72,11 +71,11 @@ class LazyGroup(click.Group):
     """A click group that knows its subcommands from a table and imports one when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the table's order."""
+        """The names in the table's order."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the subcommand `cmd_name`; None when there is no such name."""
+        """Import the subcommand `cmd_name`; None if there is no such name."""
         entry = COMMANDS.get(cmd_name)
         return None if entry is None else load(cmd_name, entry)
 
@@ -87,7 +86,7 @@ class LazyGroup(click.Group):
 
 
 def load(name: str, entry: Entry) -> click.Command:
-    """Import one subcommand; raises ClickException when its module is not part of this version."""
+    """Import one subcommand; raises ClickException if its module or a package is missing."""
     module_name, _, attribute = entry.target.partition(":")
     try:
         module = importlib.import_module(module_name)
@@ -110,7 +109,7 @@ def load(name: str, entry: Entry) -> click.Command:
 )
 @click.version_option(package_name="lyo-predictive", prog_name="lyo")
 def lyo() -> None:
-    """Predictive intelligence over learners' activity, as a stream.
+    """Predictions about learners from a stream of their activity.
 
     Example: lyo up && lyo publish events.jsonl.gz
 
@@ -120,7 +119,7 @@ def lyo() -> None:
 
 
 def explain(error: BaseException) -> str:
-    """Say in one line what went wrong."""
+    """An error as one line."""
     text = " ".join(str(error).split())
     kind = type(error).__name__
     return f"Error: {text} ({kind})" if text else f"Error: {kind}"
@@ -131,7 +130,7 @@ def main(arguments: list[str] | None = None) -> Any:
     try:
         return lyo.main(args=arguments, prog_name="lyo")
     except BrokenPipeError:
-        # The reader of our output went away (`lyo replay ... | head`): no traceback at exit either.
+        # The reader of the output has ended (`lyo replay ... | head`); this avoids a traceback at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:

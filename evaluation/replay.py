@@ -12,7 +12,7 @@ from lyo.models.engine import Engine
 from lyo.models.erasure import marker_of
 from lyo.models.events.decode import Columns, Kind, decode
 from lyo.models.state.catalogue import Catalogue
-from lyo.streams.event_files.progress import OnBytes
+from lyo.streams.event_files.progress_bars import OnBytes
 from lyo.streams.event_files.reader import Bad, Checked, Piece, check, opened
 from lyo.streams.kafka.input_records import CATALOGUE
 

@@ -1,8 +1,8 @@
-"""Makes the tables of `docs/accuracy.md` from event files: `make accuracy`.
+"""Computes the tables of `docs/accuracy.md` from event files: `make accuracy`.
 
-A table stands in the document between `<!-- lyo evaluate ... | parts -->` and `<!-- made -->`. The command is
-run in the folder of the event files, and what stood between the two gives way to what it found. A table whose
-files are not there stays as it is. To add one, write its two comments.
+A table stands in the document between `<!-- lyo evaluate ... | parts -->` and `<!-- made -->`. The command
+runs in the folder of the event files, and its report replaces the table. A table whose files are missing
+stays as it is. To add a table, write its two comments.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Any
 
 import click
 
-__all__ = ["PARTS", "Made", "commands", "made"]
+__all__ = ["PARTS", "Run", "commands", "with_tables"]
 
 BEGIN = re.compile(r"^<!-- (lyo evaluate [^|]+?)(?: \| ([a-z ,]+))? -->$")
 END = "<!-- made -->"
 
 Report = dict[str, Any]
-Made = Callable[[list[str]], Report | None]
-"""From a command's words to its report; None: leave the table as it is."""
+Run = Callable[[list[str]], Report | None]
+"""Runs a command, given as its words, and returns its report; None leaves the table as it is."""
 
 SCORES = {
     "AUC": "auc",
@@ -43,7 +43,7 @@ def commands(document: str) -> list[tuple[list[str], tuple[str, ...]]]:
     Raises:
         ValueError: a part is unknown, or a table has no end.
     """
-    found = []
+    commands = []
     lines = document.splitlines()
     for place, line in enumerate(lines):
         if match := BEGIN.match(line):
@@ -51,12 +51,12 @@ def commands(document: str) -> list[tuple[list[str], tuple[str, ...]]]:
             unknown = [part for part in parts if part not in PARTS]
             if unknown or not _end(lines, place):
                 raise ValueError(f"line {place + 1}: {unknown or 'no end of the table'}")
-            found.append((shlex.split(match[1]), parts))
-    return found
+            commands.append((shlex.split(match[1]), parts))
+    return commands
 
 
-def made(document: str, run: Made) -> str:
-    """The document with every table made anew."""
+def with_tables(document: str, run: Run) -> str:
+    """The document with every table computed again."""
     commands(document)
     lines = document.splitlines()
     kept: list[str] = []
@@ -76,7 +76,7 @@ def made(document: str, run: Made) -> str:
 
 
 def _end(lines: list[str], begin: int) -> int:
-    """Place of the end of the table that begins there, 0 if it has none."""
+    """The line number at which a table ends; 0 if it has no end."""
     for place in range(begin + 1, len(lines)):
         if lines[place] == END:
             return place
@@ -102,8 +102,8 @@ def _row(cells: list[str]) -> str:
 
 def _scores(report: Report) -> Iterator[list[str]]:
     yield ["model", *SCORES]
-    for name, found in report["models"].items():
-        yield [f"{name}: {found['what']}", *(_number(found[key]) for key in SCORES.values())]
+    for name, model in report["models"].items():
+        yield [f"{name}: {model['what']}", *(_number(model[key]) for key in SCORES.values())]
 
 
 def _alarms(report: Report) -> Iterator[list[str]]:
@@ -118,31 +118,31 @@ def _alarms(report: Report) -> Iterator[list[str]]:
         "odds (95 %)",
         "within learners",
     ]
-    for name, found in report["models"].items():
-        if alarm := found.get("alarms"):
+    for name, model in report["models"].items():
+        if alarm := model.get("alarms"):
             figures = [_number(alarm[key]) for key in ("precision", "recall", "lift", "lift_over_rule")]
             odds = [_odds(alarm["odds"]), _odds(alarm["odds_within"])]
             yield [name, f"{alarm['flagged']:,}", *figures, _number(alarm["flagged_a_day"], 1), *odds]
 
 
 def _levels(report: Report) -> Iterator[list[str]]:
-    levelled = {name: found["levels"] for name, found in report["models"].items() if "levels" in found}
+    levelled = {name: model["levels"] for name, model in report["models"].items() if "levels" in model}
     days = sorted(
-        {day for levels in levelled.values() for each in levels.values() for day in each.get("days", {})},
+        {day for levels in levelled.values() for level in levels.values() for day in level.get("days", {})},
         key=int,
     )
     yield ["level", "n", "rate", *(f"day {day}" for day in days)]
     for name, levels in levelled.items():
-        for level, each in levels.items():
-            by_day = [_number(each["days"][day]["rate"]) for day in days] if "days" in each else []
-            yield [f"{name}: {level}", f"{each['n']:,}", _number(each["rate"]), *by_day]
+        for name_of_level, level in levels.items():
+            by_day = [_number(level["days"][day]["rate"]) for day in days] if "days" in level else []
+            yield [f"{name}: {name_of_level}", f"{level['n']:,}", _number(level["rate"]), *by_day]
 
 
 def _slices(report: Report) -> Iterator[list[str]]:
     """AUC and log loss of each model, slice by slice."""
     yield ["slice", "n", "rate", *(f"{name} (AUC / log loss)" for name in report["models"])]
     for name in next(iter(report["models"].values()))["slices"]:
-        parts = [found["slices"][name] for found in report["models"].values()]
+        parts = [model["slices"][name] for model in report["models"].values()]
         figures = [f"{_number(part['auc'])} / {_number(part['log_loss'])}" for part in parts]
         yield [name, f"{parts[0]['n']:,}", _number(parts[0]["positives"] / parts[0]["n"]), *figures]
 
@@ -159,32 +159,32 @@ def _hours(report: Report) -> Iterator[list[str]]:
         "at a good time",
         "good times cover",
     ]
-    for name, found in report["models"].items():
-        if hours := found.get("hours"):
+    for name, model in report["models"].items():
+        if hours := model.get("hours"):
             keys = ("mass", "surprise", "likeliest", "in_peaks", "peaks_cover", "in_good", "good_covers")
             yield [
-                f"{name}: {found['what']}",
+                f"{name}: {model['what']}",
                 f"{hours['sessions']:,}",
                 *(_number(hours.get(key)) for key in keys),
             ]
 
 
 def _at_end(report: Report) -> Iterator[list[str]]:
-    """Alarms that stand when all is folded."""
+    """Alarms that are active when all events are folded."""
     levels = list(report["at_end"].get("levels", ()))
     yield ["at the end of the file", "skills", "active", *levels, "learners with one", "most of one learner"]
-    for name, found in (("all", report["at_end"]), ("high and critical", report["at_end"].get("urgent"))):
-        if found:
-            counts = [found["skills"], found["active"], *found["levels"].values()]
-            share = f"{found['learners_with']:,} of {found['learners']:,}"
-            yield [name, *(f"{count:,}" for count in counts), share, str(found["most_of_a_learner"])]
+    for name, alarms in (("all", report["at_end"]), ("high and critical", report["at_end"].get("urgent"))):
+        if alarms:
+            counts = [alarms["skills"], alarms["active"], *alarms["levels"].values()]
+            share = f"{alarms['learners_with']:,} of {alarms['learners']:,}"
+            yield [name, *(f"{count:,}" for count in counts), share, str(alarms["most_of_a_learner"])]
 
 
 def _calibration(report: Report) -> Iterator[list[str]]:
-    """Of the first model."""
+    """The reliability bins of the first model."""
     yield ["predicted", "true", "n"]
-    for each in next(iter(report["models"].values()))["reliability"]:
-        yield [_number(each["predicted"]), _number(each["true"]), f"{each['n']:,}"]
+    for bin_ in next(iter(report["models"].values()))["reliability"]:
+        yield [_number(bin_["predicted"]), _number(bin_["true"]), f"{bin_['n']:,}"]
 
 
 PARTS: dict[str, Callable[[Report], Iterator[list[str]]]] = {
@@ -225,12 +225,12 @@ def main(arguments: list[str]) -> int:
             )
             return None
         click.echo(command, err=True)
-        asked = [sys.executable, "-m", "lyo.cli.main", *words[1:], "--json"]
-        answer = subprocess.run(asked, cwd=folder, check=True, stdout=subprocess.PIPE)
+        arguments = [sys.executable, "-m", "lyo.cli.main", *words[1:], "--json"]
+        answer = subprocess.run(arguments, cwd=folder, check=True, stdout=subprocess.PIPE)
         report: Report = json.loads(answer.stdout)
         return report
 
-    document.write_text(made(document.read_text(encoding="utf-8"), run), encoding="utf-8")
+    document.write_text(with_tables(document.read_text(encoding="utf-8"), run), encoding="utf-8")
     return 0
 
 

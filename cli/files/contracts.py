@@ -1,4 +1,4 @@
-"""`lyo contracts`: the published contracts, written or checked."""
+"""`lyo contracts`: writes or checks the published contracts."""
 
 import json
 from pathlib import Path
@@ -17,22 +17,23 @@ from lyo.tools.contracts.openapi import openapi_document
     default=DEFAULT_FOLDER,
     show_default=True,
     metavar="DIR",
-    help="The folder that the contract is in.",
+    help="The folder of the contract.",
 )
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if files differ or a release is broken.")
 @click.option(
-    "--check", is_flag=True, help="Write nothing; exit 1 where the files differ or a release breaks."
+    "--release",
+    is_flag=True,
+    help="Also store the contract as a released version, which later code must not break.",
 )
-@click.option("--release", is_flag=True, help="Keep the contract as a released version, for good.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written or found as one JSON object.")
 def contracts(*, folder: Path, check: bool, release: bool, as_json: bool) -> None:
-    """Write JSON Schemas, AsyncAPI and OpenAPI, or check those that are there.
+    """Write JSON Schemas, AsyncAPI and OpenAPI, or check the present ones.
 
-    The check fails where a file is not what this version writes (drift), and where this version does not
-    keep what a released one said: a field that is gone or of another type, an input that is newly required,
-    a limit that is narrower.
+    The check fails if a file differs from what this version writes (drift), or if this version breaks a
+    released one: a field is gone or has another type, an input is newly required, a limit is narrower.
     """
     if check and release:
-        raise click.UsageError("--check writes nothing, --release does: give one of them")
+        raise click.UsageError("--check writes nothing and --release writes: use one of them")
     if check:
         _check(folder, as_json=as_json)
         return
@@ -45,9 +46,9 @@ def contracts(*, folder: Path, check: bool, release: bool, as_json: bool) -> Non
     if as_json:
         click.echo(json.dumps({"folder": str(folder), "written": written, "openapi": _has_api()}))
         return
-    click.echo(f"{', '.join(written)} kept" if release else f"{len(written)} files written to {folder}")
+    click.echo(f"{', '.join(written)} released" if release else f"{len(written)} files written to {folder}")
     if not _has_api():
-        click.echo("openapi.json is not among them: the API is not part of this version", err=True)
+        click.echo("openapi.json is missing: the API is not part of this version", err=True)
 
 
 def _check(folder: Path, *, as_json: bool) -> None:
@@ -61,7 +62,7 @@ def _check(folder: Path, *, as_json: bool) -> None:
     if differs or breaking:
         raise SystemExit(1)
     if not as_json:
-        click.echo("The contract is what this version writes, and keeps what was released.")
+        click.echo("The files are up to date, and no release is broken.")
 
 
 def _has_api() -> bool:

@@ -15,7 +15,7 @@ from lyo.evaluation.report import report
 from lyo.evaluation.run import run
 from lyo.evaluation.tasks import TASKS, Options, Task
 from lyo.evaluation.text import text
-from lyo.streams.event_files.progress import bytes_progress, records_progress
+from lyo.streams.event_files.progress_bars import bytes_progress, records_progress
 from lyo.streams.event_files.reader import Bad, EventFileError
 
 BASELINES = ("weights", "constant", "rule")

@@ -1,4 +1,4 @@
-"""`lyo import`: publishers' own files into an event file."""
+"""`lyo import`: converts publishers' files into an event file."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from lyo.streams.event_files.writer import written
     "--output",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     default="-",
-    help="Where to; default standard output; .gz by name.",
+    help="The event file; - is standard output, .gz compresses.  [default: -]",
 )
 @click.option(
     "--labels",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="oulad, kdd2015: write who dropped out there, for `lyo evaluate --labels`.",
+    help="oulad, kdd2015: a file for who dropped out, for `lyo evaluate --labels`.",
 )
 @click.option(
     "--user",
@@ -46,7 +46,7 @@ from lyo.streams.event_files.writer import written
     help="anki, fsrs: the learner's id.",
 )
 def import_(*, name: str, files: tuple[Path, ...], output: Path, labels: Path | None, user: int) -> None:
-    r"""Write the events of publishers' files, in the order of time.
+    r"""Convert publishers' files into events, ordered by time.
 
     \b
     assistments  ASSISTments 2009, 2012, 2015 and 2017, told apart by their columns
@@ -55,31 +55,31 @@ def import_(*, name: str, files: tuple[Path, ...], output: Path, labels: Path | 
     anki, fsrs   review logs: CSV in the optimizer's columns, .anki2, .apkg, .colpkg
     xes3g5m      question sequences in the columns of pyKT
 
-    Files may be plain, .gz or .zip, in any of UTF-8 (with or without a mark) and Windows-1252. Lines that
-    cannot be used are named on standard error, the others are written; the exit code is then 1.
+    Files may be plain, .gz or .zip, in UTF-8 (with or without a byte order mark) or Windows-1252. Lines that
+    cannot be used are named on standard error and left out; the exit code is then 1.
     """
     if labels is not None and name not in ("oulad", "kdd2015"):
-        raise click.UsageError(f"--labels: {name} knows nothing of who dropped out")
+        raise click.UsageError(f"--labels: {name} files do not say who dropped out")
     with ExitStack() as stack:
         label_file = None
         if labels is not None:
             label_file = stack.enter_context(labels.open("w", encoding="utf-8", newline=""))
         status = stack.enter_context(Console(stderr=True).status("Reading"))
-        taken = Output(
+        output_of = Output(
             _name, label_file, user, lambda table, line: status.update(f"Reading {table}: {line:,} lines")
         )
         try:
-            FORMATS[name](list(tables(list(files))), taken)
+            FORMATS[name](list(tables(list(files))), output_of)
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile, csv.Error, ValueError) as error:
             raise click.ClickException(str(error)) from None
-        status.update(f"Writing {taken.written:,} events")
+        status.update(f"Writing {output_of.written:,} events")
         with written(output) as target:
-            for line in taken.lines():
+            for line in output_of.lines():
                 target.write(line)
-    for note in taken.notes:
+    for note in output_of.notes:
         click.echo(note, err=True)
-    click.echo(f"{taken.written:,} events, {taken.bad:,} lines that cannot be used", err=True)
-    if taken.bad:
+    click.echo(f"{output_of.written:,} events, {output_of.bad:,} lines that cannot be used", err=True)
+    if output_of.bad:
         sys.exit(1)
 
 

@@ -1,4 +1,4 @@
-"""`lyo publish`: an event file into the topics."""
+"""`lyo publish`: publishes an event file to the topics."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 
 from lyo.models.events.decode import Kind
-from lyo.streams.event_files.progress import bytes_progress
+from lyo.streams.event_files.progress_bars import bytes_progress
 from lyo.streams.event_files.publisher import Published, PublishError, check_file, publish_file
 from lyo.streams.event_files.reader import Bad
 from lyo.streams.kafka.clients import Unreachable
@@ -19,15 +19,17 @@ from lyo.streams.topics import TopicError
 
 @click.command(epilog="Example: lyo publish events.jsonl.gz")
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--dry-run", is_flag=True, help="Validate the lines, send nothing, ask no Kafka.")
+@click.option(
+    "--dry-run", is_flag=True, help="Only check the lines: send nothing, and do not connect to Kafka."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as one JSON object.")
 def publish(*, file: Path, dry_run: bool, as_json: bool) -> None:
     """Publish an event file (JSON Lines, .gz allowed; - is standard input).
 
     Lines that cannot be used are named by number on standard error and left out; the exit code is then 1.
-    Organizations and contents are in their topics before the lines after them are sent.
+    Organizations and contents are acknowledged before the lines after them are sent.
     """
-    # What Kafka's client tries again is no news, and what it gives up is told below, in one line.
+    # Not logged: the client's retries are of no interest, and its final error is printed below.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     console = Console(stderr=True)
     try:
@@ -54,7 +56,7 @@ def publish(*, file: Path, dry_run: bool, as_json: bool) -> None:
 
 
 def summary(published: Published) -> dict[str, object]:
-    """Return what `--json` prints."""
+    """The object that `--json` prints."""
     return {
         "lines": published.lines,
         "records": published.records,
@@ -67,7 +69,7 @@ def summary(published: Published) -> dict[str, object]:
 
 
 def sentence(published: Published, *, dry_run: bool = False) -> str:
-    """Return what was done, in words."""
+    """One sentence about what was published or checked."""
     kinds = [
         f"{published.counts[kind.value]:,} {kind.value}" for kind in Kind if published.counts[kind.value]
     ]

@@ -1,4 +1,4 @@
-"""`lyo replay`: every current prediction of event files, without Kafka and Postgres."""
+"""`lyo replay`: prints every current prediction of event files, without Kafka and Postgres."""
 
 import sys
 from datetime import UTC, datetime
@@ -7,16 +7,19 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from lyo.cli.moment import Moment
+from lyo.cli.instant import Instant
 from lyo.evaluation.replay import Replay
-from lyo.streams.event_files.progress import bytes_progress
+from lyo.streams.event_files.progress_bars import bytes_progress
 from lyo.streams.event_files.reader import Bad, EventFileError
 
 
 @click.command(epilog="Example: lyo replay events.jsonl.gz --at 2026-01-31T12:00:00Z")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
 @click.option(
-    "--at", "at", type=Moment(), help="As of this time; later events are left out.  [default: the last event]"
+    "--at",
+    "at",
+    type=Instant(),
+    help="Predict as of this time and ignore later events.  [default: the last event]",
 )
 def replay(*, files: tuple[Path, ...], at: int | None) -> None:
     """Fold event files and print every current prediction as JSON Lines.
@@ -36,13 +39,13 @@ def replay(*, files: tuple[Path, ...], at: int | None) -> None:
                 replayed.read(path, at, on_bytes, on_bad)
             except EventFileError as error:
                 raise click.ClickException(str(error)) from None
-    moment = replayed.newest if at is None else at
-    replayed.settle(moment)
+    as_of = replayed.newest if at is None else at
+    replayed.settle(as_of)
     out = sys.stdout.buffer
     for kind, _, value in replayed.predictions():
         out.write(b'{"type":"%s",' % kind.encode() + value[1:] + b"\n")
     out.flush()
-    when = datetime.fromtimestamp(moment / 1000, UTC).isoformat(timespec="seconds")
+    when = datetime.fromtimestamp(as_of / 1000, UTC).isoformat(timespec="seconds")
     click.echo(f"{replayed.events:,} events folded, as of {when}", err=True)
     if replayed.bad:
         raise SystemExit(1)

@@ -1,4 +1,4 @@
-"""`lyo simulate`: an event file of simulated learners."""
+"""`lyo simulate`: writes an event file of simulated learners."""
 
 import secrets
 import sys
@@ -16,23 +16,23 @@ from lyo.tools.simulation import Plan, generate
 DAY = 86_400_000
 
 
-class Moment(click.ParamType):
+class InstantOrDay(click.ParamType):
     """An RFC 3339 time with an offset, or a date (its midnight, UTC); ms."""
 
     name = "TIME"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return `value` in ms; anything else is bad usage."""
+        """`value` in ms; anything but a time or a date is bad usage."""
         if isinstance(value, int):
             return value
         text = str(value)
         try:
-            moment = datetime.fromisoformat(text)
+            time = datetime.fromisoformat(text)
         except ValueError:
             self.fail(f"{text!r} is neither an RFC 3339 time nor a date", param, ctx)
-        if moment.tzinfo is None and len(text) > len("2026-03-01"):
+        if time.tzinfo is None and len(text) > len("2026-03-01"):
             self.fail(f"{text!r} has no offset: write 2026-03-01T00:00:00Z", param, ctx)
-        aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+        aware = time.replace(tzinfo=UTC) if time.tzinfo is None else time
         return round(aware.timestamp() * 1000)
 
 
@@ -42,11 +42,11 @@ class Moment(click.ParamType):
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**63 - 1),
-    help="The same seed and end give the same file; default random.",
+    help="The same seed and end give the same file.  [default: random]",
 )
-@click.option("--end", type=Moment(), help="The UTC day before which all arrives; default: today.")
+@click.option("--end", type=InstantOrDay(), help="All events arrive before this UTC day.  [default: today]")
 @click.option(
-    "--bad", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="Share of lines of no use."
+    "--bad", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="Share of unusable lines to add."
 )
 @click.option("--first-user", type=click.IntRange(1, 2**62), default=1, help="The first learner's id.")
 @click.option(
@@ -54,22 +54,22 @@ class Moment(click.ParamType):
     "--output",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     default="-",
-    help="Where to; default standard output; .gz by name.",
+    help="The file; - is standard output, .gz compresses.  [default: -]",
 )
 def simulate(
     *, learners: int, days: int, seed: int | None, end: int | None, bad: float, first_user: int, output: Path
 ) -> None:
     """Write a seeded event file of simulated learners.
 
-    Learners of several kinds (steady, fading, cramming, stuck, returning, night owls), several time zones,
-    all event types, some late and some sent twice; every line says "simulated":true. The seed and the end
-    are told on standard error.
+    Learners are of several kinds (steady, fading, cramming, stuck, returning, night owls) and time zones. All
+    event types occur, some late and some twice. Every line has "simulated":true. The seed and the end are
+    printed on standard error.
     """
     seed = secrets.randbelow(2**31) if seed is None else seed
-    moment = int(time.time() * 1000) if end is None else end
-    plan = Plan(learners, days, seed, moment // DAY * DAY, bad, first_user)
+    end_ms = int(time.time() * 1000) if end is None else end
+    plan = Plan(learners, days, seed, end_ms // DAY * DAY, bad, first_user)
     if plan.first_day < 2 or plan.end > 7_258_118_400_000:
-        raise click.UsageError("--end and --days lead outside the years 1970 to 2199")
+        raise click.UsageError("--end and --days reach outside the years 1970 to 2199")
     started = time.perf_counter()
     lines = write(plan, output)
     until = datetime.fromtimestamp(plan.end / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -93,7 +93,7 @@ def write(plan: Plan, output: Path) -> int:
 
 
 def _progress(plan: Plan, output: Path) -> Progress:
-    """Return a bar of the days; not shown where it would stand among the lines, or for a moment only."""
+    """A progress bar of the days; hidden if it would mix with the lines, or show for a moment only."""
     console = Console(stderr=True)
     among = str(output) == "-" and sys.stdout.isatty()
     shown = console.is_terminal and not among and plan.learners * plan.days > 50_000

@@ -1,4 +1,4 @@
-"""`lyo subscribe`: changes from Postgres as JSON Lines."""
+"""`lyo subscribe`: prints changes from Postgres as JSON Lines."""
 
 from __future__ import annotations
 
@@ -17,21 +17,19 @@ from lyo.streams.settings import load_settings
 
 
 @click.command(epilog='Example: lyo subscribe --kinds dropout-risk,plateaus --after "$CURSOR" | engine')
-@click.option(
-    "--after", metavar="CURSOR", help="Go on after this cursor, taken from a change printed before."
-)
+@click.option("--after", metavar="CURSOR", help="Continue after this cursor, taken from an earlier change.")
 @click.option("--kinds", help="Only these kinds, separated by commas.  [default: all]")
 @click.option("--organization", type=click.IntRange(min=1), help="Only this organization's learners.")
-@click.option("--once", is_flag=True, help="Stop when everything that is stored has been printed.")
+@click.option("--once", is_flag=True, help="Stop after the last stored change.")
 @click.option(
     "--poll",
     "poll_seconds",
     default=POLL_SECONDS,
     show_default=True,
     type=click.FloatRange(min=0, min_open=True),
-    help="Look for changes at least this often (s); Postgres wakes us long before.",
+    help="Query at least this often (s); usually Postgres notifies much earlier.",
 )
-@click.option("--json", "_as_json", is_flag=True, help="As JSON Lines, which is all there is.")
+@click.option("--json", "_as_json", is_flag=True, help="JSON Lines; this is the only format.")
 def subscribe(
     *,
     after: str | None,
@@ -43,9 +41,10 @@ def subscribe(
 ) -> None:
     """Print every change of the predictions in Postgres, one JSON object a line, until stopped.
 
-    Without a cursor it begins with every row there is. Each line has a cursor; after a crash, go on with the
-    last one that was dealt with (`--after`): nothing is missed and nothing from before it comes again. A line
-    with the operation "reset" says that the tables were rebuilt or restored: every row follows anew.
+    Without a cursor it begins with every stored row. Each line has a cursor. After a crash, continue with the
+    cursor of the last line that was processed (`--after`): no change is missed, and none from before it is
+    printed again. A line with the operation "reset" means that the tables were rebuilt or restored; every row
+    follows.
     """
     settings = load_settings()
     configure(settings.log_level, settings.log_format)
@@ -78,17 +77,17 @@ async def _print(changes: Subscription) -> None:
             async for change in changes:
                 lines.append(change.json() + b"\n")
                 if not changes.pending:
-                    # While a full pipe holds us back, Postgres' notifications must still be taken: one who
-                    # does not take them fills the queue of all.
+                    # In a thread, since a full pipe blocks: a session that reads no notifications fills
+                    # the queue that all sessions of Postgres share.
                     await asyncio.to_thread(_write, b"".join(lines))
                     lines.clear()
     except asyncio.CancelledError:
-        # There is nothing to save, and a thread that a full pipe holds back must not hold us back.
+        # There is nothing to save, and a thread that a full pipe blocks must not block the exit.
         os._exit(0)
 
 
 def _write(data: bytes) -> None:
-    """Write past Python's buffer: a kill cuts the last line at most, and what was printed before is whole."""
+    """Write without Python's buffer, so that a kill cuts the last line at most."""
     out = sys.stdout.fileno()
     while data:
         data = data[os.write(out, data) :]

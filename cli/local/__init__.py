@@ -1,1 +1,1 @@
-"""Commands for this machine alone: local stack, demo, benchmarks."""
+"""Commands that run on this machine only: local stack, demo, benchmarks."""

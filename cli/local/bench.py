@@ -1,4 +1,4 @@
-"""`lyo bench`: speed, latency and memory of the full job on this machine."""
+"""`lyo bench`: measures speed, latency and memory of the full job on this machine."""
 
 from __future__ import annotations
 
@@ -17,34 +17,48 @@ from rich.console import Console
 
 from lyo.cli.files.simulate import write
 from lyo.tools.bench import api, latency, memory, throughput
-from lyo.tools.bench.api import Asked
+from lyo.tools.bench.api import Workload
 from lyo.tools.bench.learners import ORIGINALS
-from lyo.tools.bench.stack import OTHERS, broker, on, servers
+from lyo.tools.bench.stack import OTHER_CORES, broker, on_cores, servers
 from lyo.tools.simulation import Plan
 from lyo.tools.stack.server import StackError
 
 DAY = 86_400_000
 SECTIONS = ("throughput", "latency", "memory", "api")
-EVENTS_PER_DAY = 5.4  # of a simulated learner, which decides how many days make the events asked for
+EVENTS_PER_DAY = 5.4  # of a simulated learner; from it follows how many days to simulate
 
 
 @click.command(epilog="Example: lyo bench --events 500000 --learners 50000 --json")
 @click.option(
-    "--events", type=click.IntRange(10_000), default=500_000, show_default=True, help="About so many."
+    "--events",
+    type=click.IntRange(10_000),
+    default=500_000,
+    show_default=True,
+    help="Number of events, roughly.",
 )
 @click.option("--learners", type=click.IntRange(100), default=50_000, show_default=True)
-@click.option("--samples", type=click.IntRange(20), default=200, show_default=True, help="Of the latency.")
+@click.option(
+    "--samples", type=click.IntRange(20), default=200, show_default=True, help="Samples of the latency."
+)
 @click.option(
     "--only",
     type=click.Choice(SECTIONS),
     multiple=True,
-    help="Measure this alone; may be given more than once.",
+    help="Measure only this; may be repeated.",
 )
 @click.option(
-    "--stored", type=click.IntRange(1_000), default=100_000, show_default=True, help="Learners, for the API."
+    "--stored",
+    type=click.IntRange(1_000),
+    default=100_000,
+    show_default=True,
+    help="Learners in Postgres, for the API.",
 )
-@click.option("--rate", type=click.IntRange(1), default=200, show_default=True, help="Requests/s to the API.")
-@click.option("--seconds", type=click.IntRange(5), default=30, show_default=True, help="Of these requests.")
+@click.option(
+    "--rate", type=click.IntRange(1), default=200, show_default=True, help="Requests per second to the API."
+)
+@click.option(
+    "--seconds", type=click.IntRange(5), default=30, show_default=True, help="How long to send them."
+)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
 def bench(
@@ -61,26 +75,28 @@ def bench(
 ) -> None:
     """Measure the full job: real Kafka, one worker process, simulated events of all types.
 
-    Throughput: a backlog is published first, then one worker folds it, all five kinds of prediction
-    evaluated and every transaction committed; a bare loop that only reads and decodes the same records is
-    timed beside it.
-    Latency: single events to an idle worker. Memory: growth per learner besides skills.
-    Api: requests at a constant rate to one `lyo api` over real Postgres, while a worker and a sink write, and
-    how soon an event shows. A few hundred learners are simulated and folded, the others are copies of them.
+    Throughput: one worker folds a published backlog, computes all kinds of prediction and commits every
+    transaction. A bare loop that only reads and decodes the same records is timed for comparison.
+    Latency: single events to an idle worker. Memory: growth per learner without skills.
+    Api: requests at a constant rate to one `lyo api` with a real Postgres, while a worker and a sink write,
+    and how soon an event shows. A few hundred learners are simulated and folded; the others are copies of
+    them.
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     console = Console(stderr=True, highlight=False)
-    wanted = set(only or SECTIONS)
+    sections = set(only or SECTIONS)
     figures: dict[str, Any] = {}
     try:
-        if "throughput" in wanted:
+        if "throughput" in sections:
             figures |= _throughput(console, events, learners, seed)
-        if "latency" in wanted:
+        if "latency" in sections:
             figures |= _latency(console, samples)
-        if "memory" in wanted:
+        if "memory" in sections:
             figures |= _memory(console, events, learners, seed)
-        if "api" in wanted:
-            figures |= _api(console, Asked(max(stored // ORIGINALS, 2) * ORIGINALS, rate, seconds, seed=seed))
+        if "api" in sections:
+            figures |= _api(
+                console, Workload(max(stored // ORIGINALS, 2) * ORIGINALS, rate, seconds, seed=seed)
+            )
     except (StackError, RuntimeError) as error:
         raise click.ClickException(str(error)) from None
     if as_json:
@@ -138,6 +154,6 @@ def _memory(console: Console, events: int, learners: int, seed: int) -> dict[str
         return {"bytes_per_learner": round(memory.measure(learners, _days(events, learners), seed))}
 
 
-def _api(console: Console, asked: Asked) -> dict[str, Any]:
-    with _folder() as folder, on(OTHERS), servers(folder) as settings, console.status("API"):
-        return api.measure(settings, asked, folder).figures()
+def _api(console: Console, workload: Workload) -> dict[str, Any]:
+    with _folder() as folder, on_cores(OTHER_CORES), servers(folder) as settings, console.status("API"):
+        return api.measure(settings, workload, folder).figures()

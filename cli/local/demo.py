@@ -1,4 +1,4 @@
-"""`lyo demo`: everything running on this machine, with predictions shown from Postgres."""
+"""`lyo demo`: runs the whole system on this machine and shows predictions from Postgres."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.text import Text
 
-from lyo.streams.event_files.progress import bytes_progress
+from lyo.streams.event_files.progress_bars import bytes_progress
 from lyo.streams.event_files.publisher import PublishError
 from lyo.streams.kafka.clients import Unreachable
 from lyo.streams.settings import load_settings
@@ -41,40 +41,44 @@ PLAIN_WIDTH = 118
 @click.option(
     "--events",
     type=click.Path(path_type=Path, exists=True, dir_okay=False, readable=True),
-    help="An event file, shown as of its last event; default: simulated learners.",
+    help="An event file, shown as of its last event.  [default: simulated learners]",
 )
 @click.option(
-    "--learners", type=click.IntRange(1, 1_000_000), default=2000, show_default=True, help="Simulated."
+    "--learners",
+    type=click.IntRange(1, 1_000_000),
+    default=2000,
+    show_default=True,
+    help="Learners to simulate.",
 )
-@click.option("--days", type=click.IntRange(1, 365), default=60, show_default=True, help="Simulated.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of the simulation; default random.")
+@click.option("--days", type=click.IntRange(1, 365), default=60, show_default=True, help="Days to simulate.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Seed of the simulation.  [default: random]")
 @click.option(
     "--home",
     type=click.Path(file_okay=False, path_type=Path),
     envvar="LYO_HOME",
-    help="Folder of data, logs and jars (LYO_HOME; .lyo in the checkout by default).",
+    help="Folder of data, logs and jars (LYO_HOME).  [default: .lyo in the checkout]",
 )
-@click.option("--once", is_flag=True, help="Show and stop, instead of running on.")
+@click.option("--once", is_flag=True, help="Stop after showing the predictions.")
 def demo(
     *, events: Path | None, learners: int, days: int, seed: int | None, home: Path | None, once: bool
 ) -> None:
     """Start Kafka, Postgres, a worker and a sink; publish events; show predictions from Postgres.
 
-    It has a Kafka and a Postgres of its own, on free ports and empty at each start, so what `lyo up` runs
-    is not touched. Runs until Ctrl-C or SIGTERM, then stops everything.
+    The demo has a Kafka and a Postgres of its own, on free ports and empty at each start; those of `lyo up`
+    are not touched. It runs until Ctrl-C or SIGTERM, then stops everything.
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=PLAIN_WIDTH)
     for name in [name for name in os.environ if name.startswith("LYO_") and name not in children.KEPT]:
-        del os.environ[name]  # the demo's settings are its own
-    _listen()
+        del os.environ[name]  # the demo has its own settings
+    _handle_signals()
     try:
         with _alone((home or default_home()).resolve()) as folder, _nothing_left():
             _demonstrate(console, folder, events, (learners, days, seed), once=once)
     except KeyboardInterrupt:
-        pass  # the way to end it
+        pass  # the usual end
     except (DemoError, StackError, TopicError, PublishError, Unreachable, KafkaError) as error:
         raise click.ClickException(str(error)) from None
     console.print("All stopped")
@@ -114,7 +118,7 @@ def _source(console: Console, folder: Path, events: Path | None, plan: tuple[int
 
 
 def _servers(console: Console, folder: Path, stack: contextlib.ExitStack) -> tuple[LocalKafka, LocalPostgres]:
-    """Start Kafka and Postgres on free ports; they are killed when we die, and stopped by `stack`."""
+    """Start Kafka and Postgres on free ports; `stack` stops them, and they die with this process."""
     kafka = LocalKafka(folder, jar_cache=folder.parent / "jars", private=True)
     postgres = LocalPostgres(folder, durable=False, private=True)
     if not jar_folder(kafka.jar_cache).is_dir():
@@ -129,18 +133,18 @@ def _servers(console: Console, folder: Path, stack: contextlib.ExitStack) -> tup
 
 
 def _doing(console: Console, what: str) -> contextlib.AbstractContextManager[object]:
-    """Show on a terminal what is going on."""
+    """On a terminal, show a status line."""
     return console.status(what) if console.is_terminal else contextlib.nullcontext()
 
 
 def _hints(folder: Path, variables: dict[str, str], postgres: LocalPostgres) -> list[str]:
-    """Write the demo's settings into a file for the shell; gives lines that say how to look further."""
+    """Write the demo's settings into a file for the shell; returns lines that say what to try next."""
     file = folder / "env"
     file.write_text("".join(f"export {name}={value}\n" for name, value in variables.items()))
     psql = "psql" if shutil.which("psql") else _short(Path(postgres.psql))
     lyo = _short(Path(sys.executable).with_name("lyo"))
     return [
-        "To look further, in another terminal:",
+        "To explore further, in another terminal:",
         f"  . {_short(file)}                 # {', '.join(variables)} of this demo",
         f'  {psql} "$LYO_DATABASE_URL" -xc "TABLE dropout_risk_scores LIMIT 2"',
         f"  {lyo} publish FILE               # more events",
@@ -149,7 +153,7 @@ def _hints(folder: Path, variables: dict[str, str], postgres: LocalPostgres) -> 
 
 
 def _short(path: Path) -> str:
-    """A path as one would type it here."""
+    """A path relative to the working directory, if it is inside."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative
 
@@ -160,8 +164,8 @@ def _stop(console: Console, ours: list[Child]) -> None:
         console.print(f"The {name} had to be killed")
 
 
-def _listen() -> None:
-    """Let SIGTERM and a closed terminal end the demo as Ctrl-C does, also when started in the background."""
+def _handle_signals() -> None:
+    """Let SIGTERM and SIGHUP end the demo as Ctrl-C does, and Ctrl-C also in the background."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
@@ -169,7 +173,7 @@ def _listen() -> None:
 
 @contextlib.contextmanager
 def _alone(home: Path) -> Iterator[Path]:
-    """The demo's folder, emptied; afterwards only logs stay in it. Refuses a second demo in the same home.
+    """The demo's empty folder; only logs stay in it afterwards. Refuses a second demo in the same home.
 
     Raises:
         DemoError: one is running already.
@@ -180,13 +184,13 @@ def _alone(home: Path) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            raise DemoError(f"a demo runs already in {home} (process {lock.read().strip()})") from None
+            raise DemoError(f"a demo is already running in {home} (process {lock.read().strip()})") from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
         folder = home / "demo"
         for server in (LocalKafka(folder), LocalPostgres(folder)):
-            server.kill()  # left by a demo whose guards were killed, too
+            server.kill()  # left by a demo whose guards were killed
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         try:
@@ -199,7 +203,7 @@ def _alone(home: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _nothing_left() -> Iterator[None]:
-    """On the way out hear no second Ctrl-C, and end every process of ours that is still there."""
+    """At the end, ignore further signals and kill every child process that is left."""
     try:
         yield
     finally:

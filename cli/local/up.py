@@ -1,4 +1,4 @@
-"""`lyo up` and `lyo down`: the local Kafka and Postgres."""
+"""`lyo up` and `lyo down`: start and stop the local Kafka and Postgres."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _HOME = click.option(
     "--home",
     type=click.Path(file_okay=False, path_type=Path),
     envvar="LYO_HOME",
-    help="Folder of data, logs and jars (LYO_HOME; .lyo in the checkout by default).",
+    help="Folder of data, logs and jars (LYO_HOME).  [default: .lyo in the checkout]",
 )
 
 
 @click.command()
 @_HOME
-@click.option("--kafka-port", type=_PORT, help="Port for Kafka; by default 9092 or another free one.")
-@click.option("--postgres-port", type=_PORT, help="Port for Postgres; by default 5432 or another free one.")
+@click.option("--kafka-port", type=_PORT, help="Port of Kafka.  [default: 9092, or a free one]")
+@click.option("--postgres-port", type=_PORT, help="Port of Postgres.  [default: 5432, or a free one]")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON object.")
 def up(home: Path | None, kafka_port: int | None, postgres_port: int | None, *, as_json: bool) -> None:
-    """Start the local Kafka and Postgres, create topics, migrate. What runs already is left alone.
+    """Start the local Kafka and Postgres, create topics, migrate. Running servers are left alone.
 
     Example: eval "$(lyo up)" && lyo publish events.jsonl.gz
     """

@@ -14,11 +14,11 @@ import click
 from aiokafka.errors import KafkaError
 from rich.console import Console
 
-from lyo.cli.moment import Moment
+from lyo.cli.instant import Instant
 from lyo.cli.operations.dlq_text import fields, line, page, safe
 from lyo.streams.dead_letters.reader import Choice, DeadLetter, DeadLetterReader
 from lyo.streams.dead_letters.retry import Retrier, Status, Tried
-from lyo.streams.event_files.progress import records_progress
+from lyo.streams.event_files.progress_bars import records_progress
 from lyo.streams.kafka.clients import Unreachable, admin, explain, partition_counts, reach
 from lyo.streams.settings import Settings, load_settings
 from lyo.streams.topics import TopicError, names
@@ -32,7 +32,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @click.group(context_settings=_CONTEXT, epilog="Example: lyo dlq list --topic sentiment")
 def dlq() -> None:
-    """Dead letters: events that could not be used, with the reason, and a way back for them.
+    """List, show and retry dead letters: events that could not be used, with the reason.
 
     A dead letter is named by the record that it is about: TOPIC/PARTITION/OFFSET.
     """
@@ -40,10 +40,10 @@ def dlq() -> None:
 
 def _filters(command: Command) -> Command:
     for option in (
-        click.option("--until", type=Moment(), help="Refused before this time."),
-        click.option("--since", type=Moment(), help="Refused at or after this time."),
-        click.option("--reason", help="Part of the reason, such as the field's name."),
-        click.option("--topic", help="Of this topic, with or without the prefix."),
+        click.option("--until", type=Instant(), help="Refused before this time."),
+        click.option("--since", type=Instant(), help="Refused at or after this time."),
+        click.option("--reason", help="Part of the reason, such as a field's name."),
+        click.option("--topic", help="This topic only, with or without the prefix."),
     ):
         command = option(command)
     return command
@@ -59,10 +59,10 @@ def _filters(command: Command) -> Command:
     type=click.IntRange(min=1),
     default=LIMIT,
     show_default=True,
-    help="The newest so many; --all shows all.",
+    help="Only the newest; --all shows all.",
 )
-@click.option("--all", "everything", is_flag=True, help="All of them, however many.")
-@click.option("--summary", is_flag=True, help="Only how many there are of each topic and reason.")
+@click.option("--all", "everything", is_flag=True, help="All dead letters.")
+@click.option("--summary", is_flag=True, help="Only the number for each topic and reason.")
 @click.option("--json", "as_json", is_flag=True, help="JSON objects, one per line, with the payloads.")
 def list_dead_letters(
     *,
@@ -111,9 +111,9 @@ def _print_summary(dead_letters: Sequence[DeadLetter], *, as_json: bool) -> None
 @click.argument("ids", nargs=-1, required=True, metavar="TOPIC/PARTITION/OFFSET...")
 @click.option("--json", "as_json", is_flag=True, help="JSON objects, one per line.")
 def show(*, ids: tuple[str, ...], as_json: bool) -> None:
-    """Show dead letters whole, the payload decoded as far as it can be.
+    """Show dead letters with their payload, decoded as far as possible.
 
-    Whatever it holds is escaped, so that nothing in it can command the terminal.
+    Unprintable characters are escaped, so that a payload cannot control the terminal.
     """
     choice = Choice(ids=_named(ids))
     chosen = _run(lambda settings: _chosen(settings, choice))
@@ -131,8 +131,8 @@ def show(*, ids: tuple[str, ...], as_json: bool) -> None:
 @dlq.command(epilog="Example: lyo dlq retry --topic sentiment --reason 'more than a day'")
 @click.argument("ids", nargs=-1, metavar="[TOPIC/PARTITION/OFFSET...]")
 @_filters
-@click.option("--all", "everything", is_flag=True, help="Every dead letter there is.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, send nothing.")
+@click.option("--all", "everything", is_flag=True, help="Every dead letter.")
+@click.option("--dry-run", is_flag=True, help="Send nothing; print what would be done.")
 @click.option("--json", "as_json", is_flag=True, help="JSON objects, one per line.")
 def retry(
     *,
@@ -145,23 +145,26 @@ def retry(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Send events from the dead letters into their topics again, acknowledged.
+    """Publish the events of dead letters to their topics again, and wait for the acknowledgement.
 
-    For after a fault was mended: a clock that was wrong, a limit that was raised. An event that would be
-    refused again is not sent. Each event is counted once: one whose topic already has it in a usable record
-    is not sent, so a retry may be repeated. The dead letters themselves stay until they expire.
+    Use it after the cause is mended, such as a wrong clock or a limit. An event that would be refused again
+    is not sent, nor is one that its topic already has in a usable record; so a retry may be repeated. The
+    dead letters stay until they expire.
 
-    The exit code is 1 if any of them could not be sent.
+    The exit code is 1 if an event could not be sent.
     """
     choice = Choice(_named(ids), topic, reason, since, until)
     if everything == (choice != Choice()):
-        raise click.UsageError("say which: TOPIC/PARTITION/OFFSET, or a filter, or --all alone")
+        raise click.UsageError("choose dead letters: TOPIC/PARTITION/OFFSET, or filters, or --all alone")
     tried, chosen = _run(lambda settings: _retry(settings, choice, dry_run=dry_run))
     for result in tried:
         _print_tried(result, as_json=as_json)
     counts = Counter(result.status for result in tried)
     totals = ", ".join(f"{counts[status]:,} {status}" for status in Status if counts[status])
-    click.echo((totals or "none chosen") + (" (a dry run: nothing was sent)" if dry_run else ""), err=True)
+    click.echo(
+        (totals or "no dead letter was chosen") + (" (a dry run: nothing was sent)" if dry_run else ""),
+        err=True,
+    )
     _check_found(ids, chosen)
     if not all(result.status.settled for result in tried):
         raise SystemExit(1)
@@ -179,7 +182,7 @@ def _print_tried(result: Tried, *, as_json: bool) -> None:
 async def _retry(
     settings: Settings, choice: Choice, *, dry_run: bool
 ) -> tuple[list[Tried], list[DeadLetter]]:
-    with records_progress(Console(stderr=True), "Looking for them in their topics") as on_records:
+    with records_progress(Console(stderr=True), "Reading their topics") as on_records:
         async with Retrier(settings, dry_run=dry_run, on_records=on_records) as retrier:
             every = await _chosen(settings, Choice())
             chosen = [
@@ -193,8 +196,8 @@ async def _retry(
 
 def _named(ids: Sequence[str]) -> frozenset[str]:
     for name in ids:
-        topic, _, rest = name.partition("/")
-        number, _, offset = rest.partition("/")
+        topic, _, place = name.partition("/")
+        number, _, offset = place.partition("/")
         if not topic or not number.isdecimal() or not (offset.isdecimal() or offset == "-"):
             raise click.UsageError(f"{name!r} is not TOPIC/PARTITION/OFFSET, such as lyo.sentiment/3/1041")
     return frozenset(ids)
@@ -212,13 +215,13 @@ async def _chosen(settings: Settings, choice: Choice) -> list[DeadLetter]:
         dead_letter async for dead_letter in reader.read() if choice.takes(dead_letter, settings.topic_prefix)
     ]
     if reader.unreadable:
-        click.echo(f"{reader.unreadable:,} records among the dead letters are none", err=True)
+        click.echo(f"{reader.unreadable:,} records on the topic are no dead letters", err=True)
     return chosen
 
 
 def _run(work: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:
     """Run ``work`` once Kafka answers; Kafka's errors become one line."""
-    # The client's retries are no news, and its final error is printed below.
+    # Not logged: the client's retries are of no interest, and its final error is printed below.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     settings = load_settings()
     try:
@@ -232,10 +235,10 @@ def _run(work: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:
 async def _once_there(settings: Settings, work: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:
     topic = names(settings).dead_letters
 
-    async def look() -> bool:
+    async def topic_exists() -> bool:
         async with admin(settings) as client:
             return topic in await partition_counts(client, [topic])
 
-    if not await reach(settings, look):
+    if not await reach(settings, topic_exists):
         raise TopicError(f"topic {topic} does not exist: `lyo topics` creates the topics")
     return await work(settings)

@@ -23,15 +23,13 @@ _STYLE = {Status.OK: "green", Status.WARNING: "yellow", Status.ERROR: "red", Sta
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--fix", is_flag=True, help="Create what is missing (topics, database, tables); deletes nothing."
-)
+@click.option("--fix", is_flag=True, help="Create missing topics, database and tables; delete nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(*, fix: bool, as_json: bool) -> None:
-    """Check Kafka and Postgres as LYO_BOOTSTRAP_SERVERS and LYO_DATABASE_URL name them.
+    """Check Kafka and Postgres at LYO_BOOTSTRAP_SERVERS and LYO_DATABASE_URL.
 
-    Every finding says what there is and, where it is not well, what to do. Exit code 0 when nothing is an
-    error or unknown; warnings do not count. Run it with the settings of the processes that it is about.
+    Every finding says what was found and, if it is not ok, what to do. The exit code is 0 if no finding is an
+    error or unknown; warnings do not count. Run it with the settings of the processes.
 
     Example: lyo doctor --fix
     """

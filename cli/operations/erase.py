@@ -18,16 +18,16 @@ from lyo.streams.settings import load_settings
 from lyo.streams.topics import TopicError
 
 
-def _moment(_context: click.Context, _parameter: click.Parameter, text: str | None) -> datetime | None:
+def _instant(_context: click.Context, _parameter: click.Parameter, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no time in RFC 3339") from None
-    if moment.tzinfo is None:
+        raise click.BadParameter(f"{text!r} is not an RFC 3339 time") from None
+    if time.tzinfo is None:
         raise click.BadParameter(f"{text!r} has no offset from UTC")
-    return moment.astimezone(UTC)
+    return time.astimezone(UTC)
 
 
 @click.command(epilog="Example: lyo erase 123 --organization 7")
@@ -36,17 +36,19 @@ def _moment(_context: click.Context, _parameter: click.Parameter, text: str | No
 @click.option(
     "--consent-from",
     metavar="TIME",
-    callback=_moment,
-    help="The learner has agreed to be known again: what happens from TIME on counts, nothing from before.",
+    callback=_instant,
+    help="The learner consents to be known again: events from TIME on count, earlier ones do not.",
 )
-@click.option("--check", "only_check", is_flag=True, help="Ask for nothing, only see what is still there.")
+@click.option(
+    "--check", "only_check", is_flag=True, help="Request nothing; only report what is still stored."
+)
 @click.option(
     "--wait",
     "seconds",
     default=60.0,
     show_default=True,
     type=click.FloatRange(min=0),
-    help="How long to wait until it is done (s).",
+    help="Longest time to wait until it is done (s).",
 )
 @click.option("--json", "as_json", is_flag=True, help="The receipt as one JSON object.")
 def erase(
@@ -58,11 +60,11 @@ def erase(
     seconds: float,
     as_json: bool,
 ) -> None:
-    """Forget learner USER: rows, predictions, interventions, dead letters, in Kafka and in Postgres.
+    """Erase learner USER: rows, predictions, interventions and dead letters, in Kafka and in Postgres.
 
-    A running worker and sink carry it out. The receipt says what was removed where, and what compaction has
-    still to remove from Kafka's disks. Old events published again, or a rebuild from the log, do not bring
-    the learner back. Exit code 1 if not everything is done within --wait.
+    A running worker and a running sink carry it out. The receipt says what was removed where, and what
+    compaction has yet to remove from Kafka's disks. Old events that are published again, or a rebuild from
+    the log, do not bring the learner back. The exit code is 1 if it is not done within --wait.
     """
     settings = load_settings()
     try:

@@ -1,4 +1,4 @@
-"""`lyo lag`: the lag of each group per topic and partition, from the broker and Postgres."""
+"""`lyo lag`: prints the lag of each group per topic and partition, from the broker and Postgres."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ STYLES: Final = {
 
 
 @click.command(epilog="Example: lyo lag --watch --busy")
-@click.option("--watch", is_flag=True, help="Look again and again until stopped, at the monitor's interval.")
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object; with --watch one a line.")
+@click.option("--watch", is_flag=True, help="Repeat until stopped, at the monitor's interval.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object; with --watch one per line.")
 @click.option("--busy", is_flag=True, help="Leave out partitions that are ok and have no lag.")
 @click.option(
     "--observe",
     default=2.0,
     show_default=True,
     type=click.FloatRange(min=0, max=3_600),
-    help="Look for so long before printing (s); without, rates and stalls are unknown.",
+    help="Observe for so long before printing (s); with 0, rates and stalls are unknown.",
 )
 def lag(*, watch: bool, as_json: bool, busy: bool, observe: float) -> None:
     """Print the lag of workers and sinks per group, topic and partition, in events and in seconds.
 
-    Asks the broker and Postgres, never the workers, so it is right when they hang. What cannot be found out
-    is printed as unknown, never as 0. Exit code 1 if Kafka or Postgres did not answer.
+    It asks the broker and Postgres, not the workers, so it is right even if they hang. Unknown values are
+    printed as unknown, never as 0. The exit code is 1 if Kafka or Postgres did not answer.
     """
     settings = load_settings()
     configure("warning" if settings.log_level == "info" else settings.log_level)
@@ -83,24 +83,24 @@ async def _watch(monitor: Monitor, as_json: bool, busy: bool) -> None:
         loop.add_signal_handler(number, task.cancel)
     try:
         if as_json:
-            async for snapshot in _looks(monitor):
+            async for snapshot in _snapshots(monitor):
                 click.echo(encoded(snapshot, busy))
             return
         with Live(console=Console(), auto_refresh=False, vertical_overflow="visible") as live:
-            async for snapshot in _looks(monitor):
+            async for snapshot in _snapshots(monitor):
                 live.update(table(snapshot, busy), refresh=True)
     finally:
         await monitor.close()
 
 
-async def _looks(monitor: Monitor) -> AsyncIterator[Snapshot]:
+async def _snapshots(monitor: Monitor) -> AsyncIterator[Snapshot]:
     while True:
         yield await monitor.look()
         await asyncio.sleep(monitor.settings.monitor_interval_seconds)
 
 
 def encoded(snapshot: Snapshot, busy: bool) -> str:
-    """The groups of a look as JSON; null means unknown."""
+    """The groups of a snapshot as JSON; null means unknown."""
     groups = [
         msgspec.to_builtins(group) | {"partitions": msgspec.to_builtins(_chosen(group, busy))}
         for group in snapshot.groups
@@ -110,7 +110,7 @@ def encoded(snapshot: Snapshot, busy: bool) -> str:
 
 
 def table(snapshot: Snapshot, busy: bool) -> Table:
-    """A look as a table: each group's partitions, then the group."""
+    """A snapshot as a table: each group's partitions, then the group."""
     table_ = Table("group", "topic", box=None, pad_edge=False)
     table_.add_column("part", justify="right")
     for name in ("events", "seconds", "in/s", "out/s", "drained in"):
@@ -146,7 +146,7 @@ def _drain(lag: PartitionLag | GroupLag) -> str:
     if lag.drain_seconds is not None:
         return f"{lag.drain_seconds:,.0f} s"
     known = lag.events is not None and lag.rate_in is not None and lag.rate_out is not None
-    return "never so" if known else UNKNOWN
+    return "never" if known else UNKNOWN
 
 
 def _missing(snapshot: Snapshot) -> str | None:

@@ -1,4 +1,4 @@
-"""`lyo migrate`: the Postgres schema, to a revision."""
+"""`lyo migrate`: brings the Postgres schema to a revision."""
 
 from __future__ import annotations
 

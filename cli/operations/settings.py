@@ -1,4 +1,4 @@
-"""`lyo settings`: every environment variable, its default and what it is for."""
+"""`lyo settings`: prints every environment variable, its default and its meaning."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ HEADER = "| variable | values | default | what it is |\n|---|---|---|---|\n"
 
 
 @click.command(epilog="Example: lyo settings --markdown")
-@click.option("--markdown", is_flag=True, help="As the table of docs/settings.md.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON objects, one per line.")
+@click.option("--markdown", is_flag=True, help="A Markdown table, as in docs/settings.md.")
+@click.option("--json", "as_json", is_flag=True, help="JSON objects, one per line.")
 def settings(*, markdown: bool, as_json: bool) -> None:
-    """Print every setting: they are read from the environment, and a bad one is named at start."""
+    """Print every setting. Settings are environment variables; a process names a bad one when it starts."""
     all_settings = reference()
     if as_json:
         for setting in all_settings:

@@ -1,4 +1,4 @@
-"""`lyo topics`: the topics of Kafka, created where they are missing."""
+"""`lyo topics`: creates missing topics and checks the others."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from lyo.streams.settings import load_settings
 
 @click.command()
 def topics() -> None:
-    """Create the topics that are missing on LYO_BOOTSTRAP_SERVERS and check the others.
+    """Create missing topics at LYO_BOOTSTRAP_SERVERS and check the others.
 
-    Waits LYO_CONNECT_SECONDS for Kafka.
+    It waits up to LYO_CONNECT_SECONDS for Kafka.
 
     Example: lyo topics
     """
@@ -27,4 +27,4 @@ def topics() -> None:
         raise click.ClickException(str(error)) from None
     for name in created:
         click.echo(f"created {name}")
-    click.echo(f"{len(specified.specs(settings))} topics are there")
+    click.echo(f"{len(specified.specs(settings))} topics exist")

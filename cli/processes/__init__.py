@@ -1,1 +1,1 @@
-"""Commands that run one process of a deployment each."""
+"""Commands that each run one process of a deployment."""

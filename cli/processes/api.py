@@ -1,4 +1,4 @@
-"""`lyo api`: one process that answers over HTTP from Postgres."""
+"""`lyo api`: runs one process that answers over HTTP from Postgres."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _log = log.logger("api")
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 def api() -> None:
-    """Answer over HTTP until stopped: predictions, outcomes, erasure requests.
+    """Serve predictions, outcomes and erasure requests over HTTP until stopped.
 
-    Needs Postgres alone, and keys to check tokens with: LYO_JWT_JWKS_URL, LYO_JWT_JWKS_FILE or, for
-    development, LYO_JWT_SECRET. SIGTERM or Ctrl-C ends it after the requests under way.
+    It needs Postgres only, and keys to verify tokens: LYO_JWT_JWKS_URL, LYO_JWT_JWKS_FILE or, for
+    development, LYO_JWT_SECRET. SIGTERM or Ctrl-C ends it after the running requests.
 
     Example: LYO_JWT_JWKS_FILE=keys.json lyo api
     """
@@ -36,14 +36,14 @@ def api() -> None:
     with listen(settings.api_host, settings.api_port, "LYO_API_HOST, LYO_API_PORT") as listener:
         running = server(app, drain_seconds=settings.api_drain_seconds, keep_alive_seconds=75)
         _log.info("listening on %s", address(listener))
-        _say_what_signs(settings)
-        _collect_seldom()
+        _warn_of_secret(settings)
+        _collect_rarely()
         try:
             with metrics.exporting(settings, "api", app.state.running.samples):
                 running.run(sockets=[listener])
         except metrics.MetricsError as error:
             raise click.ClickException(str(error)) from None
-    _log.info("stopped; every request under way has been answered")
+    _log.info("stopped; all running requests were answered")
 
 
 def _check_file(path: str | None) -> None:
@@ -55,13 +55,13 @@ def _check_file(path: str | None) -> None:
         raise click.ClickException(f"LYO_JWT_JWKS_FILE: cannot read {path}: {error.strerror}") from None
 
 
-def _collect_seldom() -> None:
-    """Let the garbage collector run rarely: requests leave few cycles, and it would walk the catalogue."""
+def _collect_rarely() -> None:
+    """Make garbage collection rare: requests leave few cycles, and each run would walk the catalogue."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE_AFTER)
 
 
-def _say_what_signs(settings: Settings) -> None:
+def _warn_of_secret(settings: Settings) -> None:
     if settings.jwt_secret is not None:
         _log.warning("tokens signed with LYO_JWT_SECRET (HS256) are accepted: for development only")

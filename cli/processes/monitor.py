@@ -1,4 +1,4 @@
-"""`lyo monitor`: one process that watches the lag and shows the on-call page."""
+"""`lyo monitor`: runs one process that watches the lag and serves the on-call page."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _log = log.logger("monitor")
 def monitor() -> None:
     """Watch the lag of workers and sinks until stopped: /ops for people, /metrics for Prometheus.
 
-    Asks the broker and Postgres, never the workers, and goes on when they are away: what is not known is
-    shown as unknown. /ops is opened with LYO_MONITOR_TOKEN; with LYO_MONITOR_OPERATOR_TOKEN it also shows
-    what dead letters held, and retries them. /health and /metrics need no token and hold no learner's data.
+    It asks the broker and Postgres, not the workers, and continues while they are unavailable: unknown values
+    are shown as unknown. /ops needs LYO_MONITOR_TOKEN; with LYO_MONITOR_OPERATOR_TOKEN it also shows payloads
+    of dead letters and retries them. /health and /metrics need no token and hold no learner's data.
 
     Example: LYO_MONITOR_TOKEN="$(openssl rand -hex 16)" lyo monitor
     """

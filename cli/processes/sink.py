@@ -1,4 +1,4 @@
-"""`lyo sink`: one process that writes the topics into Postgres."""
+"""`lyo sink`: runs one process that writes the topics into Postgres."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from lyo.streams.settings import Settings, load_settings
     default=BATCH_RECORDS,
     show_default=True,
     type=click.IntRange(1, 100_000),
-    help="Most records of one transaction.",
+    help="Most records in one transaction.",
 )
 @click.option(
     "--rebuild",
     is_flag=True,
-    help="First empty every table that the sink fills; then read the topics from their beginning.",
+    help="First empty every table that the sink fills, then read the topics from the beginning.",
 )
 def sink(batch: int, rebuild: bool) -> None:
     """Write predictions, rows, outcomes, preferences and the catalogue into Postgres until stopped.
 
-    Start as many as needed: they share the partitions. Each record is stored exactly once, whatever is
-    killed; a record that Postgres refuses goes to the dead letters. One of them also sends to the topics what
-    is written to the outbox, at least once and in order. SIGTERM or Ctrl-C ends it after the running
+    Start as many as needed: they share the partitions. Each record is stored exactly once, even if processes
+    are killed; a record that Postgres refuses becomes a dead letter. One of them also publishes the outbox's
+    records to the topics, at least once and in order. SIGTERM or Ctrl-C ends it after the running
     transaction.
 
     Example: LYO_DATABASE_URL=postgresql://postgres@127.0.0.1:5432/lyo lyo sink
@@ -73,7 +73,7 @@ async def _run(settings: Settings, batch: int, rebuild: bool) -> None:
         loop.add_signal_handler(number, stop)
     tidying = asyncio.create_task(memory.give_back_each_minute())
     with metrics.exporting(settings, "sink", lambda: [*running.samples(), *relay.samples()]):
-        await _together(running, [relay, watermark], stop)
+        await _run_all(running, [relay, watermark], stop)
     tidying.cancel()
     click.echo(
         f"stored {running.stored} records, refused {running.refused}; "
@@ -82,8 +82,8 @@ async def _run(settings: Settings, batch: int, rebuild: bool) -> None:
     )
 
 
-async def _together(running: Sink, beside: Sequence[Relay | Watermark], stop: Callable[[], None]) -> None:
-    """Run all parts until they are stopped; if one fails, the others end in order first."""
+async def _run_all(running: Sink, beside: Sequence[Relay | Watermark], stop: Callable[[], None]) -> None:
+    """Run all parts until they are stopped. If one fails, stop the others, then raise its error."""
     storing = asyncio.create_task(running.run())
     beginning = asyncio.create_task(running.started.wait())
     await asyncio.wait([storing, beginning], return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""``lyo worker``: one worker process."""
+"""`lyo worker`: runs one worker process."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from lyo.streams.settings import load_settings
 
 @click.command(epilog="Example: LYO_BOOTSTRAP_SERVERS=127.0.0.1:9092 lyo worker")
 def worker() -> None:
-    """Turn events into predictions: one worker process, until it is stopped.
+    """Turn events into predictions, in one worker process, until stopped.
 
-    Settings come from the environment (LYO_...). Start as many as there are cores; they share the partitions.
-    Exit code 0 after a stop by signal, 2 for a bad setting, 1 for anything else, with one line that says why.
+    Settings come from the environment (LYO_...). Start one process per core; they share the partitions. The
+    exit code is 0 after a stop by signal, 2 for a bad setting, and 1 for any other error, with one line that
+    says why.
     """
     settings = load_settings()
     try:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lyo.models.erasure import ErasureMarker, marker_of
 from lyo.models.events.decode import Columns, EventError, Kind, decode, decode_content, decode_organization
 from lyo.models.state.catalogue import Catalogue
-from lyo.streams.event_files.progress import OnBytes
+from lyo.streams.event_files.progress_bars import OnBytes
 from lyo.streams.event_files.reader import Bad, Piece, by_type, opened
 from lyo.streams.kafka.input_records import CATALOGUE
 

@@ -18,7 +18,7 @@ from lyo.ops.monitor.ages import Ages
 from lyo.ops.monitor.broker import Broker, Group, Logs
 from lyo.ops.monitor.composing import GroupAnswers, Tracks, Watched
 from lyo.ops.monitor.dead_letters import DeadLetterFollower
-from lyo.ops.monitor.history import History
+from lyo.ops.monitor.lag_series import History
 from lyo.ops.monitor.reading import Waiting
 from lyo.ops.monitor.restores import Openings
 from lyo.ops.monitor.snapshot import GroupLag, Member, Reached, Snapshot, Stored

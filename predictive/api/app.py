@@ -20,9 +20,9 @@ from starlette.responses import Response
 from lyo.predictive.api import health, learner_page, routes
 from lyo.predictive.api.access.auth import KeyMissingError, Verifier
 from lyo.predictive.api.access.caller import Caller
-from lyo.predictive.api.access.guard import Guard
 from lyo.predictive.api.access.keys import from_settings
 from lyo.predictive.api.access.limits import RateLimit
+from lyo.predictive.api.access.middleware import Guard
 from lyo.predictive.api.documented import with_shared_problem, with_whole_examples
 from lyo.predictive.api.error_handlers import HEADERS_KEY
 from lyo.predictive.api.problems import Problem, of, response

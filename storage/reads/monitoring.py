@@ -13,7 +13,7 @@ from lyo.models.predictions.records import VALID_FOR
 from lyo.models.state.learner import LEARNER
 from lyo.models.sweep import ACTIVE_FOR
 from lyo.storage.database import plain_url
-from lyo.storage.reads.progress import OFFSETS_SQL
+from lyo.storage.reads.stored_offsets import OFFSETS_SQL
 from lyo.storage.sink.offsets import Place
 
 CONNECT_SECONDS: Final = 3.0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aiokafka.errors import KafkaError
 
-from lyo.streams.event_files.progress import OnBytes
+from lyo.streams.event_files.progress_bars import OnBytes
 from lyo.streams.event_files.reader import Bad, Checked, EventFileError, Piece, check, opened
 from lyo.streams.kafka.clients import reach
 from lyo.streams.producers.producing import Sender, Sent, acknowledged

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
-from lyo.storage.reads.progress import stored_offsets
+from lyo.storage.reads.stored_offsets import stored_offsets
 from lyo.storage.sink.rows import tenant_of
 from lyo.storage.sink.writer import Writer
 from lyo.streams import topics

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lyo.storage.reads.progress import behind
+from lyo.storage.reads.stored_offsets import behind
 from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalPostgres
 from lyo.tools.stack.processes import LOOPBACK

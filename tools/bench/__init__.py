@@ -1,1 +1,1 @@
-"""What `lyo bench` measures, each on a real Kafka of its own."""
+"""The measurements of `lyo bench`, each on a real Kafka of its own."""

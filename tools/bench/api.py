@@ -1,4 +1,4 @@
-"""How fast the API answers, and how soon it shows an event, while a worker and a sink are writing."""
+"""Measures how fast the API answers, and how soon it shows an event, while a worker and a sink write."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from lyo.streams.kafka import clients
 from lyo.streams.kafka.input_records import CATALOGUE
 from lyo.streams.settings import Settings
 from lyo.tools.bench import learners, load
-from lyo.tools.bench.stack import ONE, Waiting, first, module, on, process
+from lyo.tools.bench.stack import ONE_CORE, Waiting, module, on_cores, process, realtime
 from lyo.tools.simulation import Plan, generate
 
 DAY = 86_400_000
@@ -41,7 +41,7 @@ BASE = "/api/v1/predictive"
 WRITING_LEARNERS, FIRST_WRITING = 2_000, 10_000_000
 FIRST_FRESH = 20_000_000
 SIGNED_IN = 1_000
-FRESH_EVERY, LOOK_EVERY, LONGEST_FRESH = 1.0, 0.05, 90.0
+FRESH_EVERY, POLL_EVERY, LONGEST_FRESH = 1.0, 0.05, 90.0
 STARTING, MOST_WARM_UP, BARE_SECONDS = 60.0, 20.0, 5.0
 CONTENT = (
     b'{"content_metadata":{"content_id":"bench-%d","difficulty_rating":0.6,"prerequisites":["skill-1"]}}'
@@ -59,8 +59,8 @@ MIX = (
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What is measured: learners stored, requests per second, seconds, events per second written beside."""
+class Workload:
+    """The load: stored learners, requests per second, seconds, and events per second written meanwhile."""
 
     learners: int = 100_000
     rate: int = 200
@@ -73,11 +73,11 @@ class Asked:
 class Measured:
     """Times in seconds; `cpu` is each process's share of one core.
 
-    `per_request` is what one takes of a core, `bare_per_request` what it takes a FastAPI app that answers
+    `per_request` is the CPU time of one request (s), `bare_per_request` that of a FastAPI app that answers
     with nothing.
     """
 
-    asked: Asked
+    workload: Workload
     results: load.Results
     cpu: dict[str, float]
     per_request: float
@@ -91,9 +91,9 @@ class Measured:
         p50, p95, p99 = _percentiles(self.results.seconds, 50, 95, 99)
         fresh50, fresh95 = _percentiles(self.fresh, 50, 95)
         return {
-            "api_learners_stored": self.asked.learners,
+            "api_learners_stored": self.workload.learners,
             "api_requests": len(self.results.seconds),
-            "api_requests_per_second": self.asked.rate,
+            "api_requests_per_second": self.workload.rate,
             "api_events_per_second_written": round(self.written),
             "api_errors": self.results.errors,
             "api_p50_ms": p50,
@@ -120,36 +120,36 @@ def _percentiles(seconds: list[float], *which: int) -> list[float]:
     return [round(value, 1) for value in np.percentile(np.array(seconds) * 1000, which).tolist()]
 
 
-def measure(settings: Settings, asked: Asked, folder: Path) -> Measured:
-    """Fill the database of `settings`, start worker, sink and API, and ask.
+def measure(settings: Settings, workload: Workload, folder: Path) -> Measured:
+    """Fill the database of `settings`, start worker, sink and API, and send requests.
 
     Raises:
         RuntimeError: one of the processes does not start, or ends.
     """
     upgrade(settings.database_url)
     today = int(time.time() * 1000) // DAY * DAY
-    made = learners.fold(asked.seed, today)
-    asyncio.run(learners.fill(settings, made, asked.learners))
+    originals = learners.fold(workload.seed, today)
+    asyncio.run(learners.fill(settings, originals, workload.learners))
     asyncio.run(topic_admin.ensure(settings))
     with ExitStack() as stack:
         ours = {}
         for name in ("worker", "sink"):
-            begun = stack.enter_context(process(name, settings, folder / f"{name}.log"))
-            ours[name] = psutil.Process(begun.pid)
+            child = stack.enter_context(process(name, settings, folder / f"{name}.log"))
+            ours[name] = psutil.Process(child.pid)
         log = folder / "api.log"
         tokens = Tokens(folder / "jwks.json")
         more = {"LYO_JWT_JWKS_FILE": str(folder / "jwks.json"), "LYO_API_PORT": "0"}
-        with on(ONE):
+        with on_cores(ONE_CORE):
             child = stack.enter_context(process("api", settings, log, more))
         client, host = _client(child, log)
         ours["api"] = psutil.Process(child.pid)
-        mix = Mix(asked, tokens, learners.tenants(made), host)
+        mix = Mix(workload, tokens, learners.tenants(originals), host)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_ask(settings, asked, mix, tokens, client, ours, folder / "bare.log"))
+            return runner.run(_ask(settings, workload, mix, tokens, client, ours, folder / "bare.log"))
 
 
 def _client(child: subprocess.Popen[bytes], log: Path) -> tuple[load.Client, str]:
-    """A client of the server that says in this log where it listens, and its host and port."""
+    """A client of the server, and its address, which the server writes to this log."""
     waiting = Waiting(child, log, STARTING)
     while (address := re.search(r"listening on (http://\S+)\n", log.read_text())) is None:
         waiting.check("starting a server")
@@ -160,7 +160,7 @@ def _client(child: subprocess.Popen[bytes], log: Path) -> tuple[load.Client, str
 
 async def _ask(
     settings: Settings,
-    asked: Asked,
+    workload: Workload,
     mix: Mix,
     tokens: Tokens,
     client: load.Client,
@@ -171,43 +171,43 @@ async def _ask(
     fresh = Fresh(client, settings, producer, tokens)
     await producer.start()
     try:
-        with first():
-            await fresh.one(FIRST_FRESH)  # the worker and the sink are at work
-            warm_up = min(float(asked.seconds), MOST_WARM_UP)
-            writing = asyncio.create_task(_write(settings, producer, asked, warm_up + asked.seconds))
-            await load.run(client, iter(mix), asked.rate / 2, warm_up)
-            before, began, so_far = _cpu(ours), time.perf_counter(), client.asked
-            looking = asyncio.create_task(fresh.run(asked.seconds))
-            results = await load.run(client, iter(mix), asked.rate, asked.seconds)
+        with realtime():
+            await fresh.measure(FIRST_FRESH)  # now the worker and the sink are running
+            warm_up = min(float(workload.seconds), MOST_WARM_UP)
+            writing = asyncio.create_task(_write(settings, producer, workload, warm_up + workload.seconds))
+            await load.run(client, iter(mix), workload.rate / 2, warm_up)
+            before, began, so_far = _cpu(ours), time.perf_counter(), client.sent
+            looking = asyncio.create_task(fresh.run(workload.seconds))
+            results = await load.run(client, iter(mix), workload.rate, workload.seconds)
             took, spent = time.perf_counter() - began, _spent(ours, before)
-            per_request = spent["api"] / (client.asked - so_far)
+            per_request = spent["api"] / (client.sent - so_far)
             shares = {name: seconds / took for name, seconds in spent.items()}
             resident = ours["api"].memory_info().rss
             written, shown = await writing, await looking
-        bare = await _bare(bare_log, asked.rate)
-        return Measured(asked, results, shares, per_request, bare, resident, shown, written)
+        bare = await _bare(bare_log, workload.rate)
+        return Measured(workload, results, shares, per_request, bare, resident, shown, written)
     finally:
         await producer.stop()
         await client.close()
 
 
 async def _bare(log: Path, rate: int) -> float:
-    """Seconds of a core that answering one request with nothing takes, at this rate."""
+    """CPU time (s) of one request that is answered with nothing, at this rate."""
     with ExitStack() as stack:
-        with on(ONE):
+        with on_cores(ONE_CORE):
             child = stack.enter_context(module("lyo.tools.bench.bare", log=log))
         client, host = _client(child, log)
         requests = repeat(("GET /", load.request("GET", "/", host, "none")))
         await load.run(client, requests, rate, BARE_SECONDS / 5)
         server = {"bare": psutil.Process(child.pid)}
-        before, so_far = _cpu(server), client.asked
+        before, so_far = _cpu(server), client.sent
         await load.run(client, requests, rate, BARE_SECONDS)
         await client.close()
-        return _spent(server, before)["bare"] / (client.asked - so_far)
+        return _spent(server, before)["bare"] / (client.sent - so_far)
 
 
 def _cpu(processes: dict[str, psutil.Process]) -> dict[str, float]:
-    return {name: sum(each.cpu_times()[:2]) for name, each in processes.items()}
+    return {name: sum(one_process.cpu_times()[:2]) for name, one_process in processes.items()}
 
 
 def _spent(processes: dict[str, psutil.Process], before: dict[str, float]) -> dict[str, float]:
@@ -215,7 +215,7 @@ def _spent(processes: dict[str, psutil.Process], before: dict[str, float]) -> di
 
 
 class Tokens:
-    """Signs tokens as an issuer would; asking again for the same one costs nothing."""
+    """Signs tokens as an issuer would, and caches them."""
 
     def __init__(self, file: Path) -> None:
         self._key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
@@ -235,17 +235,17 @@ class Tokens:
 
 
 class Mix:
-    """Requests about learners drawn at random: a service's about any, or a learner's own."""
+    """Requests about random learners: from a service about any learner, or from the learner."""
 
-    def __init__(self, asked: Asked, tokens: Tokens, tenants: list[int | None], host: str) -> None:
-        self._asked, self._tokens, self._tenants, self._host = asked, tokens, tenants, host
-        self._chance = random.Random(asked.seed)  # noqa: S311 - no secret
-        self._own = [self._chance.randint(1, asked.learners) for _ in range(SIGNED_IN)]
+    def __init__(self, workload: Workload, tokens: Tokens, tenants: list[int | None], host: str) -> None:
+        self._workload, self._tokens, self._tenants, self._host = workload, tokens, tenants, host
+        self._chance = random.Random(workload.seed)  # noqa: S311 - no secret
+        self._own = [self._chance.randint(1, workload.learners) for _ in range(SIGNED_IN)]
         for user in self._own:
             tokens.of_learner(user)
 
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
-        """Name and bytes of one request after the other, without end."""
+        """Endless pairs of a request's name and bytes."""
         weights = [weight for _, _, weight in MIX]
         while True:
             ((method, path, _),) = self._chance.choices(MIX, weights)
@@ -254,7 +254,7 @@ class Mix:
             yield f"{method} {path}", raw
 
     def _who(self) -> tuple[str, str]:
-        user = self._chance.randint(1, self._asked.learners)
+        user = self._chance.randint(1, self._workload.learners)
         tenant = self._tenants[(user - 1) % len(self._tenants)]
         if tenant is None or self._chance.random() < 0.5:
             return "", self._tokens.of_learner(self._chance.choice(self._own))
@@ -269,11 +269,13 @@ class Mix:
         return b"{}" if path.endswith("check") else b""
 
 
-async def _write(settings: Settings, producer: AIOKafkaProducer, asked: Asked, seconds: float) -> float:
-    """Simulated events of other learners, at a constant rate; gives how many per second."""
+async def _write(settings: Settings, producer: AIOKafkaProducer, workload: Workload, seconds: float) -> float:
+    """Publish simulated events of other learners at a constant rate; returns events per second."""
     names, sent, began = topics.names(settings), 0, time.perf_counter()
     today = int(time.time() * 1000) // DAY * DAY
-    for piece in generate(Plan(WRITING_LEARNERS, 60, asked.seed, today, 0.0, FIRST_WRITING), lambda _: None):
+    for piece in generate(
+        Plan(WRITING_LEARNERS, 60, workload.seed, today, 0.0, FIRST_WRITING), lambda _: None
+    ):
         for line in piece.splitlines():
             event = json.loads(line)
             kind = Kind(event["type"])
@@ -283,7 +285,7 @@ async def _write(settings: Settings, producer: AIOKafkaProducer, asked: Asked, s
             home = partition(user, settings.partitions)
             await producer.send(names.topic(kind), line, b"%d" % user, partition=home)
             sent += 1
-            ahead = sent / asked.events - (time.perf_counter() - began)
+            ahead = sent / workload.events - (time.perf_counter() - began)
             if ahead > 0:
                 await asyncio.sleep(ahead)
             if time.perf_counter() - began > seconds:
@@ -292,7 +294,7 @@ async def _write(settings: Settings, producer: AIOKafkaProducer, asked: Asked, s
 
 
 class Fresh:
-    """How long an event takes from being published to being answered with."""
+    """Measures the time from publishing an event until the API's answer shows it."""
 
     def __init__(
         self, client: load.Client, settings: Settings, producer: AIOKafkaProducer, tokens: Tokens
@@ -300,21 +302,21 @@ class Fresh:
         self._client, self._settings, self._producer, self._tokens = client, settings, producer, tokens
 
     async def run(self, seconds: float) -> list[float]:
-        """Every half second, the first session of another new learner."""
+        """Publish the first session of a new learner every `FRESH_EVERY` seconds; returns the times (s)."""
         until, user, tasks = time.perf_counter() + seconds, FIRST_FRESH, []
         while time.perf_counter() < until:
             user += 1
-            tasks.append(asyncio.create_task(self.one(user)))
+            tasks.append(asyncio.create_task(self.measure(user)))
             await asyncio.sleep(FRESH_EVERY)
         return list(await asyncio.gather(*tasks))
 
-    async def one(self, user: int) -> float:
-        """Seconds until the API shows this learner's first session."""
+    async def measure(self, user: int) -> float:
+        """Publish this learner's first session; returns the seconds until the API shows it."""
         now = datetime.now(UTC)
         event = {"event_id": f"fresh-{user}", "user_id": user}
         event |= {"started_at": (now - timedelta(minutes=5)).isoformat(), "ended_at": now.isoformat()}
         token = self._tokens.of_learner(user)
-        look = load.request("GET", f"{BASE}/timing/profile", "bench", token)
+        request = load.request("GET", f"{BASE}/timing/profile", "bench", token)
         began = time.perf_counter()
         await self._producer.send(
             topics.names(self._settings).topic(Kind.SESSION),
@@ -323,8 +325,8 @@ class Fresh:
             partition=partition(user, self._settings.partitions),
         )
         while time.perf_counter() - began < LONGEST_FRESH:
-            _, body = await self._client.ask(look)
+            _, body = await self._client.send(request)
             if body and json.loads(body).get("sessions_analyzed") == 1:
                 return time.perf_counter() - began
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(POLL_EVERY)
         raise RuntimeError("an event that was published never showed")

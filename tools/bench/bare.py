@@ -1,4 +1,4 @@
-"""A FastAPI app that answers with nothing: what an answer costs on this core before ours does anything."""
+"""A FastAPI app that answers with nothing: the least that an answer costs on this core."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from lyo.ops.serving import address, listen, server
 
 
 def app() -> FastAPI:
-    """One route, which reads and computes nothing."""
-    made = FastAPI(openapi_url=None)
+    """An app with one route, which reads and computes nothing."""
+    api = FastAPI(openapi_url=None)
 
-    @made.get("/")
+    @api.get("/")
     async def nothing() -> Response:
         return Response(b"{}", media_type="application/json")
 
-    return made
+    return api
 
 
 def main() -> None:
-    """Answer on a free port, which is printed, until stopped."""
+    """Serve on a free port, which is logged, until stopped."""
     with listen("127.0.0.1", 0, "the measurement's own") as listener:
         logging.getLogger(__name__).warning("listening on %s", address(listener))
         server(app(), drain_seconds=1).run(sockets=[listener])

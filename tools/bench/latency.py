@@ -1,4 +1,4 @@
-"""Milliseconds from publishing an event to seeing its prediction committed on the topic, when idle."""
+"""Measures the time (ms) from publishing an event to an idle worker until its prediction is committed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def measure(settings: Settings, samples: int, folder: Path) -> Latency:
             )
             await reader.seek_to_end()
             taken = [
-                await _one(settings, reader, producer, user, waiting)
+                await _measure_one(settings, reader, producer, user, waiting)
                 for user in range(1, samples + WARM_UP + 1)
             ]
         finally:
@@ -61,7 +61,7 @@ async def measure(settings: Settings, samples: int, folder: Path) -> Latency:
     return Latency(samples, median, p95, p99)
 
 
-async def _one(
+async def _measure_one(
     settings: Settings, reader: AIOKafkaConsumer, producer: AIOKafkaProducer, user: int, waiting: Waiting
 ) -> float:
     now = datetime.now(UTC).isoformat()

@@ -1,7 +1,7 @@
-"""Many learners in Postgres: a few simulated and folded for real, stored by the sink's writer, then copied.
+"""Fills Postgres with many learners: some are simulated, folded and stored by the sink's writer, then copied.
 
-The copies have other user ids and nothing else of their own: what a request costs depends on how much is
-stored of its learner and of all together, not on whether two learners are alike.
+Copies differ in their user ids only. The cost of a request depends on how much is stored, of its learner and
+in all, and not on whether two learners are alike.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DAYS = 60
 
 
 @dataclass(slots=True)
-class Stored:
+class TopicRecord:
     """A record of a topic, as the sink's writer takes it."""
 
     topic: str
@@ -47,39 +47,39 @@ class Stored:
 
 @dataclass(slots=True)
 class Originals:
-    """Simulated learners 1 to `ORIGINALS`, folded: their catalogue's lines, rows and predictions."""
+    """The folded learners 1 to `ORIGINALS`: the lines of their catalogue, their rows and predictions."""
 
-    books: list[tuple[Kind, bytes, bytes]] = field(default_factory=list)
+    catalogue: list[tuple[Kind, bytes, bytes]] = field(default_factory=list)
     learners: list[tuple[bytes, bytes]] = field(default_factory=list)
     skills: list[tuple[bytes, bytes]] = field(default_factory=list)
     predictions: list[tuple[str, bytes, bytes]] = field(default_factory=list)
 
 
-def tenants(made: Originals) -> list[int | None]:
+def tenants(originals: Originals) -> list[int | None]:
     """The organization of originals 1, 2, ...; copies have the same."""
-    tenants = {int(key): tenant_of(row) for key, row in made.learners}
+    tenants = {int(key): tenant_of(row) for key, row in originals.learners}
     return [tenants.get(user) for user in range(1, ORIGINALS + 1)]
 
 
 def fold(seed: int, end: int) -> Originals:
     """Simulate `DAYS` days up to `end` (ms) and fold them."""
-    made, engine = Originals(), Engine(Catalogue())
+    originals, engine = Originals(), Engine(Catalogue())
     events: dict[Kind, list[bytes]] = {}
     for kind, line in _lines(Plan(ORIGINALS, DAYS, seed, end)):
         if kind in CATALOGUE:
             body = json.loads(line)
             key = str(body["content_id" if kind is Kind.CONTENT else "organization_id"]).encode()
             engine.state.catalogue.put(kind, key, line)
-            made.books.append((kind, key, line))
+            originals.catalogue.append((kind, key, line))
         else:
             events.setdefault(kind, []).append(line)
     batches = [decode(kind, None, lines, [-1] * len(lines))[0] for kind, lines in events.items()]
     changes = engine.apply(batches)
     engine.commit(changes)
-    made.learners = [(key, value) for key, value in changes.learner_rows if not key.startswith(b"#")]
-    made.skills = list(changes.skill_rows)
-    made.predictions = list(engine.current())
-    return made
+    originals.learners = [(key, value) for key, value in changes.learner_rows if not key.startswith(b"#")]
+    originals.skills = list(changes.skill_rows)
+    originals.predictions = list(engine.current())
+    return originals
 
 
 def _lines(plan: Plan) -> Iterator[tuple[Kind, bytes]]:
@@ -88,16 +88,16 @@ def _lines(plan: Plan) -> Iterator[tuple[Kind, bytes]]:
             yield Kind(json.loads(line)["type"]), line
 
 
-async def fill(settings: Settings, made: Originals, learners: int) -> None:
+async def fill(settings: Settings, originals: Originals, learners: int) -> None:
     """Store the originals and copies of them, `learners` in all (a multiple of `ORIGINALS`)."""
     connection = await asyncpg.connect(plain_url(settings.database_url))
     try:
-        await _store(connection, settings, made)
+        await _store(connection, settings, originals)
         copies = range(1, learners // ORIGINALS)
         for copy in copies:
             shift = copy * ORIGINALS
-            await _copy(connection, "learner_rows", _learners(made, shift))
-            await _copy(connection, "skill_rows", _skills(made, shift))
+            await _copy(connection, "learner_rows", _learners(originals, shift))
+            await _copy(connection, "skill_rows", _skills(originals, shift))
         for table in PREDICTION_TABLES:
             columns = [column.name for column in table.columns if column.name not in {"id", "user_id"}]
             chosen = ", ".join(columns)
@@ -112,13 +112,13 @@ async def fill(settings: Settings, made: Originals, learners: int) -> None:
         await connection.close()
 
 
-async def _store(connection: Any, settings: Settings, made: Originals) -> None:
+async def _store(connection: Any, settings: Settings, originals: Originals) -> None:
     topics = names(settings)
     writer = Writer(topics, tenant_of)
-    records = [_record(settings, topics.learner_rows, *pair) for pair in made.learners]
-    records += [_record(settings, topics.skill_rows, *pair) for pair in made.skills]
-    records += [_record(settings, topics.prediction(kind), *pair) for kind, *pair in made.predictions]
-    records += [Stored(topics.topic(kind), 0, 0, key, line) for kind, key, line in made.books]
+    records = [_record(settings, topics.learner_rows, *pair) for pair in originals.learners]
+    records += [_record(settings, topics.skill_rows, *pair) for pair in originals.skills]
+    records += [_record(settings, topics.prediction(kind), *pair) for kind, *pair in originals.predictions]
+    records += [TopicRecord(topics.topic(kind), 0, 0, key, line) for kind, key, line in originals.catalogue]
     batch = writer.prepare(records)
     places = {Place(record.topic, record.partition) for record in records}
     async with connection.transaction():
@@ -128,9 +128,9 @@ async def _store(connection: Any, settings: Settings, made: Originals) -> None:
     await connection.execute("DELETE FROM sink_offsets")
 
 
-def _record(settings: Settings, topic: str, key: bytes, value: bytes) -> Stored:
+def _record(settings: Settings, topic: str, key: bytes, value: bytes) -> TopicRecord:
     user = int(key.partition(b"|")[0])
-    return Stored(topic, partition(user, settings.partitions), 0, key, value)
+    return TopicRecord(topic, partition(user, settings.partitions), 0, key, value)
 
 
 async def _copy(connection: Any, table: str, rows: list[tuple[Any, ...]]) -> None:
@@ -138,17 +138,18 @@ async def _copy(connection: Any, table: str, rows: list[tuple[Any, ...]]) -> Non
     await connection.copy_records_to_table(table, records=rows, columns=columns)
 
 
-def _learners(made: Originals, shift: int) -> list[tuple[Any, ...]]:
+def _learners(originals: Originals, shift: int) -> list[tuple[Any, ...]]:
     place = _place_of_user(LEARNER)
     return [
-        (int(key) + shift, tenant_of(row), _moved(row, place, int(key) + shift)) for key, row in made.learners
+        (int(key) + shift, tenant_of(row), _moved(row, place, int(key) + shift))
+        for key, row in originals.learners
     ]
 
 
-def _skills(made: Originals, shift: int) -> list[tuple[Any, ...]]:
-    place, tenants = _place_of_user(SKILL), {key: tenant_of(row) for key, row in made.learners}
+def _skills(originals: Originals, shift: int) -> list[tuple[Any, ...]]:
+    place, tenants = _place_of_user(SKILL), {key: tenant_of(row) for key, row in originals.learners}
     rows = []
-    for key, row in made.skills:
+    for key, row in originals.skills:
         user, _, skill = key.partition(b"|")
         number = int(user) + shift
         rows.append((number, skill.decode(), tenants[user], _moved(row, place, number)))

@@ -1,4 +1,4 @@
-"""Requests at a constant rate, whatever the answers do (open loop), and how long each took."""
+"""Sends requests at a constant rate, however slow the answers are (open loop), and times each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @dataclass(slots=True)
 class Results:
-    """Seconds from when each request was due to its whole answer, and the statuses by operation."""
+    """Seconds from the time when each request was due until its whole answer, and statuses."""
 
     seconds: list[float] = field(default_factory=list)
     by_operation: dict[str, list[float]] = field(default_factory=dict)
@@ -27,19 +27,19 @@ class Results:
 
 
 class Client:
-    """A few lines of HTTP/1.1 over connections that stay open: a library would take as long as the API.
+    """HTTP/1.1 over connections that stay open, in few lines: a library would take as long as the API.
 
-    `asked` is how many requests it has sent.
+    `sent` is how many requests it has sent.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
         self._idle: list[_Connection] = []
-        self.asked = 0
+        self.sent = 0
 
-    async def ask(self, request: bytes) -> tuple[int, bytes]:
-        """Send one request, whole as it stands; the answer's status and body. Status 0: no answer came."""
-        self.asked += 1
+    async def send(self, request: bytes) -> tuple[int, bytes]:
+        """Send a request's bytes; returns the answer's status and body. Status 0: no answer came."""
+        self.sent += 1
         reader, writer = self._idle.pop() if self._idle else await self._open()
         try:
             writer.write(request)
@@ -86,15 +86,15 @@ async def run(client: Client, requests: Iterator[tuple[str, bytes]], rate: float
         if wait > 0:
             await asyncio.sleep(wait)
         operation, raw = next(requests)
-        task = asyncio.create_task(_one(client, operation, raw, due, results))
+        task = asyncio.create_task(_send(client, operation, raw, due, results))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
     await asyncio.gather(*tasks)
     return results
 
 
-async def _one(client: Client, operation: str, raw: bytes, due: float, results: Results) -> None:
-    status, _ = await client.ask(raw)
+async def _send(client: Client, operation: str, raw: bytes, due: float, results: Results) -> None:
+    status, _ = await client.send(raw)
     taken = time.perf_counter() - due
     results.seconds.append(taken)
     results.by_operation.setdefault(operation, []).append(taken)

@@ -1,4 +1,4 @@
-"""Bytes of memory per learner besides skills, of an engine in a process of its own."""
+"""Measures bytes of memory per learner without skills, with an engine in a process of its own."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _fold(engine: Engine, events: list[dict[str, Any]]) -> None:
 
 def _grow(learners: int, days: int, seed: int) -> float:
     engine = Engine(Catalogue())
-    # What whole batches need to be worked on, time zones and caches are not the learners'.
+    # Time zones, caches and the memory for working on a batch are not counted for the learners.
     warm = _events(Plan(10_000, days, seed, END, first_user=10_000_000))
     while some := list(islice(warm, BATCH)):
         _fold(engine, some)
@@ -65,7 +65,7 @@ def _grow(learners: int, days: int, seed: int) -> float:
 
 
 def _resident() -> int:
-    """Bytes that the process holds, without what the C library keeps of freed memory to use it again."""
+    """Resident bytes of the process, without freed memory that the C library keeps."""
     gc.collect()
     with suppress(AttributeError):  # a C library without it
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""A Kafka for one measurement, and processes of ours beside it."""
+"""Starts a Kafka for one measurement, and `lyo` processes beside it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalKafka, LocalPostgres
 from lyo.tools.stack.local import default_home
 
-# macOS cannot tell processes to keep to some cores.
+# macOS cannot bind processes to cores.
 _CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-ONE, OTHERS = set(_CORES[:1]), set(_CORES[1:] or _CORES)
+ONE_CORE, OTHER_CORES = set(_CORES[:1]), set(_CORES[1:] or _CORES)
 
 
 @contextmanager
@@ -28,25 +28,25 @@ def broker(folder: Path) -> Iterator[Settings]:
 
 @contextmanager
 def servers(folder: Path) -> Iterator[Settings]:
-    """A private Kafka, and a private Postgres that goes first, as settings."""
+    """A private Kafka, and a private Postgres in real time, as settings."""
     with ExitStack() as stack:
         kafka = stack.enter_context(broker(folder))
-        with first():
+        with realtime():
             postgres = stack.enter_context(LocalPostgres(folder, private=True))
         yield kafka.model_copy(update={"database_url": postgres.database_url})
 
 
 @contextmanager
-def first() -> Iterator[None]:
-    """What is started in here, and we, go before the rest, which in production has machines of its own.
+def realtime() -> Iterator[None]:
+    """Schedule this process and those it starts before the others, which in production run elsewhere.
 
-    In real time: what is only nicer gives way at the next tick of the clock, and where Linux schedules
-    sessions as groups, only to its own.
+    The scheduling is real-time. Niceness is not enough: a nicer process gives way only at the next tick, and
+    where Linux groups sessions, only within its own group.
     """
     try:
         before = os.sched_getscheduler(0)
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    except (AttributeError, OSError):  # no such thing here, or not for us
+    except (AttributeError, OSError):  # not supported, or not permitted
         yield
         return
     try:
@@ -56,8 +56,8 @@ def first() -> Iterator[None]:
 
 
 @contextmanager
-def on(cores: set[int]) -> Iterator[None]:
-    """What is started in here runs on these cores, where that can be said."""
+def on_cores(cores: set[int]) -> Iterator[None]:
+    """Bind processes started in the block to these cores, where the system supports it."""
     if not cores:
         yield
         return
@@ -110,14 +110,14 @@ def module(
 
 
 class Waiting:
-    """Fails with what the worker said when it ends or takes too long."""
+    """Fails with the end of a process's log if it ends, and if it takes too long."""
 
     def __init__(self, child: subprocess.Popen[bytes], log: Path, seconds: float) -> None:
         self._child, self._log, self._until = child, log, time.monotonic() + seconds
 
     def check(self, what: str) -> None:
-        """Raise RuntimeError if waiting for ``what`` makes no sense any more."""
+        """Raise RuntimeError if ``what`` cannot happen any more, or takes too long."""
         if self._child.poll() is not None:
-            raise RuntimeError(f"the worker ended: {self._log.read_text()[-500:]}")
+            raise RuntimeError(f"the process ended: {self._log.read_text()[-500:]}")
         if time.monotonic() > self._until:
             raise RuntimeError(f"{what} took too long")

@@ -1,4 +1,4 @@
-"""Events per second of one worker process on a backlog, transactions committed."""
+"""Measures events per second of one worker on a backlog, with committed transactions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LONGEST = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """A worker's run over a backlog, and a bare reader's over the same topics."""
+    """A worker's run over a backlog, and a bare reader's run over the same topics."""
 
     events: int
     seconds: float
@@ -43,7 +43,7 @@ class Throughput:
 
 
 async def measure(settings: Settings, path: Path, folder: Path) -> Throughput:
-    """Publish a file, let one worker fold it; timed from its first task open to the last commit."""
+    """Publish a file and let one worker fold it; timed from its first open task to its last commit."""
     await topic_admin.ensure(settings)
     await publish_file(path, settings)
     reference, total = await _bare(settings)

@@ -1,1 +1,1 @@
-"""The published contracts: JSON Schemas, AsyncAPI and OpenAPI, made from the code and held to releases."""
+"""The published contracts (JSON Schemas, AsyncAPI, OpenAPI): written, and compared with releases."""

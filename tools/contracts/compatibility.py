@@ -1,8 +1,8 @@
 """Whether a schema is compatible with a released one.
 
-An input (``inbound``) may only widen: everything that publishers were told to send is accepted. An output may
-only gain fields: everything that consumers were told to expect is there, with the same type and limits. A
-difference in a keyword that this module does not know counts as a break.
+An input (``inbound``) may only widen: it accepts everything that the release accepts. An output may only gain
+fields: every released field stays, with its type and limits. A difference in a keyword that this module does
+not know counts as a break.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _WORDS: Final = frozenset(
 _LOWER: Final = frozenset({"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"})
 _UPPER: Final = frozenset({"maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"})
 _OPEN: Final = "x-extensible-enum"
-"""Today's values of an open enumeration: readers know that there may be more."""
+"""The present values of an open enumeration; readers expect further ones."""
 _PARTS: Final = frozenset({_OPEN, "type", "properties", "required", "enum", "const", "anyOf", "oneOf"})
 _INSIDE: Final = frozenset({"items", "additionalProperties", "propertyNames"})
 _CONSTRAINTS: Final = frozenset({"pattern", "format", "uniqueItems"})
@@ -66,21 +66,21 @@ def breaks(old: Schema, new: Schema, *, inbound: bool) -> list[str]:
     return list(dict.fromkeys(_compare(_Pair(old, new, old, new, inbound, ""), ())))
 
 
-def _compare(pair: _Pair, seen: tuple[tuple[Any, Any], ...]) -> Iterator[str]:
+def _compare(pair: _Pair, visited: tuple[tuple[Any, Any], ...]) -> Iterator[str]:
     references = pair.old.get("$ref"), pair.new.get("$ref")
-    if references != (None, None) and references in seen:
-        return  # a definition that holds itself
+    if references != (None, None) and references in visited:
+        return  # a definition that refers to itself
     pair = pair.resolved()
-    seen = (*seen, references)
+    visited = (*visited, references)
     if _is_choice(pair.old) or _is_choice(pair.new):
-        yield from _choices(pair, seen)
+        yield from _choices(pair, visited)
         return
     yield from _types(pair)
     yield from _defaults(pair)
     yield from _values(pair)
     yield from _limits(pair)
-    yield from _fields(pair, seen)
-    yield from _insides(pair, seen)
+    yield from _fields(pair, visited)
+    yield from _insides(pair, visited)
     yield from _others(pair)
 
 
@@ -150,13 +150,13 @@ def _limits(pair: _Pair) -> Iterator[str]:
             yield pair.says(f"{keyword} was {_none(old)}, is {_none(new)}")
 
 
-def _fields(pair: _Pair, seen: tuple[tuple[Any, Any], ...]) -> Iterator[str]:
+def _fields(pair: _Pair, visited: tuple[tuple[Any, Any], ...]) -> Iterator[str]:
     old, new = pair.old.get("properties", {}), pair.new.get("properties", {})
     for name in old:
         if name not in new:
             yield pair.says(f"the field {name} is gone")
         else:
-            yield from _compare(pair.at(old[name], new[name], f".{name}"), seen)
+            yield from _compare(pair.at(old[name], new[name], f".{name}"), visited)
     was, needs = set(pair.old.get("required", ())), set(pair.new.get("required", ()))
     if pair.inbound:
         yield from (pair.says(f"the field {name} is now required") for name in sorted(needs - was))
@@ -165,7 +165,7 @@ def _fields(pair: _Pair, seen: tuple[tuple[Any, Any], ...]) -> Iterator[str]:
         yield from (pair.says(f"the field {name} may now be missing") for name in sorted(kept - needs))
 
 
-def _insides(pair: _Pair, seen: tuple[tuple[Any, Any], ...]) -> Iterator[str]:
+def _insides(pair: _Pair, visited: tuple[tuple[Any, Any], ...]) -> Iterator[str]:
     for keyword in sorted((pair.old.keys() | pair.new.keys()) & _INSIDE):
         old, new = pair.old.get(keyword, True), pair.new.get(keyword, True)
         if old is not False and new is False:
@@ -173,14 +173,14 @@ def _insides(pair: _Pair, seen: tuple[tuple[Any, Any], ...]) -> Iterator[str]:
         elif old is False and new is not False and not pair.inbound:
             yield pair.says(f"{keyword} are now allowed")
         else:
-            yield from _compare(pair.at(old, new, "[]" if keyword == "items" else ".*"), seen)
+            yield from _compare(pair.at(old, new, "[]" if keyword == "items" else ".*"), visited)
 
 
-def _choices(pair: _Pair, seen: tuple[tuple[Any, Any], ...]) -> Iterator[str]:
+def _choices(pair: _Pair, visited: tuple[tuple[Any, Any], ...]) -> Iterator[str]:
     """Compare the branches of anyOf and oneOf by name or type; a plain schema is a choice of one."""
     old, new = _branches(pair.old, pair.old_root), _branches(pair.new, pair.new_root)
     for name in old.keys() & new.keys():
-        yield from _compare(pair.at(old[name], new[name], ""), seen)
+        yield from _compare(pair.at(old[name], new[name], ""), visited)
     yield from (pair.says(f"the choice {name} is gone") for name in sorted(old.keys() - new.keys()))
     if not pair.inbound:
         yield from (pair.says(f"the choice {name} is new") for name in sorted(new.keys() - old.keys()))
@@ -191,57 +191,59 @@ def _is_choice(schema: Schema) -> bool:
 
 
 def _branches(schema: Schema, root: Schema) -> dict[str, Schema]:
-    found: dict[str, Schema] = {}
+    branches: dict[str, Schema] = {}
     if not _is_choice(schema):
         return {_name_of(schema, root): schema}
     beside = {name: value for name, value in schema.items() if name not in ("anyOf", "oneOf")}
     for branch in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
         name = _name_of(branch, root)
-        while name in found:
+        while name in branches:
             name += "'"
-        found[name] = _both(branch, beside)
-    return found
+        branches[name] = _both(branch, beside)
+    return branches
 
 
 def _name_of(branch: Schema, root: Schema) -> str:
-    """What a branch is recognised by in another version: its title, its definition's name, or its type."""
+    """The name that identifies a branch in all versions: its title, its definition's name, or its type."""
     schema = _resolve(branch, root)
-    said = schema.get("title") or branch.get("$ref") or schema.get("type") or "anything"
-    return "number" if said == "integer" else str(said)
+    name = schema.get("title") or branch.get("$ref") or schema.get("type") or "anything"
+    return "number" if name == "integer" else str(name)
 
 
 def _resolve(schema: Schema, root: Schema) -> Schema:
-    """The schema that a chain of local references ends at; what stands beside a reference holds as well."""
+    """The schema at the end of a chain of local references, merged with keywords beside the references."""
     while (reference := schema.get("$ref")) is not None:
-        found: Any = root
+        target: Any = root
         for step in reference.removeprefix("#/").split("/"):
-            found = found[step.replace("~1", "/").replace("~0", "~")]
-        schema = _both(found, {name: value for name, value in schema.items() if name != "$ref"})
+            target = target[step.replace("~1", "/").replace("~0", "~")]
+        schema = _both(target, {name: value for name, value in schema.items() if name != "$ref"})
     return schema
 
 
-def _both(one: Schema, other: Schema) -> Schema:
-    """One schema that says what two say together; words are the other's."""
-    said: dict[str, Any] = {**one, **other}
+def _both(first: Schema, other: Schema) -> Schema:
+    """A schema that demands what both demand; titles and descriptions are the other's."""
+    merged: dict[str, Any] = {**first, **other}
     apart = []
-    for keyword in sorted((one.keys() & other.keys()) - _WORDS):
-        a, b = one[keyword], other[keyword]
+    for keyword in sorted((first.keys() & other.keys()) - _WORDS):
+        a, b = first[keyword], other[keyword]
         if keyword in _LOWER | _UPPER:
-            said[keyword] = max(a, b) if keyword in _LOWER else min(a, b)
+            merged[keyword] = max(a, b) if keyword in _LOWER else min(a, b)
         elif keyword == "required":
-            said[keyword] = sorted({*a, *b})
+            merged[keyword] = sorted({*a, *b})
         elif keyword == "properties":
-            said[keyword] = a | b | {name: _both(_object(a[name]), _object(b[name])) for name in a.keys() & b}
+            merged[keyword] = (
+                a | b | {name: _both(_object(a[name]), _object(b[name])) for name in a.keys() & b}
+            )
         elif keyword in _INSIDE:
-            said[keyword] = _both(_object(a), _object(b))
+            merged[keyword] = _both(_object(a), _object(b))
         elif keyword == "type":
-            said[keyword] = sorted(_type_names(one) & _type_names(other))
+            merged[keyword] = sorted(_type_names(first) & _type_names(other))
         elif keyword == "enum":
-            said[keyword] = [value for value in a if value in b]
+            merged[keyword] = [value for value in a if value in b]
         elif a != b:
             apart.append({keyword: a})
-    # Not one keyword: compared as a whole.
-    return said | {"allOf": [*said.get("allOf", ()), *apart]} if apart else said
+    # These cannot be one keyword, so they are compared as a whole.
+    return merged | {"allOf": [*merged.get("allOf", ()), *apart]} if apart else merged
 
 
 def _object(schema: Any) -> Schema:

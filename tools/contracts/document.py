@@ -1,4 +1,4 @@
-"""The files of the contract: rendering, writing, and finding those that differ from the code."""
+"""Writes the files of the contract, and finds those that differ from the code or break a release."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def write(folder: Path) -> list[str]:
 
 
 def drifted(folder: Path) -> list[str]:
-    """The files under the folder that are not what this code writes, each with what is wrong."""
+    """The files under the folder that differ from what this code writes, and how."""
     files = render()
     differences = [f"{name}: is missing" for name in files if not (folder / name).is_file()]
     differences += [
@@ -72,10 +72,10 @@ def released(folder: Path) -> list[Path]:
 
 
 def broken(folder: Path) -> list[str]:
-    """What of the released versions under the folder this code does not keep, one sentence each."""
+    """How this code breaks the released versions under the folder, one sentence each."""
     versions = released(folder)
     if not versions or versions[-1].name != f"v{VERSION}":
-        return [f"v{VERSION}: is not released; `lyo contracts --release` keeps it for good"]
+        return [f"v{VERSION}: is not released; `lyo contracts --release` releases it"]
     return [line for version in versions for line in _broken(version)]
 
 
@@ -100,10 +100,10 @@ def _broken(version: Path) -> Iterator[str]:
 
 
 def freeze(folder: Path) -> Path:
-    """Keep the present contract as released version `VERSION`, which nothing may break from now on.
+    """Store the present contract as released version `VERSION`, which later code may not break.
 
     Raises:
-        ReleaseError: that version has been released, or this code does not keep an older one.
+        ReleaseError: that version exists, or this code breaks an older one.
     """
     target = folder / f"v{VERSION}"
     if target.exists():

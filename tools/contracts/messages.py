@@ -1,4 +1,4 @@
-"""Every message of the public contract: its topic, shape, key and what a schema cannot say."""
+"""Every message of the public contract: topic, record, key, and the rules beyond its schema."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lyo.tools.contracts.output_examples import OUTPUT_EXAMPLES
 __all__ = ["EXAMPLES", "INPUTS", "MESSAGES", "OUTPUTS", "VERSION", "Message"]
 
 VERSION: Final = 1
-"""Of the contract: a new one is a new folder of released schemas and of golden messages."""
+"""Version of the contract. A new version needs a new folder of released schemas and golden messages."""
 
 USER_KEY: Final = r"^[1-9][0-9]{0,18}$"
 """A user id in decimal digits."""
@@ -40,20 +40,20 @@ def _time(field: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message: where it is, what it looks like, and the rules beyond its schema."""
+    """One message: its topic, its record, and the rules beyond its schema."""
 
     name: str  # of the schema's file
     topic: str  # under the default prefix
     shape: type[Any]
     inbound: bool  # read by this system
-    key: str  # what the record's key is, in words
+    key: str  # the record's key, in words
     key_pattern: str  # the same as a regular expression
     rules: tuple[str, ...] = ()
     kind: Kind | None = None  # the `type` of its lines in an event file
 
     @property
     def description(self) -> str:
-        """The shape's docstring and the rules, one paragraph."""
+        """The record's docstring and the rules, in one paragraph."""
         text = " ".join((self.shape.__doc__ or "").split())
         return " ".join((text, *self.rules))
 
@@ -132,7 +132,7 @@ OUTPUTS: Final = (
         inbound=False,
         key="topic/partition/offset of the record, - for the offset of one that was never sent",
         key_pattern=r"^[a-zA-Z0-9._-]+/[0-9]+/([0-9]+|-)$",
-        rules=("A letter is a report: the record itself stays in its topic.",),
+        rules=("A dead letter is a report: the record itself stays in its topic.",),
     ),
 )
 MESSAGES: Final = (*INPUTS, *OUTPUTS)

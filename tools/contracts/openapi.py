@@ -1,4 +1,4 @@
-"""The OpenAPI document of the HTTP API, and whether it keeps what a released one said."""
+"""The OpenAPI document of the HTTP API, and how it breaks a released one."""
 
 from __future__ import annotations
 
@@ -85,22 +85,24 @@ def _operation(was: Node, now: Node, old: Mapping[str, Any], new: Mapping[str, A
 def _security(was: Node, now: Node, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     """Credentials that met a released alternative must meet one of the present alternatives."""
     before, after = _alternatives(was, old), _alternatives(now, new)
-    for asked in before:
-        if not any(_suffices(asked, asks) for asks in after):
+    for credentials in before:
+        if not any(_suffices(credentials, required) for required in after):
             yield f"security was {before}, is {after}"
-    for name in sorted({name for asked in before for name in asked}):
+    for name in sorted({name for credentials in before for name in credentials}):
         scheme, scheme_now = _scheme(old, name), _scheme(new, name)
-        if scheme != scheme_now and any(name in asks for asks in after):
+        if scheme != scheme_now and any(name in required for required in after):
             yield f"the security scheme {name} was {scheme}, is {scheme_now}"
 
 
 def _alternatives(operation: Node, document: Mapping[str, Any]) -> list[Node]:
-    # No alternatives mean the same as one that requires nothing.
+    # No alternatives means the same as one alternative that requires nothing.
     return operation.get("security", document.get("security")) or [{}]
 
 
-def _suffices(asked: Node, asks: Node) -> bool:
-    return all(name in asked and set(scopes) <= set(asked[name]) for name, scopes in asks.items())
+def _suffices(credentials: Node, required: Node) -> bool:
+    return all(
+        name in credentials and set(scopes) <= set(credentials[name]) for name, scopes in required.items()
+    )
 
 
 def _scheme(document: Mapping[str, Any], name: str) -> Node:
@@ -159,5 +161,5 @@ def _schema(
 
 
 def _components(document: Mapping[str, Any]) -> Node:
-    """The components of a document, which references lead into; the name is no keyword of a schema."""
+    """The components of a document, to which references point; 'components' is no keyword of a schema."""
     return {"components": document.get("components", {})}

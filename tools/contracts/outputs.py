@@ -1,4 +1,4 @@
-"""The records that go out beside predictions: one msgspec struct for each topic's."""
+"""The output records besides predictions, a msgspec struct for each topic."""
 
 from typing import Annotated, TypeAlias
 
@@ -25,7 +25,7 @@ class RefusedTime(Struct, frozen=True, kw_only=True):
 
 
 class Intervention(Struct, frozen=True, kw_only=True):
-    """One decision to reach out to a learner (or an educator), or what became of it."""
+    """A decision to contact a learner or an educator, or its later state."""
 
     intervention_id: Annotated[Id, Meta(description="From learner, type and the episode's start.")]
     user_id: Annotated[Number, Meta(description="The learner whom it is about.")]

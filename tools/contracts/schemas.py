@@ -1,4 +1,4 @@
-"""JSON Schemas (2020-12) of every message, from the structs that decode them and what is checked besides."""
+"""JSON Schemas (2020-12) of every message, from the structs that decode it and the further checks."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _parts(message: Message) -> tuple[Schema, Schema]:
 
 
 def _completed(part: Any, *, inbound: bool) -> Any:
-    """A part of msgspec's schema with what else is checked, in the regular expressions of JSON Schema."""
+    """A part of msgspec's schema with the further checks, in JSON Schema's regular expressions."""
     if isinstance(part, list):
         return [_completed(item, inbound=inbound) for item in part]
     if not isinstance(part, dict):

@@ -1,1 +1,1 @@
-"""What `lyo demo` is made of."""
+"""The parts of `lyo demo`."""

@@ -1,4 +1,4 @@
-"""The demo's own processes: started, watched, started again when they die, ended in the end."""
+"""The demo's `lyo` processes: starts them, restarts those that die, and stops them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from lyo.tools.stack import processes
 from lyo.tools.stack.jars import REPOSITORY
 from lyo.tools.stack.processes import Identity
 
-LOOK_SECONDS = 0.3
-# A process that dies this often within this time will not live.
+POLL_SECONDS = 0.3
+# A process that dies this often within this time is given up.
 MOST_DEATHS, DEATHS_SECONDS = 4, 60.0
 STOP_SECONDS = 20.0
 KEPT = frozenset({"LYO_LOG_LEVEL", "LYO_DEBUG", REPOSITORY})
@@ -25,11 +25,11 @@ Say = Callable[[str], None]
 
 
 class DemoError(RuntimeError):
-    """What ends the demo, in one line."""
+    """An error that ends the demo; the message is one line."""
 
 
 class Child:
-    """One `lyo` process, its output in a log file; it is killed when we die, however we die."""
+    """One `lyo` process with a log file. It is killed when this process ends, however it ends."""
 
     def __init__(self, name: str, folder: Path, environment: Mapping[str, str]) -> None:
         self.name = name
@@ -46,7 +46,7 @@ class Child:
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start it, in a session of its own: an interrupt at the terminal does not reach it."""
+        """Start it in a session of its own, so that Ctrl-C at the terminal does not reach it."""
         self._bury()
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
@@ -61,7 +61,7 @@ class Child:
         self._guard = processes.guard(self._identity)
 
     def revive(self, say: Say) -> None:
-        """Start it again if it has ended, with a line.
+        """Start it again if it has ended, and say so.
 
         Raises:
             DemoError: it ended too often.
@@ -74,7 +74,7 @@ class Child:
             raise DemoError(f"the {self.name} ended {MOST_DEATHS} times: {self.complaint()}")
         dead = self._process.pid
         self.start()
-        say(f"The {self.name} (process {dead}) ended with {_code(code)}: started again")
+        say(f"The {self.name} (process {dead}) ended with {_code(code)} and was started again")
 
     def complaint(self) -> str:
         """The last line of its log, and where the rest is."""
@@ -87,7 +87,7 @@ class Child:
             self._process.terminate()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for its end, kill it after so many seconds; whether it ended by itself."""
+        """Wait for its end, and kill it after so many seconds; returns whether it ended by itself."""
         if self._process is None:
             return True
         try:
@@ -112,15 +112,15 @@ def _code(code: int) -> str:
 
 
 async def watch(children: list[Child], say: Say) -> None:
-    """Start again whatever ends, until cancelled; raises DemoError when one does not live."""
+    """Restart processes that end, until cancelled; raises DemoError if one keeps ending."""
     while True:
         for child in children:
             child.revive(say)
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
 
 
 def stop(children: list[Child]) -> list[str]:
-    """End all at once; gives the names of those that had to be killed."""
+    """Stop all at once; returns the names of those that had to be killed."""
     for child in children:
         child.ask_to_stop()
     until = time.monotonic() + STOP_SECONDS
@@ -128,6 +128,6 @@ def stop(children: list[Child]) -> list[str]:
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Ours, with these LYO_* settings and no others but those of logging."""
+    """This process's environment with these LYO_* settings; of its own only those in `KEPT` stay."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("LYO_") or name in KEPT}
     return ours | dict(settings)

@@ -1,4 +1,4 @@
-"""How far the worker is behind the events, and Postgres behind the worker."""
+"""Measures how far the worker is behind the events, and Postgres behind the worker."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from sqlalchemy.exc import SQLAlchemyError
 
-from lyo.storage.reads.progress import stored_offsets
+from lyo.storage.reads.stored_offsets import stored_offsets
 from lyo.storage.sink.offsets import Place
 from lyo.storage.sink.rows import tenant_of
 from lyo.storage.sink.writer import Writer
@@ -23,20 +23,20 @@ from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from lyo.tools.demo.children import DemoError
 
-LOOK_SECONDS = 0.5
-# A sweep begins at most a second after the last event: nothing left for this long is the end of it.
+POLL_SECONDS = 0.5
+# A sweep begins within a second of the last event, so no lag for this long means that all is done.
 QUIET_SECONDS = 2.5
-# No progress for this long is no slow machine.
+# Without progress for this long something is stuck, even on a slow machine.
 STUCK_SECONDS = 120.0
-AWAY = (KafkaError, OSError, TimeoutError, asyncpg.PostgresError, SQLAlchemyError)
-"""What is raised when Kafka or Postgres does not answer."""
+UNAVAILABLE = (KafkaError, OSError, TimeoutError, asyncpg.PostgresError, SQLAlchemyError)
+"""Errors raised while Kafka or Postgres does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Distance:
     """Events that the worker has not read, and records that Postgres does not have.
 
-    Records include the markers of transactions: a measure of distance rather than a count.
+    Both include transaction markers, so they measure a distance and are no exact counts.
     """
 
     unread: int
@@ -59,7 +59,7 @@ class Gauge:
         self._inputs, self._outputs = inputs, outputs
 
     async def read(self) -> Distance:
-        """Measure now. Raises one of `AWAY` when Kafka or Postgres is."""
+        """Measure now. Raises one of `UNAVAILABLE` if Kafka or Postgres does not answer."""
         committed = await clients.committed(self._admin, self._settings.app_id, self._inputs)
         done = {tp: max(entry.offset, 0) for tp, entry in committed.items()}
         stored = await stored_offsets(self._settings.database_url)
@@ -75,18 +75,18 @@ class Gauge:
         return sum([len(records) async for _, records in clients.read_to_end(self._reader, places)])
 
     async def settle(self, on_distance: Callable[[Distance], None]) -> None:
-        """Wait until every event is read, every prediction stored, and nothing more comes.
+        """Wait until every event is read, every prediction is stored, and no more come.
 
         Raises:
-            DemoError: nothing gets nearer for two minutes.
+            DemoError: there is no progress for two minutes.
         """
         quiet_since: float | None = None
         before, moved_at = None, time.monotonic()
         while quiet_since is None or time.monotonic() - quiet_since < QUIET_SECONDS:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
             try:
                 distance: Distance | None = await self.read()
-            except AWAY:
+            except UNAVAILABLE:
                 distance = None
             if distance is not None:
                 on_distance(distance)
@@ -98,7 +98,7 @@ class Gauge:
             if distance is not None and distance != before:
                 before, moved_at = distance, now
             elif now - moved_at > STUCK_SECONDS:
-                raise DemoError(f"nothing has moved for {STUCK_SECONDS:.0f} s, with {_left(before)}")
+                raise DemoError(f"no progress for {STUCK_SECONDS:.0f} s, with {_left(before)}")
 
 
 def _left(distance: Distance | None) -> str:

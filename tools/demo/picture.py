@@ -1,4 +1,4 @@
-"""What Postgres holds, as far as the demo shows it."""
+"""Reads from Postgres what the demo shows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lyo.storage.schema.tables import dropout_risk_scores, learning_plateaus, sk
 
 ROWS = 5
 HIGHEST = 3
-PROFILES = 500  # looked at, to find some whose next time lies ahead
+PROFILES = 500  # read, to find some whose next time lies ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Picture:
 
 
 async def take(database_url: str, now: datetime) -> Picture:
-    """Read it all, as of `now`. Raises OSError or SQLAlchemyError when Postgres is away."""
+    """Read it, as of `now`. Raises OSError or SQLAlchemyError if Postgres does not answer."""
     async with queries.reading(database_url) as connection:
         risk = dropout_risk_scores.c.risk_level
         levels = await connection.execute(select(risk, func.count()).group_by(risk))
@@ -54,21 +54,19 @@ async def take(database_url: str, now: datetime) -> Picture:
 
 
 async def _risks(connection: AsyncConnection) -> list[Row]:
-    """The highest risks, and the surest of each other level."""
+    """The highest risks, and of each other level the risk with the highest confidence."""
     rows = await queries.highest_risks(connection, HIGHEST)
     table = dropout_risk_scores.c
     for level in ("critical", "high", "medium", "low"):
         if level not in {row["risk_level"] for row in rows}:
-            wanted = select(dropout_risk_scores).where(table.risk_level == level)
-            result = await connection.execute(
-                wanted.order_by(table.confidence.desc(), table.user_id).limit(1)
-            )
+            query = select(dropout_risk_scores).where(table.risk_level == level)
+            result = await connection.execute(query.order_by(table.confidence.desc(), table.user_id).limit(1))
             rows += [dict(row) for row in result.mappings()]
     return rows
 
 
 def _surest(row: Row, now: datetime) -> tuple[float, bool]:
-    """Sort by confidence; of equals those whose next time lies ahead come first."""
+    """Sort key: the highest confidence first, then those whose next time lies ahead."""
     at = row["recommended_time"]
     return -row["confidence"], at is None or at < now
 
@@ -81,12 +79,12 @@ async def newest_prediction(database_url: str) -> datetime | None:
 
 
 async def _active(connection: AsyncConnection, table: Table) -> int:
-    wanted = select(func.count()).select_from(table).where(table.c.is_active)
-    return await connection.scalar(wanted) or 0
+    query = select(func.count()).select_from(table).where(table.c.is_active)
+    return await connection.scalar(query) or 0
 
 
 async def _newest(connection: AsyncConnection, table: Table) -> list[Row]:
-    """Episodes that have ended, where none lasts."""
+    """The newest episodes; used where none is active."""
     order = (table.c.detected_at.desc(), table.c.user_id, table.c.skill_id)
     result = await connection.execute(select(table).order_by(*order).limit(ROWS))
     return [dict(row) for row in result.mappings()]

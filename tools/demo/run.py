@@ -1,4 +1,4 @@
-"""The demo between the stack's start and its stop: events in, predictions shown, everything watched."""
+"""Runs the demo on the started stack: publishes events, shows predictions, watches the processes."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from lyo.streams.clock import Clock
-from lyo.streams.event_files.progress import bytes_progress
+from lyo.streams.event_files.progress_bars import bytes_progress
 from lyo.streams.event_files.publisher import publish_file
 from lyo.streams.event_files.reader import Bad
 from lyo.streams.settings import Settings
 from lyo.tools.demo import picture, show
 from lyo.tools.demo.children import Child, watch
-from lyo.tools.demo.distance import AWAY, Distance, Gauge, gauge
+from lyo.tools.demo.distance import UNAVAILABLE, Distance, Gauge, gauge
 from lyo.tools.demo.source import Source
 
 MOST_BAD_LINES = 5
-# A slow machine shows what there is by then, and the whole afterwards.
+# After this time a slow machine shows what it has so far, and everything later.
 EARLY_SECONDS = 75.0
 LINE_SECONDS = 3.0
-# Into a file or a pipe a line is written only so often.
+# Seconds between lines that are written to a file or a pipe.
 PLAIN_LINE_SECONDS = 60.0
 PLAIN_PROGRESS_SECONDS = 10.0
 
 
 @dataclass(slots=True)
 class Demo:
-    """One run: where it prints, what it publishes, where to, and since when all is set up."""
+    """One run: its console, events, settings and processes, and when the set-up ended."""
 
     console: Console
     source: Source
@@ -55,7 +55,7 @@ class Demo:
         """Publish, show, and stay unless `once`, with the worker and the sink watched.
 
         Raises:
-            DemoError: a process does not live, or nothing moves.
+            DemoError: a process keeps ending, or there is no progress.
             PublishError, Unreachable: the events cannot be published.
         """
         watching = asyncio.create_task(watch(self.children, self.say))
@@ -91,19 +91,17 @@ class Demo:
             self.say(f"line {line.line}: {line.reason}")
         if len(bad) > MOST_BAD_LINES:
             more = len(bad) - MOST_BAD_LINES
-            self.say(f"and {more:,} more lines of no use (lyo publish --dry-run names them all)")
+            self.say(f"and {more:,} more unusable lines (lyo publish --dry-run names them all)")
         self.say(f"Published {published.records:,} records in {published.seconds:.1f} s")
         return published.counts
 
     async def _ask(self) -> Counter[str]:
         """Publish the demo's own struggle requests."""
         lines = self.source.requests
-        self.say(
-            f"No struggle requests in this file, so the demo asks {len(lines)} itself: {self.source.about}"
-        )
-        path = self.folder / "asked-by-the-demo.jsonl"
+        self.say(f"This file has no struggle requests, so the demo makes {len(lines)}: {self.source.about}")
+        path = self.folder / "requests-of-the-demo.jsonl"
         path.write_text("".join(f"{line}\n" for line in lines))
-        return await self._publish(path, "Asking")
+        return await self._publish(path, "Requesting")
 
     # ------------------------------------------------------------ waiting
 
@@ -114,7 +112,7 @@ class Demo:
 
     @contextmanager
     def _bars(self, published: int) -> Iterator[Callable[[Distance], None]]:
-        """Two bars on a terminal, a line now and then elsewhere."""
+        """Show two bars on a terminal; elsewhere print a line from time to time."""
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
         terminal = self.console.is_terminal
         most, next_line = 0, time.monotonic() + PLAIN_PROGRESS_SECONDS
@@ -137,14 +135,14 @@ class Demo:
     # ------------------------------------------------------------ showing
 
     async def _early(self, showing: asyncio.Task[None]) -> None:
-        """Show what there is when the whole takes long."""
+        """Show what there is so far if everything takes long."""
         await asyncio.sleep(max(self.ready_at + EARLY_SECONDS - time.monotonic(), 0.0))
         if showing.done() or self.distance == Distance(0, 0):
             return
-        with contextlib.suppress(*AWAY):
+        with contextlib.suppress(*UNAVAILABLE):
             rows = await picture.take(self.settings.database_url, self._now())
             lag = "events still being published" if self.distance is None else _lag(self.distance)
-            self.say(f"\nSo far, {self._seconds()} s after the set-up's end; {lag}; the whole follows:")
+            self.say(f"\nSo far, {self._seconds()} s after the set-up; {lag}; the rest follows:")
             show.picture(self.console, rows, self._now())
 
     async def _whole(self, counts: Counter[str], dead_letters: int) -> None:
@@ -154,7 +152,7 @@ class Demo:
         show.counts(self.console, rows)
         kinds = ", ".join(f"{kind.replace('_', ' ')} {number:,}" for kind, number in counts.most_common())
         self.say(f"\n{counts.total():,} records published, all read, {dead_letters:,} refused: {kinds}")
-        self.say(f"Shown from Postgres {took} s after the set-up's end, with no lag")
+        self.say(f"Shown from Postgres {took} s after the set-up, with no lag")
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(Clock(self.settings.clock).now() / 1000, UTC)
@@ -163,7 +161,7 @@ class Demo:
         return round(time.monotonic() - self.ready_at)
 
     async def _stay(self, measure: Gauge) -> None:
-        """Print how things are until cancelled: in place on a terminal, now and then elsewhere."""
+        """Print the lag until cancelled: in place on a terminal, elsewhere a line from time to time."""
         terminal = self.console.is_terminal
         self.say("")
         for hint in self.hints:
@@ -183,7 +181,7 @@ class Demo:
         try:
             self.distance = await measure.read()
             newest = await picture.newest_prediction(self.settings.database_url)
-        except AWAY as error:
+        except UNAVAILABLE as error:
             return f"Lag unknown: {type(error).__name__}"
         lag = _lag(self.distance)
         if newest is None:

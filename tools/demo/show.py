@@ -1,4 +1,4 @@
-"""The demo's tables, as a stranger reads them."""
+"""The demo's tables, for readers who are new to this system."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def picture(console: Console, rows: Picture, now: datetime) -> None:
     _section(
         console,
         "Timing",
-        f"when they study, in their own time; {have['user_timing_profiles']:,} profiles, the surest:",
+        f"when they study, in their own time zones; {have['user_timing_profiles']:,} profiles, the surest:",
         timing(rows.timing, now),
     )
     _section(
@@ -47,14 +47,14 @@ def picture(console: Console, rows: Picture, now: datetime) -> None:
     _section(
         console,
         "Regressions",
-        "skills that were better once; "
+        "skills that are being forgotten; "
         f"{_active(rows.active_regressions, have['skill_regressions'], 'largest')}",
         regressions(rows.regressions),
     )
     _section(
         console,
         "Struggle",
-        f"with a content asked about; {have['struggle_predictions']:,} answers, the likeliest:",
+        f"with one content each; {have['struggle_predictions']:,} predictions, the likeliest:",
         struggles(rows.struggles),
     )
 
@@ -154,7 +154,7 @@ def regressions(rows: Sequence[Row]) -> Table:
 
 
 def struggles(rows: Sequence[Row]) -> Table:
-    """Answers to "will this learner struggle with this content?"."""
+    """Struggle predictions with what to say."""
     table = _table("Learner", "Content", ">Probability", ">Confidence", "0.50 and", "What to say")
     for row in rows:
         table.add_row(
@@ -163,7 +163,7 @@ def struggles(rows: Sequence[Row]) -> Table:
             _share(row["struggle_probability"]),
             _share(row["confidence"]),
             _factors(row),
-            Text(row["help_message"] or row["reason"] or "nothing: no help needed"),
+            Text(row["help_message"] or row["reason"] or "no help needed"),
         )
     return table
 
@@ -178,7 +178,7 @@ def counts(console: Console, rows: Picture) -> None:
 
 
 def hours(peak_hours: Sequence[int]) -> str:
-    """Hours of the day as ranges, through midnight where they go on there: 22, 23, 0 is 22–1."""
+    """Hours of the day as ranges, which may cross midnight: 22, 23, 0 is 22–1."""
     chosen = set(peak_hours)
     if len(chosen) == HOURS:
         return "all day"
@@ -192,7 +192,7 @@ def hours(peak_hours: Sequence[int]) -> str:
 
 
 def _table(*headings: str) -> Table:
-    """A table; a heading that begins with > is that of a column of numbers."""
+    """A table; > in front of a heading aligns the column to the right, for numbers."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold cyan", show_edge=False)
     for heading in headings:
         table.add_column(heading.lstrip(">"), justify="right" if heading[0] == ">" else "left")
@@ -208,7 +208,7 @@ def _level(name: str) -> Text:
 
 
 def _factors(row: Row) -> Text:
-    """The factors that weigh most, signed, and the sum of the others: with 0.50 they are the score."""
+    """The largest contributions, and the sum of the others: with 0.50 they add up to the score."""
     parts = sorted(row["factors"] or (), key=lambda factor: -abs(factor["contribution"]))
     shown = [factor for factor in parts if factor["contribution"]]
     most = len(shown) if len(shown) <= MOST_FACTORS + 1 else MOST_FACTORS

@@ -1,4 +1,4 @@
-"""Which events the demo shows: simulated learners, or a file with the time of its last event."""
+"""The events that the demo shows: simulated learners, or a file as of its last event."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy as np
 
 from lyo.models.arrays.zones import DAY
 from lyo.models.events.decode import Columns, Kind, decode
-from lyo.streams.event_files.progress import OnBytes
+from lyo.streams.event_files.progress_bars import OnBytes
 from lyo.streams.event_files.reader import EventFileError, check, opened
 from lyo.streams.kafka.input_records import CATALOGUE, Record
 from lyo.tools.demo.children import DemoError
-from lyo.tools.demo.questions import FROM_FILE, INVENTED, Met, newest, requests
+from lyo.tools.demo.requests_made import FROM_FILE, INVENTED, Encounter, newest, requests
 from lyo.tools.simulation import Plan, generate
 
 
@@ -25,15 +25,15 @@ from lyo.tools.simulation import Plan, generate
 class Source:
     """A file to publish.
 
-    `clock` is the instant to show a real file as of, None = the system's clock. `requests` are lines of
-    struggle requests that the demo makes itself, since the file has none.
+    `clock` is the time at which a real file is shown, None: the system's clock. `requests` are lines of
+    struggle requests that the demo adds to a file without any.
     """
 
     path: Path
     title: str
     clock: str | None = None
     requests: tuple[str, ...] = ()
-    about: str = ""  # what these are about
+    about: str = ""  # what the requests are about
 
 
 def simulated(
@@ -49,13 +49,13 @@ def simulated(
 
 @dataclass(slots=True)
 class _Scan:
-    """What there is to know of a file before it is published; times in ms."""
+    """What is read from a file before it is published; times in ms."""
 
     last: int = -1
-    asks: bool = False  # has struggle requests of its own
+    has_requests: bool = False
     users: set[int] = field(default_factory=set)
-    completed: list[Met] = field(default_factory=list)  # the newest ones
-    other: list[Met] = field(default_factory=list)  # the newest events of other kinds
+    completed: list[Encounter] = field(default_factory=list)  # the newest ones
+    other: list[Encounter] = field(default_factory=list)  # the newest events of other kinds
 
     def add(self, kind: Kind, columns: Columns) -> None:
         if not len(columns.at):
@@ -63,7 +63,7 @@ class _Scan:
         self.users.update(np.unique(columns.user).tolist())
         ends = columns.at if columns.end is None else np.maximum(columns.at, columns.end)
         self.last = max(self.last, int(ends.max()))
-        self.asks = self.asks or kind is Kind.STRUGGLE_REQUEST
+        self.has_requests = self.has_requests or kind is Kind.STRUGGLE_REQUEST
         if kind is Kind.LESSON_COMPLETION:
             self.completed = newest(self.completed, columns)
         else:
@@ -71,7 +71,7 @@ class _Scan:
 
 
 def from_file(path: Path, on_bytes: OnBytes | None = None) -> Source:
-    """Look through an event file for its learners, its last event and what to ask about.
+    """Read an event file's learners, its last event, and contents to request predictions for.
 
     Raises:
         DemoError: the file cannot be read, or holds no event.
@@ -83,7 +83,7 @@ def from_file(path: Path, on_bytes: OnBytes | None = None) -> Source:
     if scan.last < 0:
         raise DemoError(f"{path} holds no event (lyo publish --dry-run {path} says what is wrong with it)")
     clock = instant(scan.last)
-    own = () if scan.asks else tuple(requests(scan.completed or scan.other, clock))
+    own = () if scan.has_requests else tuple(requests(scan.completed or scan.other, clock))
     about = FROM_FILE if scan.completed else INVENTED
     return Source(path, f"{path.name}: {len(scan.users):,} learners", clock, own, about)
 

@@ -201,46 +201,46 @@ def _session_events(who: Ints, start: Ints, end: Ints, rng: np.random.Generator)
 def _sentiment(
     block: Block, lessons: Lessons, *, who: Ints, end: Ints, day: int, rng: np.random.Generator
 ) -> Events:
-    asked = rng.random(len(who)) < 0.25
+    reporting = rng.random(len(who)) < 0.25
     last = np.searchsorted(lessons.session, np.arange(len(who)), side="right") - 1
     mood = (lessons.score[last] / 100 - 0.5) * 1.2 + rng.normal(0, 0.2, len(who))
     down = is_stuck(block, day) | ((block.way == Way.FADING) & (day > block.turn))
     mood = mood - 0.5 * down[who]
     events = _new(SENTIMENT, who, end, end + 900)
     events["score"] = np.clip(np.rint(mood * 100), -100, 100)
-    return events[asked]
+    return events[reporting]
 
 
 def _requests(lessons: Lessons, rng: np.random.Generator) -> list[Events]:
     """Some lessons are asked about before they begin; what came of it is told for most of these."""
-    asked = np.flatnonzero(rng.random(len(lessons.who)) < 0.12)
-    who, content = lessons.who[asked], lessons.content[asked]
-    at = lessons.at[asked] - 1000 * (lessons.seconds[asked] + 2)
+    chosen = np.flatnonzero(rng.random(len(lessons.who)) < 0.12)
+    who, content = lessons.who[chosen], lessons.content[chosen]
+    at = lessons.at[chosen] - 1000 * (lessons.seconds[chosen] + 2)
     requests = _new(REQUEST, who, at, at + 100)
     requests["content"] = content
-    with_outcome = rng.random(len(asked)) < 0.6
-    after = lessons.at[asked] + 1500
+    with_outcome = rng.random(len(chosen)) < 0.6
+    after = lessons.at[chosen] + 1500
     outcomes = _new(OUTCOME, who, after, after + 500)
-    struggled = lessons.score[asked] < 50
+    struggled = lessons.score[chosen] < 50
     outcomes["extra"] = np.where(
         struggled, OUTCOMES.index(OutcomeKind.STRUGGLED), OUTCOMES.index(OutcomeKind.NOT_STRUGGLED)
     )
-    outcomes["content"], outcomes["seconds"] = content, lessons.seconds[asked]
-    helped = struggled & (rng.random(len(asked)) < 0.5)
+    outcomes["content"], outcomes["seconds"] = content, lessons.seconds[chosen]
+    helped = struggled & (rng.random(len(chosen)) < 0.5)
     help_at = at + 800
     answers = _new(OUTCOME, who, help_at, help_at + 500)
     answers["content"] = content
     choices = [OutcomeKind.HELP_OFFERED, OutcomeKind.HELP_ACCEPTED, OutcomeKind.HELP_DECLINED]
-    answers["extra"] = np.array([OUTCOMES.index(kind) for kind in choices])[rng.integers(0, 3, len(asked))]
+    answers["extra"] = np.array([OUTCOMES.index(kind) for kind in choices])[rng.integers(0, 3, len(chosen))]
     return [requests, outcomes[with_outcome], answers[helped]]
 
 
 def _previews(block: Block, lessons: Lessons, rng: np.random.Generator) -> Events:
     """Now and then a learner asks about a quiz further on, the stuck about what builds on their skill."""
-    asked = np.flatnonzero(rng.random(len(lessons.who)) < np.where(lessons.stuck, 0.1, 0.02))
-    who = lessons.who[asked]
-    ahead = np.where(lessons.stuck[asked], 1, rng.integers(2, 7, len(asked)))
-    at = lessons.at[asked] + 2500
+    chosen = np.flatnonzero(rng.random(len(lessons.who)) < np.where(lessons.stuck, 0.1, 0.02))
+    who = lessons.who[chosen]
+    ahead = np.where(lessons.stuck[chosen], 1, rng.integers(2, 7, len(chosen)))
+    at = lessons.at[chosen] + 2500
     events = _new(REQUEST, who, at, at + 100)
     events["content"] = (
         block.skill(who, (block.place[who].astype(np.int64) + ahead) % COURSE) * len(FORMS) + QUIZ

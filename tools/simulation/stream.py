@@ -11,7 +11,7 @@ from lyo.tools.simulation.lines import BROKEN, Writer
 from lyo.tools.simulation.plan import BLOCK, DAY, Plan
 
 HOUR = 3_600_000
-TOGETHER = 20_000  # lines made together; a line takes some 300 bytes
+LINES_AT_ONCE = 20_000  # lines made together; a line takes some 300 bytes
 # No zone is further ahead of UTC: what a later local day brings arrives after its own midnight there.
 AHEAD = 14 * HOUR
 
@@ -57,10 +57,10 @@ def _blocks(plan: Plan) -> list[Block]:
     ]
 
 
-def _forget(waiting: list[Events], moment: int) -> None:
-    """Leave what arrives at or after `moment`, one by one and as copies: views would keep all in memory."""
+def _forget(waiting: list[Events], at: int) -> None:
+    """Leave what arrives at or after `at`, one by one and as copies: views would keep all in memory."""
     for place, events in enumerate(waiting):
-        waiting[place] = events[np.searchsorted(events["arrival"], moment) :].copy()
+        waiting[place] = events[np.searchsorted(events["arrival"], at) :].copy()
     waiting[:] = [events for events in waiting if len(events)]
 
 
@@ -76,8 +76,8 @@ def _written(
             continue
         events = np.concatenate(parts)
         events = events[np.lexsort((events["number"], events["arrival"]))]
-        for start in range(0, len(events), TOGETHER):
-            lines = writer.lines(events[start : start + TOGETHER])
+        for start in range(0, len(events), LINES_AT_ONCE):
+            lines = writer.lines(events[start : start + LINES_AT_ONCE])
             if plan.bad:
                 lines = _spoiled(lines, plan.bad, rng)
             yield "".join(lines).encode()

@@ -1,4 +1,4 @@
-"""`make lock`: kafka/jars.lock from kafka/jars.in, for those who change the version of Kafka."""
+"""`make lock`: writes kafka/jars.lock from kafka/jars.in, for a new version of Kafka."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from jgo.maven import Dependency, MavenContext
 
 FOLDER = Path(__file__).with_name("kafka")
-ALONE = "alone"  # after coordinates: without what they depend on
+ALONE = "alone"  # behind coordinates: without their dependencies
 HEADER = "# The local Kafka's jars: Maven coordinates and SHA-256. `make lock` writes this from jars.in.\n"
 
 
-def wanted(text: str) -> tuple[list[str], list[str]]:
-    """The coordinates in the text of jars.in: those that are resolved together, and those taken alone."""
+def coordinates(text: str) -> tuple[list[str], list[str]]:
+    """The coordinates in the text of jars.in: those to resolve with their dependencies, and those without."""
     lines = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
     return (
         [words[0] for words in lines if ALONE not in words[1:]],
@@ -27,19 +27,19 @@ def wanted(text: str) -> tuple[list[str], list[str]]:
     )
 
 
-def resolve(context: MavenContext, together: Sequence[str], alone: Sequence[str]) -> list[Dependency]:
+def resolve(context: MavenContext, resolved: Sequence[str], alone: Sequence[str]) -> list[Dependency]:
     """Every jar that these need at run time, in the versions that Maven would choose."""
-    # `!` is the mark for raw. Without it jgo takes each of them for a bill of materials, too, and versions
-    # that log4j's build manages (kafka-clients 3.9.1) replace those that Kafka asks for.
-    roots = [context.create_dependency(f"{coordinates}!") for coordinates in together]
+    # `!` means raw. Without it jgo also reads each as a bill of materials, and versions from log4j's build
+    # (kafka-clients 3.9.1) replace those that Kafka asks for.
+    roots = [context.create_dependency(f"{jar}!") for jar in resolved]
     inputs, others = context.resolver.resolve(roots)
-    return [*inputs, *others, *(context.create_dependency(coordinates) for coordinates in alone)]
+    return [*inputs, *others, *(context.create_dependency(jar) for jar in alone)]
 
 
 def lock(context: MavenContext, text: str) -> str:
     """The text of jars.lock for that of jars.in; downloads every jar."""
     lines = set()
-    for jar in resolve(context, *wanted(text)):
+    for jar in resolve(context, *coordinates(text)):
         sha256 = hashlib.sha256(jar.artifact.resolve().read_bytes()).hexdigest()
         lines.add(f"{jar.groupId}:{jar.artifactId}:{jar.version} {sha256}\n")
     return HEADER + "".join(sorted(lines))

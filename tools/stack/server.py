@@ -176,10 +176,13 @@ class Server(abc.ABC):
             own = self.asked_port
         else:
             state = self.state
-            wishes = state.ports[:1] if state else []
-            wishes += [] if self.private else [self.usual_port]
-            wishes = wishes if remembered else []
-            own = next((port for port in wishes if processes.port_is_free(port)), 0) or processes.free_port()
+            candidates = state.ports[:1] if state else []
+            candidates += [] if self.private else [self.usual_port]
+            candidates = candidates if remembered else []
+            own = (
+                next((port for port in candidates if processes.port_is_free(port)), 0)
+                or processes.free_port()
+            )
         ports = [own]
         while len(ports) <= self.more_ports:
             if (extra := processes.free_port()) not in ports:

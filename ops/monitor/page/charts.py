@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lyo.ops.monitor.history import Point
+from lyo.ops.monitor.lag_series import Point
 
 SMALL: Final = (180.0, 44.0)
 LARGE: Final = (560.0, 130.0)

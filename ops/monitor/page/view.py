@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from lyo.ops.monitor.history import POINTS, History, Point
+from lyo.ops.monitor.lag_series import POINTS, History, Point
 from lyo.ops.monitor.page.charts import LARGE, SMALL, Chart, chart, round_up
 from lyo.ops.monitor.page.words import UNKNOWN, count, drained, iso, moment, rate, span
 from lyo.ops.monitor.quality import FIGURES, Quality

@@ -151,7 +151,7 @@ async def test_letters_are_listed_shown_and_chosen(bench: Bench) -> None:
     text = await asyncio.to_thread(bench.lyo, "list", "--limit", "2")
     assert text.stdout.count("\n") == 2
     assert "the newest 2 of 3" in text.stderr
-    assert "1 records among the dead letters are none" in text.stderr
+    assert "1 records on the topic are no dead letters" in text.stderr
     for words in (["list"], ["show", *(one["id"] for one in found)]):
         done = await asyncio.to_thread(bench.lyo, *words)
         assert done.returncode == 0

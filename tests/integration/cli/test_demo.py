@@ -171,7 +171,7 @@ def test_a_real_file_is_shown_as_of_its_last_event_with_requests_of_the_demos_ow
     output = once(home, "--events", str(path))
     assert "old.events.jsonl.gz: 1 learners, shown as of 2011-03-10T10:00:03.000Z" in output
     assert "line 41: " in output
-    assert "the demo asks 1 itself" in output
+    assert "so the demo makes 1: for" in output
     [struggle] = section(output, "Struggle")
     assert struggle.startswith("77 ")
     assert "old-lesson" in struggle
@@ -238,12 +238,14 @@ def test_a_worker_that_dies_is_started_again_and_a_second_demo_is_refused(
 ) -> None:
     worker = running.child("worker")
     worker.kill()
-    running.says(f"The worker (process {worker.pid}) ended with signal 9: started again", 20)
+    running.says(f"The worker (process {worker.pid}) ended with signal 9 and was started again", 20)
     assert running.child("worker").pid != worker.pid
 
     second = subprocess.run(command(home, "--once"), capture_output=True, text=True, check=False, timeout=60)
     assert second.returncode == 1
-    assert second.stderr.startswith(f"Error: a demo runs already in {home} (process {running.process.pid})")
+    assert second.stderr.startswith(
+        f"Error: a demo is already running in {home} (process {running.process.pid})"
+    )
     assert running.process.poll() is None
 
 

@@ -18,7 +18,7 @@ from aiokafka import TopicPartition
 
 from lyo.models.events.decode import Kind, partition
 from lyo.storage.database import plain_url
-from lyo.storage.reads.progress import behind
+from lyo.storage.reads.stored_offsets import behind
 from lyo.storage.schema.migrate import upgrade
 from lyo.storage.schema.tables import STREAM_TABLES, erasure_fences, metadata, outbox
 from lyo.streams import topic_admin, topics

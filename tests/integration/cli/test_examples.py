@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lyo.cli.files.simulate import write
-from lyo.storage.reads.progress import behind
+from lyo.storage.reads.stored_offsets import behind
 from lyo.storage.schema.migrate import upgrade
 from lyo.streams import topic_admin
 from lyo.streams.event_files.publisher import publish_file

@@ -18,7 +18,7 @@ from lyo.models.events.decode import Kind
 from lyo.predictive.client import Publisher
 from lyo.storage import database
 from lyo.storage.outbox.queue import Outgoing, add
-from lyo.storage.reads.progress import behind
+from lyo.storage.reads.stored_offsets import behind
 from lyo.streams import topics
 from lyo.streams.settings import Settings
 from tests.support.api.client import address_in

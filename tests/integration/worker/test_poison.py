@@ -20,7 +20,7 @@ from lyo.cli.files.simulate import write
 from lyo.evaluation.replay import Replay
 from lyo.models.events.decode import partition
 from lyo.models.predictions.records import texts
-from lyo.storage.reads.progress import behind
+from lyo.storage.reads.stored_offsets import behind
 from lyo.storage.schema.migrate import upgrade
 from lyo.streams import topic_admin, topics
 from lyo.streams.event_files.reader import Piece, check, opened

@@ -16,7 +16,7 @@ from aiokafka import TopicPartition
 from lyo.models.events.decode import Kind
 from lyo.models.predictions.records import IDENTITY_FREE
 from lyo.models.state.catalogue import Catalogue
-from lyo.storage.reads.progress import behind
+from lyo.storage.reads.stored_offsets import behind
 from lyo.storage.schema.migrate import upgrade
 from lyo.streams import topic_admin, topics
 from lyo.streams.kafka import clients

@@ -13,7 +13,7 @@ import asyncpg
 
 from lyo.models.events.decode import Kind
 from lyo.storage.database import plain_url
-from lyo.storage.reads.progress import behind
+from lyo.storage.reads.stored_offsets import behind
 from lyo.storage.schema.migrate import upgrade
 from lyo.streams import topic_admin, topics
 from lyo.streams.kafka import clients

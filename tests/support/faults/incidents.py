@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError
 
 from lyo.models.events.decode import Kind
 from lyo.storage.database import plain_url
-from lyo.storage.reads.progress import behind
+from lyo.storage.reads.stored_offsets import behind
 from lyo.storage.schema.migrate import upgrade
 from lyo.streams import topic_admin
 from lyo.streams.kafka import clients

@@ -15,7 +15,7 @@ import asyncpg
 
 from lyo.models.events.decode import Kind, partition
 from lyo.storage.database import plain_url
-from lyo.storage.reads.progress import behind
+from lyo.storage.reads.stored_offsets import behind
 from lyo.storage.sink.rows import TenantOf
 from lyo.storage.sink.sink import Sink
 from lyo.streams import topics

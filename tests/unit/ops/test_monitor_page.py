@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lyo.models.quality import Figure
-from lyo.ops.monitor.history import POINTS, History, Point
+from lyo.ops.monitor.lag_series import POINTS, History, Point
 from lyo.ops.monitor.page import rendering
 from lyo.ops.monitor.page.charts import chart, path, round_up
 from lyo.ops.monitor.page.view import build

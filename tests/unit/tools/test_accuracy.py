@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from lyo.cli.files.evaluate import evaluate
-from lyo.tools.accuracy import commands, made
+from lyo.tools.accuracy import commands, with_tables
 from lyo.tools.simulation import Plan, generate
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "accuracy.md"
@@ -51,7 +51,7 @@ def test_tables_are_made_anew_and_nothing_else_changes(tmp_path: Path) -> None:
         found: dict[str, Any] = json.loads(result.stdout)
         return found
 
-    once = made(SAMPLE, run)
+    once = with_tables(SAMPLE, run)
     lines = once.splitlines()
     assert "old" not in lines
     assert "Kept." in lines
@@ -68,8 +68,8 @@ def test_tables_are_made_anew_and_nothing_else_changes(tmp_path: Path) -> None:
         assert any(line.startswith(head) for line in lines), head
     tables = [line.count("|") for line in lines if line.startswith("|")]
     assert min(tables) >= 4
-    assert made(once, run) == once
-    assert made(once, lambda _words: None) == once
+    assert with_tables(once, run) == once
+    assert with_tables(once, lambda _words: None) == once
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from lyo.tools.stack import jars
 from lyo.tools.stack.jars import Jar
-from lyo.tools.stack.lock_jars import FOLDER, lock, wanted
+from lyo.tools.stack.lock_jars import FOLDER, coordinates, lock
 from lyo.tools.stack.server import StackError
 from tests.support.servers.maven import Repository, serving
 
@@ -105,14 +105,14 @@ def test_without_the_setting_the_clients_own_repository_is_asked(
 
 def test_the_committed_lock_is_whole_and_its_versions_fit() -> None:
     locked = jars.locked()
-    together, alone = wanted((FOLDER / "jars.in").read_text())
-    coordinates = [jar.coordinates for jar in locked]
-    assert coordinates == sorted(coordinates)
-    assert {*together, *alone} <= set(coordinates)
-    assert len({jar.file_name for jar in locked}) == len({one.rpartition(":")[0] for one in coordinates})
+    together, alone = coordinates((FOLDER / "jars.in").read_text())
+    names = [jar.coordinates for jar in locked]
+    assert names == sorted(names)
+    assert {*together, *alone} <= set(names)
+    assert len({jar.file_name for jar in locked}) == len({name.rpartition(":")[0] for name in names})
     assert len(locked) == len({jar.file_name for jar in locked}) > 40
     assert all(re.fullmatch(r"[0-9a-f]{64}", jar.sha256) for jar in locked)
-    versions = {one.rpartition(":")[2] for one in coordinates if one.startswith("org.apache.kafka:")}
+    versions = {name.rpartition(":")[2] for name in names if name.startswith("org.apache.kafka:")}
     assert len(versions) == 1, "a client beside a server of another version lacks methods"
 
 
@@ -152,7 +152,7 @@ def test_the_lock_has_what_is_asked_for_with_what_it_needs_in_the_versions_that_
     files |= library("server", "4", needs="clients:4") | library("clients", "4") | library("clients", "3")
     files |= library("logging", "2", manages="clients:3") | library("tools", "4", needs="connect:4")
     text = "# comment\norg.x:server:4\norg.x:logging:2\n\norg.x:tools:4 alone\n"
-    assert wanted(text) == (["org.x:server:4", "org.x:logging:2"], ["org.x:tools:4"])
+    assert coordinates(text) == (["org.x:server:4", "org.x:logging:2"], ["org.x:tools:4"])
     lines = lock(jars.maven(tmp_path), text).splitlines()
     assert lines[0].startswith("#")
     assert lines[1:] == [

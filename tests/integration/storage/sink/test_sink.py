@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 
 from lyo.models.events.decode import Kind
 from lyo.storage.database import plain_url
-from lyo.storage.reads.progress import behind
+from lyo.storage.reads.stored_offsets import behind
 from lyo.storage.sink.offsets import Place, claim
 from lyo.streams import topic_admin, topics
 from lyo.streams.settings import Settings

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from lyo.storage.database import plain_url
-from lyo.storage.reads.progress import behind
+from lyo.storage.reads.stored_offsets import behind
 from lyo.storage.schema.migrate import upgrade
 from lyo.storage.schema.rebuild import empty
 from lyo.storage.subscription.follow import SubscriptionError

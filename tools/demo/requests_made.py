@@ -1,4 +1,4 @@
-"""Struggle requests that the demo makes itself about files that have none."""
+"""Struggle requests that the demo adds to files without any."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from lyo.models.events.decode import Columns, Kind
 REMEMBERED = 3_000  # newest events
 LEARNERS = 5
 BELOW = 0.5  # a score under it went badly
-# What is asked about where a file names no content.
+# The content of the requests if a file names none.
 OWN_CONTENT, OWN_DIFFICULTY = "demo-lesson", 0.7
-FROM_FILE = "learners who did most lately, about a content that went badly"
-INVENTED = f"the file names no content, so about one of the demo's own of difficulty {OWN_DIFFICULTY}"
+FROM_FILE = "for the most active learners, each about a content that went badly"
+INVENTED = f"about a made-up content of difficulty {OWN_DIFFICULTY}, since the file names none"
 
 
 @dataclass(frozen=True, slots=True)
-class Met:
-    """An event of a learner: when (ms), by whom, of which content."""
+class Encounter:
+    """An event of a learner: its time (ms), learner and content."""
 
     at: int
     user: int
@@ -31,38 +31,38 @@ class Met:
     bad: bool = False
 
 
-def newest(before: list[Met], columns: Columns) -> list[Met]:
-    """The newest events of those before and these."""
+def newest(before: list[Encounter], columns: Columns) -> list[Encounter]:
+    """The newest of the events in ``before`` and in ``columns``."""
     chosen = columns.at.argsort(kind="stable")[-REMEMBERED:].tolist()
     new = [_met(columns, index) for index in chosen]
     return sorted([*before, *new], key=lambda met: met.at)[-REMEMBERED:]
 
 
-def _met(columns: Columns, index: int) -> Met:
+def _met(columns: Columns, index: int) -> Encounter:
     at, user, organization = int(columns.at[index]), int(columns.user[index]), int(columns.org[index]) or None
     if columns.kind is not Kind.LESSON_COMPLETION:
-        return Met(at, user, organization)
+        return Encounter(at, user, organization)
     row = columns.rows[index]
     bad = row.score is not None and row.score < BELOW
-    return Met(
+    return Encounter(
         at, user, organization, row.content_id, row.content_type, tuple(row.skills), row.difficulty, bad
     )
 
 
-def requests(met: list[Met], clock: str) -> list[str]:
-    """Lines of struggle requests at the clock's time: one of each of the learners who did most lately.
+def requests(met: list[Encounter], clock: str) -> list[str]:
+    """Lines of struggle requests at the clock's time, one for each of the most active learners.
 
-    It is about the newest content that went badly, else the newest. The skills that it trains are named as
-    its prerequisites, and the learner's other skills of late as similar topics.
+    It is about the learner's newest content that went badly, else the newest content. The content's skills
+    are its prerequisites, and the learner's other recent skills are similar topics.
     """
-    of: dict[int, list[Met]] = defaultdict(list)
+    of: dict[int, list[Encounter]] = defaultdict(list)
     for content in met:
         of[content.user].append(content)
     chosen = sorted(of, key=lambda user: (-len(of[user]), user))[:LEARNERS]
     return [json.dumps(_request(of[user], clock)) for user in chosen]
 
 
-def _request(recent: list[Met], clock: str) -> dict[str, object]:
+def _request(recent: list[Encounter], clock: str) -> dict[str, object]:
     about = next((content for content in reversed(recent) if content.bad), recent[-1])
     others = dict.fromkeys(skill for content in reversed(recent) for skill in content.skills)
     return {
