@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from lyo.models.backfill import SETTLE, Backfill
 from lyo.models.erasure import ERASED_KEY, Erasing, ErasureMarker, ErasureMarkers
 from lyo.models.events.decode import Columns
 from lyo.models.events.order import cut
@@ -20,7 +21,7 @@ from lyo.models.predictions.emit import Predicting, Sent
 from lyo.models.renewal import Renewal
 from lyo.models.state import layout
 from lyo.models.state.catalogue import Catalogue
-from lyo.models.state.partition import PIECE, Key, State, pairs
+from lyo.models.state.partition import NEVER, PIECE, Key, State, pairs
 from lyo.models.sweep import Sweeping
 
 __all__ = ["Changes", "Engine"]
@@ -34,6 +35,7 @@ class Engine:
         deciding: whether interventions are decided; predictions are the same either way.
         markers: of the erased learners; the same for all engines of a process.
         write_layout: layout of the rows that it gives to be stored.
+        settle: record time (ms) without more history after which it has settled.
     """
 
     def __init__(
@@ -43,12 +45,14 @@ class Engine:
         deciding: bool = True,
         markers: ErasureMarkers | None = None,
         write_layout: int = layout.LAYOUT,
+        settle: int = SETTLE,
     ) -> None:
         self._layout = write_layout
         self.state = State(catalogue)
-        self.sweeping = Sweeping(self.state)
+        self._backfill = Backfill(self.state, settle)
+        self.sweeping = Sweeping(self.state, self._backfill)
         self._open = False
-        self._folding = Folding(self.state, self.sweeping)
+        self._folding = Folding(self.state, self.sweeping, self._backfill)
         self._predicting = Predicting(self.state)
         self._renewal = Renewal(self.state, self._predicting)
         self._deciding = InterventionPolicy(self.state, self._predicting) if deciding else None
@@ -74,6 +78,7 @@ class Engine:
             newest = dict(learner_rows)
             self.sweeping.load(newest)
             self._renewal.load(newest)
+            self._backfill.load(newest)
             for key in [key for key in newest if key.startswith(ERASED_KEY)]:
                 self.erasing.load(key, newest.pop(key))
             self.state.load_learners(newest)
@@ -136,8 +141,10 @@ class Engine:
         if self._deciding is not None:
             changes.interventions = self._deciding.review(slots, self.sweeping.boundaries_before())
         self._report(changes, sent)
-        changes.learner_rows = layout.encode_learners(self.state.learners.rows[slots], self._layout)
+        changes.learner_rows += layout.encode_learners(self.state.learners.rows[slots], self._layout)
         changes.learner_rows += self._models_sent()
+        if self._layout == layout.LAYOUT:  # nobody who reads the layout before knows such a record
+            changes.learner_rows += self._backfill.records(slots)
         if len(skills):
             changes.skill_rows = self.state.encode_skills(skills, self._layout)
         return changes
@@ -155,31 +162,37 @@ class Engine:
 
     # -- time ------------------------------------------------------------------------------------------
 
-    def due(self, limit: int) -> bool:
-        """Whether a learner's day ended by ``limit`` (ms) and was not swept, or something is sent anew."""
-        return self.sweeping.due(limit) or self._renewal.due
+    def due(self, limit: int, read_until: int = NEVER) -> bool:
+        """Whether a learner's day ended by ``limit`` (ms) and was not swept, or something is sent anew.
 
-    def sweep(self, limit: int, most: int = PIECE) -> Changes:
+        ``read_until`` is the record time (ms) up to which everything is read: it settles history.
+        """
+        return self.sweeping.due(limit, read_until) or self._renewal.due
+
+    def sweep(self, limit: int, most: int = PIECE, read_until: int = NEVER) -> Changes:
         """Predict again for up to ``most`` learners whose day ended by ``limit`` (ms), as of its end.
 
         If there is none, send anew what another model has computed of up to ``most``.
         """
         self._begin()
         changes = Changes()
-        if not self.sweeping.due(limit):
+        if not self.sweeping.due(limit, read_until):
             slots = self._renewal.take(most)
             self._report(changes, self._predicting.run(slots, self.state.skills_of(slots), [], always=None))
             changes.counts["renewed"] += len(slots)
             changes.learner_rows += self._models_sent()
             return changes
-        piece = self.sweeping.take(limit, most)
+        piece = self.sweeping.take(limit, most, read_until)
         skills = self.state.skills_of(piece.slots)
         sent = self._predicting.run(piece.slots, skills, [], always=piece.active)
         if self._deciding is not None:
             changes.interventions = self._deciding.sweep(piece.slots, skills, piece.before, sent)
         self._report(changes, sent)
         changes.counts["swept"] += len(piece.slots)
-        changes.learner_rows += self.sweeping.progress(limit, last=piece.last) + self._models_sent()
+        changes.learner_rows += self.sweeping.progress(limit, last=piece.last)
+        changes.learner_rows += self._models_sent()
+        if self._layout == layout.LAYOUT:
+            changes.learner_rows += piece.settled
         return changes
 
     def _models_sent(self) -> list[Key]:

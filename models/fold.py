@@ -9,6 +9,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from lyo.models.backfill import Backfill, Taken
 from lyo.models.events.decode import Columns, Kind, Rejected
 from lyo.models.predictions.emit import Asked
 from lyo.models.state import deduplication, learner
@@ -24,13 +25,14 @@ __all__ = ["Changes", "Folding", "Touched"]
 class Changes:
     """What one batch or one piece of a sweep sends: keys and values by topic, and what was counted."""
 
-    learner_rows: list[Key] = field(default_factory=list)
+    learner_rows: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     skill_rows: list[Key] = field(default_factory=list)
     predictions: dict[str, list[tuple[bytes, bytes | None]]] = field(default_factory=dict)
     interventions: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     rejected: list[tuple[Kind, Rejected]] = field(default_factory=list)
     erased: list[int] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    history: Taken | None = None
 
 
 @dataclass(slots=True)
@@ -60,9 +62,10 @@ class Touched:
 class Folding:
     """Folds events into a state, and lets the sweeps know of the learners."""
 
-    def __init__(self, state: State, sweeping: Sweeping) -> None:
+    def __init__(self, state: State, sweeping: Sweeping, backfill: Backfill) -> None:
         self._state = state
         self._sweeping = sweeping
+        self._backfill = backfill
 
     def fold(self, batches: list[Columns], changes: Changes) -> Touched:
         """Fold events of which none has to see less than all; what they touch."""
@@ -72,9 +75,11 @@ class Folding:
         before = {name: rows[name].copy() for name in ("zone", "organization", "first")}
         skills: list[Ints] = [np.zeros(0, np.int64)]
         asked: list[Asked] = []
+        begins = np.zeros(len(slots), bool)
         for batch in batches:
             who, reached = np.searchsorted(users, batch.user), rows["newest"].copy()
             take = self._admit(rows, who, batch, changes)
+            begins |= self._note(slots, who, batch, changes)
             take = self._fold(rows, who, batch, take, changes)
             if batch.kind is Kind.LESSON_COMPLETION:
                 skills.append(self._fold_skills(slots, who, batch, take, changes))
@@ -82,8 +87,16 @@ class Folding:
                 asked += self._ask(slots, who, batch, take, reached, changes)
         self._state.learners.rows[slots] = rows
         moved = (rows["zone"] != before["zone"]) | (rows["organization"] != before["organization"])
-        moved |= self._sweeping.follow(slots, rows, moved, rows["first"] != before["first"])
+        earlier = rows["first"] != before["first"]
+        moved |= self._sweeping.follow(slots, rows, moved=moved, earlier=earlier, begins=begins)
         return Touched(slots, np.unique(np.concatenate(skills)), slots[moved], asked)
+
+    def _note(self, slots: Ints, who: Ints, batch: Columns, changes: Changes) -> NDArray[np.bool_]:
+        """Who of these learners begins to take in history."""
+        begins, taken = self._backfill.note(slots, who, batch)
+        if taken is not None:
+            changes.history = taken.plus(changes.history)
+        return begins
 
     def _admit(
         self, rows: NDArray[np.void], who: Ints, batch: Columns, changes: Changes

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lyo.models.arrays.zones import DAY, Zones, boundary, next_boundary
+from lyo.models.backfill import Backfill, due_again
 from lyo.models.state import layout
 from lyo.models.state.partition import NEVER, Ints, Key, State
 
@@ -30,19 +31,22 @@ class Piece:
         before: the boundary up to which each had been swept ``(n,)``, ms.
         active: who did something in the last seven days ``(n,)``.
         last: nobody else is due.
+        settled: changelog records about those of them whose history has settled.
     """
 
     slots: Ints
     before: Ints
     active: NDArray[np.bool_]
     last: bool
+    settled: list[tuple[bytes, bytes | None]]
 
 
 class Sweeping:
     """Sweeps over one partition number; ``until`` (ms) is how far they have gone, 0 if there was none."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, backfill: Backfill) -> None:
         self._state = state
+        self._backfill = backfill
         self.until = 0
         # Limits of the first and the last piece of a sweep that is not over; 0, 0 if there is none.
         self._pieces = (0, 0)
@@ -68,7 +72,7 @@ class Sweeping:
             rows = self._state.learners.rows[slots]
             zones = self._state.zones(rows)
             self._remember_pieces(predicting, slots, rows, zones)
-            swept = _swept(rows, zones, self.until)
+            swept = self._backfill.swept(slots, _swept(rows, zones, self.until))
             self._state.learners.column("swept")[slots] = swept
             self._schedule(slots, rows, zones, swept)
             predicting.remember(slots, sure=self._pieces[1] == 0)
@@ -83,21 +87,30 @@ class Sweeping:
         begun, reached = self._pieces
         if not reached:
             return
-        ahead = _swept(rows, zones, reached)
+        ahead = self._backfill.swept(slots, _swept(rows, zones, reached))
         self._state.learners.column("swept")[slots] = ahead
         predicting.remember(slots)
-        predicting.forget(slots[ahead != _swept(rows, zones, begun)])
+        behind = self._backfill.swept(slots, _swept(rows, zones, begun))
+        predicting.forget(slots[ahead != behind])
 
     # -- a piece ---------------------------------------------------------------------------------------
 
-    def due(self, limit: int) -> bool:
-        """Whether a learner's day ended at or before ``limit`` (ms) and has not been swept."""
-        return bool((self._state.learners.column("due") <= limit).any())
+    def due(self, limit: int, read_until: int = NEVER) -> bool:
+        """Whether a learner's day ended at or before ``limit`` (ms) and has not been swept.
 
-    def take(self, limit: int, most: int) -> Piece:
-        """Take up to ``most`` learners whose day ended by ``limit`` (ms), the longest due first."""
+        Without those who take in history that has not settled, where all is read up to a record time (ms).
+        """
+        return bool(self._due(limit, read_until).any())
+
+    def _due(self, limit: int, read_until: int) -> NDArray[np.bool_]:
+        due: NDArray[np.bool_] = self._state.learners.column("due") <= limit
+        held = self._backfill.held(read_until)
+        return due if held is None else due & ~held
+
+    def take(self, limit: int, most: int, read_until: int = NEVER) -> Piece:
+        """Take up to ``most`` learners who are `due`, the longest due first."""
         learners = self._state.learners
-        due = np.flatnonzero(learners.column("due") <= limit)
+        due = np.flatnonzero(self._due(limit, read_until))
         last = len(due) <= most
         if not last:
             due = due[np.argsort(learners.column("due")[due], kind="stable")[:most]]
@@ -107,9 +120,10 @@ class Sweeping:
         before, swept = learners.column("swept")[slots], _swept(rows, zones, limit)
         reached = swept >= learners.column("due")[slots]
         learners.column("swept")[slots] = now = np.where(reached, swept, before)
+        settled = self._backfill.settle(slots[reached])
         self._schedule(slots, rows, zones, np.maximum(swept, now))
         active = np.maximum(rows["last_session"], rows["last_completion"]) >= swept - ACTIVE_FOR
-        return Piece(slots[reached], before[reached], active[reached], last)
+        return Piece(slots[reached], before[reached], active[reached], last, settled)
 
     def progress(self, limit: int, *, last: bool) -> list[Key]:
         """Records of how far the sweep is after a piece: by them a restore knows what may have been sent."""
@@ -126,21 +140,30 @@ class Sweeping:
     # -- when ------------------------------------------------------------------------------------------
 
     def follow(
-        self, slots: Ints, rows: NDArray[np.void], moved: NDArray[np.bool_], earlier: NDArray[np.bool_]
+        self,
+        slots: Ints,
+        rows: NDArray[np.void],
+        *,
+        moved: NDArray[np.bool_],
+        earlier: NDArray[np.bool_],
+        begins: NDArray[np.bool_],
     ) -> NDArray[np.bool_]:
         """Schedule learners that are new, were given up, or have moved; say whose last boundary changed.
 
         And those never swept of whom something ``earlier`` than all before has come: either they are due
-        earlier, or the sweeps that passed them by are now their own.
+        earlier, or the sweeps that passed them by are now their own. Who ``begins`` to take in history is due
+        again at the last boundary; no sweep has passed a new one by.
         """
         learners = self._state.learners
         before = learners.column("swept")[slots]
-        chosen = np.flatnonzero((learners.column("due")[slots] == NEVER) | moved | ((before == 0) & earlier))
+        anew = (learners.column("due")[slots] == NEVER) | moved | ((before == 0) & earlier) | begins
+        chosen = np.flatnonzero(anew)
         if len(chosen):
             some, those = rows[chosen], slots[chosen]
             zones = self._state.zones(some)
             # A piece of a sweep that is not over may have taken them further.
-            swept = _swept(some, zones, np.maximum(self.until, before[chosen]))
+            passed = np.where(self._backfill.taking(those), 0, self.until)
+            swept = _swept(some, zones, np.maximum(passed, before[chosen]))
             learners.column("swept")[those] = swept
             self._schedule(those, some, zones, swept)
         changed = learners.column("swept")[slots] != before
@@ -157,6 +180,7 @@ class Sweeping:
         """Set when each learner is due next: the first boundary not yet swept, for 120 days of silence."""
         first = np.where(rows["first"] >= 0, np.minimum(rows["first"], rows["newest"]), rows["newest"])
         due = next_boundary(rows["user"], zones, np.where(swept > 0, swept, first))
+        due = due_again(self._backfill.taking(slots), swept, due)
         kept = due <= rows["newest"] + FOLLOWED_FOR
         self._state.learners.column("due")[slots] = np.where(kept, due, NEVER)
 

@@ -41,7 +41,12 @@ def create_worker(settings: Settings, register: Register) -> Worker:
 
     def engine() -> Engine:
         gc.collect()  # the previous state is often still in memory, and two do not fit
-        return Engine(catalogue, markers=markers, write_layout=settings.write_layout)
+        return Engine(
+            catalogue,
+            markers=markers,
+            write_layout=settings.write_layout,
+            settle=round(settings.history_settle_seconds * 1000),
+        )
 
     return Worker(
         settings,

@@ -11,6 +11,11 @@ class ClockError(ValueError):
     """``LYO_CLOCK`` is not an RFC 3339 instant with an offset, nor a file that holds one."""
 
 
+def system_now() -> int:
+    """Milliseconds since the epoch by the system's clock, as records bear it, whatever ``LYO_CLOCK``."""
+    return time.time_ns() // 1_000_000
+
+
 class Clock:
     """Tells the time in milliseconds since the epoch, UTC.
 
@@ -34,7 +39,7 @@ class Clock:
         """
         if self._path is not None:
             return parse(_read(self._path))
-        return time.time_ns() // 1_000_000 if self._fixed is None else self._fixed
+        return system_now() if self._fixed is None else self._fixed
 
 
 def parse(text: str) -> int:

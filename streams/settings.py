@@ -125,6 +125,13 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(
         1.0, gt=0, le=3_600, description="How often a quiet partition is checked for due predictions (s)."
     )
+    history_settle_seconds: float = Field(
+        60.0,
+        ge=0,
+        le=86_400,
+        description="History (events published more than a day after they happened) has settled, and its "
+        "learners are judged, when no more has come for this long (s).",
+    )
     write_layout: int = Field(
         2,
         ge=1,

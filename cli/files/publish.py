@@ -22,8 +22,14 @@ from lyo.streams.topics import TopicError
 @click.option(
     "--dry-run", is_flag=True, help="Only check the lines: send nothing, and do not connect to Kafka."
 )
+@click.option(
+    "--history",
+    is_flag=True,
+    help="Mark each record as history: nobody is judged by it until all has come. Events published more than "
+    "a day after they happened are history anyway.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as one JSON object.")
-def publish(*, file: Path, dry_run: bool, as_json: bool) -> None:
+def publish(*, file: Path, dry_run: bool, history: bool, as_json: bool) -> None:
     """Publish an event file (JSON Lines, .gz allowed; - is standard input).
 
     Lines that cannot be used are named by number on standard error and left out; the exit code is then 1.
@@ -47,7 +53,8 @@ def publish(*, file: Path, dry_run: bool, as_json: bool) -> None:
             if dry_run:
                 published = asyncio.run(check_file(file, on_bytes, on_bad))
             else:
-                published = asyncio.run(publish_file(file, load_settings(), on_bytes, on_bad))
+                sending = publish_file(file, load_settings(), on_bytes, on_bad, history=history)
+                published = asyncio.run(sending)
     except (PublishError, TopicError, Unreachable) as error:
         raise click.ClickException(str(error)) from None
     click.echo(json.dumps(summary(published)) if as_json else sentence(published, dry_run=dry_run))

@@ -9,6 +9,8 @@ from rich.console import Console
 
 from lyo.cli.instant import Instant
 from lyo.evaluation.replay import Replay
+from lyo.models.engine import Engine
+from lyo.models.state.catalogue import Catalogue
 from lyo.streams.event_files.progress_bars import bytes_progress
 from lyo.streams.event_files.reader import Bad, EventFileError
 
@@ -21,18 +23,28 @@ from lyo.streams.event_files.reader import Bad, EventFileError
     type=Instant(),
     help="Predict as of this time and ignore later events.  [default: the last event]",
 )
-def replay(*, files: tuple[Path, ...], at: int | None) -> None:
+@click.option("--interventions", is_flag=True, help="Print decisions, too, as on `lyo.interventions`.")
+@click.option(
+    "--as",
+    "mode",
+    type=click.Choice(["history", "live"]),
+    default="history",
+    show_default=True,
+    help="Decide once, at the end; or as if the events had come live, at the end of each learner's days.",
+)
+def replay(*, files: tuple[Path, ...], at: int | None, interventions: bool, mode: str) -> None:
     """Fold event files and print every current prediction as JSON Lines.
 
     The objects are those of the prediction topics, with their kind as `type` in front, ordered by kind, user
-    and skill or content. Lines that cannot be used are named on standard error; the exit code is then 1.
+    and skill or content. Decisions follow by user and time, with an `intervention_id`; their `type` is the
+    intervention's. Lines that cannot be used are named on standard error; the exit code is then 1.
     """
     console = Console(stderr=True)
 
     def on_bad(bad: Bad) -> None:
         click.echo(f"line {bad.line}: {bad.reason}", err=True)
 
-    replayed = Replay()
+    replayed = Replay(Engine(Catalogue(), deciding=interventions), live=mode == "live")
     for path in files:
         with bytes_progress(console, "Folding") as on_bytes:
             try:
@@ -44,6 +56,8 @@ def replay(*, files: tuple[Path, ...], at: int | None) -> None:
     out = sys.stdout.buffer
     for kind, _, value in replayed.predictions():
         out.write(b'{"type":"%s",' % kind.encode() + value[1:] + b"\n")
+    for value in replayed.decided():
+        out.write(value + b"\n")
     out.flush()
     when = datetime.fromtimestamp(as_of / 1000, UTC).isoformat(timespec="seconds")
     click.echo(f"{replayed.events:,} events folded, as of {when}", err=True)

@@ -35,6 +35,8 @@ from lyo.tools.stack.jars import FETCHING, jar_folder
 from lyo.tools.stack.local import Addresses, default_home, furnish
 
 PLAIN_WIDTH = 118
+# The demo publishes without a pause, and nobody wants to wait a minute for its interventions.
+SETTLE_SECONDS = "10"
 
 
 @click.command(epilog="Example: lyo demo --events events.jsonl.gz")
@@ -94,7 +96,8 @@ def _demonstrate(
         kafka, postgres = _servers(console, folder, stack)
         addresses = Addresses(kafka.bootstrap_servers, postgres.database_url)
         furnish(addresses, console.print)
-        variables = addresses.environment() | ({"LYO_CLOCK": source.clock} if source.clock else {})
+        variables = addresses.environment() | {"LYO_HISTORY_SETTLE_SECONDS": SETTLE_SECONDS}
+        variables |= {"LYO_CLOCK": source.clock} if source.clock else {}
         os.environ.update(variables)
         settings = load_settings()
         ours = [Child(name, folder, children.environment(variables)) for name in ("worker", "sink")]

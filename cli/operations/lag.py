@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lyo.ops.monitor.monitor import Monitor
+from lyo.ops.monitor.page.words import moment
 from lyo.ops.monitor.snapshot import GroupLag, PartitionLag, Snapshot, Status
 from lyo.streams.log import configure
 from lyo.streams.settings import load_settings
@@ -128,7 +129,10 @@ def _chosen(group: GroupLag, busy: bool) -> list[PartitionLag]:
     return [
         partition
         for partition in group.partitions
-        if not busy or partition.status is not Status.OK or partition.events != 0
+        if not busy
+        or partition.status is not Status.OK
+        or partition.events != 0
+        or partition.history_until is not None
     ]
 
 
@@ -139,7 +143,10 @@ def _figures(lag: PartitionLag | GroupLag) -> Iterable[str | Text]:
     yield UNKNOWN if lag.rate_out is None else f"{lag.rate_out:,.1f}"
     yield _drain(lag)
     yield Text(lag.status.value, STYLES[lag.status])
-    yield "" if lag.status is Status.OK else lag.why
+    said = [] if lag.status is Status.OK else [lag.why]
+    if lag.history_until is not None:
+        said.append(f"taking in history up to {moment(lag.history_until)}")
+    yield "; ".join(said)
 
 
 def _drain(lag: PartitionLag | GroupLag) -> str:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from lyo.models.arrays.zones import known
+from lyo.models.arrays.zones import DAY, known
 from lyo.models.events.checks import (
     NO_TIMESTAMP,
     Placed,
@@ -91,6 +91,7 @@ _BY_RECORD = (
     "end",
     "sentiment",
     "turn",
+    "history",
 )
 
 
@@ -125,6 +126,7 @@ class Columns:
     end: NDArray[np.int64] | None = None  # sessions: ms, -1 = open
     sentiment: NDArray[np.int16] | None = None  # sentiment: -10000..10000
     turn: NDArray[np.int64] | None = None  # place in the order over all kinds: see lyo.models.events.order
+    history: NDArray[np.int64] | None = None  # record time (ms) of an event that is history, 0 of others
 
     def take(self, which: NDArray[np.int64]) -> "Columns":
         """The chosen records, by their places ``(m,)``, ascending."""
@@ -164,13 +166,15 @@ def decode(
     values: Sequence[bytes | None],
     timestamps: Sequence[int],
     placed: Placed | None = None,
+    marked: Sequence[bool] | None = None,
 ) -> tuple[Columns, list[Rejected]]:
     """Decode records of one input topic into columns, and say what is wrong with each of the others.
 
     `keys` are the Kafka keys, or None where there are none to compare (event files). `timestamps` are the
     records' own, in ms: a time more than a day later is refused, and so is a record of Kafka without one
     (negative): nothing else would bound its times. `placed` says which partition each record is in: one that
-    its key does not belong to is refused. No content of `values` raises.
+    its key does not belong to is refused. `marked` says which records are history by a header; of the others,
+    those are that happened more than a day before their record's time. No content of `values` raises.
     """
     index, rows, rejected = _structs(kind, values)
     user = np.fromiter(map(attrgetter("user_id"), rows), np.int64, len(rows))
@@ -195,10 +199,11 @@ def decode(
         rejected += [Rejected(int(index[row]), reason, field) for row, (reason, field) in bad.items()]
         rejected.sort(key=attrgetter("index"))
         keep = np.array([row for row in range(len(rows)) if row not in bad], np.int64)
-        index, user, at = index[keep], user[keep], at[keep]
+        index, user, at, stamps = index[keep], user[keep], at[keep], stamps[keep]
         end = None if end is None else end[keep]
         rows = [rows[row] for row in keep]
     columns = Columns(kind, index, user, _organizations(rows), at, _ids(kind, rows), rows, end=end)
+    columns.history = _history(at, stamps, None if marked is None else np.asarray(marked, bool)[index])
     if kind is Kind.LESSON_COMPLETION:
         _complete(columns)
     elif kind is Kind.SENTIMENT:
@@ -281,6 +286,16 @@ def _is_plain(values: Sequence[bytes | None]) -> bool:
     """Say whether no value can hold a NUL or invalid UTF-8: one look at all is cheaper than one at each."""
     joined = b"".join([value for value in values if value is not None])
     return joined.isascii() and b"\\u0000" not in joined
+
+
+def _history(
+    at: NDArray[np.int64], stamps: NDArray[np.int64], marked: NDArray[np.bool_] | None
+) -> NDArray[np.int64] | None:
+    """Record times (ms) of events that are history, 0 of others ``(n,)``; None: none is."""
+    old = (stamps >= 0) & (at < stamps - DAY)
+    if marked is not None:
+        old |= marked
+    return np.where(old, np.maximum(stamps, 1), 0) if old.any() else None
 
 
 def _organizations(rows: list[Any]) -> NDArray[np.int64]:

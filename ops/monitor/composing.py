@@ -81,10 +81,23 @@ def state_of(tp: TopicPartition, answers: GroupAnswers, now: int) -> GroupState:
     )
 
 
+def history_until(watched: Watched, number: int, answers: GroupAnswers, now: int, settle: int) -> int | None:
+    """Up to when (ms) a partition number takes in history; None: none, or it has settled (``settle``, ms)."""
+    if answers.group is None:
+        return None
+    mine = [tp for tp in answers.group.committed if tp.partition == number and tp.topic in watched.topics]
+    counts = offset_metadata.newest(answers.group.committed[tp].metadata for tp in mine)
+    if counts is None or counts.history is None:
+        return None
+    waiting = [answers.waiting[tp].at for tp in mine if tp in answers.waiting]
+    read_until = min([now, *(at for at in waiting if at is not None)])
+    return counts.history.until if read_until < counts.history.recorded + settle else None
+
+
 def partition_lag(
-    watched: Watched, tp: TopicPartition, answers: GroupAnswers, now: int, track: Track
+    watched: Watched, tp: TopicPartition, answers: GroupAnswers, now: int, track: Track, settle: int = 0
 ) -> PartitionLag:
-    """The lag of one topic-partition, with its status."""
+    """The lag of one topic-partition, with its status; history settles after ``settle`` ms."""
     state = state_of(tp, answers, now)
     verdict, rates = track.add(state), track.rates()
     behind = lag.events(state)
@@ -103,6 +116,7 @@ def partition_lag(
         rate_out=rates.outgoing,
         drain_seconds=lag.drain_seconds(behind, rates),
         owner=None if answers.group is None else answers.group.owners.get(tp),
+        history_until=history_until(watched, tp.partition, answers, now, settle),
     )
 
 
@@ -124,6 +138,9 @@ def group_lag(watched: Watched, partitions: Sequence[PartitionLag], group: Group
         rate_out=rates.outgoing,
         drain_seconds=lag.drain_seconds(behind, rates),
         partitions=tuple(partitions),
+        history_until=max(
+            (each.history_until for each in partitions if each.history_until is not None), default=None
+        ),
     )
 
 

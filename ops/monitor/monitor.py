@@ -296,8 +296,9 @@ class Monitor:
         }
         if answers.logs is not None:
             places |= {tp for tp in answers.logs.ends.end if tp.topic in target.topics}
+        settle = round(self.settings.history_settle_seconds * 1000)
         lags = [
-            composing.partition_lag(target, tp, answers, now, self._tracks.of(target.name, tp))
+            composing.partition_lag(target, tp, answers, now, self._tracks.of(target.name, tp), settle)
             for tp in sorted(places)
         ]
         return composing.group_lag(target, lags, answers.group)

@@ -43,6 +43,7 @@ class PartitionLag(Struct, frozen=True, kw_only=True):
         drain_seconds: until the lag is gone at these rates; None also if it does not shrink.
         why: the reason for the status, in words.
         owner: the member that the partition is assigned to.
+        history_until: up to when (ms) history is taken in; None: none is, or all of it has settled.
     """
 
     group: str
@@ -59,6 +60,7 @@ class PartitionLag(Struct, frozen=True, kw_only=True):
     rate_out: float | None = None
     drain_seconds: float | None = None
     owner: str | None = None
+    history_until: int | None = None
 
 
 class Member(Struct, frozen=True, kw_only=True):
@@ -83,7 +85,10 @@ class Member(Struct, frozen=True, kw_only=True):
 
 
 class GroupLag(Struct, frozen=True, kw_only=True):
-    """A consumer group; ``events``, ``seconds`` and the rates are None if one of its partitions' is."""
+    """A consumer group; ``events``, ``seconds`` and the rates are None if one of its partitions' is.
+
+    ``history_until`` is the latest of its partitions'.
+    """
 
     group: str
     role: str
@@ -97,6 +102,7 @@ class GroupLag(Struct, frozen=True, kw_only=True):
     rate_out: float | None = None
     drain_seconds: float | None = None
     partitions: tuple[PartitionLag, ...] = ()
+    history_until: int | None = None
 
 
 class KindAge(Struct, frozen=True, kw_only=True):

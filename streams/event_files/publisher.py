@@ -39,12 +39,17 @@ OnBad = Callable[[Bad], None]
 
 
 async def publish_file(
-    path: Path, settings: Settings, on_bytes: OnBytes | None = None, on_bad: OnBad | None = None
+    path: Path,
+    settings: Settings,
+    on_bytes: OnBytes | None = None,
+    on_bad: OnBad | None = None,
+    *,
+    history: bool = False,
 ) -> Published:
     """Publish an event file (`-`: standard input, `.gz`: compressed), leaving out bad lines.
 
     Organizations and contents are acknowledged before later lines are sent. Record timestamps are the
-    producer's clock. Only acknowledged records are counted.
+    producer's clock. Only acknowledged records are counted. ``history`` marks each record as history.
 
     Raises:
         PublishError: a file that cannot be read, or records that Kafka refused.
@@ -53,18 +58,22 @@ async def publish_file(
     """
     sender = await reach(settings, lambda: Sender.connect(settings))
     try:
-        return await _publish(path, sender, on_bytes, on_bad)
+        return await _publish(path, sender, on_bytes, on_bad, history=history)
     finally:
         await sender.stop()
 
 
-async def _publish(path: Path, sender: Sender, on_bytes: OnBytes | None, on_bad: OnBad | None) -> Published:
+async def _publish(
+    path: Path, sender: Sender, on_bytes: OnBytes | None, on_bad: OnBad | None, *, history: bool
+) -> Published:
     published = Published()
     started = time.monotonic()
     safe = 0  # everything up to this line is acknowledged
     before: tuple[Piece, Checked, list[Sent]] | None = None
     try:
         async for piece, checked in _checked(path, published, on_bytes, on_bad):
+            for record in checked.records:
+                record.history = history
             sent = await sender.send(checked.records)
             # One piece is being sent while the next one is read.
             if before is not None:

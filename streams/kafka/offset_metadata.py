@@ -9,7 +9,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-_TEXT: Final = re.compile(r"late=([0-9]{1,18}) duplicates=([0-9]{1,18})")
+from lyo.models.backfill import Taken
+
+_TEXT: Final = re.compile(
+    r"late=([0-9]{1,18}) duplicates=([0-9]{1,18})(?: history=([0-9]{1,18}) until=([0-9]{1,18}))?"
+)
 
 
 class EventCounts(NamedTuple):
@@ -18,24 +22,35 @@ class EventCounts(NamedTuple):
     Attributes:
         late: events of a day that their learner's window no longer holds.
         duplicates: events that had been published before.
+        history: the newest history that was taken in.
     """
 
     late: int = 0
     duplicates: int = 0
+    history: Taken | None = None
 
     def plus(self, counts: Mapping[str, int]) -> EventCounts:
         """The sum with the counts that the engine gives of a batch."""
-        return EventCounts(self.late + counts.get("late", 0), self.duplicates + counts.get("duplicates", 0))
+        late, duplicates = counts.get("late", 0), counts.get("duplicates", 0)
+        return self._replace(late=self.late + late, duplicates=self.duplicates + duplicates)
+
+    def with_history(self, taken: Taken | None) -> EventCounts:
+        """These, with the history of a batch."""
+        return self if taken is None else self._replace(history=taken.plus(self.history))
 
     def text(self) -> str:
         """The metadata of an offset that is committed with these counts."""
-        return f"late={self.late} duplicates={self.duplicates}"
+        history = "" if self.history is None else " history={} until={}".format(*self.history)
+        return f"late={self.late} duplicates={self.duplicates}{history}"
 
 
 def parse(text: str) -> EventCounts | None:
     """The counts in an offset's metadata; None if it has none."""
     match = _TEXT.fullmatch(text)
-    return None if match is None else EventCounts(int(match[1]), int(match[2]))
+    if match is None:
+        return None
+    history = Taken(int(match[3]), int(match[4])) if match[3] else None
+    return EventCounts(int(match[1]), int(match[2]), history)
 
 
 def newest(texts: Iterable[str | None]) -> EventCounts | None:
@@ -43,4 +58,9 @@ def newest(texts: Iterable[str | None]) -> EventCounts | None:
     known = [counts for text in texts if text and (counts := parse(text)) is not None]
     if not known:
         return None
-    return EventCounts(max(counts.late for counts in known), max(counts.duplicates for counts in known))
+    newest_counts = EventCounts(
+        max(counts.late for counts in known), max(counts.duplicates for counts in known)
+    )
+    for counts in known:
+        newest_counts = newest_counts.with_history(counts.history)
+    return newest_counts

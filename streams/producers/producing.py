@@ -179,11 +179,13 @@ class Sender:
 
     def _batches(self, records: list[Record]) -> list[tuple[BatchBuilder, list[Record]]]:
         batches: list[tuple[BatchBuilder, list[Record]]] = [(self._producer.create_batch(), [])]
+        said: dict[str, Any]
         for record in records:
             # None: each record's timestamp is the clock's when it is added to the batch.
-            if batches[-1][0].append(timestamp=None, key=record.key, value=record.value) is None:
+            said = {"key": record.key, "value": record.value, "headers": record.headers}
+            if batches[-1][0].append(timestamp=None, **said) is None:
                 batches.append((self._producer.create_batch(), []))
-                if batches[-1][0].append(timestamp=None, key=record.key, value=record.value) is None:
+                if batches[-1][0].append(timestamp=None, **said) is None:
                     raise AssertionError("a record is longer than a batch")
             batches[-1][1].append(record)
         return batches

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from aiokafka import ConsumerRecord, TopicPartition
 
 from lyo.models.events.decode import Kind
+from lyo.streams.clock import system_now
 from lyo.streams.kafka import clients
 from lyo.streams.log import logger
 from lyo.streams.runtime.context import TaskContext
@@ -19,6 +21,16 @@ from lyo.streams.runtime.transport import Poll
 GAP_SECONDS = 5.0
 
 log = logger("task")
+
+
+class SweepLimit(NamedTuple):
+    """How far a partition may be swept (ms), and up to which record time (ms) everything is read.
+
+    They differ where ``LYO_CLOCK`` sets the clock, since the system's clock stamps the records.
+    """
+
+    until: int
+    read_until: int
 
 
 class InputReader:
@@ -121,13 +133,13 @@ class InputReader:
                 self._read_again(tp, self.expected[tp])
         self._astray = astray
 
-    async def sweep_limit(self, buffer: RecordBuffer) -> int | None:
-        """The time (ms) up to which the partition may be swept: unread events are not silence.
+    async def sweep_limit(self, buffer: RecordBuffer) -> SweepLimit | None:
+        """How far the partition may be swept: unread events are not silence.
 
-        The clock, if everything is read that was published before the clock was asked. Else the Kafka
-        timestamp of the oldest unread record; None if it is not known.
+        Up to the clock, if everything is read that was published before the clock was asked. Else up to the
+        Kafka timestamp of the oldest unread record; None if it is not known.
         """
-        limit = self._context.clock.now()
+        limit, read_until = self._context.clock.now(), system_now()
         ends = await self._context.offsets.end_offsets(list(self.kinds))
         for tp, end in ends.items():
             if self.expected[tp] >= end:
@@ -136,5 +148,5 @@ class InputReader:
             known = self._last_timestamp.get(tp) if oldest is None else oldest
             if known is None:
                 return None
-            limit = min(limit, known)
-        return limit
+            limit, read_until = min(limit, known), min(read_until, known)
+        return SweepLimit(limit, read_until)

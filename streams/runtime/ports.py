@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Protocol
 
+from lyo.models.backfill import Taken
 from lyo.models.erasure import ErasureMarker
 from lyo.models.events.decode import Columns, Kind, Rejected
 
@@ -15,8 +16,8 @@ class Changes(Protocol):
     """The changes of one batch, sweep or erasure, before they are committed."""
 
     @property
-    def learner_rows(self) -> list[tuple[bytes, bytes]]:
-        """Key and value of each changed learner's row."""
+    def learner_rows(self) -> list[Pair]:
+        """Key and value of each changed learner's row, and of what else their changelog holds."""
 
     @property
     def skill_rows(self) -> list[tuple[bytes, bytes]]:
@@ -42,6 +43,10 @@ class Changes(Protocol):
     def counts(self) -> Counter[str]:
         """Events by result: applied, duplicates, late, reordered, ..."""
 
+    @property
+    def history(self) -> Taken | None:
+        """The history among the events, if there is some."""
+
 
 class Engine(Protocol):
     """The state of one partition number, without a clock and without I/O."""
@@ -61,11 +66,11 @@ class Engine(Protocol):
     def apply(self, batches: list[Columns]) -> Any:
         """Fold events and predict, on copies of the state; gives `Changes`."""
 
-    def due(self, limit: int) -> bool:
-        """Whether a sweep up to ``limit`` (ms) has work to do."""
+    def due(self, limit: int, read_until: int) -> bool:
+        """Whether a sweep up to ``limit`` (ms) has work to do; all is read up to a record time (ms)."""
 
-    def sweep(self, limit: int, most: int = 5000) -> Any:
-        """The next chunk of a sweep up to ``limit`` (ms); gives `Changes`."""
+    def sweep(self, limit: int, most: int, read_until: int) -> Any:
+        """The next chunk of a sweep up to ``limit`` (ms), as for `due`; gives `Changes`."""
 
     def pending(self, number: int, count: int) -> dict[int, ErasureMarker]:
         """Erasure markers of learners of partition ``number`` of ``count`` that are not applied yet."""

@@ -13,8 +13,10 @@ from lyo.models.events.checks import Placed
 from lyo.models.events.decode import Columns, Kind, Rejected, decode
 from lyo.models.events.order import merged
 from lyo.streams import metrics
+from lyo.streams.clock import system_now
 from lyo.streams.dead_letters import encode
 from lyo.streams.kafka.clients import explain
+from lyo.streams.kafka.input_records import is_history
 from lyo.streams.log import logger
 from lyo.streams.producers.linger import Linger
 from lyo.streams.producers.transactional_producer import Pair, TransactionalProducer
@@ -257,22 +259,22 @@ class Task:
     async def _sweep(self) -> bool:
         """Send one chunk of what has come due; gives whether more is due."""
         engine, clock = self._state.engine, self.context.clock
-        if not engine.due(clock.now()):
+        if not engine.due(clock.now(), system_now()):
             return False
         limit = await self.input.sweep_limit(self.buffer)
-        if limit is None or not engine.due(limit):
+        if limit is None or not engine.due(limit.until, limit.read_until):
             return False
         began = time.monotonic()
         if self.context.waiting and began < self.context.sweeps_from:
             return True
-        changes: Changes = engine.sweep(limit, SWEEP_RECORDS)
+        changes: Changes = engine.sweep(limit.until, SWEEP_RECORDS, limit.read_until)
         ended = time.monotonic()
         self.context.sweeps_from = ended + (ended - began) / SWEEP_SHARE
         await self._transact(self._outputs(changes), changes, {}, clock.now())
         engine.commit(changes)
         self.context.counts["sweeps"] += 1
         self._metrics.transaction(changes, {})
-        return engine.due(limit)
+        return engine.due(limit.until, limit.read_until)
 
     # ------------------------------------------------------------ transactions
 
@@ -287,11 +289,14 @@ class Task:
         producer, state, names = self._producer, self._state, self.context.names
         if producer is None:
             raise RuntimeError(f"task {self.number} is not open")
-        rows = {names.learner_rows: list(changes.learner_rows), names.skill_rows: changes.skill_rows}
+        rows: dict[str, list[Pair]] = {
+            names.learner_rows: list(changes.learner_rows),
+            names.skill_rows: list(changes.skill_rows),
+        }
         recorded = state.recorded | dict(offsets)
         if offsets:
             rows[names.learner_rows].append(offsets_record(recorded, state.topic_ids))
-        counts = state.counts.plus(changes.counts)
+        counts = state.counts.plus(changes.counts).with_history(changes.history)
         metadata = counts.text()
         with_metadata = {tp: (offset, metadata) for tp, offset in offsets.items()}
         await producer.transact(outputs, rows, with_metadata, now)
@@ -336,6 +341,7 @@ def _decode(
             [record.value for record in of_kind],
             [record.timestamp for record in of_kind],
             placed,
+            [is_history(record.headers) for record in of_kind],
         )
         accepted.turn = turns[kind][accepted.index]
         columns.append(accepted)

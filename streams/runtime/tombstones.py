@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from aiokafka import ConsumerRecord, TopicPartition
 
+from lyo.models.backfill import HISTORY_KEY
 from lyo.models.erasure import (
     AppliedErasure,
     ErasureMarker,
@@ -104,7 +105,7 @@ def _owner(names: Names, record: encode.SourceRecord, users: Collection[int]) ->
     if record.topic == names.dead_letters:
         owners = encode.learners_of(record.value or b"", names.catalogue)
         return next((user for user in owners if user in users), None)
-    name = (record.key or b"").partition(b"|")[0]
+    name = (record.key or b"").removeprefix(HISTORY_KEY).partition(b"|")[0]
     user = int(name) if name.isdigit() else None
     return user if user in users else None
 

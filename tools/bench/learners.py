@@ -76,7 +76,9 @@ def fold(seed: int, end: int) -> Originals:
     batches = [decode(kind, None, lines, [-1] * len(lines))[0] for kind, lines in events.items()]
     changes = engine.apply(batches)
     engine.commit(changes)
-    originals.learners = [(key, value) for key, value in changes.learner_rows if not key.startswith(b"#")]
+    originals.learners = [
+        (key, value) for key, value in changes.learner_rows if value is not None and not key.startswith(b"#")
+    ]
     originals.skills = list(changes.skill_rows)
     originals.predictions = list(engine.current())
     return originals

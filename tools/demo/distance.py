@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -19,7 +19,8 @@ from lyo.storage.sink.offsets import Place
 from lyo.storage.sink.rows import tenant_of
 from lyo.storage.sink.writer import Writer
 from lyo.streams import topics
-from lyo.streams.kafka import clients
+from lyo.streams.clock import system_now
+from lyo.streams.kafka import clients, offset_metadata
 from lyo.streams.settings import Settings
 from lyo.tools.demo.children import DemoError
 
@@ -41,6 +42,8 @@ class Distance:
 
     unread: int
     unstored: int
+    settling: bool = False
+    """History has come so lately that nobody has been judged by it yet."""
 
 
 class Gauge:
@@ -62,12 +65,21 @@ class Gauge:
         """Measure now. Raises one of `UNAVAILABLE` if Kafka or Postgres does not answer."""
         committed = await clients.committed(self._admin, self._settings.app_id, self._inputs)
         done = {tp: max(entry.offset, 0) for tp, entry in committed.items()}
+        settling = self._settling([entry.metadata for entry in committed.values()])
         stored = await stored_offsets(self._settings.database_url)
         ends = await self._reader.end_offsets([*self._inputs, *self._outputs])
         return Distance(
             sum(max(ends[tp] - done.get(tp, 0), 0) for tp in self._inputs),
             sum(max(ends[tp] - stored.get(Place(*tp), 0), 0) for tp in self._outputs),
+            settling,
         )
+
+    def _settling(self, texts: Iterable[str]) -> bool:
+        """Whether history is to settle yet, by the metadata of the committed offsets."""
+        counts = offset_metadata.newest(texts)
+        if counts is None or counts.history is None:
+            return False
+        return system_now() < counts.history.recorded + self._settings.history_settle_seconds * 1000
 
     async def dead_letters(self) -> int:
         """How many dead letters there are: events that were refused, each with its reason."""

@@ -86,7 +86,7 @@ class Demo:
     async def _publish(self, path: Path, doing: str) -> Counter[str]:
         bad: list[Bad] = []
         with bytes_progress(self.console, doing) as on_bytes:
-            published = await publish_file(path, self.settings, on_bytes, bad.append)
+            published = await publish_file(path, self.settings, on_bytes, bad.append, history=True)
         for line in bad[:MOST_BAD_LINES]:
             self.say(f"line {line.line}: {line.reason}")
         if len(bad) > MOST_BAD_LINES:

@@ -209,7 +209,7 @@ def _group(group: GroupLag, snapshot: Snapshot, history: History) -> GroupView:
 
 
 def _facts(group: GroupLag) -> tuple[tuple[str, str], ...]:
-    return (
+    facts = (
         ("Lag", f"{count(group.events)} events" if group.events is not None else UNKNOWN),
         ("Oldest waits", span(group.seconds)),
         ("In", rate(group.rate_in)),
@@ -217,6 +217,9 @@ def _facts(group: GroupLag) -> tuple[tuple[str, str], ...]:
         ("Drained in", drained(group.drain_seconds, known=_known(group))),
         ("Members", count(group.members)),
     )
+    if group.history_until is None:
+        return facts
+    return (*facts, ("Taking in history", f"up to {moment(group.history_until)}"))
 
 
 def _known(lag: GroupLag | PartitionLag) -> bool:

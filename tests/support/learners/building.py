@@ -16,6 +16,7 @@ from lyo.models.events.decode import Columns, Kind, decode
 from lyo.models.renewal import MODELS_KEY
 from lyo.models.state import layout
 from lyo.models.state.catalogue import Catalogue
+from lyo.models.state.partition import NEVER, PIECE
 
 MINUTE = 60_000
 START = 1_772_409_600_000  # 2026-03-02, a Monday, 00:00 UTC
@@ -94,12 +95,15 @@ def request(
 # -- engines -----------------------------------------------------------------------------------------------
 
 
-def columns(events: Iterable[Sent]) -> list[Columns]:
-    """Events as columns, one for each run of one kind, so that the order of arrival is kept."""
+def columns(events: Iterable[Sent], recorded: int = -1) -> list[Columns]:
+    """Events as columns, one for each run of one kind, so that the order of arrival is kept.
+
+    ``recorded`` is the time of their records (ms); without it, none of them is history.
+    """
     runs = []
     for kind, run in groupby(events, key=lambda event: event.kind):
         values = [json.dumps(event.body).encode() for event in run]
-        decoded, rejected = decode(kind, None, values, [-1] * len(values))
+        decoded, rejected = decode(kind, None, values, [recorded] * len(values))
         assert not rejected, rejected
         runs.append(decoded)
     return runs
@@ -140,31 +144,35 @@ class Stream:
         self.interventions: Rows = {}
         self.told: list[dict[str, Any]] = []
 
-    def feed(self, events: Iterable[Sent]) -> Changes:
+    def feed(self, events: Iterable[Sent], recorded: int = -1) -> Changes:
         """Apply events as one batch, in their order of arrival, and commit."""
-        return self.take(columns(events))
+        return self.take(columns(events, recorded))
 
     def take(self, batches: list[Columns]) -> Changes:
         """Apply columns as one batch and commit."""
         return self._take(self.engine.apply(batches))
 
-    def sweep(self, limit: int, most: int | None = None) -> None:
+    def sweep(self, limit: int, most: int | None = None, read_until: int = NEVER) -> None:
         """Sweep up to an instant until nothing is due."""
-        while self.sweep_some(limit, most):
+        while self.sweep_some(limit, most, read_until):
             pass
 
-    def sweep_some(self, limit: int, most: int | None = None) -> bool:
+    def sweep_some(self, limit: int, most: int | None = None, read_until: int = NEVER) -> bool:
         """Sweep a piece, if something is due at an instant; whether it was."""
-        if not self.engine.due(limit):
+        if not self.engine.due(limit, read_until):
             return False
-        self._take(self.engine.sweep(limit) if most is None else self.engine.sweep(limit, most))
+        self._take(self.engine.sweep(limit, PIECE if most is None else most, read_until))
         return True
 
     def _take(self, changes: Changes) -> Changes:
         self.engine.commit(changes)
         self.changes.append(changes)
         for name, row in changes.learner_rows:
-            (self.models if name == MODELS_KEY else self.learner_rows)[name] = row
+            kept = self.models if name == MODELS_KEY else self.learner_rows
+            if row is None:
+                kept.pop(name, None)
+            else:
+                kept[name] = row
         self.skill_rows.update(changes.skill_rows)
         for kind, pairs in changes.predictions.items():
             for key, value in pairs:

@@ -19,7 +19,7 @@ from lyo.streams.kafka import clients
 from lyo.streams.producers.transactional_producer import TransactionalProducer
 from lyo.streams.runtime import opening as openings
 from lyo.streams.runtime import restore, task
-from lyo.streams.runtime.input_reader import InputReader
+from lyo.streams.runtime.input_reader import InputReader, SweepLimit
 from tests.support.simulation.database import Session
 from tests.support.simulation.statements import statements
 
@@ -234,8 +234,8 @@ def state_kept_after_a_failure() -> Iterator[None]:
 def sweeps_through_a_backlog() -> Iterator[None]:
     """A sweep goes up to the clock, whatever is unread."""
 
-    async def limit(self: InputReader, _buffer: Any) -> int:
-        return self._context.clock.now()
+    async def limit(self: InputReader, _buffer: Any) -> SweepLimit:
+        return SweepLimit(self._context.clock.now(), self._context.clock.now())
 
     with mock.patch.object(InputReader, "sweep_limit", limit):
         yield

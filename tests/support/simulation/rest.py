@@ -24,7 +24,7 @@ def unrest(world: World) -> str | None:
     if sorted(task.number for task in tasks) != list(range(world.settings.partitions)):
         return f"open tasks: {sorted(task.number for task in tasks)}"
     for task in tasks:
-        if task.engine is None or task.engine.due(world.now()):
+        if task.engine is None or task.engine.due(world.now(), world.now()):
             return f"task {task.number} has predictions due"
     return _unerased(world, tasks) or _unstored(world)
 

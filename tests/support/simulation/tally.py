@@ -32,6 +32,7 @@ class TallyChanges:
     erased: list[int] = field(default_factory=list)
     rejected: list[tuple[Kind, Rejected]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    history: None = None
 
 
 class Forgetting(Erasing):
@@ -108,11 +109,11 @@ class Tally:
         changes.predictions["dropout-risk"] = [self._prediction(user) for user in sorted(users)]
         return changes
 
-    def due(self, limit: int) -> bool:
+    def due(self, limit: int, read_until: int = 0) -> bool:
         """Whether a day is over that was not swept."""
         return bool(self.learners) and self.swept // DAY < limit // DAY
 
-    def sweep(self, limit: int, most: int = 5_000) -> TallyChanges:
+    def sweep(self, limit: int, most: int = 5_000, read_until: int = 0) -> TallyChanges:
         """Predict again for everyone, as of the end of the day."""
         self.swept = limit // DAY * DAY
         changes = TallyChanges(learner_rows=[layout.encode_swept(self.swept)])

@@ -36,6 +36,7 @@ class CountingChanges:
     counts: Counter[str] = field(default_factory=Counter)
     erased: list[int] = field(default_factory=list)
     users: dict[int, tuple[int, int]] = field(default_factory=dict)
+    history: None = None
 
 
 class CountingEngine:
@@ -76,10 +77,10 @@ class CountingEngine:
         }
         return changes
 
-    def due(self, limit: int) -> bool:
+    def due(self, limit: int, read_until: int = 0) -> bool:
         return any(at <= limit for at in self.due_at.values())
 
-    def sweep(self, limit: int, most: int = 5000) -> CountingChanges:
+    def sweep(self, limit: int, most: int = 5000, read_until: int = 0) -> CountingChanges:
         users = [user for user, at in self.due_at.items() if at <= limit][:most]
         changes = CountingChanges(
             learner_rows=[(b"%d" % user, b"[%d,%d]" % self.users[user]) for user in users]

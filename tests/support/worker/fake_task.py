@@ -19,7 +19,7 @@ CLOCK = 1_772_366_400_000
 
 
 def record(offset: int, timestamp: int = 0) -> Any:
-    return SimpleNamespace(offset=offset, timestamp=timestamp, key=b"1", value=b"{}")
+    return SimpleNamespace(offset=offset, timestamp=timestamp, key=b"1", value=b"{}", headers=[])
 
 
 def poll(start: int, end: int, tp: TopicPartition = SESSIONS, *, at: int = 0) -> Poll:

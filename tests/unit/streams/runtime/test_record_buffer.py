@@ -51,7 +51,7 @@ def test_a_batch_is_given_to_the_engine_in_the_order_of_its_heads() -> None:
     records: dict[Kind, list[Any]] = {}
     for event, timestamp in sent:
         value = json.dumps(event.body).encode()
-        one = SimpleNamespace(key=b"1", value=value, timestamp=START + timestamp)
+        one = SimpleNamespace(key=b"1", value=value, timestamp=START + timestamp, headers=[])
         records.setdefault(event.kind, []).append(one)
     columns, refused = _decode(records, Placed(partition(1, 4), 4))
     assert not refused

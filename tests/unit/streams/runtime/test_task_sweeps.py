@@ -38,10 +38,10 @@ class AlwaysDue(CountingEngine):
         super().__init__()
         self.pieces = 0
 
-    def due(self, limit: int) -> bool:
+    def due(self, limit: int, read_until: int = 0) -> bool:
         return True
 
-    def sweep(self, limit: int, most: int = 5000) -> Any:
+    def sweep(self, limit: int, most: int = 5000, read_until: int = 0) -> Any:
         self.pieces += 1
         return super().sweep(limit, most)
 
@@ -67,34 +67,39 @@ async def test_while_events_wait_sweeps_get_a_small_share_of_the_time(
     assert engine.pieces == pieces + 1
 
 
+async def limit(task: Task) -> int | None:
+    found = await task.input.sweep_limit(task.buffer)
+    return None if found is None else found.until
+
+
 async def test_the_sweep_goes_up_to_the_clock_when_everything_is_read(task: Task, ends: FakeEnds) -> None:
     task.input.expected[SESSIONS] = ends.ends[SESSIONS] = 7
-    assert await task.input.sweep_limit(task.buffer) == CLOCK
+    assert await limit(task) == CLOCK
 
 
 async def test_the_sweep_stops_at_the_oldest_unread_record(task: Task, ends: FakeEnds) -> None:
     ends.ends = {SESSIONS: 5, SENTIMENT: 9}
     task.buffer.put(poll(0, 5, at=CLOCK - 50_000))
     task.buffer.put(poll(0, 5, SENTIMENT, at=CLOCK - 90_000))
-    assert await task.input.sweep_limit(task.buffer) == CLOCK - 90_000
+    assert await limit(task) == CLOCK - 90_000
 
 
 async def test_the_last_record_read_is_the_bound_while_the_next_is_unknown(
     task: Task, ends: FakeEnds
 ) -> None:
     ends.ends = {SESSIONS: 5}
-    assert await task.input.sweep_limit(task.buffer) is None, "nothing is known of the backlog's age"
+    assert await limit(task) is None, "nothing is known of the backlog's age"
     task.input._last_timestamp[SESSIONS] = CLOCK - 1_000
-    assert await task.input.sweep_limit(task.buffer) == CLOCK - 1_000
+    assert await limit(task) == CLOCK - 1_000
     task.input._last_timestamp[SESSIONS] = CLOCK + 1_000
-    assert await task.input.sweep_limit(task.buffer) == CLOCK, "never beyond the clock"
+    assert await limit(task) == CLOCK, "never beyond the clock"
 
 
 async def test_what_waits_behind_a_gap_is_not_the_oldest_unread_record(task: Task, ends: FakeEnds) -> None:
     ends.ends = {SESSIONS: 9}
     task.buffer.put(poll(5, 9, at=CLOCK - 1_000))
-    assert await task.input.sweep_limit(task.buffer) is None, (
+    assert await limit(task) is None, (
         "0 to 4 were lost on their way, and nobody knows how old they are"
     )
     task.input.expected[SESSIONS] = 5
-    assert await task.input.sweep_limit(task.buffer) == CLOCK - 1_000
+    assert await limit(task) == CLOCK - 1_000
