@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: accuracy help setup browser promtool container-tools demo test test-containers alerts lint format check bench chaos faults soak fuzz lock clean
+.PHONY: accuracy help history setup browser promtool container-tools demo test test-containers alerts lint format check bench chaos faults soak fuzz lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -51,6 +51,9 @@ check: lint test  ## lint and test
 
 accuracy: $(STAMP)  ## the tables of docs/accuracy.md, from event files (DATA=folder; ONLY="--task recall": those alone)
 	$(BIN)/python -m lyo.tools.accuracy $(DATA) docs/accuracy.md $(ONLY)
+
+history: setup  ## whole files of history through a running system decide what `lyo replay --as history` does
+	LYO_TEST_HISTORY=1 $(BIN)/python -m pytest -s tests/integration/system/test_history.py --timeout 3600 $(LYO_TEST)
 
 bench: setup  ## speed, latency and memory of the full job
 	@exec $(BIN)/lyo bench

@@ -51,6 +51,7 @@ def publications(seed: int, events: int) -> list[Publication]:
     lump = dice.choice((1, 1, DAY // 8, DAY // 2))
     asked = erasures(seed, made)
     made = [replace(one, at=-(-one.at // lump) * lump) for one in made]
+    made = _history(seed, made)
     made = _again(dice, made) if dice.random() < 0.4 else made
     # Of the same instant, the consent comes first.
     return sorted([*asked, *made], key=lambda one: one.at)
@@ -141,6 +142,17 @@ def _bad(dice: random.Random, users: int) -> Publication:
     kind = dice.choice((Kind.SESSION, Kind.SENTIMENT, Kind.OUTCOME, Kind.LESSON_COMPLETION))
     key = dice.choice((b"%d" % user, None, b"\xff"))
     return Publication(at, kind, key, dice.choice(BAD), user)
+
+
+def _history(seed: int, made: list[Publication]) -> list[Publication]:
+    """In some runs, the first days of some learners published as history, more than a day later."""
+    dice = random.Random(f"{seed}-history")
+    if dice.random() < 0.6:
+        return made
+    users = {user for user in sorted({one.user for one in made}) if dice.random() < 0.6}
+    since = START + dice.randrange(3 * DAY // 2, 5 * DAY // 2)
+    late = [replace(one, at=max(one.at, since)) if one.user in users else one for one in made]
+    return sorted(late, key=lambda one: one.at)
 
 
 def _again(dice: random.Random, made: list[Publication]) -> list[Publication]:

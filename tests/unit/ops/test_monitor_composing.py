@@ -6,6 +6,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
+from lyo.models.backfill import Taken
 from lyo.ops.monitor.broker import Group, GroupMember, Logs
 from lyo.ops.monitor.composing import (
     GroupAnswers,
@@ -162,3 +163,31 @@ def test_a_client_id_says_role_release_and_start() -> None:
     assert (said.role, said.release) == ("sink", "2.0+abc")
     assert running("aiokafka-0.14.0") is None
     assert release(Settings()) not in {"", None}
+
+
+@pytest.mark.parametrize(
+    ("recorded", "oldest", "until"),
+    [
+        (NOW - 1_000, None, 77),
+        (NOW - 60_000, None, None),
+        (NOW - 60_000, NOW - 30_000, 77),  # not all of it is read
+    ],
+)
+def test_history_is_taken_in_until_it_has_settled(
+    recorded: int, oldest: int | None, until: int | None
+) -> None:
+    text = EventCounts(0, 0, Taken(recorded, 77)).text()
+    waiting = {A: Waiting(), B: Waiting() if oldest is None else Waiting(4, oldest)}
+    lags = [
+        partition_lag(WATCHED, tp, said(group=group(text=text), waiting=waiting), NOW, track, 60_000)
+        for tp, track in ((A, Tracks(Rules()).of("lyo", A)), (B, Tracks(Rules()).of("lyo", B)))
+    ]
+    assert lags[1].history_until == until
+    assert group_lag(WATCHED, lags, group()).history_until == until
+    assert partition_lag(WATCHED, A, said(), NOW, Tracks(Rules()).of("lyo", A), 60_000).history_until is None
+
+
+def test_offsets_carry_the_newest_history() -> None:
+    counts = EventCounts(1, 2).with_history(Taken(5, 90)).with_history(None).with_history(Taken(6, 80))
+    assert parse(counts.text()) == EventCounts(1, 2, Taken(6, 90))
+    assert newest([EventCounts(1, 2).text(), counts.text()]) == counts

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import io
 
+import pytest
+from rich.console import Console
+
+from lyo.cli.operations.lag import table
 from lyo.models.quality import Figure
 from lyo.ops.monitor.lag_series import POINTS, History, Point
 from lyo.ops.monitor.page import rendering
@@ -59,6 +63,18 @@ def test_what_is_unknown_is_said_so_and_never_zero() -> None:
     assert view.rows[0].figures == ("unknown",) * 5
     assert view.partitions[0].events == "unknown"
     assert "Kafka does not answer: no answer in time" in shown(look)
+
+
+def test_history_is_told_while_it_is_taken_in() -> None:
+    until = 1_772_409_600_000
+    look = snapshot(group(one(0), one(1, history_until=until), history_until=until))
+    (view,) = build(look, History(HOUR)).groups
+    assert view.facts[-1] == ("Taking in history", "up to 2026-03-02 00:00:00 UTC")
+    console = Console(width=200, file=io.StringIO())
+    console.print(table(look, busy=True))
+    assert isinstance(console.file, io.StringIO)
+    said = console.file.getvalue().splitlines()
+    assert [line.count("taking in history up to 2026-03-02 00:00:00 UTC") for line in said] == [0, 1, 1]
 
 
 def test_nothing_that_records_say_becomes_markup() -> None:
