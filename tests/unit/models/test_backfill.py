@@ -20,15 +20,14 @@ from tests.support.learners.building import (
     START,
     Sent,
     Stream,
-    batches,
     columns,
     learner_row,
-    sample_catalogue,
     session,
     stored,
     without,
 )
 from tests.support.learners.interventions import habit, of_dropout
+from tests.support.learners.sampled import batches, sample_catalogue
 
 TODAY = START + 40 * DAY
 """When the history is published; no other events come."""

@@ -98,8 +98,6 @@ async def test_the_last_record_read_is_the_bound_while_the_next_is_unknown(
 async def test_what_waits_behind_a_gap_is_not_the_oldest_unread_record(task: Task, ends: FakeEnds) -> None:
     ends.ends = {SESSIONS: 9}
     task.buffer.put(poll(5, 9, at=CLOCK - 1_000))
-    assert await limit(task) is None, (
-        "0 to 4 were lost on their way, and nobody knows how old they are"
-    )
+    assert await limit(task) is None, "0 to 4 were lost on their way, and nobody knows how old they are"
     task.input.expected[SESSIONS] = 5
     assert await limit(task) == CLOCK - 1_000
