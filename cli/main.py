@@ -43,6 +43,7 @@ COMMANDS = {
     "evaluate": Entry(
         "lyo.cli.files.evaluate:evaluate", "Measure predictions on event files, beside baselines."
     ),
+    "fit": Entry("lyo.cli.files.fit:fit", "Fit the dropout model to event files, and write a model file."),
     "import": Entry("lyo.cli.files.importing:import_", "Convert publishers' files into an event file."),
     "simulate": Entry("lyo.cli.files.simulate:simulate", "Write a seeded event file of simulated learners."),
     "dlq": Entry(

@@ -39,7 +39,7 @@ def report(task: Task, ran: Ran) -> Report:
             found = _hours(task, verdict)
         else:
             found = _binary(task, verdict, None if rule is None else rule.alarm)
-        models[name] = {"what": task.contenders[name].what, **found}
+        models[name] = {"what": task.contender(name).what, **found}
     first = next(iter(models))
     top = {key: value for key, value in models[first].items() if key != "what"}
     rounded: Report = _rounded(

@@ -48,7 +48,7 @@ def run(
     Raises:
         ValueError: a contender cannot be fitted on these questions.
     """
-    chosen = {name: task.contenders[name] for name in names}
+    chosen = {name: task.contender(name) for name in names}
     observed, closing = observe(events, task, chosen, on_done)
     known = Known(task.queries, folds(task.queries.group) if split else None)
     return Ran({name: chosen[name].conclude(observed[name], known) for name in names}, closing)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["text"]
+__all__ = ["number", "table", "text"]
 
 Report = dict[str, Any]
 COLUMNS = {
@@ -24,7 +24,7 @@ def text(report: Report) -> str:
     lines = [f"{report['task']}: {report['positive']}"]
     lines.append(f"{report['n']:,} questions, {report['positives']:,} positive{_share(report)}")
     lines += [f"left out: {count:,} {why}" for why, count in report["left_out"].items()]
-    lines += ["", *_table(_scores(models))]
+    lines += ["", *table(_scores(models))]
     lines += ["", *(f"{name}: {found['what']}" for name, found in models.items())]
     for title, rows in (
         ("Alarms", _alarms(models)),
@@ -33,9 +33,9 @@ def text(report: Report) -> str:
         ("Slices", _slices(models)),
         ("Calibration", _calibration(models)),
     ):
-        table = list(rows)
-        if len(table) > 1:
-            lines += ["", title, *_table(table)]
+        filled = list(rows)
+        if len(filled) > 1:
+            lines += ["", title, *table(filled)]
     lines += _at_end(report["at_end"])
     return "\n".join(lines)
 
@@ -152,7 +152,8 @@ def number(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _table(rows: Iterator[list[str]] | list[list[str]]) -> list[str]:
+def table(rows: Iterator[list[str]] | list[list[str]]) -> list[str]:
+    """Lines of rows of cells, in columns."""
     cells = list(rows)
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     return [

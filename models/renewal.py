@@ -1,4 +1,4 @@
-"""Sending anew what another model has computed: after a formula was changed, piece by piece.
+"""Sending anew what another model has computed: after a formula or coefficients changed, piece by piece.
 
 The changelog says which model the records of each kind come from. At a restore, what this version computes
 is taken for what was sent last. For a kind that another model has computed that is wrong: all of its records
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from lyo.models.predictions.kinds import KINDS
+from lyo.models.predictions.kinds import KINDS, model_of
 from lyo.models.state.partition import Ints, Key, State
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Renewal:
     def __init__(self, state: State, predicting: Predicting) -> None:
         self._state = state
         self._predicting = predicting
-        self._models = {kind.name: kind.model for kind in KINDS}
+        self._models = {kind.name: model_of(kind, state.catalogue.hazard) for kind in KINDS}
         self._known: dict[str, str] = {}
         self._stale: set[str] = set()
         self._left = np.zeros(0, np.int64)

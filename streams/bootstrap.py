@@ -14,6 +14,7 @@ from lyo.models.state.catalogue import Catalogue
 from lyo.streams import log, metrics
 from lyo.streams.kafka.clients import Unreachable
 from lyo.streams.kafka.security import SecurityError
+from lyo.streams.model_files import fitted_hazard
 from lyo.streams.runtime.restore import OffsetError, RestoreError
 from lyo.streams.runtime.worker import Register, Worker, WorkerError
 from lyo.streams.settings import Settings
@@ -36,7 +37,7 @@ REFUSED = (
 
 def create_worker(settings: Settings, register: Register) -> Worker:
     """A worker with the product's models; connects nothing."""
-    catalogue = Catalogue()
+    catalogue = Catalogue(fitted_hazard(settings.dropout_model))
     markers = ErasureMarkers()
 
     def engine() -> Engine:

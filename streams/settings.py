@@ -122,6 +122,11 @@ class Settings(BaseSettings):
         "lz4", description="Compression of what is sent to Kafka."
     )
 
+    dropout_model: str | None = Field(
+        None,
+        description="Model file of `lyo fit` that worker and API compute dropout risks with, read at start; "
+        "unset: the shipped model.",
+    )
     sweep_seconds: float = Field(
         1.0, gt=0, le=3_600, description="How often a quiet partition is checked for due predictions (s)."
     )
@@ -276,6 +281,8 @@ class Settings(BaseSettings):
 
     _servers = field_validator("bootstrap_servers")(checks.servers)
     _clock = field_validator("clock")(checks.clock)
+    _no_model = field_validator("dropout_model", mode="before")(checks.unset_if_empty)
+    _model = field_validator("dropout_model")(checks.dropout_model)
     _no_secret = field_validator("jwt_secret", mode="before")(checks.unset_if_empty)
     _secret = field_validator("jwt_secret")(checks.secret)
     _token = field_validator("monitor_token", "monitor_operator_token")(checks.token)

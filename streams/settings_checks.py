@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from lyo.streams.clock import Clock, ClockError
+from lyo.streams.model_files import fitted_hazard
 
 PREFIX: Final = "LYO_"
 SECRET_BYTES: Final = 32
@@ -40,6 +41,12 @@ def clock(value: str | None) -> str | None:
         Clock(value)
     except ClockError as error:
         raise ValueError(str(error)) from None
+    return value
+
+
+def dropout_model(value: str | None) -> str | None:
+    """A model file that can be served."""
+    fitted_hazard(value)
     return value
 
 

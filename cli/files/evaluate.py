@@ -14,10 +14,13 @@ from lyo.evaluation.plot import reliability_svg
 from lyo.evaluation.report import report
 from lyo.evaluation.run import run
 from lyo.evaluation.tasks import TASKS, Options, Task
+from lyo.evaluation.tasks.dropout import DropoutTask, served
 from lyo.evaluation.text import text
 from lyo.streams.event_files.progress_bars import bytes_progress, records_progress
 from lyo.streams.event_files.reader import Bad, EventFileError
+from lyo.streams.model_files import read_hazard
 
+MODEL_FILE = ".json"
 BASELINES = ("weights", "constant", "rule")
 
 
@@ -45,7 +48,8 @@ class Days(click.ParamType):
 @click.option(
     "--model",
     "models",
-    help="Models side by side; all: every one.  [default: what is served, weights, constant, rule]",
+    help="Models side by side, by name or as files of lyo fit (.json); all: every name.  [default: what is "
+    "served, weights, constant, rule]",
 )
 @click.option(
     "--labels",
@@ -88,8 +92,9 @@ def evaluate(
     or groups. Lines that cannot be used are named on standard error; the exit code is then 1.
     """
     console = Console(stderr=True)
-    events = _events(files, console)
-    asked = _task(task, events, Options(**chosen))
+    events = read_events(files, console)
+    asked = task_of(task, events, Options(**chosen))
+    _with_files(asked, models)
     names = _names(asked, models)
     if not len(asked.queries):
         raise click.ClickException(f"nothing to ask about for the task {task!r} in these files")
@@ -107,7 +112,9 @@ def evaluate(
         raise SystemExit(1)
 
 
-def _events(files: tuple[Path, ...], console: Console) -> Events:
+def read_events(files: tuple[Path, ...], console: Console) -> Events:
+    """Event files as one stream, bad lines named on standard error."""
+
     def on_bad(path: Path, bad: Bad) -> None:
         click.echo(f"{path}: line {bad.line}: {bad.reason}", err=True)
 
@@ -118,7 +125,8 @@ def _events(files: tuple[Path, ...], console: Console) -> Events:
             raise click.ClickException(str(error)) from None
 
 
-def _task(name: str, events: Events, options: Options) -> Task:
+def task_of(name: str, events: Events, options: Options) -> Task:
+    """A task over a stream, with what its options cannot be used for as usage errors."""
     if options.split not in (None, "learner") and options.labels is None:
         raise click.UsageError(f"--split {options.split} needs --labels: without, there is only learner")
     if options.labels is not None and name != "dropout":
@@ -134,6 +142,19 @@ def _task(name: str, events: Events, options: Options) -> Task:
     return asked
 
 
+def _with_files(task: Task, models: str | None) -> None:
+    """Let the model files among the names compete, each under its path."""
+    for name in map(str.strip, (models or "").split(",")):
+        if name.endswith(MODEL_FILE) and name not in task.contenders:
+            if not isinstance(task, DropoutTask):
+                raise click.BadParameter(f"{name}: model files are for --task dropout", param_hint="--model")
+            try:
+                found = read_hazard(Path(name))
+            except ValueError as error:
+                raise click.BadParameter(f"{name}: {error}", param_hint="--model") from None
+            task.beside[name] = served(found.model, found)
+
+
 def _names(task: Task, models: str | None) -> tuple[str, ...]:
     if models is None:
         return tuple(dict.fromkeys((next(iter(task.contenders)), *BASELINES)))
@@ -141,7 +162,7 @@ def _names(task: Task, models: str | None) -> tuple[str, ...]:
         return tuple(task.contenders)
     names = tuple(dict.fromkeys(name.strip() for name in models.split(",")))
     for name in names:
-        if name not in task.contenders:
+        if name not in task.contenders and name not in task.beside:
             known = ", ".join(task.contenders)
             raise click.BadParameter(f"{name!r} is none of {known}", param_hint="--model")
     return names

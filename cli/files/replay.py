@@ -8,7 +8,9 @@ import click
 from rich.console import Console
 
 from lyo.cli.instant import Instant
+from lyo.cli.model_file import ModelFile
 from lyo.evaluation.replay import Replay
+from lyo.models.arrays.coefficients import Hazard
 from lyo.models.engine import Engine
 from lyo.models.state.catalogue import Catalogue
 from lyo.streams.event_files.progress_bars import bytes_progress
@@ -32,7 +34,15 @@ from lyo.streams.event_files.reader import Bad, EventFileError
     show_default=True,
     help="Decide once, at the end; or as if the events had come live, at the end of each learner's days.",
 )
-def replay(*, files: tuple[Path, ...], at: int | None, interventions: bool, mode: str) -> None:
+@click.option(
+    "--weights",
+    envvar="LYO_DROPOUT_MODEL",
+    type=ModelFile(),
+    help="A model file of `lyo fit` to compute dropout risks with.  [default: LYO_DROPOUT_MODEL]",
+)
+def replay(
+    *, files: tuple[Path, ...], at: int | None, interventions: bool, mode: str, weights: Hazard | None
+) -> None:
     """Fold event files and print every current prediction as JSON Lines.
 
     The objects are those of the prediction topics, with their kind as `type` in front, ordered by kind, user
@@ -44,7 +54,7 @@ def replay(*, files: tuple[Path, ...], at: int | None, interventions: bool, mode
     def on_bad(bad: Bad) -> None:
         click.echo(f"line {bad.line}: {bad.reason}", err=True)
 
-    replayed = Replay(Engine(Catalogue(), deciding=interventions), live=mode == "live")
+    replayed = Replay(Engine(Catalogue(weights), deciding=interventions), live=mode == "live")
     for path in files:
         with bytes_progress(console, "Folding") as on_bytes:
             try:

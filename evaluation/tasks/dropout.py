@@ -21,15 +21,16 @@ from lyo.evaluation.tasks.task import Options, Task
 from lyo.models.arrays.zones import DAY
 from lyo.models.formulas import dropout, hazard
 from lyo.models.formulas.dropout_factors import factors
-from lyo.models.formulas.hazard import SHIPPED
+from lyo.models.formulas.hazard import SHIPPED, Hazard
 from lyo.models.predictions.compute import Group, group
 from lyo.models.state.history import History
 from lyo.models.state.partition import State
 
-__all__ = ["DropoutTask", "Scene", "terms_of"]
+__all__ = ["NEVER", "DropoutTask", "Scene", "served", "terms_of"]
 
 HORIZON = 14
 SILENT_WEEK = 7
+NEVER = 9_999
 GONE = 7
 """Days of silence that a label without a horizon is taken for: whoever is gone is silent from now on."""
 
@@ -55,8 +56,14 @@ def _weights(scene: Scene) -> Floats:
     return _answer(risk.score / 100, risk)
 
 
-def _hazard(scene: Scene) -> Floats:
-    return _answer(hazard.stays(SHIPPED, terms_of(scene), scene.horizon), dropout.predict(scene.past))
+def served(what: str, model: Hazard = SHIPPED) -> Served:
+    """A hazard as it is served: the probability of as many days of silence, with its level."""
+
+    def observe(scene: Scene) -> Floats:
+        stays = hazard.stays(model, terms_of(scene), scene.horizon)
+        return _answer(stays, dropout.predict(scene.past, model))
+
+    return Served(what, observe)
 
 
 def _answer(probability: Floats, risk: dropout.DropoutRisk) -> Floats:
@@ -113,7 +120,7 @@ class DropoutTask(Task):
     name: ClassVar[str] = "dropout"
     levels: ClassVar[tuple[str, ...]] = dropout.LEVELS
     contenders: ClassVar[Mapping[str, Contender]] = {
-        "hazard": Served("the hazard of silence, for as many days", _hazard),
+        "hazard": served("the hazard of silence, for as many days"),
         "weights": Served("the specification's six weights", _weights),
         "constant": Constant(),
         "rule": Rule("no visit for seven days", _silent_a_week),
@@ -122,6 +129,8 @@ class DropoutTask(Task):
     }
 
     horizon: int = HORIZON
+    following: Ints | None = None
+    """Whole days ``(n,)`` from each question until something came, `NEVER` without; of labels: None."""
 
     @classmethod
     def over(cls, events: Events, options: Options) -> DropoutTask:
@@ -131,10 +140,11 @@ class DropoutTask(Task):
             OSError, ValueError: the labels cannot be read, or have no such column.
         """
         bad: list[tuple[int, str]] = []
+        following = None
         horizon = options.horizon or HORIZON
         if options.labels is None:
             asks = f"nothing comes of the learner in the next {horizon} days"
-            queries = _weekly(events, horizon)
+            queries, following = _weekly(events, horizon)
         else:
             asks = f"dropped out, as {options.labels.name} says"
             labels = read_labels(options.labels, options.days, options.horizon)
@@ -147,7 +157,7 @@ class DropoutTask(Task):
             "silent for a week and more": silent >= SILENT_WEEK * DAY,
         }
         task = cls(asks, queries, bad)
-        task.horizon = horizon
+        task.horizon, task.following = horizon, following
         return task
 
     def scene(self, state: State, which: Ints) -> Scene:
@@ -156,7 +166,8 @@ class DropoutTask(Task):
         return Scene(group(rows, self.queries.at[which], state.catalogue), self.horizon)
 
 
-def _weekly(events: Events, horizon: int) -> Queries:
+def _weekly(events: Events, horizon: int) -> tuple[Queries, Ints]:
+    """The questions, and the days until something came."""
     user, at, _ = activity(events)
     people, first, who = np.unique(user, return_index=True, return_inverse=True)
     start = at[first] // DAY * DAY
@@ -170,14 +181,15 @@ def _weekly(events: Events, horizon: int) -> Queries:
     place = np.searchsorted(key, asked * span + (moment - base), side="left")
     previous = at[place - 1]
     last = np.r_[first[1:], len(at)][asked]
-    following = np.where(place < last, at[np.minimum(place, len(at) - 1)], np.iinfo(np.int64).max)
+    days = (at[np.minimum(place, len(at) - 1)] - moment) // DAY
+    following = np.where(place < last, np.minimum(days, NEVER), NEVER)
     kept = np.flatnonzero(moment - previous < horizon * DAY)
     order = kept[np.lexsort((people[asked[kept]], moment[kept]))]
-    return Queries(
+    queries = Queries(
         user=people[asked[order]],
         at=moment[order],
         turn=turns(events, moment[order]),
-        label=following[order] >= moment[order] + horizon * DAY,
+        label=following[order] >= horizon,
         settled=moment[order] + horizon * DAY,
         row=np.full(len(order), -1),
         skill=np.full(len(order), -1),
@@ -189,6 +201,7 @@ def _weekly(events: Events, horizon: int) -> Queries:
             "fifth week and later": week[order] > 4,
         },
     )
+    return queries, following[order]
 
 
 def _labelled(events: Events, labels: Labelled, options: Options) -> Queries:

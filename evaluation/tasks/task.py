@@ -39,8 +39,8 @@ class Task(ABC):
     """A task over one stream of events.
 
     A model competes by standing in ``contenders``, under the name that `--model` takes; what is served stands
-    first. ``asks`` says what a positive is; ``levels`` names the levels that contenders may give. ``bad``
-    holds lines of a label file that cannot be used, by number from 1, and why.
+    first; those of files are ``beside``. ``asks`` says what a positive is; ``levels`` names the levels that
+    contenders may give. ``bad`` holds lines of a label file that cannot be used, by number from 1, and why.
     """
 
     name: ClassVar[str]
@@ -51,6 +51,7 @@ class Task(ABC):
 
     def __init__(self, asks: str, queries: Queries, bad: Sequence[tuple[int, str]] = ()) -> None:
         self.asks, self.queries, self.bad = asks, queries, bad
+        self.beside: dict[str, Contender] = {}
 
     @classmethod
     @abstractmethod
@@ -60,6 +61,10 @@ class Task(ABC):
         Raises:
             ValueError: the options do not fit.
         """
+
+    def contender(self, name: str) -> Contender:
+        """One of the task's own contenders, or of those beside."""
+        return self.beside[name] if name in self.beside else self.contenders[name]
 
     def closing(self, state: State, at: int) -> dict[str, Any]:
         """Figures of the state when all is folded, at the time (ms) of the last event."""

@@ -68,8 +68,12 @@ def level_of(score: Ints) -> Ints:
     return np.searchsorted(np.array(LEVEL_BOUNDS), score, side="left")
 
 
-def predict(past: History, model: Hazard = SHIPPED) -> DropoutRisk:
-    """Dropout risk of the learners of ``past``; of who was never active there is not enough to say."""
+def predict(past: History, fitted: Hazard | None = None) -> DropoutRisk:
+    """Dropout risk of the learners of ``past`` by fitted coefficients, or those that are shipped.
+
+    Of who was never active there is not enough to say.
+    """
+    model = SHIPPED if fitted is None else fitted
     found = factors(past)
     terms = hazard.terms(past, found)
     raw, parts = hazard.score(model, terms)

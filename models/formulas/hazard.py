@@ -9,11 +9,10 @@ came once is asked about like everybody else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
+from lyo.models.arrays.coefficients import Hazard
 from lyo.models.formulas.dropout_factors import FACTORS, Factors
 from lyo.models.formulas.hazard_shipped import INTERCEPTS, WEIGHTS
 from lyo.models.state.history import History
@@ -66,19 +65,6 @@ _GAUSS = np.polynomial.legendre.leggauss(16)
 _NODES, _NODE_WEIGHTS = (1.0 + _GAUSS[0]) / 2.0, _GAUSS[1] / 2.0
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Hazard:
-    """Coefficients: with terms x, piece j's logit is ``intercepts[j] + sum(weights[j] * (x - reference))``.
-
-    ``reference (19,)`` is the average learner right after a day of study, with none of the six factors,
-    ``intercepts (3,)`` what is thought of that one and ``weights (3, 19)`` what each term changes.
-    """
-
-    reference: Floats
-    intercepts: Floats
-    weights: Floats
 
 
 SHIPPED = Hazard(

@@ -127,7 +127,7 @@ class Look:
         zones = state.zones(rows)
         as_of = np.maximum(rows["newest"], state.learners.column("swept")[slots])
         past = history(rows, as_of, zones)
-        risk = dropout.predict(past)
+        risk = dropout.predict(past, state.catalogue.hazard)
         settled = as_of - rows["first"] >= SETTLED_DAYS * DAY
         return cls(
             slots=slots,

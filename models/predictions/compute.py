@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from lyo.models.arrays.coefficients import Hazard
 from lyo.models.arrays.zones import Zones
 from lyo.models.formulas import dropout, regression, struggle, timing
 from lyo.models.formulas.struggle_rates import own_rate
@@ -60,6 +61,7 @@ class Group:
     past: History
     quiet_hours: timing.QuietHours
     revision: int  # of the catalogue
+    hazard: Hazard | None  # fitted; None: the shipped one
 
     @cached_property
     def profile(self) -> timing.TimingProfile:
@@ -90,12 +92,12 @@ def group(rows: NDArray[np.void], as_of: Ints, catalogue: Catalogue) -> Group:
     """LEARNER rows ``(n,)`` as of instants ``(n,)`` in ms, none before the row's newest event."""
     zones = zones_of(rows, catalogue)
     past, quiet_hours = history(rows, as_of, zones), quiet_hours_of(rows, catalogue)
-    return Group(rows, as_of, zones, past, quiet_hours, catalogue.revision)
+    return Group(rows, as_of, zones, past, quiet_hours, catalogue.revision, catalogue.hazard)
 
 
 def dropout_risks(heads: list[Head], learners: Group) -> list[DropoutRisk]:
     """Dropout risks ``(n,)``."""
-    return dropout_records(heads, dropout.predict(learners.past), learners.zones.names)
+    return dropout_records(heads, dropout.predict(learners.past, learners.hazard), learners.zones.names)
 
 
 def timing_profiles(heads: list[Head], learners: Group) -> list[TimingProfile]:

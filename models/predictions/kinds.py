@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from lyo.models.arrays.coefficients import Hazard
 from lyo.models.formulas import dropout, plateau, regression, struggle, timing
 from lyo.models.predictions import compute, types
 from lyo.models.predictions.compute import Group, LookUp
@@ -32,6 +33,7 @@ __all__ = [
     "PredictionKind",
     "Predictions",
     "encode",
+    "model_of",
     "of_learners",
     "of_requests",
     "of_skills",
@@ -51,7 +53,7 @@ class PredictionKind:
 
     Attributes:
         name: the last part of its topic's name.
-        model: name and version of what computes it.
+        model: name and version of what computes it; `model_of` tells where that is fitted.
         record: what its topic carries.
         subject: the field that the key names beside the user; "": none.
         compute: takes heads ``(n,)`` and the learners, skills or requests; gives records ``(n,)``, None for a
@@ -78,7 +80,7 @@ class Predictions:
     def sealed(self, place: int, encoded: bytes | None = None) -> bytes:
         """The bytes of a record with its id, as they go out; `encoded` are those without it, if known."""
         record = self.records[place]
-        salt = f"{self.kind.name}|{self.kind.model}|{self.revision:x}|"
+        salt = f"{self.kind.name}|{record.model}|{self.revision:x}|"
         return seal(salt, self.keys[place], record.as_of, self.fingerprints[place], encoded or encode(record))
 
 
@@ -98,10 +100,15 @@ ABOUT_LEARNERS: Final = tuple(kind for kind in KINDS if kind.subject == LEARNER)
 ABOUT_SKILLS: Final = tuple(kind for kind in KINDS if kind.subject == SKILL)
 
 
+def model_of(kind: PredictionKind, hazard: Hazard | None) -> str:
+    """Name and version of what computes a kind, where dropout risks are by these coefficients."""
+    return hazard.model if kind is DROPOUT_RISK and hazard is not None else kind.model
+
+
 def of_learners(kind: PredictionKind, learners: Group) -> Predictions:
     """What a kind says of learners ``(n,)``."""
     rows = learners.rows
-    heads_ = heads(kind.model, learners.revision, learners.as_of, rows)
+    heads_ = heads(model_of(kind, learners.hazard), learners.revision, learners.as_of, rows)
     keys = [b"%d" % user for user in rows["user"].tolist()]
     records = kind.compute(heads_, learners)
     return Predictions(kind, keys, records, learners.revision, rows["fingerprint"].tolist())

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from lyo.models.arrays.coefficients import Hazard
 from lyo.models.arrays.zones import Zones, known
 from lyo.models.events.decode import (
     Content,
@@ -38,9 +39,14 @@ class Defaults(NamedTuple):
 
 
 class Catalogue:
-    """Contents by id and organizations by id; the newest record of a key counts."""
+    """Contents by id and organizations by id; the newest record of a key counts.
 
-    def __init__(self) -> None:
+    Args:
+        hazard: fitted coefficients of dropout that predictions are made with; None: the shipped ones.
+    """
+
+    def __init__(self, hazard: Hazard | None = None) -> None:
+        self.hazard = hazard
         self.contents: dict[str, Content] = {}
         self.organizations: dict[int, Organization] = {}
         self.revision = 0

@@ -8,6 +8,7 @@ from typing import Final
 from aiokafka import TopicPartition
 from alembic.script import ScriptDirectory
 
+from lyo.models.predictions.kinds import DROPOUT_RISK, model_of
 from lyo.ops.doctor.cluster import Cluster
 from lyo.ops.doctor.findings import Finding, Fix, error, ok, unknown, warning
 from lyo.ops.doctor.kafka_checks import outside_of
@@ -15,6 +16,7 @@ from lyo.storage.database import shown_url
 from lyo.storage.schema.condition import Condition
 from lyo.storage.schema.migrate import configuration
 from lyo.storage.schema.revision import newest_revision
+from lyo.streams.model_files import fitted_hazard
 from lyo.streams.settings import Settings
 
 OLDEST: Final = 15
@@ -32,6 +34,7 @@ CHECKS: Final = (
     "postgres.permissions",
     "postgres.connections",
     "postgres.offsets",
+    "predictions.model",
     "clock.postgres",
 )
 
@@ -43,6 +46,7 @@ def judge(settings: Settings, condition: Condition, cluster: Cluster | None) -> 
     yield from _permissions(condition)
     yield _connections(settings, condition)
     yield from _offsets(condition, cluster)
+    yield _model(settings, condition)
     yield _clock(settings, condition)
 
 
@@ -129,6 +133,17 @@ def _offsets(condition: Condition, cluster: Cluster | None) -> Iterator[Finding]
         )
     if not outside:
         yield ok("postgres.offsets", about, f"{len(stored)} stored, all within their partitions")
+
+
+def _model(settings: Settings, condition: Condition) -> Finding:
+    """Whether the worker computes dropout risks as processes with these settings do."""
+    ours, theirs = model_of(DROPOUT_RISK, fitted_hazard(settings.dropout_model)), condition.dropout_model
+    about = "dropout risks"
+    if theirs is None or ours == theirs:
+        return ok("predictions.model", about, f"by {ours}" if theirs else f"none stored; by {ours} from here")
+    found = f"the newest one stored is by {theirs}, and these settings compute with {ours}"
+    to_do = "give workers and API the same file as LYO_DROPOUT_MODEL, and start both again"
+    return warning("predictions.model", about, found, to_do)
 
 
 def _clock(settings: Settings, condition: Condition) -> Finding:

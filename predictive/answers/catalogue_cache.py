@@ -5,18 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from lyo.models.arrays.coefficients import Hazard
 from lyo.models.events.decode import Kind
 from lyo.models.state.catalogue import Catalogue
 from lyo.storage.reads import lookups
+from lyo.streams.model_files import fitted_hazard
+from lyo.streams.settings import Settings
 from lyo.streams.topics import Names
 
-__all__ = ["COSTLY_S", "current"]
+__all__ = ["COSTLY_S", "current", "fitted"]
 
 COSTLY_S: Final = 0.02
 """A refresh (s) that took longer delays the next one by `_PAUSE` times as long."""
@@ -25,11 +29,17 @@ _PAUSE: Final = 10.0
 _Positions = dict[str, tuple[int, int]]
 
 
+@lru_cache(maxsize=1)
+def fitted() -> Hazard | None:
+    """What dropout risks are computed with under the environment's settings; read once."""
+    return fitted_hazard(Settings().dropout_model)
+
+
 @dataclass(slots=True)
 class _Cached:
     """The catalogue of one database, as far as it has been read."""
 
-    catalogue: Catalogue = field(default_factory=Catalogue)
+    catalogue: Catalogue = field(default_factory=lambda: Catalogue(fitted()))
     stamp: str | None = None
     positions: _Positions = field(default_factory=dict)
     reading: bool = False
@@ -80,7 +90,7 @@ async def _read(db: AsyncSession, names: Names, cached: _Cached, stamp: str) -> 
             since = None  # something was deleted
     if since is None:
         records, _ = await lookups.catalogue(db, None, None)
-        whole = Catalogue()
+        whole = Catalogue(fitted())
         _put(whole, records)
         cached.catalogue = whole
     cached.stamp, cached.positions = stamp, positions

@@ -26,6 +26,10 @@ SELECT current_setting('server_version_num')::int / 10000 AS version, current_us
        has_schema_privilege(current_schema(), 'CREATE') AS may_create,
        to_regclass('alembic_version') IS NOT NULL AS migrated
 """
+_MODEL: Final = """
+SELECT model FROM dropout_risk_scores WHERE log_partition IS NOT NULL
+ORDER BY log_partition DESC, log_offset DESC LIMIT 1
+"""
 _OFFSETS: Final = "SELECT topic, partition, next_offset FROM sink_offsets"
 
 
@@ -45,6 +49,7 @@ class Condition:
         forbidden: a line for each table that may not be read or written, with the missing privileges.
         skew_ms: how far the server's clock is ahead of this machine's.
         offsets: the sink's, by topic and partition; None if they may not be read.
+        dropout_model: that of the newest dropout risk of a partition; None if there is none to read.
     """
 
     version: int
@@ -58,6 +63,7 @@ class Condition:
     forbidden: tuple[str, ...]
     skew_ms: float
     offsets: dict[tuple[str, int], int] | None
+    dropout_model: str | None = None
 
 
 async def look(database_url: str, now: Callable[[], int], seconds: float) -> Condition:
@@ -78,6 +84,7 @@ async def look(database_url: str, now: Callable[[], int], seconds: float) -> Con
             forbidden=tuple(row[0] for row in await connection.fetch(_FORBIDDEN, tables)),
             skew_ms=await _skew(connection, now),
             offsets=await _offsets(connection),
+            dropout_model=await _dropout_model(connection),
         )
     finally:
         await connection.close(timeout=seconds)
@@ -106,6 +113,14 @@ async def _skew(connection: Any, now: Callable[[], int]) -> float:
     began, before = time.perf_counter(), now()
     theirs = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp()) * 1000")
     return float(theirs) - before - (time.perf_counter() - began) * 500
+
+
+async def _dropout_model(connection: Any) -> str | None:
+    try:
+        model: str | None = await connection.fetchval(_MODEL)
+    except (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedTableError):
+        return None
+    return model
 
 
 async def _offsets(connection: Any) -> dict[tuple[str, int], int] | None:

@@ -67,7 +67,12 @@ def test_no_kafka_is_said_in_one_line(environment: Environment) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("LYO_PARTITIONS", "many"), ("LYO_CLOCK", "yesterday"), ("LYO_BOOTSTRAP_SERVERS", "somewhere")],
+    [
+        ("LYO_PARTITIONS", "many"),
+        ("LYO_CLOCK", "yesterday"),
+        ("LYO_BOOTSTRAP_SERVERS", "somewhere"),
+        ("LYO_DROPOUT_MODEL", "nowhere.json"),
+    ],
 )
 def test_a_bad_setting_is_named(environment: Environment, name: str, value: str) -> None:
     done = worker(environment(Settings()), **{name: value})

@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import Final
 
 from lyo.evaluation.replay import FOREVER, Replay
+from lyo.models.arrays.coefficients import Hazard
+from lyo.models.engine import Engine
 from lyo.models.events.identity import event_id_hash
 from lyo.models.predictions.records import IDENTITY_FREE
 from lyo.models.state import layout
+from lyo.models.state.catalogue import Catalogue
 from lyo.models.state.learner import RING_KINDS
 from lyo.streams.event_files.reader import check, opened
 from lyo.streams.settings import Settings
@@ -94,10 +97,12 @@ class Report:
 # ------------------------------------------------------------ what is expected
 
 
-def expect(paths: Iterable[Path], at: int, write_layout: int = layout.LAYOUT) -> Expected:
-    """Fold event files once, in order, as of ``at`` (ms); with rows of a layout."""
+def expect(
+    paths: Iterable[Path], at: int, write_layout: int = layout.LAYOUT, hazard: Hazard | None = None
+) -> Expected:
+    """Fold event files once, in order, as of ``at`` (ms); with rows of a layout, by fitted coefficients."""
     paths = tuple(paths)
-    replay = Replay()
+    replay = Replay(Engine(Catalogue(hazard), deciding=False))
     for path in paths:
         replay.read(path, at, None, None)
     replay.settle(at)

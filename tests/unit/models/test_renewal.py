@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 
+from lyo.models.arrays.coefficients import Hazard
 from lyo.models.arrays.zones import DAY
 from lyo.models.engine import Engine
 from lyo.models.predictions.kinds import BY_NAME, KINDS
@@ -14,6 +16,7 @@ from lyo.models.renewal import MODELS_KEY
 from lyo.models.state.layout import LAYOUT
 from tests.support.learners.building import START, Stream, completion, session, without
 from tests.support.learners.changed_formulas import changed
+from tests.support.learners.fitted_hazards import shifted
 from tests.support.learners.sampled import lives, sample_catalogue
 
 END = START + 61 * DAY
@@ -37,6 +40,10 @@ def agrees(stream: Stream) -> bool:
     now, sent = without(stream.current(), free), without(stream.sent, free)
     sent = {key: record for key, record in sent.items() if key[0] != "struggle" or key in now}
     return sent == now
+
+
+def named(hazard: Hazard, model: str) -> Hazard:
+    return dataclasses.replace(hazard, model=model)
 
 
 def sweep_pieces(stream: Stream, most: int) -> list[int]:
@@ -75,6 +82,26 @@ def test_a_changed_formula_reaches_the_topic(lived: Stream, kind: str) -> None:
         assert BY_NAME[kind].model in models
         assert models == {BY_NAME[kind].model} or kind == "struggle"
         assert sweep_pieces(stream.restored(), 1) == []
+
+
+def test_fitted_coefficients_reach_the_topic_and_others_after_them(lived: Stream) -> None:
+    known, before = lived.engine.state.catalogue, lived
+    for hazard in (named(shifted(2.0), "fitted+1"), named(shifted(-2.0), "fitted+2"), None):
+        known.hazard = hazard
+        try:
+            stream = before.restored()
+            assert not agrees(stream), "the coefficients change nothing: the test says nothing"
+            assert sweep_pieces(stream, 2) == [2, 1]
+        finally:
+            known.hazard = None
+        model = BY_NAME["dropout-risk"].model if hazard is None else hazard.model
+        assert models_of(stream)["dropout-risk"] == model
+        assert {record["model"] for (of, _), record in stream.sent.items() if of == "dropout-risk"} == {model}
+        assert {name for changes in stream.changes for name, some in changes.predictions.items() if some} == {
+            "dropout-risk"
+        }
+        before = stream
+    assert without(before.sent, IDENTITY_FREE) == without(lived.sent, IDENTITY_FREE)
 
 
 def test_what_the_old_formula_said_and_the_new_does_not_is_deleted(lived: Stream) -> None:
