@@ -154,6 +154,13 @@ class Settings(BaseSettings):
         30, ge=1, le=3_650, description="How long dead letters are kept (days); read at topic creation."
     )
     outbox_days: int = Field(7, ge=1, le=3_650, description="How long sent outbox rows are kept (days).")
+    struggle_days: int = Field(
+        365,
+        ge=1,
+        le=3_650,
+        description="How long struggle predictions and their outcomes are kept (days); the newest of each "
+        "learner and content always.",
+    )
     removed_days: int = Field(
         30,
         ge=1,

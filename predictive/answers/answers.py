@@ -200,9 +200,9 @@ async def predict_struggle(
     """The specification's struggle prediction; `prediction_id` is the integer id of its stored row.
 
     Also: content_id, request_id, content_type, reason, factors, actions, model, as_of, valid_until, stale.
-    The same `request_id` again gets the first answer and writes nothing, as long as no other request about
-    the content came between. For an erased learner no row is stored, and `reason` says so. `learner` has to
-    be read for the same moments, with `STRUGGLE`.
+    The same `request_id` again gets the first answer and writes nothing; another one makes another row. For
+    an erased learner no row is stored, and `reason` says so. `learner` has to be read for the same moments,
+    with `STRUGGLE`.
     """
     at, now = reading.moments(at, now)
     learner = learner or await _learner(db, user_id, organization, at, now, names, STRUGGLE)
@@ -221,11 +221,10 @@ async def predict_struggle(
         # Without an organization the row may be the stream's, computed from what the tenant may not see.
         if learner.owned or row["organization_id"] == organization:
             answer = stored_struggle_answer(row)
-    number = await struggle_requests.spare_id(db) if written.foreign else written.id
     if commit:
         await db.commit()
     erased = {"reason": recording.ERASED} if written.erased else {}
-    return answer | {"prediction_id": number, **about, **erased}
+    return answer | {"prediction_id": written.id, **about, **erased}
 
 
 async def rank_struggle(

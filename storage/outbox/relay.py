@@ -12,11 +12,13 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
+from lyo.models.predictions.kinds import STRUGGLE
 from lyo.storage.faults import Fault, judge, lasting, one_line
 from lyo.storage.outbox.queue import CHANNEL
-from lyo.storage.outbox.retention import forget
+from lyo.storage.outbox.retention import forget, forget_struggles
 from lyo.storage.outbox.sender import Away, OutboxSender, Sent
 from lyo.storage.session import Session
+from lyo.streams import topics
 from lyo.streams.failpoints import Failpoints
 from lyo.streams.log import logger
 from lyo.streams.metrics import Sample
@@ -67,6 +69,7 @@ class Relay:
             "lyo outbox relay",
             idle_session_timeout=f"{round(max(6 * poll_seconds, IDLE_SECONDS))}s",
         )
+        self._answers = topics.names(settings).prediction(STRUGGLE.name)
         self._leading: Any = None
         self._stop = asyncio.Event()
         self._sender = OutboxSender(settings, self._stop)
@@ -127,6 +130,7 @@ class Relay:
                 outbox_days=self._settings.outbox_days,
                 removed_days=self._settings.removed_days,
             )
+            await forget_struggles(connection, days=self._settings.struggle_days, topic=self._answers)
             self._housekeeping_at = time.monotonic() + HOUSEKEEPING_SECONDS
         began = time.monotonic()
         if done := await self._batch(connection):

@@ -24,11 +24,6 @@ __all__ = ["Written", "spare_id", "stored", "write"]
 _PLAN: Final = PLANS["struggle"]
 _FROM_LOG: Final = {"log_partition": "NULL", "log_offset": "NULL"}
 _VALUES: Final = {name: _PLAN.computed.get(name, f"n.{name}") for name in _PLAN.written} | _FROM_LOG
-# Outcomes from before the request do not belong to its answer.
-_NO_OUTCOME: Final = dict.fromkeys(_PLAN.derived, "NULL") | {"intervention_offered": "false"}
-_CHANGES: Final = ", ".join(
-    f"{name} = {value}" for name, value in (_VALUES | _NO_OUTCOME).items() if name not in _PLAN.key
-)
 
 # Nothing is stored of an erased learner.
 _KNOWN: Final = (
@@ -45,31 +40,30 @@ _WRITE: Final = text(
     f"""
 WITH n AS (SELECT * FROM json_to_recordset(CAST(:records AS json)) AS n({fields_of(_PLAN)})),
 known AS (
-    SELECT t.id, coalesce(t.request_id = n.request_id, false) AS again,
-        coalesce(t.organization_id <> n.organization_id, false) AND NOT {_THEIRS} AS foreign,
-        coalesce(t.requested_at > n.requested_at, false) AS newer
-    FROM struggle_predictions t JOIN n ON t.user_id = n.user_id AND t.content_id = n.content_id
-    FOR UPDATE OF t
+    SELECT max(t.id) FILTER (WHERE t.request_id = n.request_id
+                             AND coalesce(t.organization_id = n.organization_id, true)) AS again,
+        coalesce(bool_or(t.organization_id <> n.organization_id), false) AND NOT {_THEIRS} AS foreign
+    FROM n LEFT JOIN struggle_predictions t ON t.user_id = n.user_id AND t.content_id = n.content_id
+    GROUP BY n.user_id, n.organization_id
 ),
-changed AS (
-    UPDATE struggle_predictions t SET {_CHANGES} FROM n, known k
-    WHERE t.id = k.id AND NOT k.again AND NOT k.foreign AND NOT k.newer AND {_KNOWN}
-    RETURNING t.id
+dropped AS (
+    DELETE FROM struggle_predictions t USING n
+    WHERE t.user_id = n.user_id AND t.content_id = n.content_id AND t.organization_id <> n.organization_id
+        AND {_THEIRS}
 ),
 made AS (
     INSERT INTO struggle_predictions ({", ".join(_VALUES)})
-    SELECT {", ".join(_VALUES.values())} FROM n WHERE NOT EXISTS (SELECT 1 FROM known) AND {_KNOWN}
-    ON CONFLICT (user_id, content_id) DO NOTHING
+    SELECT {", ".join(_VALUES.values())} FROM n, known k WHERE k.again IS NULL AND NOT k.foreign AND {_KNOWN}
+    ON CONFLICT (user_id, content_id, request_id) DO NOTHING
     RETURNING id
 ),
 asked AS (
     {INTO}
     SELECT :organization, :topic, n.user_id::text, n.user_id::text, :question FROM n
-    WHERE EXISTS (SELECT 1 FROM made) OR EXISTS (SELECT 1 FROM changed)
+    WHERE EXISTS (SELECT 1 FROM made)
 )
-SELECT coalesce(k.id, m.id) AS id, coalesce(k.again, false) AS again, coalesce(k.foreign, false) AS foreign,
-    NOT ({_KNOWN}) AS erased
-FROM n LEFT JOIN known k ON true LEFT JOIN made m ON true
+SELECT coalesce(k.again, m.id) AS id, k.again IS NOT NULL AS again, k.foreign, NOT ({_KNOWN}) AS erased
+FROM n CROSS JOIN known k LEFT JOIN made m ON true
 """
 ).bindparams(
     bindparam("organization", type_=BigInteger),
@@ -82,13 +76,13 @@ _ATTEMPTS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The result of writing a prediction; it never overwrites the answer to a newer request.
+    """The result of writing a prediction.
 
     Attributes:
-        id: of the row of this learner and content; a spare id if the learner is erased.
-        again: the row already answers this request, so nothing was written.
-        foreign: the row belongs to another organization, and the learner is not known to be of this one, so
-            nothing was written.
+        id: of the row of this question; a spare id if nothing may be written or shown.
+        again: the question has been answered before, so nothing was written.
+        foreign: another organization has asked about this learner and content, and the learner is not known
+            to be of this one, so nothing was written.
         erased: the learner is erased, so nothing was written.
     """
 
@@ -113,9 +107,11 @@ async def write(db: AsyncSession, record: bytes, question: Outgoing) -> Written:
         row = (await db.execute(_WRITE, values)).mappings().one()
         if row["erased"]:
             return Written(await spare_id(db), erased=True)
+        if row["foreign"]:
+            return Written(await spare_id(db), foreign=True)
         if row["id"] is not None:
-            return Written(row["id"], row["again"], row["foreign"])
-        # Another transaction has just inserted the row: the next attempt sees it.
+            return Written(row["id"], row["again"])
+        # Another transaction has just inserted the row, or this one has dropped it: the next attempt sees it.
     raise RuntimeError("a struggle prediction's row appears and disappears")
 
 

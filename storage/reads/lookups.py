@@ -61,7 +61,10 @@ SELECT s.stamp, s.complete_until AS all_complete_until, l.complete_until,
     CASE WHEN l.mine THEN l.organization_id END AS organization_id,
     d.strategy_executed, d.strategy_executed_at, d.user_returned, d.returned_at,
     EXISTS (SELECT 1 FROM struggle_predictions q WHERE q.user_id = l.user_id AND q.log_partition IS NULL
-        AND q.requested_at BETWEEN l.now - interval '24 hours' AND l.now - interval '1 minute') AS unanswered,
+        AND q.requested_at BETWEEN l.now - interval '24 hours' AND l.now - interval '1 minute'
+        -- Of a content the stream answers the newest question only.
+        AND NOT EXISTS (SELECT 1 FROM struggle_predictions a WHERE a.user_id = q.user_id
+            AND a.content_id = q.content_id AND a.requested_at > q.requested_at)) AS unanswered,
     k.names AS skill_names, k.rows AS skill_rows, p.episodes AS plateaus, g.episodes AS regressions
 FROM (
     SELECT string_agg(concat_ws(' ', topic, next_offset, epoch), ' ' ORDER BY topic) AS stamp,

@@ -30,8 +30,9 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 _STRUGGLE_SQL: Final = """
-SELECT struggle_probability, actual_struggled, intervention_offered, intervention_accepted, should_offer_help,
-       count(*) AS count
+-- What the learner was told when asking: the answer goes on changing, also with what it was to foretell.
+SELECT coalesce((answered ->> 'probability')::float8, struggle_probability) AS struggle_probability,
+       actual_struggled, intervention_offered, intervention_accepted, should_offer_help, count(*) AS count
 FROM struggle_predictions WHERE predicted_at > $1 OR actual_outcome_at > $1 GROUP BY 1, 2, 3, 4, 5
 """
 # Only learners with a row count: the changelog's own records have none.
@@ -62,7 +63,9 @@ SELECT 'dropout-risk' AS kind, confidence, count(*) AS count FROM dropout_risk_s
 UNION ALL SELECT 'timing', confidence, count(*) FROM user_timing_profiles GROUP BY 2
 UNION ALL SELECT 'plateaus', confidence, count(*) FROM learning_plateaus WHERE is_active GROUP BY 2
 UNION ALL SELECT 'regressions', confidence, count(*) FROM skill_regressions WHERE is_active GROUP BY 2
-UNION ALL SELECT 'struggle', confidence, count(*) FROM struggle_predictions GROUP BY 2
+UNION ALL SELECT 'struggle', confidence, count(*) FROM struggle_predictions t
+WHERE NOT EXISTS (SELECT 1 FROM struggle_predictions n WHERE n.user_id = t.user_id
+    AND n.content_id = t.content_id AND n.requested_at > t.requested_at) GROUP BY 2
 """
 _TENANTS_SQL: Final = """
 WITH felt AS (SELECT DISTINCT organization_id AS tenant FROM dropout_risk_scores

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from sqlalchemy import Select, func, literal, select, union_all
+from sqlalchemy import Select, exists, func, literal, select, union_all
 
 from lyo.storage import database
 from lyo.storage.schema.tables import (
@@ -86,7 +86,14 @@ async def likely_struggles(connection: AsyncConnection, limit: int = 5) -> list[
     """Contents that learners asked about and are most likely to struggle with."""
     table = struggle_predictions.c
     order = (table.struggle_probability.desc(), table.confidence.desc(), table.user_id, table.content_id)
-    return await _rows(connection, select(struggle_predictions).order_by(*order).limit(limit))
+    later = struggle_predictions.alias()
+    asked_again = exists().where(
+        later.c.user_id == table.user_id,
+        later.c.content_id == table.content_id,
+        later.c.requested_at > table.requested_at,
+    )
+    wanted = select(struggle_predictions).where(~asked_again).order_by(*order)
+    return await _rows(connection, wanted.limit(limit))
 
 
 async def _rows(connection: AsyncConnection, wanted: Select[Any]) -> list[Row]:

@@ -59,20 +59,39 @@ struggle_predictions: Final = Table(
     flag("intervention_offered"),
     Column("intervention_accepted", Boolean),
     defaults_to_now("predicted_at"),
-    Column("request_id", String(100)),
+    required("request_id", String(100)),
     Column("requested_at", Instant),
     Column("should_offer_help", Boolean),
     Column("help_message", Text),
     Column("actions", JSONB),
     Column("content_metadata", JSONB),
     Column("answered", JSONB),
+    # Of the outcome that settled it.
+    Column("completion_time_seconds", Double),
+    Column("gave_up", Boolean),
     *provenance(),
     PrimaryKeyConstraint("id", name="pk_struggle_predictions"),
     # Also the index on (user_id) that the specification asks for.
-    UniqueConstraint("user_id", "content_id", name="uq_struggle_predictions_user_id_content_id"),
+    UniqueConstraint(
+        "user_id",
+        "content_id",
+        "request_id",
+        name="uq_struggle_predictions_user_id_content_id_request_id",
+    ),
     Index("ix_struggle_predictions_content_id", "content_id"),
     Index("ix_struggle_predictions_predicted_at", "predicted_at"),
     Index("ix_struggle_predictions_user_id_predicted_at", "user_id", text("predicted_at DESC")),
+    Index(
+        "ix_struggle_predictions_unanswered",
+        "user_id",
+        "requested_at",
+        postgresql_where=text("log_partition IS NULL"),
+    ),
+    Index(
+        "ix_struggle_predictions_actual_outcome_at",
+        "actual_outcome_at",
+        postgresql_where=text("actual_outcome_at IS NOT NULL"),
+    ),
     log_index("struggle_predictions"),
 )
 

@@ -1,4 +1,7 @@
-"""Empties the sink's tables, so that they are rebuilt from the topics."""
+"""Empties the sink's tables, so that they are rebuilt from the topics.
+
+What the topics no longer hold stays: answers to questions that were asked again, and their outcomes.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,16 @@ _NEW_GENERATION_SQL: Final = (
 )
 
 
+# Their places in the log are those of the topic before.
+_DETACH_SQL: Final = (
+    "UPDATE struggle_predictions SET log_partition = NULL, log_offset = NULL WHERE log_partition IS NOT NULL"
+)
+
+
 async def empty(database_url: str) -> None:
     """Empty every table that is filled from the topics, offsets included; row ids are not reused.
+
+    Struggle predictions and outcomes about contents stay; what comes anew from the log takes their rows.
 
     A running sink is refused at its next transaction. Subscribers get a reset.
 
@@ -30,6 +41,7 @@ async def empty(database_url: str) -> None:
         try:
             async with connection.transaction():
                 await connection.execute(f"TRUNCATE {names} CONTINUE IDENTITY")
+                await connection.execute(_DETACH_SQL)
                 await connection.execute(_NEW_GENERATION_SQL)
         finally:
             await connection.close(timeout=2)

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Double,
     Identity,
     Index,
     Integer,
@@ -41,9 +42,11 @@ from lyo.storage.schema.prediction_tables import (
 )
 
 __all__ = [
+    "HISTORY_TABLES",
     "PREDICTION_TABLES",
     "REBUILT_TABLES",
     "STREAM_TABLES",
+    "content_outcomes",
     "contents",
     "dropout_risk_scores",
     "erasure_fences",
@@ -129,7 +132,7 @@ outcome_facts: Final = Table(
     metadata,
     Column("user_id", BigInteger, nullable=False, autoincrement=False),
     required("kind", String(50)),
-    # The content or skill it is about; '' where the kind needs none.
+    # The skill it is about; '' where the kind needs none. Outcomes about contents: `content_outcomes`.
     required("subject", String(100)),
     # 0 = the event named no organization; a fact of another organization touches no row.
     Column("organization_id", BigInteger, nullable=False, autoincrement=False),
@@ -139,6 +142,22 @@ outcome_facts: Final = Table(
     required("times", ARRAY(Instant)),
     *log_place(),
     PrimaryKeyConstraint("user_id", "kind", "subject", "organization_id", name="pk_outcome_facts"),
+)
+
+content_outcomes: Final = Table(
+    "content_outcomes",
+    metadata,
+    Column("user_id", BigInteger, nullable=False, autoincrement=False),
+    required("content_id", String(100)),
+    # 0 = the event named no organization, as in `outcome_facts`.
+    Column("organization_id", BigInteger, nullable=False, autoincrement=False),
+    required("kind", String(50)),
+    required("occurred_at", Instant),
+    required("event", BigInteger),
+    Column("completion_time_seconds", Double),
+    Column("gave_up", Boolean),
+    *log_place(),
+    PrimaryKeyConstraint("user_id", "content_id", "occurred_at", "event", "kind", name="pk_content_outcomes"),
 )
 
 sink_offsets: Final = Table(
@@ -234,8 +253,11 @@ erasure_fences: Final = Table(
 STREAM_TABLES: Final = (stream_epoch, removed_rows)
 """Tables that subscribers need beside those they follow; a rebuild empties both."""
 
+HISTORY_TABLES: Final = (struggle_predictions, content_outcomes)
+"""Tables that only the sink fills, of which the topics hold but the newest part: a rebuild keeps the rest."""
+
 REBUILT_TABLES: Final = (
-    *PREDICTION_TABLES,
+    *(table for table in PREDICTION_TABLES if table not in HISTORY_TABLES),
     interventions,
     learner_rows,
     skill_rows,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CLOSED: Final = "(f.epoch IS NULL OR f.epoch <= f.erased_at)"
 """Condition on a row `f` of `erasure_fences`: no event of the learner counts."""
 
-PLAIN: Final = ("learner_rows", "skill_rows", "preferences", "outcome_facts")
+PLAIN: Final = ("learner_rows", "skill_rows", "preferences", "outcome_facts", "content_outcomes")
 """Tables whose rows of a learner are deleted without telling subscribers."""
 
 _KNOWN_SQL: Final = """

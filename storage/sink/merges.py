@@ -34,7 +34,6 @@ class Plan:
         computed: columns with an expression over the record (`n`) instead of the field of the same name.
         fields: fields of the record without a column, with their types, for those expressions.
         episode: columns that come from the elements of the record's `episodes`; empty: one row per record.
-        ahead: the condition under which a row (`t`) is newer than a record (`n`) whatever their offsets.
     """
 
     table: Table
@@ -44,7 +43,6 @@ class Plan:
     computed: dict[str, str] = field(default_factory=dict)
     fields: dict[str, str] = field(default_factory=dict)
     episode: frozenset[str] = frozenset()
-    ahead: str = "false"
 
     @property
     def written(self) -> list[str]:
@@ -58,6 +56,7 @@ _COMPUTED: Final[dict[str, dict[str, str]]] = {
         "prediction_features": "n.features",
         "predicted_at": "coalesce(n.predicted_at, n.as_of)",
         "content_type": "coalesce(n.content_type, '')",
+        "request_id": "coalesce(n.request_id, '')",
     },
     "dropout-risk": {
         "calculated_at": "coalesce(n.calculated_at, n.as_of)",
@@ -82,9 +81,8 @@ _COMPUTED: Final[dict[str, dict[str, str]]] = {
     },
 }
 _FIELDS: Final = {"struggle": {"features": "jsonb"}}
-# The API wrote the answer to a request that has not come back through Kafka yet, and the record answers an
-# older request.
-_AHEAD: Final = {"struggle": "t.log_partition IS NULL AND t.requested_at > n.requested_at"}
+# A row for each question: a topic keeps the newest of a content, the table its history.
+_EACH: Final = {"struggle": ("request_id",)}
 
 
 def _plan(kind: PredictionKind) -> Plan:
@@ -99,12 +97,11 @@ def _plan(kind: PredictionKind) -> Plan:
     return Plan(
         table,
         kind.subject,
-        ("user_id", *subject, *(("detected_at",) if episode else ())),
+        ("user_id", *subject, *_EACH.get(kind.name, ()), *(("detected_at",) if episode else ())),
         derived=frozenset(columns - fields.keys() - computed.keys() - {"id", *_LOG}),
         computed=computed,
         fields=_FIELDS.get(kind.name, {}),
         episode=frozenset(episode),
-        ahead=_AHEAD.get(kind.name, "false"),
     )
 
 
@@ -157,13 +154,13 @@ def _source(plan: Plan) -> str:
 
 def merge_sql(plan: Plan) -> str:
     """The statement that writes a batch; it keeps a row that is newer in the same partition."""
-    match = " AND ".join(f"t.{name} = n.{name}" for name in plan.key)
+    match = " AND ".join(f"t.{name} = {plan.computed.get(name, f'n.{name}')}" for name in plan.key)
     values = {name: plan.computed.get(name, f"n.{name}") for name in plan.written}
     updates = ", ".join(f"{name} = {value}" for name, value in values.items() if name not in plan.key)
     return (
         f"MERGE INTO {plan.table.name} t USING ({_source(plan)}) n ON {match} "
         "WHEN MATCHED AND (t.log_partition IS DISTINCT FROM n.log_partition OR t.log_offset < n.log_offset) "
-        f"AND ({plan.ahead}) IS NOT TRUE THEN UPDATE SET {updates} "
+        f"THEN UPDATE SET {updates} "
         f"WHEN NOT MATCHED THEN INSERT ({', '.join(values)}) VALUES ({', '.join(values.values())})"
     )
 

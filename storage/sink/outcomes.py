@@ -1,15 +1,17 @@
 """Outcomes: stored as facts, from which the outcome columns of the specification's tables are computed.
 
 The columns are a pure function of the facts and the row. The same statements compute them when an outcome
-arrives and when a row is written, so the order of the two does not matter.
+arrives and when a row is written, so the order of the two does not matter. What came of contents, which
+settles struggle predictions: `lyo.storage.sink.struggle_outcomes`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from lyo.models.events.decode import Kind, OutcomeKind, decode
+from lyo.storage.sink import struggle_outcomes
 from lyo.storage.times import instant
 
 if TYPE_CHECKING:
@@ -18,15 +20,6 @@ if TYPE_CHECKING:
 KEPT_TIMES: Final = 8
 """How many of a fact's newest times are kept: an ended episode keeps what was done about it."""
 
-_CONTENT: Final = frozenset(
-    {
-        OutcomeKind.STRUGGLED,
-        OutcomeKind.NOT_STRUGGLED,
-        OutcomeKind.HELP_OFFERED,
-        OutcomeKind.HELP_ACCEPTED,
-        OutcomeKind.HELP_DECLINED,
-    }
-)
 _SKILL: Final = frozenset({OutcomeKind.INTERVENTION_TAKEN, OutcomeKind.REMINDER_SENT, OutcomeKind.REVIEWED})
 _LEARNER: Final = frozenset(
     {OutcomeKind.STRATEGY_EXECUTED, OutcomeKind.RETURNED, OutcomeKind.NUDGE_SENT, OutcomeKind.RESPONDED}
@@ -62,33 +55,11 @@ SELECT DISTINCT user_id FROM outcome_facts
 WHERE user_id = ANY($1::int8[]) AND kind NOT IN ('nudge_sent', 'responded')
 """
 
-# A fact of another organization than the row's does not belong to the row.
-_SAME_TENANT: Final = "f.organization_id IN (0, coalesce(r.organization_id, f.organization_id))"
+SAME_TENANT: Final = "f.organization_id IN (0, coalesce(r.organization_id, f.organization_id))"
+"""Condition on a fact `f`: one of another organization than the row's does not belong to the row `r`."""
 
 # The facts of each row are aggregated in a LATERAL subquery, which must use the index. A join would be
 # planned without statistics when the first events arrive, and compare all rows with all facts.
-_STRUGGLE_SQL: Final = f"""
-UPDATE struggle_predictions t
-SET actual_struggled = d.struggled, actual_outcome_at = d.outcome_at,
-    intervention_offered = d.offered, intervention_accepted = d.accepted
-FROM struggle_predictions r CROSS JOIN LATERAL (
-    SELECT
-        (array_agg(f.kind = 'struggled' ORDER BY f.newest DESC, f.event DESC)
-            FILTER (WHERE f.kind IN ('struggled', 'not_struggled')))[1] AS struggled,
-        max(f.newest) FILTER (WHERE f.kind IN ('struggled', 'not_struggled')) AS outcome_at,
-        count(f.kind) FILTER (WHERE f.kind LIKE 'help%') > 0 AS offered,
-        (array_agg(f.kind = 'help_accepted' ORDER BY f.newest DESC, f.event DESC)
-            FILTER (WHERE f.kind IN ('help_accepted', 'help_declined')))[1] AS accepted
-    FROM outcome_facts f
-    WHERE f.user_id = r.user_id AND f.subject = r.content_id
-        AND f.kind IN ('struggled', 'not_struggled', 'help_offered', 'help_accepted', 'help_declined')
-        AND (r.requested_at IS NULL OR f.newest >= r.requested_at) AND {_SAME_TENANT}
-) d
-WHERE r.user_id = ANY($1::int8[]) AND t.id = r.id
-  AND (t.actual_struggled, t.actual_outcome_at, t.intervention_offered, t.intervention_accepted)
-      IS DISTINCT FROM (d.struggled, d.outcome_at, d.offered, d.accepted)
-"""
-
 _DROPOUT_SQL: Final = f"""
 UPDATE dropout_risk_scores t
 SET strategy_executed = d.executed_at IS NOT NULL, strategy_executed_at = d.executed_at,
@@ -102,7 +73,7 @@ FROM dropout_risk_scores r CROSS JOIN LATERAL (
             max(f.newest) FILTER (WHERE f.kind = 'returned') AS returned_at
         FROM outcome_facts f
         WHERE f.user_id = r.user_id AND f.subject = ''
-            AND f.kind IN ('strategy_executed', 'returned') AND {_SAME_TENANT}
+            AND f.kind IN ('strategy_executed', 'returned') AND {SAME_TENANT}
     ) AS newest
 ) d
 WHERE r.user_id = ANY($1::int8[]) AND t.id = r.id
@@ -122,7 +93,7 @@ def _episodes(table: str, kinds: str, columns: str) -> str:
     CROSS JOIN LATERAL (
         SELECT {columns}
         FROM outcome_facts f, unnest(f.times) AS fact(at)
-        WHERE f.user_id = r.user_id AND f.subject = r.skill_id AND f.kind IN ({kinds}) AND {_SAME_TENANT}
+        WHERE f.user_id = r.user_id AND f.subject = r.skill_id AND f.kind IN ({kinds}) AND {SAME_TENANT}
           AND fact.at >= r.detected_at AND fact.at < r.next_at
     ) d"""
 
@@ -149,56 +120,50 @@ WHERE t.id = r.id AND (t.reminder_sent, t.reminder_sent_at, t.user_reviewed, t.r
                       coalesce(d.reviewed_at, CASE WHEN t.practised_again THEN t.resolved_at END))
 """
 
-DERIVE_SQL: Final = (_STRUGGLE_SQL, _DROPOUT_SQL, _PLATEAU_SQL, _REGRESSION_SQL)
+DERIVE_SQL: Final = (_DROPOUT_SQL, _PLATEAU_SQL, _REGRESSION_SQL)
 """The outcome columns of the users in $1, written where they differ."""
 
 
-def subject(kind: OutcomeKind, content_id: str | None, skill_id: str | None) -> str | None:
+class Told(NamedTuple):
+    """What outcome records say: facts of learners and skills, and what came of contents."""
+
+    facts: list[tuple[Any, ...]]
+    of_contents: list[tuple[Any, ...]]
+
+
+def subject(kind: OutcomeKind, skill_id: str | None) -> str | None:
     """The subject of a fact of this kind; None if it sets no column or has no subject."""
-    if kind in _CONTENT:
-        return content_id
-    if kind in _SKILL:
-        return skill_id
-    return "" if kind in _LEARNER else None
+    return skill_id if kind in _SKILL else "" if kind in _LEARNER else None
 
 
-def facts(records: Sequence[Record]) -> list[tuple[Any, ...]]:
-    """The facts of outcome records, each a tuple of `FACTS_SQL`'s arguments.
+def facts(records: Sequence[Record]) -> Told:
+    """What outcome records say, each a tuple of the arguments of `FACTS_SQL` or `struggle_outcomes.ADD_SQL`.
 
     Records that the contract refuses are left out: the worker reads them too and writes the dead letters.
     """
     columns, _ = decode(
         Kind.OUTCOME, [r.key for r in records], [r.value for r in records], [r.timestamp for r in records]
     )
-    tuples = []
+    told = Told([], [])
     for index, event, at, event_id in zip(
         columns.index.tolist(), columns.rows, columns.at.tolist(), columns.id.tolist(), strict=True
     ):
-        about = subject(event.kind, event.content_id, event.skill_id)
+        record, tenant, moment = records[index], event.organization_id or 0, instant(at)
+        place = (record.partition, record.offset)
+        if event.kind in struggle_outcomes.KINDS:
+            if event.content_id is not None:
+                kind, seconds, gave_up = struggle_outcomes.of_event(event)
+                of_content = (event.user_id, event.content_id, tenant, kind, moment, event_id)
+                told.of_contents.append((*of_content, seconds, gave_up, *place))
+            continue
+        about = subject(event.kind, event.skill_id)
         if about is not None:
-            record = records[index]
-            # Giving up is a struggle, whatever else is said of it.
-            gave_up = event.gave_up and event.kind is OutcomeKind.NOT_STRUGGLED
-            kind = OutcomeKind.STRUGGLED if gave_up else event.kind
-            tenant = event.organization_id or 0
-            tuples.append(
-                (
-                    event.user_id,
-                    kind.value,
-                    about,
-                    tenant,
-                    instant(at),
-                    event_id,
-                    record.partition,
-                    record.offset,
-                )
-            )
-    return tuples
+            told.facts.append((event.user_id, event.kind.value, about, tenant, moment, event_id, *place))
+    return told
 
 
-async def write_facts(connection: Any, records: Sequence[Record]) -> set[int]:
-    """Store the facts of outcome records; gives their users."""
-    new = facts(records)
+async def write_facts(connection: Any, new: Sequence[tuple[Any, ...]]) -> set[int]:
+    """Store facts; gives their users."""
     if new:
         await connection.execute(FACTS_SQL, *map(list, zip(*new, strict=True)))
     return {fact[0] for fact in new}

@@ -69,11 +69,14 @@ class _OfSkill(_OfUser, gc=False):
 
 class _OfContent(_OfUser, gc=False):
     content_id: str
+    request_id: str = ""
 
 
 class _OfIntervention(_OfUser, gc=False):
     intervention_id: str
 
+
+_decode_answer: Final = msgspec.json.Decoder(_OfContent).decode
 
 BY_USER: Final = ""
 BY_SKILL: Final = "skill_id"
@@ -82,7 +85,7 @@ BY_INTERVENTION: Final = "intervention_id"
 _DECODE: Final = {
     BY_USER: msgspec.json.Decoder(_OfUser).decode,
     BY_SKILL: msgspec.json.Decoder(_OfSkill).decode,
-    BY_CONTENT: msgspec.json.Decoder(_OfContent).decode,
+    BY_CONTENT: _decode_answer,
     BY_INTERVENTION: msgspec.json.Decoder(_OfIntervention).decode,
 }
 _LARGEST: Final = 2**63 - 1
@@ -112,11 +115,32 @@ def split_key(key: bytes | None, subject: str) -> tuple[int, str]:
         raise KeyFault("key is not valid UTF-8") from None
 
 
+def newest_answers(records: Iterable[Record]) -> list[Record]:
+    """The last record of each key and request, in log order: every question keeps its answer."""
+    by_question: dict[tuple[bytes | None, str | None], Record] = {}
+    for record in records:
+        question = (record.key, _request_of(record.value))
+        by_question.pop(question, None)
+        by_question[question] = record
+    return list(by_question.values())
+
+
+def _request_of(value: bytes | None) -> str | None:
+    """The request that a struggle record answers; None if it does not say."""
+    try:
+        return None if value is None else _decode_answer(value).request_id
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 def screen_predictions(records: Sequence[Record], subject: str) -> Screened:
-    """The newest prediction of each key, if it is JSON and agrees with its key; null deletes."""
+    """The newest prediction of each key, if it is JSON and agrees with its key; null deletes.
+
+    Of answers about contents, the newest of each question.
+    """
     screened = Screened()
     decode = _DECODE[subject]
-    for record in newest(records):
+    for record in newest_answers(records) if subject == BY_CONTENT else newest(records):
         try:
             user, about = split_key(record.key, subject)
             if record.value is not None:

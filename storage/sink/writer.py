@@ -9,10 +9,19 @@ from typing import Any, Final, Protocol
 
 from lyo.models.erasure import ErasureMarker, ErasureMarkers
 from lyo.models.events.decode import Kind, partition
-from lyo.storage.sink import erasures, outcomes, preferences, rows
+from lyo.storage.sink import erasures, outcomes, preferences, rows, struggle_outcomes
 from lyo.storage.sink.merges import INTERVENTIONS, PLANS, Plan, delete_sql, merge_sql
 from lyo.storage.sink.offsets import Place, Position, advance, lock
-from lyo.storage.sink.records import BY_SKILL, BY_USER, Item, Record, Refusal, screen_predictions, screen_rows
+from lyo.storage.sink.records import (
+    BY_CONTENT,
+    BY_SKILL,
+    BY_USER,
+    Item,
+    Record,
+    Refusal,
+    screen_predictions,
+    screen_rows,
+)
 from lyo.streams.failpoints import Failpoints
 from lyo.streams.topics import Names
 
@@ -156,15 +165,22 @@ class Writer:
 
     async def _write(self, connection: Connection, batch: Batch) -> None:
         touched: set[int] = set()
+        answered: set[tuple[int, str]] = set()
         learners = batch.items.get(self._learners, [])
         await rows.write_learners(connection, learners, self._tenant_of)
         await rows.write_skills(connection, batch.items.get(self._skills, []))
         for topic in self.plans:
             if batch.items.get(topic):
-                touched |= await self._predictions(connection, topic, batch.items[topic])
+                written = await self._predictions(connection, topic, batch.items[topic])
+                touched |= {user for user, _ in written}
+                if self.plans[topic].subject == BY_CONTENT:
+                    answered |= written
         if self._outcomes in batch.events:
-            touched |= await outcomes.write_facts(connection, batch.events[self._outcomes])
+            told = outcomes.facts(batch.events[self._outcomes])
+            touched |= await outcomes.write_facts(connection, told.facts)
+            answered |= await struggle_outcomes.write(connection, told.of_contents)
         await outcomes.derive(connection, touched)
+        await struggle_outcomes.derive(connection, answered)
         if self._preferences in batch.events:
             await preferences.write_preferences(connection, batch.events[self._preferences])
         await erasures.write_applied(connection, batch.applied)
@@ -173,7 +189,10 @@ class Writer:
         if self._organizations in batch.events:
             await rows.write_organizations(connection, batch.events[self._organizations])
 
-    async def _predictions(self, connection: Connection, topic: str, items: Sequence[Item]) -> set[int]:
+    async def _predictions(
+        self, connection: Connection, topic: str, items: Sequence[Item]
+    ) -> set[tuple[int, str]]:
+        """Write a topic's predictions; gives the learners and subjects of those that are not deleted."""
         plan = self.plans[topic]
         kept = [item for item in items if item.record.value is not None]
         # An episode that the newest record lacks is deleted; rows of other tables only by tombstones.
@@ -184,7 +203,7 @@ class Writer:
         if gone:
             users, subjects = [item.user for item in gone], [item.subject for item in gone]
             await connection.execute(self._delete[topic], users, subjects, *_places(gone), topic)
-        return {item.user for item in kept}
+        return {(item.user, item.subject) for item in kept}
 
 
 def _places(items: Sequence[Item]) -> tuple[list[int], list[int]]:

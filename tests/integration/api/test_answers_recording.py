@@ -95,42 +95,58 @@ async def test_the_same_request_again_is_answered_as_the_first_time(world: World
     assert len(await outbox(world)) == 1
 
 
-async def test_after_another_question_about_the_content_the_first_request_is_a_new_one(world: World) -> None:
-    for hours, name in enumerate(("r1", "r2", "r1")):
+async def test_the_first_request_is_known_also_after_another_about_the_content(world: World) -> None:
+    found = [
         await predict(world, request_id=name, at=AT + hours * HOUR)
-    assert [body["request_id"] for _, body in await outbox(world)] == ["r1", "r2", "r1"]
+        for hours, name in enumerate(("r1", "r2", "r1"))
+    ]
+    assert found[2] == found[0] | {"stale": found[2]["stale"]}
+    assert [body["request_id"] for _, body in await outbox(world)] == ["r1", "r2"]
 
 
-async def test_a_new_question_about_the_content_keeps_the_row_and_asks_anew(world: World) -> None:
+async def test_a_new_question_about_the_content_keeps_what_came_of_the_first(world: World) -> None:
     await world.feed(HISTORY)
     first = await predict(world, request_id="r1")
     await asked(world, answers.record_outcome, content_id="calc-5", struggled=True, at=AT + HOUR)
     await world.relay()
-    outcome_sql = "SELECT actual_struggled, actual_outcome_at FROM struggle_predictions"
-    assert (await world.rows(outcome_sql))[0][0] is True
+    sql = "SELECT id, request_id, actual_struggled FROM struggle_predictions ORDER BY id"
+    settled = (first["prediction_id"], "r1", True)
+    assert await world.rows(sql) == [settled]
     second = await predict(world, request_id="r2", at=AT + DAY)
-    assert second["prediction_id"] == first["prediction_id"]
-    assert await world.rows(outcome_sql) == [(None, None)]
+    assert await world.rows(sql) == [settled, (second["prediction_id"], "r2", None)]
     await world.relay()
-    assert await world.rows("SELECT request_id, actual_struggled FROM struggle_predictions") == [("r2", None)]
+    assert await world.rows(sql) == [settled, (second["prediction_id"], "r2", None)]
+    await asked(world, answers.record_outcome, content_id="calc-5", struggled=False, at=AT + DAY + HOUR)
+    await world.relay()
+    assert await world.rows(sql) == [settled, (second["prediction_id"], "r2", False)]
     third = await predict(world, content_metadata=LESSON | {"content_id": "other"}, at=AT + DAY)
-    assert third["prediction_id"] == first["prediction_id"] + 1, "no number is burnt"
+    assert third["prediction_id"] == second["prediction_id"] + 1, "no number is burnt"
 
 
-async def test_a_record_about_an_older_question_does_not_take_the_row_back(world: World) -> None:
+async def test_a_record_about_another_question_leaves_the_row_alone(world: World) -> None:
     await predict(world, request_id="new")
+    row = "SELECT * FROM struggle_predictions WHERE request_id = 'new'"
+    before = await world.rows(row)
     older = struggle(1, "calc-5", request_id="old", requested_at=iso(AT - HOUR))
     await world._write([prediction("struggle", older, 7, 2)])
-    assert await world.rows("SELECT request_id FROM struggle_predictions") == [("new",)]
-    newer = struggle(1, "calc-5", request_id="newest", requested_at=iso(AT + HOUR))
-    await world._write([prediction("struggle", newer, 8, 2)])
-    assert await world.rows("SELECT request_id FROM struggle_predictions") == [("newest",)]
+    assert await world.rows(row) == before
 
 
-async def test_two_first_questions_at_once_share_a_row(world: World) -> None:
-    found = await asyncio.gather(*(predict(world, request_id=f"r{number}") for number in range(8)))
+async def test_one_request_sent_many_times_at_once_has_one_row_and_goes_out_once(world: World) -> None:
+    found = await asyncio.gather(*(predict(world, request_id="r") for _ in range(8)))
     assert len({answer["prediction_id"] for answer in found}) == 1
     assert len(await world.rows("SELECT 1 FROM struggle_predictions")) == 1
+    assert len(await outbox(world)) == 1
+
+
+async def test_a_question_that_was_asked_again_waits_for_no_answer_of_its_own(world: World) -> None:
+    await predict(world, request_id="r1")
+    await predict(world, request_id="r2", at=AT + HOUR)
+    await world.relay()
+    await world.connection.execute(
+        "UPDATE struggle_predictions SET log_partition = NULL WHERE request_id = 'r1'"
+    )
+    assert not (await asked(world, answers.dropout_risk, at=AT + 2 * HOUR))["stale"]
 
 
 async def test_for_a_later_moment_the_answer_has_faded_and_the_question_is_of_now(world: World) -> None:

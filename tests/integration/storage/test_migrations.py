@@ -130,7 +130,9 @@ LOG = "(log_partition, log_offset, id)"
 INDEXES = {
     "struggle_predictions": {
         "PRIMARY KEY (id)",
-        "UNIQUE (user_id, content_id)",
+        "UNIQUE (user_id, content_id, request_id)",
+        "(actual_outcome_at) WHERE (actual_outcome_at IS NOT NULL)",
+        "(user_id, requested_at) WHERE (log_partition IS NULL)",
         "(content_id)",
         "(predicted_at)",
         "(user_id, predicted_at DESC)",
@@ -210,11 +212,12 @@ def differences(url: str) -> list[Any]:
 def test_up_down_and_up_again(database_url: str) -> None:
     upgrade(database_url)
     assert tables(database_url) == {*metadata.tables, "alembic_version"}
-    assert fetch(database_url, "SELECT version_num FROM alembic_version") == [("phase2_006",)]
+    assert fetch(database_url, "SELECT version_num FROM alembic_version") == [("phase2_007",)]
     downgrade(database_url)
     assert tables(database_url) == {"alembic_version"}
     upgrade(database_url, "phase2_001")
-    later = {"interventions", "erasure_fences", "watermarks", *(table.name for table in STREAM_TABLES)}
+    later = {"interventions", "erasure_fences", "watermarks", "content_outcomes"}
+    later |= {table.name for table in STREAM_TABLES}
     assert tables(database_url) == {*metadata.tables, "alembic_version"} - later
     upgrade(database_url)
     downgrade(database_url, "phase2_001")
@@ -275,6 +278,33 @@ def test_every_table_knows_the_tenant_and_the_place_in_the_log(database_url: str
         names = {row[0] for row in fetch(database_url, COLUMNS_SQL, table)}
         assert "organization_id" in names, table
         assert {"log_partition", "log_offset"} <= names or table in {"outbox", "erasure_fences"}, table
+
+
+def test_answers_and_what_came_of_contents_are_kept_by_the_history_of_struggle(database_url: str) -> None:
+    upgrade(database_url, "phase2_006")
+    answer = (
+        "INSERT INTO struggle_predictions (user_id, content_id, content_type, struggle_probability, "
+        "confidence, request_id, requested_at, prediction_id, as_of, model, actual_struggled) VALUES "
+        "(1, 'c', 'lesson', 0.7, 1, $1, '2026-01-02', 'p', '2026-01-02', 'struggle-1', true)"
+    )
+    fetch(database_url, answer, None)
+    facts = (
+        "INSERT INTO outcome_facts (user_id, kind, subject, organization_id, newest, event, times) VALUES "
+        "(1, 'struggled', 'c', 7, '2026-01-04', 9, ARRAY['2026-01-04', '2026-01-03']::timestamptz[]), "
+        "(1, 'returned', '', 7, '2026-01-04', 8, ARRAY['2026-01-04']::timestamptz[])"
+    )
+    fetch(database_url, facts)
+    upgrade(database_url)
+    kept = "SELECT request_id, struggle_probability, actual_struggled FROM struggle_predictions"
+    assert fetch(database_url, kept) == [("", 0.7, True)]
+    moved = "SELECT kind, occurred_at::date::text, event FROM content_outcomes ORDER BY occurred_at"
+    assert fetch(database_url, moved) == [("struggled", "2026-01-03", 0), ("struggled", "2026-01-04", 9)]
+    of_others = "SELECT kind, event, array_length(times, 1) FROM outcome_facts ORDER BY kind"
+    assert fetch(database_url, of_others) == [("returned", 8, 1)]
+    fetch(database_url, answer.replace("2026-01-02", "2026-01-05"), "again")
+    downgrade(database_url, "phase2_006")
+    assert fetch(database_url, "SELECT request_id FROM struggle_predictions") == [("again",)]
+    assert fetch(database_url, of_others) == [("returned", 8, 1), ("struggled", 9, 2)]
 
 
 def test_ids_are_64_bit(database_url: str) -> None:

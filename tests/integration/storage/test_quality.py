@@ -24,9 +24,9 @@ pytestmark = pytest.mark.integration
 
 EXPECTED = {
     # Right for 2, 3 and 5 of 1 (0.8, no), 2 (0.8, yes), 3 (0.7, yes), 4 (0.9, no), 5 (0.2, no),
-    # 7 (0.75, no); 6 has no outcome.
-    ("struggle_accuracy",): (3 / 6, 6),
-    ("struggle_brier",): ((0.64 + 0.04 + 0.09 + 0.81 + 0.04 + 0.5625) / 6, 6),
+    # 7 (0.75, no) and of 1 when asked again (0.4, no); 6 has no outcome.
+    ("struggle_accuracy",): (4 / 7, 7),
+    ("struggle_brier",): ((0.64 + 0.04 + 0.09 + 0.81 + 0.04 + 0.5625 + 0.16) / 7, 7),
     # Offered to 1, 2, 3, 4, 6, 7; 3 declined and 4 did not answer.
     ("help_acceptance_rate",): (4 / 6, 6),
     # Called for (0.6 and more), outcome known: with help 1 no, 2 yes, 7 no; without 3 yes, 4 no.
@@ -118,7 +118,7 @@ def _is_shown(quality: Quality) -> None:
         assert shown.sum(f"lyo_quality_{name}", **given) == pytest.approx(value)
     assert shown.sum("lyo_quality_confidence", kind="timing", band="none") == 1
     assert shown.sum("lyo_quality_tenants", state="without_mastery") == 1
-    assert shown.sum("lyo_quality_samples", figure="struggle_accuracy") == 6
+    assert shown.sum("lyo_quality_samples", figure="struggle_accuracy") == 7
     assert {name.removeprefix("lyo_quality_") for name in shown.families} >= FIGURES.keys()
 
 

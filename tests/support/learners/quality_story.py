@@ -48,15 +48,19 @@ def told(user: int, kind: str, when: int, **more: Any) -> dict[str, Any]:
 
 
 def struggles() -> Iterator[dict[str, Any]]:
-    """Seven questions: the probability, and whether help was called for."""
-    for user, probability in enumerate((0.8, 0.8, 0.7, 0.9, 0.2, 0.6, 0.75), start=1):
+    """Seven questions, one asked again: the probability told, and whether help was called for."""
+    said = (*enumerate((0.8, 0.8, 0.7, 0.9, 0.2, 0.6, 0.75), start=1), (1, 0.4))
+    for number, (user, probability) in enumerate(said):
+        asked_at = iso(at(10 if number < 7 else 7))
         yield struggle(
             user,
             "lesson",
-            struggle_probability=probability,
+            request_id=f"request-{number}",
+            answered={"probability": probability, "confidence": 0.6, "as_of": asked_at},
+            struggle_probability=1 - probability,  # as the answer has changed since
             should_offer_help=probability >= 0.6,
-            requested_at=iso(at(10)),
-            predicted_at=iso(at(10)),
+            requested_at=asked_at,
+            predicted_at=asked_at,
         )
 
 
@@ -121,6 +125,7 @@ def outcomes() -> Iterator[dict[str, Any]]:
     yield told(4, "help_offered", at(9), content_id="lesson")
     for user, struggled in ((1, False), (2, True), (3, True), (4, False), (5, False), (7, False)):
         yield told(user, "struggled" if struggled else "not_struggled", at(8), content_id="lesson")
+    yield told(1, "not_struggled", at(6), content_id="lesson")
     for user, executed, returned in ((1, 20, 10), (2, 40, None), (3, 26, 1), (5, 5, 4)):
         yield told(user, "strategy_executed", at(executed))
         if returned is not None:

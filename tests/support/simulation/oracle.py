@@ -284,6 +284,8 @@ def _database(world: World) -> list[str]:
                 wanted[key] = (body, record.partition, record.offset)
         rows = tables.get(plan.table.name, {})
         found = {key: (row["record"], row["log_partition"], row["log_offset"]) for key, row in rows.items()}
+        if plan.table.name == "struggle_predictions":
+            wanted |= _asked_before(found, wanted) | _answers(world, topic)
         said += [
             f"table {plan.table.name} differs at {key}"
             for key in sorted(wanted.keys() | found.keys())
@@ -300,6 +302,31 @@ def _database(world: World) -> list[str]:
             if values.get(key) != stored.get(key)
         ]
     return said + _outcomes(world)
+
+
+Answers = dict[tuple[Any, ...], tuple[Any, int, int]]
+"""By learner, content and request: what was answered, its partition and its offset."""
+
+
+def _asked_before(found: Answers, current: Answers) -> Answers:
+    """The rows found of questions that were asked again; compaction may have removed their records."""
+    newest = {key[:2]: (partition, offset) for key, (_, partition, offset) in current.items()}
+    return {key: row for key, row in found.items() if key[:2] in newest and row[1:] < newest[key[:2]]}
+
+
+def _answers(world: World, topic: str) -> Answers:
+    """The last answer to every question that the topic has, since the newest tombstone of its key."""
+    found: dict[bytes, Answers] = {}
+    for tp, log in world.broker.logs.items():
+        for record in log.committed(tp)[0] if tp.topic == topic else ():
+            key = record.key or b""
+            if record.value is None:
+                found.pop(key, None)
+                continue
+            body = json.loads(record.value)
+            question = (*_split(key), body["request_id"])
+            found.setdefault(key, {})[question] = (body, record.partition, record.offset)
+    return {question: answer for answers in found.values() for question, answer in answers.items()}
 
 
 def _split(key: bytes) -> tuple[Any, ...]:

@@ -7,11 +7,22 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from lyo.storage.sink import erasures, merges, offsets, outcomes, preferences, rows, sources, writer
+from lyo.storage.sink import (
+    erasures,
+    merges,
+    offsets,
+    outcomes,
+    preferences,
+    rows,
+    sources,
+    struggle_outcomes,
+    writer,
+)
 from lyo.storage.sink.merges import Plan, delete_sql, merge_sql
 from tests.support.simulation.database import Handler, Row, Session
 
 _LOG = ("log_partition", "log_offset")
+_OUTCOME = ("user", "content", "tenant", "kind", "at", "event", "seconds", "gave_up", *_LOG)
 _PLANS = (*merges.PLANS.values(), merges.INTERVENTIONS)
 
 
@@ -174,7 +185,7 @@ async def _moved(tx: Session, users: list[int], tenants: list[int | None]) -> li
 
 
 async def _nothing(tx: Session, *_: Any) -> None:
-    """Not simulated: the tenant of a skill's row, the outcome columns of episodes."""
+    """Not simulated: the tenant of a skill's row, the outcome columns of episodes and questions."""
 
 
 # ------------------------------------------------------------ outcomes and preferences
@@ -319,6 +330,8 @@ def statements() -> dict[str, Handler]:
         rows.SKILLS_TENANT_SQL: _nothing,
         outcomes.FACTS_SQL: _facts,
         outcomes.WITH_FACTS_SQL: _with_facts,
+        struggle_outcomes.ADD_SQL: _upsert("content_outcomes", _OUTCOME, ("user", "content", "at", "event")),
+        struggle_outcomes.DERIVE_SQL: _nothing,
         preferences.TENANTS_SQL: _tenants,
         preferences.WRITE_SQL: _prefer,
     }

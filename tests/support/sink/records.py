@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from lyo.models.events.decode import Kind
-from lyo.storage.schema.tables import REBUILT_TABLES
+from lyo.storage.schema.tables import HISTORY_TABLES, REBUILT_TABLES
 from lyo.streams.topics import Names
 
 NAMES = Names()
@@ -229,7 +229,7 @@ ASIDE = {"id", "log_partition", "log_offset"}
 async def contents(connection: asyncpg.Connection, *aside: str) -> dict[str, list[tuple[Any, ...]]]:
     """Every table that the sink fills, ids, log positions and sink offsets aside, in a stable order."""
     found = {}
-    for table in REBUILT_TABLES:
+    for table in (*REBUILT_TABLES, *HISTORY_TABLES):
         if table.name == "sink_offsets":
             continue
         columns = [column.name for column in table.columns if column.name not in {*ASIDE, *aside}]

@@ -43,6 +43,7 @@ class Store:
             "skill_regressions",
             "preferences",
             "outcome_facts",
+            "content_outcomes",
             "sink_offsets",
         ):
             await self.connection.execute(f"DELETE FROM {table}")

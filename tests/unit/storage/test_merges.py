@@ -10,6 +10,7 @@ from lyo.models.predictions.kinds import BY_NAME
 from lyo.models.state.layout import encode_learners
 from lyo.models.state.learner import LEARNER
 from lyo.storage.schema.tables import (
+    HISTORY_TABLES,
     PREDICTION_TABLES,
     REBUILT_TABLES,
     STREAM_TABLES,
@@ -45,11 +46,12 @@ def test_outcome_columns_are_never_written_from_a_record(plan: Plan) -> None:
     assert "t.log_offset < k.log_offset" in delete_sql(plan)
 
 
-def test_what_is_rebuilt_is_everything_but_the_outbox_and_what_subscribers_need() -> None:
+def test_what_is_rebuilt_is_everything_but_history_the_outbox_and_what_subscribers_need() -> None:
     assert set(metadata.tables.values()) - set(REBUILT_TABLES) == {
         outbox,
         erasure_fences,
         watermarks,
+        *HISTORY_TABLES,
         *STREAM_TABLES,
     }
 

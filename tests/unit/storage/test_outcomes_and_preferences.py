@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lyo.models.events.decode import OutcomeKind, Preferences
 from lyo.storage.sink.outcomes import facts, subject
 from lyo.storage.sink.preferences import merge, values
+from lyo.storage.sink.struggle_outcomes import KINDS
 from lyo.storage.times import instant
 
 
@@ -30,14 +31,9 @@ def outcome(offset: int, **fields: Any) -> Rec:
     return Rec("outcomes", 3, offset, b"1", json.dumps(event).encode())
 
 
-def test_a_fact_is_about_a_content_a_skill_or_the_learner() -> None:
-    about = {kind: subject(kind, "content", "skill") for kind in OutcomeKind}
+def test_a_fact_is_about_a_skill_or_the_learner_unless_it_is_about_a_content() -> None:
+    about = {kind: subject(kind, "skill") for kind in OutcomeKind if kind not in KINDS}
     assert about == {
-        OutcomeKind.STRUGGLED: "content",
-        OutcomeKind.NOT_STRUGGLED: "content",
-        OutcomeKind.HELP_OFFERED: "content",
-        OutcomeKind.HELP_ACCEPTED: "content",
-        OutcomeKind.HELP_DECLINED: "content",
         OutcomeKind.STRATEGY_EXECUTED: "",
         OutcomeKind.RETURNED: "",
         OutcomeKind.INTERVENTION_TAKEN: "skill",
@@ -46,12 +42,11 @@ def test_a_fact_is_about_a_content_a_skill_or_the_learner() -> None:
         OutcomeKind.RESPONDED: "",
         OutcomeKind.NUDGE_SENT: "",
     }
-    assert subject(OutcomeKind.STRUGGLED, None, "skill") is None
-    assert subject(OutcomeKind.REVIEWED, "content", None) is None
+    assert subject(OutcomeKind.REVIEWED, None) is None
 
 
 def test_facts_remember_time_tenant_and_place() -> None:
-    found = facts([outcome(5, kind="returned", organization_id=9), outcome(6, kind="returned")])
+    found = facts([outcome(5, kind="returned", organization_id=9), outcome(6, kind="returned")]).facts
     assert [(fact[0], fact[1], fact[2], fact[3], fact[6], fact[7]) for fact in found] == [
         (1, "returned", "", 9, 3, 5),
         (1, "returned", "", 0, 3, 6),
@@ -60,8 +55,10 @@ def test_facts_remember_time_tenant_and_place() -> None:
 
 
 def test_what_the_contract_refuses_and_what_is_about_nothing_gives_no_fact() -> None:
-    assert facts([outcome(1, kind="reviewed"), outcome(2, kind="struggled"), outcome(3, kind="odd")]) == []
-    assert facts([Rec("outcomes", 0, 1, b"1", None), Rec("outcomes", 0, 2, None, b"{}")]) == []
+    nothing: tuple[list[object], list[object]] = ([], [])
+    said = [outcome(1, kind="reviewed"), outcome(2, kind="struggled"), outcome(3, kind="odd")]
+    assert facts(said) == nothing
+    assert facts([Rec("outcomes", 0, 1, b"1", None), Rec("outcomes", 0, 2, None, b"{}")]) == nothing
 
 
 FIELDS = st.fixed_dictionaries(
@@ -124,4 +121,6 @@ def test_milliseconds_are_exact() -> None:
     ],
 )
 def test_giving_up_is_a_struggle_whatever_else_is_said(kind: str, gave_up: bool | None, fact: str) -> None:
-    assert facts([outcome(1, kind=kind, content_id="c", gave_up=gave_up)])[0][1] == fact
+    said = facts([outcome(1, kind=kind, content_id="c", gave_up=gave_up)])
+    assert [told[3] for told in said.of_contents] == [fact]
+    assert said.facts == []

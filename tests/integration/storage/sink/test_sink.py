@@ -161,7 +161,20 @@ async def test_rebuild_empties_what_comes_from_the_topics(ready: Settings, envir
     await connection.execute(
         "INSERT INTO outbox (topic, key, partition_key, value) VALUES ('t', 'k', 'p', 'v')"
     )
+    # Answers that the topic no longer holds, and one that it still does, from an offset that is gone.
+    await connection.execute(
+        "INSERT INTO struggle_predictions (user_id, content_id, request_id, content_type, "
+        "struggle_probability, confidence, prediction_id, as_of, model, actual_struggled, log_partition, "
+        "log_offset) SELECT 99, 'z', name, '', 0.9, 1, '', now(), 'struggle-0', true, 0, 1000000 "
+        "FROM unnest(ARRAY['first', 'second']) AS name"
+    )
+    await connection.execute(
+        "INSERT INTO content_outcomes (user_id, content_id, organization_id, kind, occurred_at, event) "
+        "VALUES (99, 'z', 0, 'struggled', '2020-01-01', 1)"
+    )
     await connection.close()
+    record = struggle(99, "z", request_id="second", struggle_probability=0.3)
+    await publish(ready, [sent(ready, "struggle", record)])
     process = await start(ready, environment, "--rebuild")
 
     async def stored() -> bool:
@@ -172,6 +185,14 @@ async def test_rebuild_empties_what_comes_from_the_topics(ready: Settings, envir
     assert await process.wait() == 0
     assert await fetch(ready.database_url, "SELECT count(*) FROM outbox") == [(1,)]
     assert await fetch(ready.database_url, "SELECT count(*) > 0 FROM dropout_risk_scores") == [(True,)]
+    history = (
+        "SELECT request_id, struggle_probability, actual_struggled, log_offset IS NULL "
+        "FROM struggle_predictions WHERE user_id = 99 ORDER BY 1"
+    )
+    assert await fetch(ready.database_url, history) == [
+        ("first", 0.9, True, True),
+        ("second", 0.3, None, False),
+    ]
 
 
 async def test_many_records_that_cannot_be_stored_fill_no_log_and_long_ones_fit_into_a_letter(

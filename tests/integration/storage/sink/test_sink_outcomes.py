@@ -10,6 +10,7 @@ import pytest
 
 from lyo.models.events.decode import Kind
 from tests.support.sink.records import (
+    NAMES,
     START,
     Rec,
     at,
@@ -74,19 +75,48 @@ async def test_struggle_outcomes_in_every_order(store: Store) -> None:
     assert (struggled, after.total_seconds(), offered, accepted) == (False, 9 * 60, True, True)
 
 
-async def test_an_outcome_before_the_question_is_none_of_its_answer(store: Store) -> None:
-    asked = [struggle(1), struggle(1, request_id="request-2", requested_at=at(30))]
+async def test_asking_again_keeps_what_came_of_the_question_before_in_every_order(store: Store) -> None:
+    took = {"content_id": "lesson", "completion_time_seconds": 90.0}
     await every_order(
         store,
         [
-            prediction("struggle", asked[0], 0),
-            prediction("struggle", asked[1], 1),
-            event(Kind.OUTCOME, outcome(1, "struggled", 20, content_id="lesson"), 1),
+            prediction("struggle", struggle(1), 0),
+            prediction("struggle", struggle(1, request_id="request-2", requested_at=at(30)), 1),
+            event(Kind.OUTCOME, outcome(1, "not_struggled", 20, **took, gave_up=True), 1),
             event(Kind.OUTCOME, outcome(1, "help_declined", 21, content_id="lesson"), 2),
+            event(Kind.OUTCOME, outcome(1, "not_struggled", 30, **took), 3),
         ],
     )
-    sql = "SELECT actual_struggled, intervention_offered, intervention_accepted FROM struggle_predictions"
-    assert await store.rows(sql) == [(None, False, None)]
+    sql = (
+        "SELECT request_id, actual_struggled, completion_time_seconds, gave_up, intervention_offered, "
+        "intervention_accepted FROM struggle_predictions ORDER BY requested_at"
+    )
+    assert await store.rows(sql) == [
+        ("request-1", True, 90.0, True, True, False),
+        ("request-2", False, 90.0, None, False, None),
+    ]
+
+
+async def test_every_settled_question_keeps_its_own_outcome_however_many_there_are(store: Store) -> None:
+    for number in range(20):
+        asked = struggle(1, request_id=f"request-{number}", requested_at=at(10 * number))
+        kind = "struggled" if number % 3 else "not_struggled"
+        told = outcome(1, kind, 10 * number + 5, content_id="lesson")
+        await store.write(prediction("struggle", asked, number), event(Kind.OUTCOME, told, number))
+    sql = "SELECT actual_struggled FROM struggle_predictions ORDER BY requested_at"
+    assert await store.rows(sql) == [(bool(number % 3),) for number in range(20)]
+
+
+async def test_an_answer_that_follows_the_learner_changes_its_own_row_alone(store: Store) -> None:
+    again = struggle(1, request_id="request-2", requested_at=at(30))
+    await store.write(prediction("struggle", struggle(1), 0), prediction("struggle", again, 1))
+    await store.write(prediction("struggle", again | {"struggle_probability": 0.1}, 2))
+    sql = "SELECT id, request_id, struggle_probability FROM struggle_predictions ORDER BY id"
+    assert await store.rows(sql) == [(1, "request-1", 0.72), (2, "request-2", 0.1)]
+    await store.write(Rec(NAMES.prediction("struggle"), 0, 3, b"1|lesson", None))
+    assert await store.rows(sql) == []
+    gone = "SELECT key ->> 'request_id' FROM removed_rows ORDER BY id"
+    assert await store.rows(gone) == [("request-1",), ("request-2",)]
 
 
 async def test_dropout_outcomes_in_every_order(store: Store) -> None:
