@@ -29,7 +29,10 @@ def documents() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 ALL = dict(documents())
-MANIFESTS = {name: one for name, one in ALL.items() if one["kind"] != "Kustomization"}
+OPERATORS = {name: one for name, one in ALL.items() if "monitoring.coreos.com" in one["apiVersion"]}
+MANIFESTS = {
+    name: one for name, one in ALL.items() if one["kind"] != "Kustomization" and name not in OPERATORS
+}
 PODS = {
     one["metadata"]["name"]: one["spec"]["template"]["spec"]
     for one in MANIFESTS.values()
@@ -133,8 +136,35 @@ def test_a_kustomization_names_files_that_are_there_and_all_of_them() -> None:
         assert beside <= named
 
 
+def test_the_operator_reads_every_process_at_a_port_it_names_under_the_alerts_jobs() -> None:
+    read = {}
+    for one in OPERATORS.values():
+        assert one["kind"] == "PodMonitor"
+        selector = one["spec"]["selector"]
+        (endpoint,) = one["spec"]["podMetricsEndpoints"]
+        (job,) = endpoint["relabelings"]
+        assert (job["targetLabel"], job["replacement"]) == ("job", "lyo-$1")
+        assert job["sourceLabels"] == ["__meta_kubernetes_pod_label_app_kubernetes_io_name"]
+        wanted = {
+            expression["key"]: expression["values"] for expression in selector.get("matchExpressions", ())
+        }
+        wanted |= {key: [value] for key, value in selector.get("matchLabels", {}).items()}
+        for name, deployment in of("Deployment").items():
+            labels = deployment["spec"]["template"]["metadata"]["labels"]
+            if all(labels[key] in values for key, values in wanted.items()):
+                (container,) = PODS[name]["containers"]
+                assert endpoint["port"] in {port["name"] for port in container["ports"]}
+                read[name] = job["replacement"].replace("$1", labels["app.kubernetes.io/name"])
+    assert read == {name: f"lyo-{name}" for name in PROCESSES}
+
+
+def test_the_job_that_makes_the_topics_can_sign_in() -> None:
+    (container,) = PODS["topics"]["containers"]
+    assert container["envFrom"] == [{"secretRef": {"name": "lyo", "optional": True}}]
+
+
 def test_they_are_labelled_as_not_run_on_a_cluster() -> None:
-    for folder in ("base", "lag-scaling"):
+    for folder in ("base", "lag-scaling", "monitoring"):
         text = " ".join((FOLDER / folder / "kustomization.yaml").read_text().replace("#", "").split())
         assert "never run on a cluster" in text
 

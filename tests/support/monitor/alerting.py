@@ -18,7 +18,7 @@ import yaml
 from lyo.tools.stack import processes
 from tests.support.processes import ROOT
 
-RULES = ROOT / "ops" / "alerts.yml"
+RULES = ROOT / "ops" / "deploy" / "alerts.yml"
 SHORTER = 15
 """Windows are so many times shorter than in the rules: 15 minutes are one."""
 REBALANCES_SECONDS = 240

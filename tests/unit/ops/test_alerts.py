@@ -40,6 +40,18 @@ def test_each_alert_fires_at_its_minute_and_none_on_a_normal_day(promtool: str) 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_shipped_configuration_reads_every_job_that_the_alerts_ask_for(promtool: str) -> None:
+    done = subprocess.run(
+        [promtool, "check", "config", "prometheus.yml"], cwd=OPS, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    config = yaml.safe_load((OPS / "prometheus.yml").read_text())
+    jobs = {job["job_name"] for job in config["scrape_configs"]}
+    assert jobs == {f"lyo-{name}" for name in ("worker", "sink", "api", "monitor")}
+    assert jobs >= {match for rule in rules() for match in re.findall(r'job="(lyo-\w+)"', rule["expr"])}
+    assert config["global"]["external_labels"]["lyo_runbook"].startswith("https://")
+
+
 def test_a_rule_that_fires_too_late_is_noticed(promtool: str, tmp_path: Path) -> None:
     text = (OPS / "alerts.yml").read_text()
     late = text.replace(
@@ -68,7 +80,9 @@ def test_every_alert_is_tested_and_has_a_severity_and_a_place_in_the_runbook() -
     assert headings == names, "one heading for each alert, in the same order"
     for rule in rules():
         assert rule["labels"]["severity"] in SEVERITIES
-        assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{rule['alert'].lower()}"
+        assert (
+            rule["annotations"]["runbook_url"] == "{{ $externalLabels.lyo_runbook }}#" + rule["alert"].lower()
+        )
         assert f"alertname: {rule['alert']}\n        exp_alerts:" in tested
 
 

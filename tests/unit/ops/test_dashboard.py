@@ -47,7 +47,8 @@ def test_it_shows_every_success_figure() -> None:
 def test_it_has_the_shape_that_grafana_reads() -> None:
     document = json.loads(DASHBOARD.read_text())
     assert document["schemaVersion"] >= 36
-    assert [one["type"] for one in document["templating"]["list"]] == ["datasource"]
+    assert [one["type"] for one in document["templating"]["list"]] == ["datasource", "textbox"]
+    assert [link["url"] for link in document["links"]] == ["${runbook}"]
     ids = [panel["id"] for panel in document["panels"]]
     assert len(ids) == len(set(ids))
     for panel in document["panels"]:
