@@ -80,10 +80,13 @@ def _share(name: str, part: float, whole: float, *labels: str) -> Figure:
 # ---------------------------------------------------------------- struggle
 
 
-def struggle_accuracy(probability: Floats, struggled: Bools, count: Ints) -> list[Figure]:
-    """How often the likelier answer came true, and the Brier score, of ``n`` groups of outcomes."""
+def struggle_accuracy(probability: Floats, struggled: Floats, count: Ints) -> list[Figure]:
+    """How often the likelier answer came true, and the Brier score, of ``n`` groups of outcomes.
+
+    ``struggled``: 1 for a struggle, up to a quarter for a success that took longer than usual, else 0.
+    """
     total = int(count.sum())
-    right = count[(probability >= 0.5) == struggled].sum()
+    right = count[(probability >= 0.5) == (struggled >= 0.5)].sum()
     squares = float((count * (probability - struggled) ** 2).sum())
     return [_share("struggle_accuracy", right, total), _share("struggle_brier", squares, total)]
 
@@ -93,15 +96,17 @@ def help_acceptance(offered: Bools, accepted: Bools, count: Ints) -> list[Figure
     return [_share("help_acceptance_rate", count[offered & accepted].sum(), count[offered].sum())]
 
 
-def learning_with_help(called_for: Bools, accepted: Bools, struggled: Bools, count: Ints) -> list[Figure]:
+def learning_with_help(called_for: Bools, accepted: Bools, struggled: Floats, count: Ints) -> list[Figure]:
     """Of those for whom help was called for, how many did not struggle: with help, without, the difference.
 
+    ``struggled`` as in `struggle_accuracy`: a slow success is less than a whole one.
     Those who need no help are left out: they do well without it, and would hide what it does.
     """
     found = []
     for label, helped in (("with", accepted), ("without", ~accepted)):
         chosen = called_for & helped
-        found.append(_share("learning_rate", count[chosen & ~struggled].sum(), count[chosen].sum(), label))
+        well = float((count * (1 - struggled))[chosen].sum())
+        found.append(_share("learning_rate", well, count[chosen].sum(), label))
     given, withheld = found[0].value, found[1].value
     gain = None if given is None or withheld is None else given - withheld
     return [*found, Figure("learning_improvement", gain, found[0].size + found[1].size)]

@@ -19,6 +19,7 @@ from lyo.models.arrays.zones import Zones, known
 from lyo.models.quality import WINDOW, Moments
 from lyo.models.state import layout
 from lyo.models.state.learner import LEARNER, Rows
+from lyo.models.state.struggles import SLOW_SHARE, STRUGGLE_UNIT, TIMED_LEAST
 from lyo.storage.sink.outcomes import KEPT_TIMES
 from lyo.storage.times import instant
 
@@ -29,11 +30,24 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-_STRUGGLE_SQL: Final = """
--- What the learner was told when asking: the answer goes on changing, also with what it was to foretell.
+_SLOW: Final = SLOW_SHARE / STRUGGLE_UNIT
+# Probability: what the learner was told when asking. The answer goes on changing, also with what it was to
+# foretell. Struggled: a success that took longer than the content usually takes counts as on completions
+# (`lyo.models.state.struggles`), with the usual time of all learners, the median.
+_STRUGGLE_SQL: Final = f"""
+WITH asked AS (SELECT * FROM struggle_predictions WHERE predicted_at > $1 OR actual_outcome_at > $1),
+usual AS (
+    SELECT content_id, percentile_cont(0.5) WITHIN GROUP (ORDER BY completion_time_seconds) AS seconds
+    FROM content_outcomes
+    WHERE completion_time_seconds > 0 AND content_id IN (SELECT content_id FROM asked)
+    GROUP BY content_id HAVING count(*) >= {TIMED_LEAST}
+)
 SELECT coalesce((answered ->> 'probability')::float8, struggle_probability) AS struggle_probability,
-       actual_struggled, intervention_offered, intervention_accepted, should_offer_help, count(*) AS count
-FROM struggle_predictions WHERE predicted_at > $1 OR actual_outcome_at > $1 GROUP BY 1, 2, 3, 4, 5
+       CASE WHEN actual_struggled THEN 1 WHEN NOT actual_struggled THEN coalesce(round(
+           least(greatest({_SLOW} * (completion_time_seconds / seconds - 1), 0), {_SLOW})::numeric, 2), 0)
+       END AS struggled,
+       intervention_offered, intervention_accepted, should_offer_help, count(*) AS count
+FROM asked LEFT JOIN usual USING (content_id) GROUP BY 1, 2, 3, 4, 5
 """
 # Only learners with a row count: the changelog's own records have none.
 _COVERAGE_SQL: Final = """
@@ -89,11 +103,14 @@ _SIZE_SQL: Final = "SELECT greatest(reltuples, 0)::int8 FROM pg_class WHERE oid 
 
 
 class Struggles(NamedTuple):
-    """Groups of struggle predictions ``(n,)``; ``known``: whether the outcome is known."""
+    """Groups of struggle predictions ``(n,)``; ``known``: whether the outcome is known.
+
+    ``struggled``: 1 for a struggle, up to a quarter for a slow success; 0 where it is not known.
+    """
 
     probability: Floats
     known: Bools
-    struggled: Bools
+    struggled: Floats
     offered: Bools
     accepted: Bools
     called_for: Bools
@@ -130,11 +147,11 @@ class Tenants(NamedTuple):
 async def struggles(connection: Any, now: int) -> Struggles:
     """Predictions of struggle made or answered in the window before ``now`` (ms)."""
     rows = await connection.fetch(_STRUGGLE_SQL, instant(now - WINDOW))
-    struggled = _column(rows, "actual_struggled")
+    struggled = _column(rows, "struggled")
     return Struggles(
         probability=np.array([row["struggle_probability"] for row in rows], float),
         known=np.array([value is not None for value in struggled], bool),
-        struggled=_flags(struggled),
+        struggled=np.array([float(value or 0) for value in struggled], float),
         offered=_flags(_column(rows, "intervention_offered")),
         accepted=_flags(_column(rows, "intervention_accepted")),
         called_for=_flags(_column(rows, "should_offer_help")),

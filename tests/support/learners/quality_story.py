@@ -123,8 +123,10 @@ def outcomes() -> Iterator[dict[str, Any]]:
     for user, kind in ((1, "accepted"), (2, "accepted"), (3, "declined"), (6, "accepted"), (7, "accepted")):
         yield told(user, f"help_{kind}", at(9), content_id="lesson")
     yield told(4, "help_offered", at(9), content_id="lesson")
+    took = {1: 100, 2: 100, 4: 140, 5: 100, 7: 300}  # seconds; usually 100
     for user, struggled in ((1, False), (2, True), (3, True), (4, False), (5, False), (7, False)):
-        yield told(user, "struggled" if struggled else "not_struggled", at(8), content_id="lesson")
+        kind, seconds = "struggled" if struggled else "not_struggled", took.get(user)
+        yield told(user, kind, at(8), content_id="lesson", completion_time_seconds=seconds)
     yield told(1, "not_struggled", at(6), content_id="lesson")
     for user, executed, returned in ((1, 20, 10), (2, 40, None), (3, 26, 1), (5, 5, 4)):
         yield told(user, "strategy_executed", at(executed))

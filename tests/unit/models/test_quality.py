@@ -35,9 +35,9 @@ def hours_of(rows: Rows, zones: Zones) -> q.Floats:
 def test_nothing_is_none_and_never_0() -> None:
     none, empty = np.zeros(0, bool), np.zeros(0, np.int64)
     figures = [
-        *q.struggle_accuracy(np.zeros(0), none, empty),
+        *q.struggle_accuracy(np.zeros(0), np.zeros(0), empty),
         *q.help_acceptance(none, none, empty),
-        *q.learning_with_help(none, none, none, empty),
+        *q.learning_with_help(none, none, np.zeros(0), empty),
         *q.coverage(0, 0),
         *q.early_intervention(empty, empty),
         *q.reengagement(empty, empty, NOW),
@@ -49,7 +49,7 @@ def test_nothing_is_none_and_never_0() -> None:
 
 
 def test_half_is_a_prediction_of_struggle() -> None:
-    (accuracy, brier) = q.struggle_accuracy(np.array([0.5, 0.49]), np.array([True, True]), np.array([3, 1]))
+    (accuracy, brier) = q.struggle_accuracy(np.array([0.5, 0.49]), np.array([1.0, 1.0]), np.array([3, 1]))
     assert accuracy.value == 0.75
     assert brier.value == pytest.approx((3 * 0.25 + 0.51**2) / 4)
 
