@@ -153,7 +153,7 @@ def _drain(lag: PartitionLag | GroupLag) -> str:
     if lag.drain_seconds is not None:
         return f"{lag.drain_seconds:,.0f} s"
     known = lag.events is not None and lag.rate_in is not None and lag.rate_out is not None
-    return "never" if known else UNKNOWN
+    return "not at this rate" if known else UNKNOWN
 
 
 def _missing(snapshot: Snapshot) -> str | None:
