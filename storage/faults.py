@@ -27,26 +27,28 @@ class Fault(StrEnum):
     """What to do about an error."""
 
     PASSING = "passing"
-    """Postgres is away or busy: try the same again later."""
+    """Postgres is away, busy or read-only: try the same again later."""
     DATA = "data"
-    """A record of the batch cannot be stored: find it."""
+    """A record may be to blame: it is if the rest of the batch can be stored. If not, as `PASSING`."""
     LASTING = "lasting"
     """Trying again does not help: end, with the reason."""
 
 
-# SQLSTATE classes, as Postgres' documentation lists them.
-_DATA: Final = ("21", "22", "23", "54")
+# SQLSTATE classes and codes, as Postgres' documentation lists them.
+# 54: a row that is too long, but also a full NOTIFY queue and a server that must be vacuumed first.
+# P0001: a trigger's own refusal.
+_DATA: Final = ("21", "22", "23", "44", "54", "P0001")
+# 25006: the server is read-only, as a standby before it takes over.
 # 25P03: Postgres ended the session because its transaction was idle for too long.
-_PASSING: Final = ("08", "25P03", "40", "53", "55", "57", "58")
+_PASSING: Final = ("08", "25006", "25P03", "40", "53", "55", "57", "58")
+_AWAY: Final = ("08", "57P")
 
 
 def judge(error: BaseException) -> Fault:
     """Say what to do about an error that a transaction ended with."""
     if isinstance(error, asyncpg.PostgresError):
+        # By SQLSTATE and never by the text, which is in the server's language (lc_messages).
         state = error.sqlstate or ""
-        if "NOTIFY queue" in str(error):
-            # A listener does not read its notifications: no record is at fault.
-            return Fault.PASSING
         if state.startswith(_DATA):
             return Fault.DATA
         return Fault.PASSING if state.startswith(_PASSING) else Fault.LASTING
@@ -72,6 +74,19 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def sqlstate(error: BaseException) -> str:
+    """The SQLSTATE of an error of Postgres, else the error's type: a label of bounded variety."""
+    return getattr(error, "sqlstate", None) or type(error).__name__
+
+
+def waiting_for(error: BaseException) -> str:
+    """Why one waits for Postgres, in one line that names the SQLSTATE."""
+    state = sqlstate(error)
+    if not isinstance(error, asyncpg.PostgresError) or state.startswith(_AWAY):
+        return f"Postgres is away: {one_line(error)}"
+    return f"Postgres stores nothing (SQLSTATE {state}): {one_line(error)}"
+
+
 def lasting(error: BaseException) -> SinkError:
     """The error that ends the sink where trying again does not help."""
     if isinstance(error, (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)):
@@ -84,10 +99,10 @@ class Retries:
 
     Args:
         stop: set when the process is to stop.
-        drop: drops the connection to Postgres after an error that may pass.
+        drop: drops the connection to Postgres after an error that may pass, which it is told.
     """
 
-    def __init__(self, stop: asyncio.Event, drop: Callable[[], None]) -> None:
+    def __init__(self, stop: asyncio.Event, drop: Callable[[BaseException], None]) -> None:
         self._stop = stop
         self._drop = drop
 
@@ -103,15 +118,15 @@ class Retries:
             await asyncio.wait_for(self._stop.wait(), seconds)
 
     def passing(self, error: Exception) -> None:
-        """Log an error that may pass, and drop the connection.
+        """Log an error that may pass and is no record's fault, and drop the connection.
 
         Raises:
             SinkError: it will not pass.
         """
         if isinstance(error, SinkError):
             raise error
-        if judge(error) is not Fault.PASSING:
+        if judge(error) is Fault.LASTING:
             raise lasting(error) from error
-        self._drop()
+        self._drop(error)
         metrics.SINK_RETRIES.inc()
-        log.warning("Postgres is away, trying again: %s", one_line(error))
+        log.warning("trying again: %s", waiting_for(error))

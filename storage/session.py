@@ -11,11 +11,13 @@ from typing import Any, Final
 import asyncpg
 
 from lyo.storage.database import plain_url, shown_url
-from lyo.storage.faults import Fault, SinkError, judge, one_line
+from lyo.storage.faults import Fault, SinkError, judge, one_line, sqlstate, waiting_for
+from lyo.streams.log import logger
 
 ATTEMPT_SECONDS: Final = 10.0
 STATEMENT_SECONDS: Final = 120.0
 RETRY_SECONDS: Final = 0.2
+FULL: Final = 0.5
 STOP_SECONDS: Final = 10.0
 # jit: the planner sometimes overestimates a batch's cost, and then compiling takes longer than running.
 # enable_*: the planner cannot see into the JSON and expects ten thousand rows in a batch, so it would read
@@ -36,6 +38,11 @@ _SETTINGS: Final = {
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
 }
+# A full queue of notifications is shortened only by who writes to it, and nobody can, or by this function.
+QUEUE_SQL: Final = "SELECT pg_notification_queue_usage()"
+_LIMIT_EXCEEDED: Final = "54"
+
+log = logger("postgres")
 
 
 class Session:
@@ -44,6 +51,8 @@ class Session:
     Attributes:
         working: whether the process waits for Postgres now.
         drops: how often the connection was dropped.
+        why: why nothing can be stored, in one line; empty once something was.
+        state: the SQLSTATE, or the error's type, that says so.
     """
 
     def __init__(self, database_url: str, name: str = "lyo sink", **settings: str) -> None:
@@ -52,6 +61,7 @@ class Session:
         self._connection: Any = None
         self.working = False
         self.drops = 0
+        self.why = self.state = ""
 
     async def connection(self) -> Any:
         """The open connection.
@@ -66,7 +76,18 @@ class Session:
                 command_timeout=STATEMENT_SECONDS,
                 server_settings=self._settings,
             )
+            if self.state.startswith(_LIMIT_EXCEEDED):
+                await self._shorten_queue()
         return self._connection
+
+    async def _shorten_queue(self) -> None:
+        """Let Postgres forget the notifications that every listener has read."""
+        usage = await self._connection.fetchval(QUEUE_SQL)
+        if usage >= FULL:
+            log.warning(
+                "the queue of notifications is %d%% full: a session that listens is idle in a transaction",
+                round(usage * 100),
+            )
 
     @contextlib.asynccontextmanager
     async def at_work(self) -> AsyncIterator[Any]:
@@ -78,6 +99,7 @@ class Session:
         self.working = True
         try:
             yield await self.connection()
+            self.why = self.state = ""
         finally:
             self.working = False
 
@@ -104,9 +126,14 @@ class Session:
             if stop.is_set():
                 return
 
-    def drop(self) -> None:
-        """Drop the connection: its transaction is rolled back, and the next use opens another one."""
+    def drop(self, error: BaseException | None = None) -> None:
+        """Drop the connection: its transaction is rolled back, and the next use opens another one.
+
+        ``error`` is why nothing could be stored.
+        """
         self.drops += 1
+        if error is not None:
+            self.why, self.state = waiting_for(error), sqlstate(error)
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None

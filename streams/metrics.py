@@ -232,10 +232,12 @@ SINK_LIVE: Final = (
     Live("lyo_sink_records", "Records stored.", (), "counter"),
     Live("lyo_sink_refused", "Records that Postgres refuses, written as dead letters.", (), "counter"),
     Live("lyo_sink_partitions", "Partitions that this sink has claimed.", ("topic",)),
+    Live("lyo_sink_waits", "1: Postgres stores nothing, by SQLSTATE or type of error.", ("why",)),
     Live("lyo_relay_leading", "1: the relay of this sink is the leader, which sends the outbox."),
     Live("lyo_relay_sent", "Rows of the outbox that were sent.", (), "counter"),
     Live("lyo_relay_refused", "Rows of the outbox that Kafka refuses.", (), "counter"),
     Live("lyo_relay_failures", "Failures of the relay in a row, of Kafka or Postgres; 0: it works."),
+    Live("lyo_notification_queue_usage", "Share of Postgres' queue of notifications in use, of the leader."),
 )
 
 # ---------------------------------------------------------------- the API

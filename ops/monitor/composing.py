@@ -12,7 +12,7 @@ from lyo.ops.monitor.broker import Group, GroupMember, Logs
 from lyo.ops.monitor.lag import GroupState, Rules, Track
 from lyo.ops.monitor.reading import Waiting
 from lyo.ops.monitor.restores import Opening, Openings
-from lyo.ops.monitor.snapshot import GroupLag, Member, PartitionLag
+from lyo.ops.monitor.snapshot import GroupLag, Member, PartitionLag, Status
 from lyo.streams.kafka import offset_metadata
 from lyo.streams.kafka.client_ids import running
 from lyo.streams.kafka.offset_metadata import EventCounts
@@ -99,7 +99,7 @@ def partition_lag(
 ) -> PartitionLag:
     """The lag of one topic-partition, with its status; history settles after ``settle`` ms."""
     state = state_of(tp, answers, now)
-    verdict, rates = track.add(state), track.rates()
+    verdict, rates = _with_reason(track.add(state), answers), track.rates()
     behind = lag.events(state)
     return PartitionLag(
         group=watched.name,
@@ -118,6 +118,18 @@ def partition_lag(
         owner=None if answers.group is None else answers.group.owners.get(tp),
         history_until=history_until(watched, tp.partition, answers, now, settle),
     )
+
+
+def _with_reason(verdict: lag.Verdict, answers: GroupAnswers) -> lag.Verdict:
+    """The verdict with what a sink of the group says in its offsets' metadata: why it cannot store.
+
+    A sink that could not claim its partitions yet says so with one of them.
+    """
+    entries = () if answers.group is None else answers.group.committed.values()
+    said = next(filter(None, (offset_metadata.reason(entry.metadata) for entry in entries)), "")
+    if not said or verdict.status is Status.OK:
+        return verdict
+    return verdict._replace(why=f"{verdict.why}; the sink says: {said}")
 
 
 def group_lag(watched: Watched, partitions: Sequence[PartitionLag], group: Group | None) -> GroupLag:

@@ -17,6 +17,7 @@ _MEANINGS: Final = {
     ): "The database's schema is not the newest: run `lyo migrate`.",
     ("57014",): "The database took too long to answer.",
     ("25006",): TAKES_NO_WRITES,
+    ("54",): "The database refuses to store anything now.",
     ("42501",): "The role that the database is used with lacks a privilege.",
 }
 _PASSING: Final = ("08", "40", "53", "55", "57", "58")

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from lyo.models.predictions.kinds import STRUGGLE
-from lyo.storage.faults import Fault, judge, lasting, one_line
+from lyo.storage.faults import Fault, judge, lasting, waiting_for
 from lyo.storage.outbox.queue import CHANNEL
 from lyo.storage.outbox.retention import forget, forget_struggles
 from lyo.storage.outbox.sender import Away, OutboxSender, Sent
-from lyo.storage.session import Session
+from lyo.storage.session import QUEUE_SQL, Session
 from lyo.streams import topics
 from lyo.streams.failpoints import Failpoints
 from lyo.streams.log import logger
@@ -31,6 +31,7 @@ IDLE_SECONDS: Final = 15.0
 LOCK_SECONDS: Final = 1.0
 HOUSEKEEPING_SECONDS: Final = 3_600.0
 _PAUSES: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_TRY_SQL: Final = "UPDATE outbox SET error = error WHERE id = $1"
 
 # An arbitrary constant that no other program uses.
 _LOCK_SQL: Final = "SELECT pg_try_advisory_lock(1819897710, 0)"
@@ -76,6 +77,8 @@ class Relay:
         self._woken = asyncio.Event()
         self._housekeeping_at = 0.0
         self._failures = 0
+        self._untried = False
+        self._queue_usage = 0.0
         self._linger = Linger()
 
     @property
@@ -89,6 +92,8 @@ class Relay:
         yield Sample("lyo_relay_sent", self.sent)
         yield Sample("lyo_relay_refused", self.refused)
         yield Sample("lyo_relay_failures", self._failures)
+        if self.leading:
+            yield Sample("lyo_notification_queue_usage", self._queue_usage)
 
     def stop(self) -> None:
         """End after the rows that are being sent, or within seconds without them."""
@@ -110,9 +115,10 @@ class Relay:
                 except Away as error:
                     await self._failed(f"Kafka is away, trying again: {error}")
                 except Exception as error:
-                    if judge(error) is not Fault.PASSING:
+                    if judge(error) is Fault.LASTING:
                         raise lasting(error) from error
-                    await self._failed(f"Postgres is away, trying again: {one_line(error)}")
+                    self._untried = True
+                    await self._failed(f"trying again: {waiting_for(error)}")
         finally:
             await self._sender.close()
             await self._session.close()
@@ -138,6 +144,8 @@ class Relay:
                 self._linger.took(time.monotonic() - began)
                 await self._pause(self._linger.remaining)
         elif not self._stop.is_set():
+            # Also shortens the queue: while it is full, the API cannot write to the outbox.
+            self._queue_usage = await connection.fetchval(QUEUE_SQL)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._poll_seconds):
                     await self._woken.wait()
@@ -162,6 +170,10 @@ class Relay:
         rows = await connection.fetch(_UNSENT_SQL, self._batch_rows, self._sender.held)
         if not rows:
             return 0
+        if self._untried:
+            # A server that takes no marks would have the same rows sent again and again.
+            await connection.execute(_TRY_SQL, rows[0]["id"])
+            self._untried = False
         self._failpoints("outbox_read")
         sent = Sent()
         try:

@@ -58,9 +58,9 @@ class Claims:
         self._mirror = Mirror(consumer)
 
     def mirror(self) -> None:
-        """Let the consumer group's offsets follow the positions."""
+        """Let the consumer group's offsets follow the positions, and say why nothing can be stored."""
         if self._mirror is not None:
-            self._mirror.follow(self.positions)
+            self._mirror.follow(self.positions, self._session.why)
 
     async def mirror_last(self) -> None:
         """Commit the positions to the consumer group before partitions are given back."""

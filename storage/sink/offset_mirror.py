@@ -1,6 +1,7 @@
 """Mirrors the sink's offsets from Postgres to its consumer group, for Kafka's tools.
 
-The product reads the mirror only while Postgres is away, so a failed commit is just repeated.
+The product reads the mirror only while Postgres is away, so a failed commit is just repeated. The offsets'
+metadata say why the sink cannot store, which `lyo lag` and the monitor show: they never ask the sink itself.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from lyo.streams.log import logger
 
 EVERY_SECONDS: Final = 1.0
 LAST_SECONDS: Final = 2.0
+LONGEST: Final = 500
+"""Characters of a reason. Kafka takes 4,096 bytes of metadata."""
+
+Offset = tuple[int, str]
 
 log = logger("sink")
 
@@ -28,18 +33,22 @@ class Mirror:
 
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
         self._consumer = consumer
-        self._committed: dict[TopicPartition, int] = {}
+        self._committed: dict[TopicPartition, Offset] = {}
         self._running: asyncio.Task[None] | None = None
         self._next = 0.0
 
-    def follow(self, positions: Mapping[Place, Position]) -> None:
-        """Begin to commit changed offsets, unless a commit is under way or the last one is too recent."""
+    def follow(self, positions: Mapping[Place, Position], why: str = "") -> None:
+        """Begin to commit changed offsets, unless a commit is under way or the last one is too recent.
+
+        ``why`` is why nothing can be stored; empty if it can.
+        """
         if time.monotonic() < self._next or (self._running is not None and not self._running.done()):
             return
-        changed = self._changed(positions)
-        if changed:
+        changed = self._changed(positions, why)
+        if changed or (why and not positions):
             self._next = time.monotonic() + EVERY_SECONDS
-            self._running = asyncio.create_task(self._commit(changed), name="mirror")
+            work = self._commit(changed) if changed else self._tell(why)
+            self._running = asyncio.create_task(work, name="mirror")
 
     async def last(self, positions: Mapping[Place, Position]) -> None:
         """Commit changed offsets before the partitions are given back, within seconds."""
@@ -55,16 +64,34 @@ class Mirror:
             self._running.cancel()
         self._committed.clear()
 
-    def _changed(self, positions: Mapping[Place, Position]) -> dict[TopicPartition, int]:
+    def _changed(self, positions: Mapping[Place, Position], why: str = "") -> dict[TopicPartition, Offset]:
         assigned = self._consumer.assignment()
-        stored = {TopicPartition(*place): position.next_offset for place, position in positions.items()}
+        said = why[:LONGEST]
+        stored = {
+            TopicPartition(*place): (position.next_offset, said) for place, position in positions.items()
+        }
         return {
             tp: offset
             for tp, offset in stored.items()
             if tp in assigned and self._committed.get(tp) != offset
         }
 
-    async def _commit(self, offsets: dict[TopicPartition, int]) -> None:
+    async def _tell(self, why: str) -> None:
+        """Commit the reason while nothing is claimed yet: with an offset that stays as it is."""
+        tp = min(self._consumer.assignment(), default=None)
+        if tp is None:
+            return
+        try:
+            offset = await self._consumer.committed(tp)
+            if offset is None:
+                offset = (await self._consumer.beginning_offsets([tp]))[tp]
+        except KafkaError as error:
+            log.debug("offset not known: %r", error)
+        else:
+            await self._commit({tp: (offset, why[:LONGEST])})
+            self._committed.pop(tp, None)
+
+    async def _commit(self, offsets: dict[TopicPartition, Offset]) -> None:
         try:
             await self._consumer.commit(offsets)
         except KafkaError as error:

@@ -62,7 +62,7 @@ class Sink:
         self.stored = 0
         self._stop = asyncio.Event()
         self._session = Session(settings.database_url)
-        self._retries = Retries(self._stop, self._session.drop)
+        self._retries = Retries(self._stop, self._drop)
         self.claims = Claims(self._session, self._retries, self._stop, self.names.prefix)
         self._erasures = self.names.topic(Kind.ERASURE)
         self._batch_records = batch_records
@@ -84,6 +84,11 @@ class Sink:
     def refused(self) -> int:
         """How many records became dead letters."""
         return self._refused.written
+
+    def _drop(self, error: BaseException) -> None:
+        """Drop the connection after an error that may pass, and say so where the monitor looks."""
+        self._session.drop(error)
+        self.claims.mirror()
 
     def stop(self) -> None:
         """End after the running transaction, or within seconds without it."""
@@ -176,6 +181,8 @@ class Sink:
         """Samples for Prometheus, only of the partitions claimed now; called from any thread."""
         yield Sample("lyo_sink_records", self.stored)
         yield Sample("lyo_sink_refused", self.refused)
+        if state := self._session.state:
+            yield Sample("lyo_sink_waits", 1, (state,))
         for topic, count in Counter(place.topic for place in list(self.positions)).items():
             yield Sample("lyo_sink_partitions", count, (topic,))
 
@@ -233,15 +240,39 @@ class Sink:
                 if self._is_over(generation):
                     return None
                 try:
-                    await self._attempt(batch, target)
+                    return await self._refusal(batch, target)
                 except Exception as error:  # noqa: BLE001 - judged
-                    if judge(error) is Fault.DATA:
-                        return error
                     self._retries.passing(error)
-                else:
-                    return None
             await self._retries.wait(pause)
         return None
+
+    async def _refusal(self, batch: Batch, target: Mapping[Place, int]) -> Exception | None:
+        """Store a batch; gives the error with which Postgres refuses a record of it, if it does.
+
+        A record is to blame only if the batch can be stored without it: the same transaction without records
+        is committed, and a single record is tried once more after that.
+
+        Raises:
+            Exception: no record is to blame.
+        """
+        refused = None
+        for _ in range(2 if batch.stored == 1 else 1):
+            try:
+                await self._attempt(batch, target)
+            except Exception as error:
+                if judge(error) is not Fault.DATA or not batch.stored:
+                    raise
+                refused = error
+            else:
+                return None
+            await self._attempt_nothing(batch, target)
+        return refused
+
+    async def _attempt_nothing(self, batch: Batch, target: Mapping[Place, int]) -> None:
+        """Commit what a batch's transaction has besides its records, with the offsets as they are."""
+        here = {place: self.positions[place].next_offset for place in target}
+        async with self._session.at_work() as connection:
+            await self.writer.store(connection, Batch(partitions=batch.partitions), self.positions, here)
 
     def _is_over(self, generation: int) -> bool:
         return generation != self.claims.generation or self._stop.is_set()

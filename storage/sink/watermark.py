@@ -102,7 +102,7 @@ class Watermark:
                 except (KafkaError, OSError, TimeoutError) as error:
                     await self._failed(error)
                 except Exception as error:
-                    if judge(error) is not Fault.PASSING:
+                    if judge(error) is Fault.LASTING:
                         raise lasting(error) from error
                     await self._failed(error)
                 with contextlib.suppress(TimeoutError):

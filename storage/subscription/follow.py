@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final, Self
 
-from lyo.storage.faults import Fault, SinkError, judge, lasting, one_line
+from lyo.storage.faults import Fault, SinkError, judge, lasting, waiting_for
 from lyo.storage.session import Session
 from lyo.storage.sink.sources import chosen
 from lyo.storage.sink.writer import CHANNEL
@@ -186,10 +186,10 @@ class Subscription:
         self._caught_up = False
         if isinstance(error, SinkError):
             raise SubscriptionError(str(error)) from None
-        if judge(error) is not Fault.PASSING:
+        if judge(error) is Fault.LASTING:
             raise SubscriptionError(str(lasting(error))) from error
         if self._failures == 0:
-            log.warning("Postgres is away, trying again: %s", one_line(error))
+            log.warning("trying again: %s", waiting_for(error))
         await asyncio.sleep(_PAUSES[min(self._failures, len(_PAUSES) - 1)])
         self._failures += 1
 

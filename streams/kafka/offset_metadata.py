@@ -1,6 +1,7 @@
-"""Event counts in the metadata of committed offsets: exact, since they commit together with the events.
+"""The metadata of committed offsets: a worker's event counts, or why a sink cannot store.
 
-A monitor reads them at the broker, and the partition number's next owner continues from them.
+Event counts are exact, since they commit together with the events. A monitor reads them at the broker, and
+the partition number's next owner continues from them.
 """
 
 from __future__ import annotations
@@ -51,6 +52,11 @@ def parse(text: str) -> EventCounts | None:
         return None
     history = Taken(int(match[3]), int(match[4])) if match[3] else None
     return EventCounts(int(match[1]), int(match[2]), history)
+
+
+def reason(text: str | None) -> str:
+    """Why a sink cannot store, from an offset's metadata; empty if it can, or the offset is a worker's."""
+    return "" if text is None or parse(text) is not None else text
 
 
 def newest(texts: Iterable[str | None]) -> EventCounts | None:

@@ -20,6 +20,7 @@ from lyo.tools.stack import LocalKafka, LocalPostgres
 from lyo.tools.stack.processes import LOOPBACK
 from tests.support.faults.deployment import deployed
 from tests.support.faults.fleet import Fleet
+from tests.support.faults.refusals import refuse_writes
 from tests.support.faults.storm import Fault, Memory, Storm, freeze_one, kill_one
 from tests.support.learners.published import Paced, parts, simulated
 from tests.support.servers.outages import away, resetting, slow
@@ -114,6 +115,7 @@ def every_fault(fleet: Fleet, kafka: LocalKafka, postgres: LocalPostgres, proxy:
         "Postgres stopped": away(postgres, 10.0, violently=False),
         "Postgres killed": away(postgres, 10.0, violently=True),
         "Postgres slow": slow(proxy, 0.2, 20.0),
+        "Postgres refuses to write": refuse_writes(postgres.database_url, 10.0),
         "Postgres resets connections": resetting(proxy, 5, 2.0),
     }
 

@@ -149,6 +149,8 @@ class Session:
 
     async def put(self, table: str, key: Any, row: Row | None) -> None:
         """Write a row, or delete it."""
+        if self.database.refuses == "writes":
+            raise asyncpg.ProgramLimitExceededError("die Datenbank nimmt keine Befehle an")
         await self.lock(table, key)
         self.writes[table, key] = row
 
@@ -168,6 +170,7 @@ class Database(Server):
         self.sessions: list[Session] = []
         self.stored: Counter[tuple[str, int, int]] = Counter()
         self.backward: list[str] = []
+        self.refuses = ""
         self._waiting: dict[tuple[str, Any], list[asyncio.Future[None]]] = {}
 
     def crash(self) -> None:
@@ -176,6 +179,10 @@ class Database(Server):
         for session in self.sessions:
             session.close()
         self.sessions = []
+
+    def refuse(self, what: str = "") -> None:
+        """From now on refuse all "writes", or every commit with "notifications"; or nothing any more."""
+        self.refuses = what
 
     def apply(self, session: Session) -> None:
         """Make a transaction's writes what others see."""
@@ -272,6 +279,11 @@ class Connection:
         rows: list[Row] | None = await self._call(lambda: self._session.run(handler, args))
         return rows or []
 
+    async def fetchval(self, query: str, *args: Any) -> Any:
+        """Run a statement and give the first value."""
+        (row,) = await self.fetch(query, *args)
+        return next(iter(row.values()))
+
     def transaction(self) -> Any:
         """A transaction as a context."""
         return _Transaction(self)
@@ -291,7 +303,10 @@ class _Transaction:
 
         def end() -> None:
             session.alive()
-            session.end(commit=commit)
+            full = commit and session.said and session.database.refuses == "notifications"
+            session.end(commit=commit and not full)
+            if full:
+                raise asyncpg.ProgramLimitExceededError("zu viele Benachrichtigungen in NOTIFY-Schlange")
 
         if commit or not self._connection.is_closed():
             await self._connection._call(end)

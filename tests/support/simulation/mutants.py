@@ -15,6 +15,7 @@ from lyo.models.erasure import Erasing, ErasureMarkers
 from lyo.models.state import deduplication
 from lyo.storage.sink import claims, writer
 from lyo.storage.sink.offsets import Place, Position
+from lyo.storage.sink.sink import Sink
 from lyo.streams.kafka import clients
 from lyo.streams.producers.transactional_producer import TransactionalProducer
 from lyo.streams.runtime import opening as openings
@@ -278,6 +279,16 @@ def erased_learners_rows_are_stored() -> Iterator[None]:
 
 
 @contextmanager
+def a_refused_record_is_blamed_at_once() -> Iterator[None]:
+    """The sink does not ask whether Postgres would store the batch without it."""
+
+    async def nothing(_self: Sink, _batch: Any, _target: Any) -> None: ...
+
+    with mock.patch.object(Sink, "_attempt_nothing", nothing):
+        yield
+
+
+@contextmanager
 def markers_hold_nothing_back() -> Iterator[None]:
     """An erasure marker is carried out once; what comes later of the learner is folded."""
     with mock.patch.object(Erasing, "admit", lambda _self, batches, _counts: batches):
@@ -321,6 +332,7 @@ MUTANTS: dict[str, Mutant] = {
         uncommitted_is_read,
         what_is_not_decided_is_not_erased,
         erased_learners_rows_are_stored,
+        a_refused_record_is_blamed_at_once,
         markers_hold_nothing_back,
         a_marker_that_is_overtaken_is_left,
     )

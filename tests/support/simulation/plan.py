@@ -41,6 +41,7 @@ class Plan:
     kinds: tuple[str, ...] = ()
     disasters: int = 0
     stops: list[tuple[str, int, str]] = field(default_factory=list)
+    refusals: int = 0
 
     @classmethod
     def of(cls, seed: int, *, real_engine: bool = False, events: int = 60) -> Plan:
@@ -70,4 +71,6 @@ class Plan:
         disasters = dice.choice((0, 3, 8, 15))
         if dice.random() < 0.25:  # numbers go from one worker to another all the time
             kinds, disasters = ("stop worker", "stop worker", "pause worker"), 15
-        return cls(seed, real_engine, events, faults, kinds, disasters, stops)
+        # Dice of its own, so that the other faults of a seed stay what they were.
+        refusals = random.Random(f"{seed}-refusals").choice((0, 0, 1, 3))
+        return cls(seed, real_engine, events, faults, kinds, disasters, stops, refusals)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from lyo.storage import session
 from lyo.storage.sink import (
     erasures,
     merges,
@@ -39,6 +40,10 @@ DELETE_SQL = _ByTable({plan.table.name: delete_sql(plan) for plan in _PLANS})
 
 def _newer(old: Row | None, partition: int, offset: int) -> bool:
     return old is None or old["log_partition"] != partition or old["log_offset"] < offset
+
+
+async def _queue(_tx: Session) -> list[Row]:
+    return [{"pg_notification_queue_usage": 0.0}]
 
 
 async def _notify(tx: Session, said: list[str]) -> None:
@@ -310,6 +315,7 @@ def statements() -> dict[str, Handler]:
         offsets._LOCK_SQL: _lock,
         sources.TOPICS_SQL: _topics,
         writer._NOTIFY_SQL: _notify,
+        session.QUEUE_SQL: _queue,
         rows.LEARNERS_SQL: _upsert(
             "learner_rows", ("user_id", "organization_id", "row", *_LOG), ("user_id",)
         ),

@@ -140,10 +140,12 @@ class World:
             self._supervise(name)
         publishing = self.loop.create_task(self._publish())
         disasters = self.loop.create_task(self._disasters())
+        refusals = self.loop.create_task(self._refusals())
         if dice.random() < 0.4:
             self.network.later(dice.uniform(3, 20), self._supervise, "worker-3")
         await publishing
         await disasters
+        await refusals
         self._heal()
         await self._rest()
         if self.frozen:
@@ -173,6 +175,17 @@ class World:
             if self.plan.kinds:
                 self._disaster(self.dice.choice(self.plan.kinds))
         await asyncio.sleep(max(SECONDS - self.loop.time(), 0))
+
+    async def _refusals(self) -> None:
+        """Let the database be there and refuse everything, for a while each time."""
+        dice = random.Random(f"{self.plan.seed}-refusals")
+        for at in sorted(dice.uniform(1, SECONDS - 6) for _ in range(self.plan.refusals)):
+            await asyncio.sleep(max(at - self.loop.time(), 0))
+            what = dice.choice(("writes", "notifications"))
+            self.note(f"database refuses {what}")
+            self.database.refuse(what)
+            await asyncio.sleep(dice.uniform(0.2, 6))
+            self.database.refuse()
 
     def _disaster(self, kind: str) -> None:
         what, _, whom = kind.partition(" ")

@@ -58,6 +58,16 @@ def lag_of(tp: TopicPartition, what: GroupAnswers, tracks: Tracks | None = None,
     return partition_lag(WATCHED, tp, what, now, track)
 
 
+def test_what_a_sink_says_is_told_of_every_partition_that_waits() -> None:
+    known = group()
+    known.committed[A] = OffsetAndMetadata(10, "Postgres stores nothing")  # type: ignore[index]
+    answers = said(group=known, positions={A: 10, B: 4}, waiting={A: Waiting(), B: Waiting(4, NOW - 20_000)})
+    assert lag_of(A, answers).why == "nothing waits"
+    wanted = "the oldest record has waited for 20 s; the sink says: Postgres stores nothing"
+    assert lag_of(B, answers).why == wanted
+    assert "says" not in lag_of(B, said(group=group(text="late=1 duplicates=2"))).why
+
+
 def test_a_partition_is_told_with_its_owner() -> None:
     found = lag_of(B, said())
     assert (found.events, found.seconds, found.status, found.owner) == (6, 1.0, Status.OK, "member-1")

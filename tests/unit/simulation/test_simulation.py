@@ -39,6 +39,7 @@ NOTICED = {
     "uncommitted_is_read": (50, r"Offset\w+: .* the rows hold everything up to"),
     "a_loading_coordinator_says_there_is_none": (50, r"has no offset, but the rows hold"),
     "erased_learners_rows_are_stored": (50, r"still holds .* of an erased learner"),
+    "a_refused_record_is_blamed_at_once": (50, r"dead letters of "),
     "markers_hold_nothing_back": (50, r"row .* (differs|is missing)"),
     "a_marker_that_is_overtaken_is_left": (100, r"the newest record about"),
 }

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from lyo.storage.database import async_url, plain_url, shown_url
-from lyo.storage.faults import Fault, SinkError, judge, lasting, one_line
+from lyo.storage.faults import Fault, SinkError, judge, lasting, one_line, waiting_for
 from lyo.storage.sink.offsets import Place, Stolen, check_range
 
 
@@ -27,7 +27,9 @@ from lyo.storage.sink.offsets import Place, Stolen, check_range
         (asyncpg.UntranslatableCharacterError("nul"), Fault.DATA),
         (asyncpg.CardinalityViolationError("twice"), Fault.DATA),
         (asyncpg.ProgramLimitExceededError("index row"), Fault.DATA),
-        (asyncpg.ProgramLimitExceededError("too many notifications in the NOTIFY queue"), Fault.PASSING),
+        (asyncpg.ProgramLimitExceededError("zu viele Benachrichtigungen"), Fault.DATA),
+        (asyncpg.RaiseError("a trigger's own"), Fault.DATA),
+        (asyncpg.ReadOnlySQLTransactionError("a standby"), Fault.PASSING),
         (asyncpg.DataError("not an int"), Fault.DATA),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), Fault.DATA),
         (asyncpg.UndefinedTableError("no table"), Fault.LASTING),
@@ -44,6 +46,14 @@ def test_an_error_is_judged_by_what_can_be_done(error: Exception, fault: Fault) 
 def test_a_missing_table_says_what_to_do() -> None:
     assert "run `lyo migrate`" in str(lasting(asyncpg.UndefinedTableError('relation "x"')))
     assert str(lasting(asyncpg.InvalidPasswordError("no"))) == "Postgres refuses: InvalidPasswordError: no"
+
+
+def test_what_is_waited_for_is_named_by_its_code() -> None:
+    assert waiting_for(ConnectionRefusedError("no")) == "Postgres is away: ConnectionRefusedError: no"
+    assert waiting_for(asyncpg.CannotConnectNowError("up soon")).startswith("Postgres is away: ")
+    refused = asyncpg.ProgramLimitExceededError("voll")
+    named = "Postgres stores nothing (SQLSTATE 54000): ProgramLimitExceededError: voll"
+    assert waiting_for(refused) == named
 
 
 def test_an_error_is_one_line() -> None:

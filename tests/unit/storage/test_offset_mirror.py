@@ -23,18 +23,23 @@ class Group:
         self.commits: list[dict[TopicPartition, int]] = []
         self.assigned = {TopicPartition(*A), TopicPartition(*B)}
         self.error: KafkaError | None = None
+        self.reasons: set[str] = set()
         self.hangs = False
         self.freed = asyncio.Event()
 
     def assignment(self) -> set[TopicPartition]:
         return self.assigned
 
-    async def commit(self, offsets: dict[TopicPartition, int]) -> None:
+    async def committed(self, tp: TopicPartition) -> int | None:
+        return 4 if tp == TopicPartition(*A) else None
+
+    async def commit(self, offsets: dict[TopicPartition, tuple[int, str]]) -> None:
         if self.hangs:
             await self.freed.wait()
         if self.error is not None:
             raise self.error
-        self.commits.append(offsets)
+        self.commits.append({tp: offset for tp, (offset, _) in offsets.items()})
+        self.reasons = {reason for _, reason in offsets.values()}
 
 
 @pytest.fixture
@@ -62,6 +67,26 @@ async def test_only_what_changed_is_committed(mirrored: Mirror, group: Group) ->
         mirrored.follow(standing(a, b))
         await settle()
     assert group.commits == [{TopicPartition(*A): 1, TopicPartition(*B): 1}, {TopicPartition(*A): 2}]
+
+
+async def test_why_nothing_can_be_stored_is_committed_with_the_offsets_and_taken_back(
+    mirrored: Mirror, group: Group
+) -> None:
+    for why in ("", "full", "full", ""):
+        mirrored.follow(standing(1, 1), why)
+        await settle()
+        assert group.reasons == {why}
+    assert group.commits == 3 * [{TopicPartition(*A): 1, TopicPartition(*B): 1}]
+
+
+async def test_a_reason_is_committed_though_nothing_is_claimed_yet(mirrored: Mirror, group: Group) -> None:
+    mirrored.follow({}, "full")
+    await settle()
+    assert (group.commits, group.reasons) == ([{TopicPartition(*A): 4}], {"full"})
+    mirrored.follow(standing(4, 1))
+    await settle()
+    assert group.commits[1:] == [{TopicPartition(*A): 4, TopicPartition(*B): 1}]
+    assert group.reasons == {""}
 
 
 async def test_it_waits_a_while_between_commits(group: Group) -> None:

@@ -141,6 +141,13 @@ class Producer(Client):
         name, epoch = self._name or "", self._epoch
         await self.link.call(lambda: self.broker.end(name, epoch, commit=False))
 
+    async def send(  # type: ignore[override]
+        self, topic: str, value: bytes | None, key: bytes | None, *, partition: int
+    ) -> asyncio.Future[Any]:
+        """Send a record without a transaction, and give the future of its acknowledgement."""
+        tp = TopicPartition(topic, partition)
+        return self.link.send(lambda: self.broker.append(tp, [(key, value)]), faulty=False)
+
     async def send_and_wait(
         self, topic: str, value: bytes | None, key: bytes | None, *, partition: int
     ) -> None:
