@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord
 
 from lyo.streams.dead_letters import encode
 from lyo.streams.producers.transactional_producer import TransactionalProducer
 from lyo.streams.runtime.context import TaskContext
+from lyo.streams.runtime.opening import OpenState
+from lyo.streams.runtime.restore import offsets_record
 
 
-class CatalogueDeadLetters:
-    """Writes one dead letter for each refused record of the followed topics.
+async def send_catalogue_dead_letters(
+    context: TaskContext,
+    state: OpenState,
+    producer: TransactionalProducer,
+    is_erased: Callable[[ConsumerRecord], bool],
+) -> None:
+    """Write one dead letter for each refused record of the followed topics, if it is missing.
 
-    The offsets of the followed topics are committed in the same transaction, so the next owner of partition
-    number 0 knows which dead letters are written.
+    Learners who stay erased get none. The transaction also writes up to where letters are written: into the
+    rows' changelog, from which the next owner of partition number 0 knows it, and into the group, whose
+    offsets of these topics expire, for workers of other numbers and of earlier versions.
     """
-
-    def __init__(self, context: TaskContext, offsets: Mapping[TopicPartition, int]) -> None:
-        self._context = context
-        self._offsets = dict(offsets)
-
-    async def send(
-        self, producer: TransactionalProducer, is_erased: Callable[[ConsumerRecord], bool]
-    ) -> None:
-        """Write the dead letters that are missing, except those about learners who stay erased."""
-        context = self._context
-        position = context.catalogue.position
-        refused = context.catalogue.rejected_from(self._offsets)
-        if not refused:
-            return
-        now = context.clock.now()
-        pairs = [
-            encode.dead_letter(record, rejected, now) for record, rejected in refused if not is_erased(record)
-        ]
-        await producer.transact({context.names.dead_letters: pairs}, {}, position, now)
-        self._offsets = position
-        context.counts["dead_letters"] += len(pairs)
+    position = context.catalogue.position
+    refused = context.catalogue.rejected_from(state.followed)
+    if not refused:
+        return
+    now = context.clock.now()
+    pairs = [
+        encode.dead_letter(record, rejected, now) for record, rejected in refused if not is_erased(record)
+    ]
+    rows = {context.names.learner_rows: [offsets_record(state.recorded, state.topic_ids, position)]}
+    await producer.transact({context.names.dead_letters: pairs}, rows, position, now)
+    state.followed = position
+    context.counts["dead_letters"] += len(pairs)

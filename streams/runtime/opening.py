@@ -39,6 +39,7 @@ class OpenState:
         offsets: the committed offsets of the inputs.
         recorded: the offsets that the changelog's newest offsets record holds.
         topic_ids: of the topics that the rows follow from or lie in, by name.
+        followed: up to where the followed topics' dead letters are written; of number 0 only.
         counts: late and duplicate events, committed as the offsets' metadata.
     """
 
@@ -48,6 +49,7 @@ class OpenState:
     recorded: dict[TopicPartition, int]
     topic_ids: dict[str, str]
     counts: EventCounts
+    followed: dict[TopicPartition, int]
 
 
 class Opening:
@@ -89,7 +91,19 @@ class Opening:
         # Offsets are read only now: the earlier owner is fenced and cannot move them any more.
         offsets, topic_ids = await self.agreed_offsets(producer, restored)
         counts = await committed_counts(context.admin, context.settings, self._partitions)
-        return OpenState(engine, restored.rows, offsets, dict(restored.offsets), topic_ids, counts)
+        followed = await self._followed(restored) if self._number == 0 else {}
+        return OpenState(engine, restored.rows, offsets, dict(restored.offsets), topic_ids, counts, followed)
+
+    async def _followed(self, restored: Restored) -> dict[TopicPartition, int]:
+        """The followed topics' offsets: the rows' ones, or the group's if they are higher.
+
+        The group's expire. But an earlier version writes them alone, and hands the rows' ones on as they are.
+        """
+        context = self._context
+        committed = await committed_offsets(
+            context.admin, context.offsets, context.settings, context.catalogue.partitions
+        )
+        return {tp: max(offset, restored.followed.get(tp, 0)) for tp, offset in committed.items()}
 
     async def agreed_offsets(
         self, producer: TransactionalProducer, restored: Restored

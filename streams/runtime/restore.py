@@ -27,8 +27,10 @@ FIRST_GROUP_SECONDS = 15.0
 REBUILD = "stop every worker and sink, run `lyo rebuild`, and start them again (docs/rebuild.md)"
 OFFSETS_KEY = b"#offsets"
 """Key of the changelog's offsets record: the next input offset after the rows, and the topics' ids."""
-# Topic names never contain it. An earlier version takes `TOPIC#ID` for one more offset, and keeps it.
+# Topic names never contain these. An earlier version takes `TOPIC#ID` and `TOPIC/NUMBER` for more offsets,
+# and keeps them.
 _ID = "#"
+_NUMBER = "/"
 UNREADABLE = (LayoutError, ValueError, KeyError, msgspec.MsgspecError, RecursionError)
 
 
@@ -52,23 +54,30 @@ class Restored(NamedTuple):
         offsets: the next input offsets after the rows; empty if there is no offsets record.
         blank: whether the changelog of the learners has never held a record.
         topics: ids of topics when the rows were written, as far as the offsets record has them.
+        followed: where the dead letters of content, organizations and erasures end; of number 0 only.
     """
 
     rows: int
     offsets: dict[TopicPartition, int]
     blank: bool
     topics: Mapping[str, str] = MappingProxyType({})
+    followed: Mapping[TopicPartition, int] = MappingProxyType({})
 
 
 def offsets_record(
-    offsets: Mapping[TopicPartition, int], topics: Mapping[str, str] | None = None
+    offsets: Mapping[TopicPartition, int],
+    topics: Mapping[str, str] | None = None,
+    followed: Mapping[TopicPartition, int] | None = None,
 ) -> tuple[bytes, bytes]:
     """The changelog's offsets record, written in the transaction that commits the offsets.
 
-    It also holds the topics' ids: a topic that was created again has another one.
+    It also holds the topics' ids: a topic that was created again has another one. And up to which offsets of
+    the ``followed`` topics dead letters are written: the group does not subscribe to these topics, so Kafka
+    lets its offsets of them expire.
     """
     body = {tp.topic: offset for tp, offset in sorted(offsets.items())}
     body |= {f"{topic}{_ID}{topic_id}": 0 for topic, topic_id in sorted((topics or {}).items())}
+    body |= {f"{tp.topic}{_NUMBER}{tp.partition}": at for tp, at in sorted((followed or {}).items())}
     return OFFSETS_KEY, orjson.dumps(body)
 
 
@@ -91,6 +100,7 @@ async def restore(
     count = 0
     offsets: dict[TopicPartition, int] = {}
     known: dict[str, str] = {}
+    followed: dict[TopicPartition, int] = {}
     await reader.start()
     try:
         await _check_existence(reader, sources)
@@ -100,7 +110,7 @@ async def restore(
         async for tp, records in reading:
             for record in records:
                 if tp == learner and record.key == OFFSETS_KEY and record.value is not None:
-                    offsets, known = _offsets(record, number)
+                    offsets, known, followed = _offsets(record, number)
             _load(engine, sources, tp, [record for record in records if record.key != OFFSETS_KEY])
             count += len(records)
             if read is not None:
@@ -111,7 +121,7 @@ async def restore(
     finally:
         await clients.stop(reader)
     engine.loaded()
-    return Restored(count, offsets, blank, known)
+    return Restored(count, offsets, blank, known, followed)
 
 
 async def _check_existence(reader: AIOKafkaConsumer, sources: Iterable[TopicPartition]) -> None:
@@ -156,19 +166,24 @@ def _unreadable(record: ConsumerRecord, error: Exception) -> RestoreError:
     return RestoreError(f"{where} cannot be read back ({reason}): {remedy}to go on without it, {REBUILD}")
 
 
-def _offsets(record: ConsumerRecord, number: int) -> tuple[dict[TopicPartition, int], dict[str, str]]:
-    """The offsets and topic ids of an offsets record."""
-    offsets, ids = {}, {}
+def _offsets(
+    record: ConsumerRecord, number: int
+) -> tuple[dict[TopicPartition, int], dict[str, str], dict[TopicPartition, int]]:
+    """The offsets, topic ids and followed topics' offsets of an offsets record."""
+    offsets, ids, followed = {}, {}, {}
     try:
         for name, offset in orjson.loads(record.value).items():
             topic, is_id, topic_id = str(name).partition(_ID)
+            where, is_followed, followed_number = topic.partition(_NUMBER)
             if is_id:
                 ids[topic] = topic_id
+            elif is_followed:
+                followed[TopicPartition(where, int(followed_number))] = int(offset)
             else:
                 offsets[TopicPartition(topic, number)] = int(offset)
     except (ValueError, TypeError, AttributeError) as error:
         raise _unreadable(record, error) from None
-    return offsets, ids
+    return offsets, ids, followed
 
 
 async def same_topics(admin: AIOKafkaAdminClient, names: Names, restored: Restored) -> dict[str, str]:

@@ -20,14 +20,14 @@ from lyo.streams.kafka.input_records import is_history
 from lyo.streams.log import logger
 from lyo.streams.producers.linger import Linger
 from lyo.streams.producers.transactional_producer import Pair, TransactionalProducer
-from lyo.streams.runtime.catalogue_dead_letters import CatalogueDeadLetters
+from lyo.streams.runtime.catalogue_dead_letters import send_catalogue_dead_letters
 from lyo.streams.runtime.context import TaskContext
 from lyo.streams.runtime.input_reader import InputReader
 from lyo.streams.runtime.opening import Opening, OpenState
 from lyo.streams.runtime.ports import Changes, Engine
 from lyo.streams.runtime.progress import Progress
 from lyo.streams.runtime.record_buffer import RecordBuffer
-from lyo.streams.runtime.restore import committed_offsets, offsets_record
+from lyo.streams.runtime.restore import offsets_record
 from lyo.streams.runtime.task_metrics import TaskMetrics
 from lyo.streams.runtime.tombstones import Eraser
 from lyo.streams.runtime.transport import Poll
@@ -62,7 +62,6 @@ class Task:
         self._producer: TransactionalProducer | None = None
         self._open_state: OpenState | None = None
         self._eraser = Eraser(number, context, self.progress.read)
-        self._catalogue_dead_letters: CatalogueDeadLetters | None = None
         self._metrics = TaskMetrics(number, context)
         self._linger = Linger()
         self._next_sweep = 0.0
@@ -155,10 +154,6 @@ class Task:
         if state is None:
             return
         self._eraser = Eraser(self.number, context, self.progress.read)
-        if self.number == 0:
-            followed = context.catalogue.partitions
-            offsets = await committed_offsets(context.admin, context.offsets, context.settings, followed)
-            self._catalogue_dead_letters = CatalogueDeadLetters(context, offsets)
         context.failpoints("offsets_read")
         self._open_state = state
         self.input.expected = dict(state.offsets)
@@ -215,8 +210,10 @@ class Task:
                 self.input.resume()
         if time.monotonic() >= self._next_sweep:
             is_more_due = await self._sweep()
-            if self._catalogue_dead_letters is not None and self._producer is not None:
-                await self._catalogue_dead_letters.send(self._producer, self._eraser.is_erased)
+            if self.number == 0 and self._producer is not None:
+                await send_catalogue_dead_letters(
+                    self.context, self._state, self._producer, self._eraser.is_erased
+                )
             await self.input.find_stray(self.buffer)
             # Waiting events of other partition numbers come first.
             at_once = is_more_due and not self.context.waiting
@@ -295,7 +292,7 @@ class Task:
         }
         recorded = state.recorded | dict(offsets)
         if offsets:
-            rows[names.learner_rows].append(offsets_record(recorded, state.topic_ids))
+            rows[names.learner_rows].append(offsets_record(recorded, state.topic_ids, state.followed))
         counts = state.counts.plus(changes.counts).with_history(changes.history)
         metadata = counts.text()
         with_metadata = {tp: (offset, metadata) for tp, offset in offsets.items()}

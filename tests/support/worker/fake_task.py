@@ -54,4 +54,4 @@ class FakeEnds:
 
 
 def opened(engine: CountingEngine) -> OpenState:
-    return OpenState(engine, 0, {}, {}, {}, EventCounts())
+    return OpenState(engine, 0, {}, {}, {}, EventCounts(), {})

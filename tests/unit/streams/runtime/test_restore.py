@@ -137,8 +137,8 @@ A_SAID = "AAECAwQFBgcICQoLDA0ODw"
 
 def read(value: bytes) -> Restored:
     said = SimpleNamespace(topic=NAMES.learner_rows, partition=1, offset=3, value=value)
-    offsets, known = restore._offsets(cast("Any", said), 1)
-    return Restored(1, offsets, blank=False, topics=known)
+    offsets, known, followed = restore._offsets(cast("Any", said), 1)
+    return Restored(1, offsets, blank=False, topics=known, followed=followed)
 
 
 def test_ids_of_topics_stand_beside_the_offsets_and_an_earlier_version_takes_them_for_more() -> None:
@@ -150,6 +150,20 @@ def test_ids_of_topics_stand_beside_the_offsets_and_an_earlier_version_takes_the
     _, handed_on = offsets_record(taken | {ONE: 8})
     assert read(handed_on).offsets == {ONE: 8, OTHER: 9}
     assert read(handed_on).topics == {ROWS: A_SAID}
+
+
+def test_offsets_of_followed_topics_stand_beside_them_and_an_earlier_version_hands_them_on() -> None:
+    followed = {TopicPartition(CONTENT, 0): 12, TopicPartition("erasures", 3): 4}
+    _, value = offsets_record({ONE: 7}, {ROWS: A_SAID}, followed)
+    assert (read(value).offsets, read(value).topics, read(value).followed) == (
+        {ONE: 7},
+        {ROWS: A_SAID},
+        followed,
+    )
+    # As the version before this one reads and writes it.
+    taken = {TopicPartition(name, 1): at for name, at in json.loads(value).items() if "#" not in name}
+    _, handed_on = offsets_record(taken | {ONE: 8}, {ROWS: A_SAID})
+    assert (read(handed_on).offsets, read(handed_on).followed) == ({ONE: 8}, followed)
 
 
 async def test_rows_of_an_earlier_version_are_taken_with_the_topics_there_are() -> None:

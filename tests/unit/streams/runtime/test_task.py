@@ -11,7 +11,8 @@ from aiokafka import TopicPartition
 
 from lyo.models.erasure import ErasureMarker
 from lyo.models.events.decode import Kind, Rejected
-from lyo.streams.runtime.catalogue_dead_letters import CatalogueDeadLetters
+from lyo.streams.runtime.catalogue_dead_letters import send_catalogue_dead_letters
+from lyo.streams.runtime.restore import offsets_record
 from lyo.streams.runtime.task import Task
 from lyo.streams.runtime.transport import Poll
 from tests.support.worker.counting_worker import CountingEngine
@@ -82,14 +83,15 @@ async def test_a_catalogues_bad_record_about_the_erased_is_passed_without_a_lett
     task.context.catalogue = cast("Any", catalogue)
     sent: list[Any] = []
 
-    async def transact(outputs: Any, _rows: Any, offsets: Any, _now: int) -> None:
-        sent.append((outputs, offsets))
+    async def transact(outputs: Any, rows: Any, offsets: Any, _now: int) -> None:
+        sent.append((outputs, rows, offsets))
 
     producer = cast("Any", SimpleNamespace(transact=transact))
-    dead_letters = CatalogueDeadLetters(task.context, {})
-    await dead_letters.send(producer, first._eraser.is_erased)
-    await dead_letters.send(producer, first._eraser.is_erased)
-    [(outputs, offsets)] = sent
+    state = cast("Any", SimpleNamespace(followed={}, recorded={SESSIONS: 8}, topic_ids={}))
+    for _ in range(2):
+        await send_catalogue_dead_letters(task.context, state, producer, first._eraser.is_erased)
+    [(outputs, rows, offsets)] = sent
+    assert rows == {"lyo.learner-rows": [offsets_record({SESSIONS: 8}, {}, position)]}
     assert [key for key, _ in outputs["lyo.dead-letters"]] == [b"lyo.content/0/3"]
     assert offsets == position
 
