@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,11 @@ from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalKafka
 from tests.conftest import JARS
+from tests.support.processes import Environment
 from tests.support.worker.running import WorkerProcess, all_done, events, publish, publisher, read, until
 
 pytestmark = pytest.mark.integration
 
-Environment = Callable[[Settings], dict[str, str]]
 # A minute is the least that can be set: it begins when the offset is committed.
 EXPIRED_SECONDS = 150.0
 EXPIRY = "\noffsets.retention.minutes=1\noffsets.retention.check.interval.ms=1000\n"

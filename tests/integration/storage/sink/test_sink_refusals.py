@@ -31,14 +31,6 @@ from tests.support.sink.running import all_stored, fetch, publish, running, sent
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture
-async def ready(settings: Settings) -> Settings:
-    """Settings with topics and tables."""
-    await topic_admin.ensure(settings)
-    upgrade(settings.database_url)
-    return settings
-
-
 @asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[Any]:
     connection = await asyncpg.connect(plain_url(settings.database_url))
