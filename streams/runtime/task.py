@@ -211,8 +211,13 @@ class Task:
         if time.monotonic() >= self._next_sweep:
             is_more_due = await self._sweep()
             if self.number == 0 and self._producer is not None:
-                await send_catalogue_dead_letters(
-                    self.context, self._state, self._producer, self._eraser.is_erased
+                state = self._state
+                state.followed = await send_catalogue_dead_letters(
+                    self.context,
+                    self._producer,
+                    state.followed,
+                    lambda at: offsets_record(state.recorded, state.topic_ids, at),
+                    self._eraser.is_erased,
                 )
             await self.input.find_stray(self.buffer)
             # Waiting events of other partition numbers come first.

@@ -87,9 +87,15 @@ async def test_a_catalogues_bad_record_about_the_erased_is_passed_without_a_lett
         sent.append((outputs, rows, offsets))
 
     producer = cast("Any", SimpleNamespace(transact=transact))
-    state = cast("Any", SimpleNamespace(followed={}, recorded={SESSIONS: 8}, topic_ids={}))
+    written: dict[TopicPartition, int] = {}
     for _ in range(2):
-        await send_catalogue_dead_letters(task.context, state, producer, first._eraser.is_erased)
+        written = await send_catalogue_dead_letters(
+            task.context,
+            producer,
+            written,
+            lambda at: offsets_record({SESSIONS: 8}, {}, at),
+            first._eraser.is_erased,
+        )
     [(outputs, rows, offsets)] = sent
     assert rows == {"lyo.learner-rows": [offsets_record({SESSIONS: 8}, {}, position)]}
     assert [key for key, _ in outputs["lyo.dead-letters"]] == [b"lyo.content/0/3"]
