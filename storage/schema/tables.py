@@ -74,6 +74,10 @@ learner_rows: Final = Table(
     Column("user_id", BigInteger, nullable=False, autoincrement=False),
     Column("organization_id", BigInteger),
     required("row", LargeBinary),
+    # Read out of the row, for the view user_session_stats.
+    Column("total_sessions", BigInteger),
+    Column("avg_duration", Double),
+    Column("last_session", Instant),
     *log_place(),
     PrimaryKeyConstraint("user_id", name="pk_learner_rows"),
 )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import numpy as np
 
 from lyo.models.events.decode import Content, EventError, Organization, decode_content, decode_organization
-from lyo.models.state.layout import LAYOUTS
+from lyo.models.state.layout import LAYOUTS, LayoutError, decode_learners
 from lyo.storage.sink.records import Item, newest
+from lyo.storage.times import instant
 
 if TYPE_CHECKING:
     from lyo.storage.sink.records import Record
@@ -18,10 +21,14 @@ _STALE: Final = "(t.log_partition IS DISTINCT FROM {0}.log_partition OR t.log_of
 _NEWER: Final = _STALE.format("excluded")
 
 LEARNERS_SQL: Final = f"""
-INSERT INTO learner_rows AS t (user_id, organization_id, row, log_partition, log_offset)
-SELECT * FROM unnest($1::int8[], $2::int8[], $3::bytea[], $4::int4[], $5::int8[])
+INSERT INTO learner_rows AS t (user_id, organization_id, row, log_partition, log_offset,
+    total_sessions, avg_duration, last_session)
+SELECT * FROM unnest($1::int8[], $2::int8[], $3::bytea[], $4::int4[], $5::int8[],
+    $6::int8[], $7::float8[], $8::timestamptz[])
 ON CONFLICT (user_id) DO UPDATE SET organization_id = excluded.organization_id, row = excluded.row,
-    log_partition = excluded.log_partition, log_offset = excluded.log_offset
+    log_partition = excluded.log_partition, log_offset = excluded.log_offset,
+    total_sessions = excluded.total_sessions, avg_duration = excluded.avg_duration,
+    last_session = excluded.last_session
 WHERE {_NEWER}
 """
 
@@ -95,10 +102,10 @@ async def write_learners(connection: Any, items: Sequence[Item], tenant_of: Tena
     if not kept:
         return
     users = [item.user for item in kept]
-    rows = [item.record.value for item in kept]
-    tenants = [tenant_of(row) for row in rows if row is not None]
+    rows = [item.record.value or b"" for item in kept]
+    tenants = [tenant_of(row) for row in rows]
     moved = [row["user_id"] for row in await connection.fetch(MOVED_SQL, users, tenants)]
-    await connection.execute(LEARNERS_SQL, users, tenants, rows, *_places(kept))
+    await connection.execute(LEARNERS_SQL, users, tenants, rows, *_places(kept), *session_stats(rows))
     if moved:
         await connection.execute(SKILLS_TENANT_SQL, moved)
 
@@ -191,3 +198,31 @@ def tenant_of(row: bytes) -> int | None:
     if len(row) < _TENANT.stop or row[0] not in LAYOUTS:
         return None
     return int.from_bytes(row[_TENANT], "little", signed=True) or None
+
+
+def session_stats(
+    values: list[bytes],
+) -> tuple[list[int | None], list[float | None], list[datetime | None]]:
+    """Of learners' rows the sessions, their mean minutes over the kept 90 days, and the end of the last one.
+
+    None where there is no session, and for rows that this version cannot read.
+    """
+    try:
+        rows = decode_learners(values)
+    except LayoutError:
+        if len(values) == 1:
+            return [None], [None], [None]
+        each = [session_stats([value]) for value in values]
+        return (
+            [total for (total,), _, _ in each],
+            [mean for _, (mean,), _ in each],
+            [last for _, _, (last,) in each],
+        )
+    started = rows["started"].sum(axis=1, dtype=np.int64)
+    minutes = rows["minutes"].sum(axis=1, dtype=np.int64)
+    means = minutes / np.maximum(started, 1)
+    return (
+        rows["sessions"].tolist(),
+        [mean if count else None for mean, count in zip(means.tolist(), started.tolist(), strict=True)],
+        [instant(last) if last >= 0 else None for last in rows["last_session"].tolist()],
+    )

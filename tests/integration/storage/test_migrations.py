@@ -212,7 +212,7 @@ def differences(url: str) -> list[Any]:
 def test_up_down_and_up_again(database_url: str) -> None:
     upgrade(database_url)
     assert tables(database_url) == {*metadata.tables, "alembic_version"}
-    assert fetch(database_url, "SELECT version_num FROM alembic_version") == [("phase2_007",)]
+    assert fetch(database_url, "SELECT version_num FROM alembic_version") == [("phase2_008",)]
     downgrade(database_url)
     assert tables(database_url) == {"alembic_version"}
     upgrade(database_url, "phase2_001")
