@@ -37,7 +37,7 @@ class Replay:
         decisions: the newest record of each intervention that was decided, by key.
     """
 
-    engine: Engine = field(default_factory=lambda: Engine(Catalogue(), deciding=False))
+    engine: Engine = field(default_factory=lambda: Engine(Catalogue(), with_interventions=False))
     live: bool = False
     decisions: dict[bytes, bytes] = field(default_factory=dict)
     _hours: dict[int, list[Columns]] = field(default_factory=dict)
@@ -110,7 +110,7 @@ class Replay:
         if until is not None and int(columns.at[0]) > until:
             return
         user = int(columns.user[0])
-        self.engine.erasing.markers.add(user, marker_of(columns.rows[0]), said=True)
+        self.engine.erasing.markers.add(user, marker_of(columns.rows[0]), on_topic=True)
         self.engine.commit(self.engine.erase(self.engine.pending(0, 1)))
 
     def _fold(self, checked: Checked, until: int | None, piece: Piece, on_bad: OnBad | None) -> None:

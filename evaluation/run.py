@@ -63,7 +63,7 @@ def observe(
     """What each contender saw of each question ``(n, f)``, and the task's closing figures."""
     many = len(task.queries)
     observed: dict[str, Floats] = {}
-    engine = Engine(events.catalogue, deciding=False)
+    engine = Engine(events.catalogue, with_interventions=False)
     if not task.closes and all(contender.observe is None for contender in contenders.values()):
         return {name: np.zeros((many, 1)) for name in contenders}, {}
     for which in walk(engine, events, task.queries, on_done, to_the_end=task.closes):

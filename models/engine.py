@@ -1,7 +1,7 @@
-"""The engine: all state of one partition number, and the only way to change it or to ask it.
+"""The engine holds all state of one partition number; nothing else changes it.
 
-Pure: no clock, no I/O. The stream, replay and evaluation all use it, so they agree. After a failure
-between `apply` (or `sweep`) and `commit` the engine is thrown away and built again from the log.
+It is pure: no clock, no I/O. The stream, replay and evaluation use the same engine, so they agree. After a
+failure between `apply` (or `sweep`) and `commit` the engine is discarded and built again from the log.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lyo.models.events.decode import Columns
 from lyo.models.events.order import cut
 from lyo.models.fold import Changes, Folding
 from lyo.models.interventions.policy import InterventionPolicy
-from lyo.models.predictions.emit import Predicting, Sent
+from lyo.models.predictions.emit import Emitter, Sent
 from lyo.models.renewal import Renewal
 from lyo.models.state import layout
 from lyo.models.state.catalogue import Catalogue
@@ -32,9 +32,9 @@ class Engine:
 
     Args:
         catalogue: contents and organizations.
-        deciding: whether interventions are decided; predictions are the same either way.
+        with_interventions: whether interventions are decided; predictions are the same either way.
         markers: of the erased learners; the same for all engines of a process.
-        write_layout: layout of the rows that it gives to be stored.
+        write_layout: layout of the encoded rows.
         settle: record time (ms) without more history after which it has settled.
     """
 
@@ -42,7 +42,7 @@ class Engine:
         self,
         catalogue: Catalogue,
         *,
-        deciding: bool = True,
+        with_interventions: bool = True,
         markers: ErasureMarkers | None = None,
         write_layout: int = layout.LAYOUT,
         settle: int = SETTLE,
@@ -53,10 +53,10 @@ class Engine:
         self.sweeping = Sweeping(self.state, self._backfill)
         self._open = False
         self._folding = Folding(self.state, self.sweeping, self._backfill)
-        self._predicting = Predicting(self.state)
-        self._renewal = Renewal(self.state, self._predicting)
-        self._deciding = InterventionPolicy(self.state, self._predicting) if deciding else None
-        self.erasing = Erasing(self.state, self._deciding, ErasureMarkers() if markers is None else markers)
+        self._emitter = Emitter(self.state)
+        self._renewal = Renewal(self.state, self._emitter)
+        self._policy = InterventionPolicy(self.state, self._emitter) if with_interventions else None
+        self.erasing = Erasing(self.state, self._policy, ErasureMarkers() if markers is None else markers)
 
     # -- restore ---------------------------------------------------------------------------------------
 
@@ -67,9 +67,9 @@ class Engine:
         struggle: list[tuple[bytes, bytes | None]],
         interventions: Sequence[tuple[bytes, bytes | None]] = (),
     ) -> None:
-        """Take a piece of the changelogs, of the struggle and of the interventions topic.
+        """Load a piece of the changelogs and of the struggle and interventions topics.
 
-        Each in log order; the newest of a key counts.
+        Each is in log order; the newest record of a key counts.
 
         Raises:
             LayoutError: a row that this version cannot read.
@@ -85,32 +85,32 @@ class Engine:
         if skill_rows:
             self.state.load_skills(dict(skill_rows))
         if struggle:
-            asked = dict(struggle)
-            for slot, (key, value) in zip(self._owners(asked), asked.items(), strict=True):
+            requests = dict(struggle)
+            for slot, (key, value) in zip(self._owners(requests), requests.items(), strict=True):
                 if value is not None:
                     self.state.requests.load(slot, value)
                 else:
                     self.state.requests.unload(slot, layout.split_skill_key(key)[1])
-        if interventions and self._deciding is not None:
+        if interventions and self._policy is not None:
             owners = self._owners([key for key, _ in interventions])
             for slot, (key, value) in zip(owners, interventions, strict=True):
-                self._deciding.load(slot, key, value)
+                self._policy.load(slot, key, value)
 
     def _owners(self, keys: Iterable[bytes]) -> list[int]:
-        """Slots of the learners whose keys these are ``(n,)``."""
+        """Slots of the learners of these keys, ``n`` in all."""
         users = np.array([layout.split_skill_key(key)[0] for key in keys], np.int64)
         slots: list[int] = self.state.owners(users).tolist()
         return slots
 
     def loaded(self) -> None:
-        """End the restore: work out when each learner is due and what was sent last."""
+        """End the restore: compute when each learner is due and what was sent last."""
         rows = self.state.learners.rows
         for user in rows["user"][rows["newest"] < 0].tolist():
-            self.erasing.forget(user)  # of whom no row is left
-        self.sweeping.loaded(self._predicting)
+            self.erasing.forget(user)  # no row of the learner is left
+        self.sweeping.loaded(self._emitter)
         self._renewal.loaded()
-        if self._deciding is not None:
-            self._deciding.loaded()
+        if self._policy is not None:
+            self._policy.loaded()
 
     # -- a batch ---------------------------------------------------------------------------------------
 
@@ -121,36 +121,36 @@ class Engine:
         batches = self._admit(batches, changes)
         if not batches:
             return changes
-        first: list[tuple[bytes, bytes | None]] = []
+        first_records: list[tuple[bytes, bytes | None]] = []
         parts = cut(batches)
         touched = self._folding.fold(parts[0], changes)
         for part in parts[1:]:
-            # What they are asked of is what is folded now; what comes next is not to be seen.
-            again = self.state.learner_slots(np.unique(np.concatenate([batch.user for batch in part])))
-            first += self._predicting.first(touched.take_asked(again))
+            # A request sees what is folded before it, and nothing after it.
+            rerun = self.state.learner_slots(np.unique(np.concatenate([batch.user for batch in part])))
+            first_records += self._emitter.first(touched.take_requests(rerun))
             touched.add(self._folding.fold(part, changes))
-        first += self._predicting.first(touched.asked)
+        first_records += self._emitter.first(touched.requests)
         slots, skills = touched.learners, touched.skills
-        again = self._predicting.dependents(
+        rerun = self._emitter.dependents(
             pairs(*(self.state.skills.column(name)[skills] for name in ("owner", "name")))
         )
         if len(touched.moved):
-            again = np.union1d(again, self.state.skills_of(touched.moved))
-        sent = self._predicting.run(slots, np.union1d(skills, again), touched.asked, always=None)
-        sent["struggle"] = first + sent["struggle"]
-        if self._deciding is not None:
-            changes.interventions = self._deciding.review(slots, self.sweeping.boundaries_before())
+            rerun = np.union1d(rerun, self.state.skills_of(touched.moved))
+        sent = self._emitter.run(slots, np.union1d(skills, rerun), touched.requests, always=None)
+        sent["struggle"] = first_records + sent["struggle"]
+        if self._policy is not None:
+            changes.interventions = self._policy.review(slots, self.sweeping.boundaries_before())
         self._report(changes, sent)
         changes.learner_rows += layout.encode_learners(self.state.learners.rows[slots], self._layout)
         changes.learner_rows += self._models_sent()
-        if self._layout == layout.LAYOUT:  # nobody who reads the layout before knows such a record
+        if self._layout == layout.LAYOUT:  # readers of the layout before do not know such a record
             changes.learner_rows += self._backfill.records(slots)
         if len(skills):
             changes.skill_rows = self.state.encode_skills(skills, self._layout)
         return changes
 
     def fold(self, batches: list[Columns]) -> Changes:
-        """Fold events and send nothing, for readers of the state: rows and counts are those of `apply`."""
+        """Fold events and send nothing; rows and counts are those of `apply`."""
         changes = Changes()
         if batches := self._admit(batches, changes):
             self._folding.fold(batches, changes)
@@ -172,21 +172,21 @@ class Engine:
     def sweep(self, limit: int, most: int = PIECE, read_until: int = NEVER) -> Changes:
         """Predict again for up to ``most`` learners whose day ended by ``limit`` (ms), as of its end.
 
-        If there is none, send anew what another model has computed of up to ``most``.
+        If there is none, send the records of up to ``most`` learners again that another model has computed.
         """
         self._begin()
         changes = Changes()
         if not self.sweeping.due(limit, read_until):
             slots = self._renewal.take(most)
-            self._report(changes, self._predicting.run(slots, self.state.skills_of(slots), [], always=None))
+            self._report(changes, self._emitter.run(slots, self.state.skills_of(slots), [], always=None))
             changes.counts["renewed"] += len(slots)
             changes.learner_rows += self._models_sent()
             return changes
         piece = self.sweeping.take(limit, most, read_until)
         skills = self.state.skills_of(piece.slots)
-        sent = self._predicting.run(piece.slots, skills, [], always=piece.active)
-        if self._deciding is not None:
-            changes.interventions = self._deciding.sweep(piece.slots, skills, piece.before, sent)
+        sent = self._emitter.run(piece.slots, skills, [], always=piece.active)
+        if self._policy is not None:
+            changes.interventions = self._policy.sweep(piece.slots, skills, piece.before, sent)
         self._report(changes, sent)
         changes.counts["swept"] += len(piece.slots)
         changes.learner_rows += self.sweeping.progress(limit, last=piece.last)
@@ -196,29 +196,29 @@ class Engine:
         return changes
 
     def _models_sent(self) -> list[Key]:
-        # The layout before has no such record: what was sent then is unknown.
+        # The layout before has no such record.
         return self._renewal.record() if self._layout == layout.LAYOUT else []
 
     def commit(self, changes: Changes) -> None:
-        """Say that what `apply` or `sweep` returned has been committed."""
+        """Confirm that the changes of the last `apply`, `sweep` or `erase` are committed."""
         self._open = False
 
     def current(self) -> Iterator[tuple[str, bytes, bytes]]:
-        """Every current prediction as (kind, key, value), computed anew."""
+        """Every current prediction as (kind, key, value), computed now."""
         for slots in self.state.everyone():
-            for kind, found in self._predicting.everything(slots).items():
-                for key, value in found:
+            for kind, records in self._emitter.everything(slots).items():
+                for key, value in records:
                     if value is not None:
                         yield kind, key, value
 
     # -- erasure ---------------------------------------------------------------------------------------
 
     def pending(self, number: int, count: int) -> dict[int, ErasureMarker]:
-        """Learners of partition ``number`` of ``count`` who are to be erased, or known anew."""
+        """Markers of learners of partition ``number`` of ``count`` that are not applied yet, by user."""
         return self.erasing.pending(number, count)
 
     def erase(self, pending: dict[int, ErasureMarker]) -> Changes:
-        """Forget learners; the caller deletes what the topics hold of them, and commits."""
+        """Remove learners from the state; the caller deletes their keys from the topics, and commits."""
         self._begin()
         erased = self.erasing.carry_out(pending)
         return Changes(erased=erased, counts=Counter(erasures=len(erased)))
@@ -233,8 +233,8 @@ class Engine:
         self._open = True
 
     def _report(self, changes: Changes, sent: Sent) -> None:
-        for kind, found in sent.items():
-            if found:
-                changes.predictions[kind] = list(found)
-                changes.counts[f"sent:{kind}"] += len(found)
+        for kind, records in sent.items():
+            if records:
+                changes.predictions[kind] = list(records)
+                changes.counts[f"sent:{kind}"] += len(records)
         changes.counts["interventions"] += len(changes.interventions)

@@ -1,4 +1,4 @@
-"""Erasure: the marker that keeps a learner forgotten, and how the fold and the restore obey it.
+"""Erasure: the marker that keeps a learner erased, and how the fold and the restore apply it.
 
 An erasure marker is all that is kept of an erased learner: who, when the erasure was requested, and the
 consent, the instant from which events count again. A marker is the maximum of everything ever recorded, so
@@ -48,8 +48,8 @@ class ErasureMarker(NamedTuple):
     """What is kept of an erased learner; times in ms.
 
     Attributes:
-        erased_at: when the newest erasure was asked for; 0: only a consent is known.
-        epoch: the newest consent: what happened from then on counts; 0: there is none.
+        erased_at: when the newest erasure was requested; 0: only a consent is known.
+        consented_at: the newest consent, from which events count again; 0: none.
         organization: of the learner, as the newest record names it; 0: none.
     """
 
@@ -59,16 +59,16 @@ class ErasureMarker(NamedTuple):
 
     @property
     def is_open(self) -> bool:
-        """Whether events count again: a consent older than the erasure is no consent."""
+        """Whether events count again: the consent is later than the erasure."""
         return self.consented_at > self.erased_at
 
     @property
     def counts_from(self) -> int | None:
-        """The time from which events count; None: none does."""
+        """The time (ms) from which events count; None: no event counts."""
         return self.consented_at if self.is_open else None
 
     def merged(self, other: ErasureMarker) -> ErasureMarker:
-        """The later of both, part by part: the same in any order, once or often."""
+        """The maximum of both, field by field, so order and repetition do not matter."""
         newer = (
             other if (other.erased_at, other.consented_at) >= (self.erased_at, self.consented_at) else self
         )
@@ -79,7 +79,7 @@ class ErasureMarker(NamedTuple):
         )
 
     def lets(self, at: Ints) -> NDArray[np.bool_]:
-        """Which events at these times ``(n,)`` count."""
+        """Which events at these times ``(n,)`` (ms) count."""
         return at >= self.consented_at if self.is_open else np.zeros(len(at), bool)
 
 
@@ -91,13 +91,13 @@ class AppliedErasure(msgspec.Struct, frozen=True, kw_only=True):
     consented_at: int = msgspec.field(name="epoch")
     organization_id: int | None = None
     done_at: int = 0
-    """Of the clock, ms."""
+    """When it was applied, ms of the clock."""
     removed: dict[str, int] = {}
     """Keys that were deleted, by topic."""
 
     @property
     def marker(self) -> ErasureMarker:
-        """The erasure marker that was carried out."""
+        """The erasure marker that was applied."""
         return ErasureMarker(self.erased_at, self.consented_at, self.organization_id or 0)
 
 
@@ -111,26 +111,26 @@ def applied_key(user: int) -> bytes:
 
 
 def marker_of(event: Erasure) -> ErasureMarker:
-    """The erasure marker that an erasure or a consent asks for."""
+    """The erasure marker of an erasure or a consent event."""
     organization = event.organization_id or 0
-    asked = milliseconds(event.requested_at)
+    requested_at = milliseconds(event.requested_at)
     if event.consented_at is None:
-        return ErasureMarker(asked, OPEN_NEVER, organization)
+        return ErasureMarker(requested_at, OPEN_NEVER, organization)
     consented_at = milliseconds(event.consented_at)
-    # A consent stands for the erasure before it, too: compaction may have removed that one's record.
-    return ErasureMarker(min(asked, consented_at - 1), consented_at, organization)
+    # A consent implies an erasure before it, whose record compaction may have removed.
+    return ErasureMarker(min(requested_at, consented_at - 1), consented_at, organization)
 
 
 def record_of(user: int, marker: ErasureMarker) -> tuple[bytes, bytes]:
-    """Key and value of the erasures' record that says the same as an erasure marker."""
+    """Key and value of the record on the erasures topic that is equal to an erasure marker."""
     name = blake2b(b"%d %d %d" % (user, *marker[:2]), digest_size=16).hexdigest()
-    said: dict[str, Any] = {"event_id": name, "user_id": user}
+    fields: dict[str, Any] = {"event_id": name, "user_id": user}
     if marker.organization:
-        said["organization_id"] = marker.organization
-    said["requested_at"] = text(max(marker.erased_at, 0))
+        fields["organization_id"] = marker.organization
+    fields["requested_at"] = text(max(marker.erased_at, 0))
     if marker.is_open:
-        said["consented_at"] = text(marker.consented_at)
-    return b"%d" % user, msgspec.json.encode(said)
+        fields["consented_at"] = text(marker.consented_at)
+    return b"%d" % user, msgspec.json.encode(fields)
 
 
 class ErasureMarkers:
@@ -143,7 +143,7 @@ class ErasureMarkers:
         self._users: Ints | None = None
 
     def __len__(self) -> int:
-        """How many learners have one."""
+        """The number of learners with a marker."""
         return len(self._of)
 
     def get(self, user: int) -> ErasureMarker | None:
@@ -155,9 +155,9 @@ class ErasureMarkers:
         return self._of.items()
 
     def put(self, key: bytes | None, value: bytes | None, timestamp: int = -1) -> Rejected | None:
-        """Take one record of the erasures topic; gives why it was refused, if it was.
+        """Add a record of the erasures topic; returns why it was refused, if it was.
 
-        A tombstone lifts no erasure marker: `overtaken` says what the topic should hold instead.
+        A tombstone lifts no erasure marker: `overtaken` returns users whose record must be written again.
         """
         if value is None:
             if key is not None and key.isdigit() and int(key) in self._of:
@@ -167,54 +167,54 @@ class ErasureMarkers:
         columns, rejected = decode(Kind.ERASURE, [key], [value], [timestamp])
         if rejected:
             return rejected[0]
-        self.add(int(columns.user[0]), marker_of(columns.rows[0]), said=True)
+        self.add(int(columns.user[0]), marker_of(columns.rows[0]), on_topic=True)
         return None
 
-    def add(self, user: int, marker: ErasureMarker, *, said: bool = False) -> None:
-        """Take an erasure marker, from the topic if ``said``, else from an applied erasure."""
+    def add(self, user: int, marker: ErasureMarker, *, on_topic: bool = False) -> None:
+        """Add an erasure marker, from the topic if ``on_topic``, else from an applied erasure."""
         before = self._of.get(user)
         now = marker if before is None else before.merged(marker)
         self._of[user] = now
-        if said:
+        if on_topic:
             self._said[user] = marker
-        if now != before or said:
+        if now != before or on_topic:
             self.revision += 1
         if before is None:
             self._users = None
 
     def overtaken(self, users: Iterable[int]) -> list[int]:
-        """Those whose newest record on the topic no longer says what holds: it is to be written anew."""
+        """Users whose newest record on the topic differs from their marker and must be written again."""
         return [
             user for user in users if user in self._of and not _same(self._said.get(user), self._of[user])
         ]
 
     def hit(self, users: Ints) -> Ints:
-        """Places ``(m,)`` of users ``(n,)`` that have an erasure marker."""
+        """Indexes ``(m,)`` into users ``(n,)`` of those with an erasure marker."""
         if not self._of:
             return np.zeros(0, np.int64)
         known = self._users
         if known is None:
             known = self._users = np.sort(np.fromiter(self._of, np.int64, len(self._of)))
-        found = np.minimum(np.searchsorted(known, users), len(known) - 1)
-        return np.flatnonzero(known[found] == users)
+        places = np.minimum(np.searchsorted(known, users), len(known) - 1)
+        return np.flatnonzero(known[places] == users)
 
 
-def _same(said: ErasureMarker | None, marker: ErasureMarker) -> bool:
-    return said is not None and said.counts_from == marker.counts_from
+def _same(on_topic: ErasureMarker | None, marker: ErasureMarker) -> bool:
+    return on_topic is not None and on_topic.counts_from == marker.counts_from
 
 
 class Erasing:
-    """The erasure markers as one engine sees them, and which of them its state has carried out."""
+    """The erasure markers, and which of them one engine's state has applied."""
 
-    def __init__(self, state: State, deciding: InterventionPolicy | None, markers: ErasureMarkers) -> None:
-        self._state, self._deciding = state, deciding
+    def __init__(self, state: State, policy: InterventionPolicy | None, markers: ErasureMarkers) -> None:
+        self._state, self._policy = state, policy
         self.markers = markers
         self._done: dict[int, ErasureMarker] = {}
 
     # -- the fold --------------------------------------------------------------------------------------
 
     def admit(self, batches: list[Columns], counts: Counter[str]) -> list[Columns]:
-        """The events that no erasure marker holds back."""
+        """The events without those that an erasure marker excludes, which are counted as ``erased``."""
         if not self.markers:
             return batches
         return [self._admitted(batch, counts) for batch in batches]
@@ -234,7 +234,7 @@ class Erasing:
     # -- the restore -----------------------------------------------------------------------------------
 
     def load(self, key: bytes, value: bytes | None) -> None:
-        """Take an applied erasure from the changelog; its marker holds even where the topic has lost it.
+        """Load an applied erasure from the changelog; its marker holds even if the topic has lost it.
 
         Raises:
             msgspec.MsgspecError: not an applied erasure.
@@ -250,7 +250,7 @@ class Erasing:
     # -- erasing ---------------------------------------------------------------------------------------
 
     def pending(self, number: int, count: int) -> dict[int, ErasureMarker]:
-        """Markers of the learners of partition ``number`` of ``count`` that are not carried out yet."""
+        """Markers of learners of partition ``number`` of ``count`` that are not applied yet, by user."""
         return {
             user: marker
             for user, marker in self.markers.items()
@@ -258,14 +258,14 @@ class Erasing:
         }
 
     def needs_look(self, user: int) -> bool:
-        """Whether something of the learner may be on the topics: not if only a consent has come since."""
+        """Whether the topics may hold records of the learner: not if only a consent has come since."""
         done, marker = self._done.get(user), self.markers.get(user)
         if done is None or marker is None:
             return True
         return done.is_open or done.erased_at != marker.erased_at
 
     def carry_out(self, pending: dict[int, ErasureMarker]) -> list[int]:
-        """Forget learners in memory; gives those of whom the topics may hold something, to be deleted."""
+        """Remove learners from memory; returns those whose keys the caller must delete from the topics."""
         erased = [user for user in pending if self.needs_look(user)]
         for user in erased:
             self.forget(user)
@@ -273,7 +273,7 @@ class Erasing:
         return erased
 
     def forget(self, user: int) -> None:
-        """Take everything of a learner out of the state; the slots stay, as nobody's."""
+        """Remove a learner from the state; the slots are not used again."""
         state = self._state
         key = np.array([user], np.uint64)
         slot = state.learners.index.find(key).astype(np.int64)
@@ -282,8 +282,8 @@ class Erasing:
         state.forget_skills(state.skills_of(slot))
         state.learners.forget(key, slot)
         state.requests.forget(int(slot[0]))
-        if self._deciding is not None:
-            self._deciding.forget(int(slot[0]))
+        if self._policy is not None:
+            self._policy.forget(int(slot[0]))
 
 
 _NONE: Final = ErasureMarker(-1, -1)

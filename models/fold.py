@@ -1,4 +1,4 @@
-"""Folding a batch's events into the state of one partition number, and what that touches."""
+"""Folds a batch's events into the state of one partition number, and says what they touch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lyo.models.backfill import Backfill, Taken
 from lyo.models.events.decode import Columns, Kind, Rejected
-from lyo.models.predictions.emit import Asked
+from lyo.models.predictions.emit import SlotRequest
 from lyo.models.state import deduplication, learner
 from lyo.models.state.learner import RING_KINDS
 from lyo.models.state.partition import Ints, Key, State, pairs
@@ -23,7 +23,7 @@ __all__ = ["Changes", "Folding", "Touched"]
 
 @dataclass(slots=True)
 class Changes:
-    """What one batch or one piece of a sweep sends: keys and values by topic, and what was counted."""
+    """The output of one batch or one piece of a sweep: keys and values by topic, and counts."""
 
     learner_rows: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     skill_rows: list[Key] = field(default_factory=list)
@@ -37,18 +37,18 @@ class Changes:
 
 @dataclass(slots=True)
 class Touched:
-    """What folding has touched: slots of learners and skills, ascending; who moved, and what was asked."""
+    """What folding has touched: slots of learners and skills, ascending; who moved; struggle requests."""
 
     learners: Ints
     skills: Ints
     moved: Ints
-    asked: list[Asked]
+    requests: list[SlotRequest]
 
-    def take_asked(self, learners: Ints) -> list[Asked]:
-        """Take out what learners at these slots have asked."""
+    def take_requests(self, learners: Ints) -> list[SlotRequest]:
+        """Remove and return the requests of learners at these slots."""
         those = set(learners.tolist())
-        taken = [one for one in self.asked if one[0] in those]
-        self.asked = [one for one in self.asked if one[0] not in those]
+        taken = [place for place in self.requests if place[0] in those]
+        self.requests = [place for place in self.requests if place[0] not in those]
         return taken
 
     def add(self, later: Touched) -> None:
@@ -56,11 +56,11 @@ class Touched:
         self.learners = np.union1d(self.learners, later.learners)
         self.skills = np.union1d(self.skills, later.skills)
         self.moved = np.union1d(self.moved, later.moved)
-        self.asked += later.asked
+        self.requests += later.requests
 
 
 class Folding:
-    """Folds events into a state, and lets the sweeps know of the learners."""
+    """Folds events into a state, and schedules their learners' sweeps."""
 
     def __init__(self, state: State, sweeping: Sweeping, backfill: Backfill) -> None:
         self._state = state
@@ -68,13 +68,13 @@ class Folding:
         self._backfill = backfill
 
     def fold(self, batches: list[Columns], changes: Changes) -> Touched:
-        """Fold events of which none has to see less than all; what they touch."""
+        """Fold events that may see each other's effects (see `events.order.cut`); returns what they touch."""
         users = np.unique(np.concatenate([batch.user for batch in batches]))
         slots = self._state.learner_slots(users)
         rows = self._state.learners.rows[slots]
         before = {name: rows[name].copy() for name in ("zone", "organization", "first")}
         skills: list[Ints] = [np.zeros(0, np.int64)]
-        asked: list[Asked] = []
+        requests: list[SlotRequest] = []
         begins = np.zeros(len(slots), bool)
         for batch in batches:
             who, reached = np.searchsorted(users, batch.user), rows["newest"].copy()
@@ -84,12 +84,12 @@ class Folding:
             if batch.kind is Kind.LESSON_COMPLETION:
                 skills.append(self._fold_skills(slots, who, batch, take, changes))
             elif batch.kind is Kind.STRUGGLE_REQUEST:
-                asked += self._ask(slots, who, batch, take, reached, changes)
+                requests += self._ask(slots, who, batch, take, reached, changes)
         self._state.learners.rows[slots] = rows
         moved = (rows["zone"] != before["zone"]) | (rows["organization"] != before["organization"])
         earlier = rows["first"] != before["first"]
         moved |= self._sweeping.follow(slots, rows, moved=moved, earlier=earlier, begins=begins)
-        return Touched(slots, np.unique(np.concatenate(skills)), slots[moved], asked)
+        return Touched(slots, np.unique(np.concatenate(skills)), slots[moved], requests)
 
     def _note(self, slots: Ints, who: Ints, batch: Columns, changes: Changes) -> NDArray[np.bool_]:
         """Who of these learners begins to take in history."""
@@ -101,7 +101,10 @@ class Folding:
     def _admit(
         self, rows: NDArray[np.void], who: Ints, batch: Columns, changes: Changes
     ) -> NDArray[np.bool_]:
-        """Refuse events of another organization than the learner's, which is the first that settles it."""
+        """Which events are admitted: those of another organization than the learner's are refused.
+
+        The first event of a `_SETTLING` kind that names an organization settles the learner's.
+        """
         named = np.flatnonzero(batch.org > 0)
         if not len(named):
             return np.ones(len(who), bool)
@@ -111,15 +114,17 @@ class Folding:
             rows["organization"][first[unset]] = batch.org[named[where[unset]]]
         theirs = rows["organization"][who]
         admitted = (batch.org == 0) | (theirs == 0) | (batch.org == theirs)
-        for one in np.flatnonzero(~admitted).tolist():
+        for place in np.flatnonzero(~admitted).tolist():
             reason = "organization_id: the learner belongs to another organization"
-            changes.rejected.append((batch.kind, Rejected(int(batch.index[one]), reason, "organization_id")))
+            changes.rejected.append(
+                (batch.kind, Rejected(int(batch.index[place]), reason, "organization_id"))
+            )
         return admitted
 
     def _fold(
         self, rows: NDArray[np.void], who: Ints, batch: Columns, take: NDArray[np.bool_], changes: Changes
     ) -> NDArray[np.bool_]:
-        """Fold a batch into LEARNER rows in place; which of its events counted."""
+        """Fold a batch into LEARNER rows in place; returns which of its events counted."""
         counts = changes.counts
         counts["rejected"] += int((~take).sum())
         if batch.kind in RING_KINDS:
@@ -139,7 +144,7 @@ class Folding:
     def _fold_skills(
         self, slots: Ints, who: Ints, batch: Columns, take: NDArray[np.bool_], changes: Changes
     ) -> Ints:
-        """Fold the skills of completions; the slots of those touched."""
+        """Fold the skills of completions; returns the slots of the touched skills."""
         assert batch.skills is not None
         assert batch.skill_of is not None
         event = batch.skill_of[take[batch.skill_of]].astype(np.int64)
@@ -162,7 +167,7 @@ class Folding:
     def _set_topics(
         self, rows: NDArray[np.void], touched: Ints, which: Ints, batch: Columns, event: Ints
     ) -> None:
-        """The newest completion that names a topic says under which one the skill was practised."""
+        """Set each skill's topic to that of the newest completion that names one."""
         intern = self._state.intern
         numbers = np.fromiter(
             (intern(row.topic) if row.topic else -1 for row in batch.rows), np.int32, len(batch.rows)
@@ -182,23 +187,25 @@ class Folding:
         take: NDArray[np.bool_],
         reached: Ints,
         changes: Changes,
-    ) -> list[Asked]:
-        """Take requests; ``reached`` is the newest (ms) that was known of each learner before them."""
-        asked: list[Asked] = []
-        for one in np.flatnonzero(take).tolist():
-            slot = int(slots[who[one]])
-            reached[who[one]] = max(reached[who[one]], batch.at[one])
-            request = self._state.requests.add(slot, batch.rows[one], int(batch.at[one]), int(batch.id[one]))
+    ) -> list[SlotRequest]:
+        """Add requests; ``reached`` is each learner's newest event (ms) before them."""
+        requests: list[SlotRequest] = []
+        for place in np.flatnonzero(take).tolist():
+            slot = int(slots[who[place]])
+            reached[who[place]] = max(reached[who[place]], batch.at[place])
+            request = self._state.requests.add(
+                slot, batch.rows[place], int(batch.at[place]), int(batch.id[place])
+            )
             if request is not None:
-                request.as_of = int(reached[who[one]])
-                asked.append((slot, request))
+                request.as_of = int(reached[who[place]])
+                requests.append((slot, request))
             else:
                 changes.counts["duplicates"] += 1
-        changes.counts["requests"] += len(asked)
-        return asked
+        changes.counts["requests"] += len(requests)
+        return requests
 
 
-# Kinds that settle a learner's organization: not those that whoever may ask the API about anyone records.
+# Kinds that settle a learner's organization: not those that the API records for callers of any tenant.
 _SETTLING = frozenset({*RING_KINDS, Kind.PREFERENCES})
 
 

@@ -1,4 +1,4 @@
-"""The specification's monitoring list and success figures, from what was predicted and what came of it.
+"""The specification's monitoring list and success figures, from predictions and their outcomes.
 
 Sources: specification, "Monitoring" and "Success Metrics". Columns may be grouped: ``count`` says for how
 many each entry stands. A figure of nothing is None, never 0. Definitions in words: docs/figures.md.
@@ -38,13 +38,13 @@ __all__ = [
 ]
 
 WINDOW: Final = 28 * DAY
-"""How far back (ms) what came of predictions is looked at, and the length of a period of churn."""
+"""How far back (ms) outcomes of predictions count, and the length of a period of churn."""
 RETURN_WITHIN: Final = 14 * DAY
-"""A learner who is back so soon (ms) after a strategy was executed has come back because of it."""
+"""A return within this time (ms) after a strategy was executed counts as its effect."""
 RESPOND_WITHIN: Final = DAY
-"""A nudge answered so soon (ms) was answered."""
+"""A response within this time (ms) counts as one to the nudge."""
 SESSION_WITHIN: Final = 6 * HOUR
-"""A session begun so soon (ms) after a nudge was begun because of it."""
+"""A session begun within this time (ms) after a nudge counts as its effect."""
 BANDS: Final = ("none", "low", "middle", "high")
 """Confidence 0, under 0.5, under 0.7, and from there."""
 
@@ -54,7 +54,7 @@ Floats = NDArray[np.float64]
 
 
 class Figure(NamedTuple):
-    """One figure: its value (None: there is nothing to compute it from), of how many, and its labels."""
+    """One figure: its value (None: no data), the number of cases, and its labels."""
 
     name: str
     value: float | None
@@ -100,16 +100,16 @@ def learning_with_help(called_for: Bools, accepted: Bools, struggled: Floats, co
     """Of those for whom help was called for, how many did not struggle: with help, without, the difference.
 
     ``struggled`` as in `struggle_accuracy`: a slow success is less than a whole one.
-    Those who need no help are left out: they do well without it, and would hide what it does.
+    Those who need no help are left out: they do well without it, and would hide its effect.
     """
-    found = []
+    rates = []
     for label, helped in (("with", accepted), ("without", ~accepted)):
         chosen = called_for & helped
         well = float((count * (1 - struggled))[chosen].sum())
-        found.append(_share("learning_rate", well, count[chosen].sum(), label))
-    given, withheld = found[0].value, found[1].value
-    gain = None if given is None or withheld is None else given - withheld
-    return [*found, Figure("learning_improvement", gain, found[0].size + found[1].size)]
+        rates.append(_share("learning_rate", well, count[chosen].sum(), label))
+    with_help, without_help = rates[0].value, rates[1].value
+    gain = None if with_help is None or without_help is None else with_help - without_help
+    return [*rates, Figure("learning_improvement", gain, rates[0].size + rates[1].size)]
 
 
 # ---------------------------------------------------------------- dropout
@@ -131,13 +131,13 @@ def churn(rows: Rows, now: int) -> list[Figure]:
     age = today - (rows["day"].astype(np.int64) - 1)
     busy = (rows["day"] > 0) & ((rows["started"] > 0) | (rows["completed"] > 0)) & (age >= 0)
     periods = [(busy & (age >= 28 * k) & (age < 28 * (k + 1))).any(axis=1) for k in range(3)]
-    found = [
+    rates = [
         _share("churn_rate", (periods[k + 1] & ~periods[k]).sum(), periods[k + 1].sum(), label)
         for k, label in ((0, "current"), (1, "previous"))
     ]
-    rate, before = found[0].value, found[1].value
+    rate, before = rates[0].value, rates[1].value
     reduction = None if rate is None or not before else 1 - rate / before
-    return [*found, Figure("churn_reduction", reduction, found[0].size)]
+    return [*rates, Figure("churn_reduction", reduction, rates[0].size)]
 
 
 def early_intervention(flagged: Ints, executed: Ints) -> list[Figure]:
@@ -164,11 +164,11 @@ def reengagement(executed: Ints, returned: Ints, now: int) -> list[Figure]:
     ]
 
 
-def effectiveness(kind: str, given: Bools, engaged: Bools, count: Ints) -> list[Figure]:
+def effectiveness(kind: str, helped: Bools, engaged: Bools, count: Ints) -> list[Figure]:
     """Of groups ``(n,)`` of plateaus or regressions, how many were worked on again, with help and without."""
     return [
         _share("intervention_effectiveness", count[chosen & engaged].sum(), count[chosen].sum(), kind, label)
-        for label, chosen in (("yes", given), ("no", ~given))
+        for label, chosen in (("yes", helped), ("no", ~helped))
     ]
 
 
@@ -199,12 +199,12 @@ def completion_lift(rows: Rows, peak: Bools, zones: Zones) -> list[Figure]:
     From the newest 16 sessions and completions of each LEARNER row ``(n,)``, as far back as both
     are complete.
     """
-    begun, ended, studied = _recent_sessions(rows)
+    began, ended, studied = _recent_sessions(rows)
     done = (rows["recent_completions"].astype(np.int64) - 1) * 1_000
-    since = np.maximum(_complete_since(begun, studied), _complete_since(done, done >= 0))
+    since = np.maximum(_complete_since(began, studied), _complete_since(done, done >= 0))
     finished = (done >= 0) & (done >= since[:, None])
-    usable = studied & (begun >= since[:, None])
-    hours = _hours_of_study(begun, ended, usable, zones)
+    usable = studied & (began >= since[:, None])
+    hours = _hours_of_study(began, ended, usable, zones)
     who, _ = np.nonzero(finished)
     hour = (done[finished] + zones.offsets(done[finished], who)) // HOUR % 24
     lessons = np.bincount(who * 24 + hour, minlength=len(rows) * 24).reshape(len(rows), 24)
@@ -231,10 +231,10 @@ def _complete_since(at: Ints, held: Bools) -> Ints:
     return np.where(full, np.where(held, at, np.iinfo(np.int64).max).min(axis=1), 0)
 
 
-def _hours_of_study(begun: Ints, ended: Ints, usable: Bools, zones: Zones) -> Floats:
+def _hours_of_study(began: Ints, ended: Ints, usable: Bools, zones: Zones) -> Floats:
     """Hours of study by local hour ``(n, 24)`` of sessions ``(n, 16)``."""
     who, _ = np.nonzero(usable)
-    start, length = begun[usable], (ended - begun)[usable]
+    start, length = began[usable], (ended - began)[usable]
     local = start + zones.offsets(start, who)
     hours = np.zeros((usable.shape[0], 24))
     floor = local // HOUR * HOUR
@@ -268,11 +268,11 @@ def session_conversion(nudges: Moments, sessions: Moments, now: int) -> list[Fig
 
 def session_starts(rows: Rows) -> Moments:
     """When the newest sessions of LEARNER rows ``(n,)`` began, the one that is open included."""
-    begun, _, held = _recent_sessions(rows)
+    began, _, held = _recent_sessions(rows)
     who, _ = np.nonzero(held)
     opened = np.flatnonzero(rows["open_since"] >= 0)
-    at = np.concatenate([begun[held], rows["open_since"][opened]])
-    return Moments(np.concatenate([who, opened]), at, _complete_since(begun, held))
+    at = np.concatenate([began[held], rows["open_since"][opened]])
+    return Moments(np.concatenate([who, opened]), at, _complete_since(began, held))
 
 
 def _ripe(nudges: Moments, then: Moments, within: int, now: int) -> Bools:
@@ -286,12 +286,12 @@ def _followed(who: Ints, at: Ints, then: Moments, within: int) -> Bools:
     """Whether each instant ``(m,)`` of a learner was followed by one of ``then``."""
     order = np.lexsort((then.at, then.who))
     owners, instants = then.who[order], then.at[order]
-    found = np.zeros(len(who), bool)
-    for place, (one, moment) in enumerate(zip(who.tolist(), at.tolist(), strict=True)):
-        low, high = np.searchsorted(owners, (one, one + 1))
-        following = np.searchsorted(instants[low:high], moment, side="right") + low
-        found[place] = following < high and instants[following] <= moment + within
-    return found
+    followed = np.zeros(len(who), bool)
+    for place, (learner, instant) in enumerate(zip(who.tolist(), at.tolist(), strict=True)):
+        low, high = np.searchsorted(owners, (learner, learner + 1))
+        following = np.searchsorted(instants[low:high], instant, side="right") + low
+        followed[place] = following < high and instants[following] <= instant + within
+    return followed
 
 
 # ---------------------------------------------------------------- confidence

@@ -1,8 +1,8 @@
-"""Sending anew what another model has computed: after a formula or coefficients changed, piece by piece.
+"""Sends records again, piece by piece, after a formula or its coefficients have changed.
 
-The changelog says which model the records of each kind come from. At a restore, what this version computes
-is taken for what was sent last. For a kind that another model has computed that is wrong: all of its records
-go out anew, and what the other model may have sent and this one does not is deleted.
+The changelog says which model computed the records of each kind. A restore takes what this version computes
+for what was sent last. If another model computed them, that is wrong: then all records of the kind are sent
+again, and records that only the other model may have sent are deleted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lyo.models.predictions.kinds import KINDS, model_of
 from lyo.models.state.partition import Ints, Key, State
 
 if TYPE_CHECKING:
-    from lyo.models.predictions.emit import Predicting
+    from lyo.models.predictions.emit import Emitter
 
 __all__ = ["MODELS_KEY", "Renewal"]
 
@@ -27,11 +27,11 @@ _decode = msgspec.json.Decoder(dict[str, str]).decode
 
 
 class Renewal:
-    """Which kinds of one partition number are to be sent anew, and of which learners."""
+    """The kinds of one partition number that are to be sent again, and the learners left."""
 
-    def __init__(self, state: State, predicting: Predicting) -> None:
+    def __init__(self, state: State, emitter: Emitter) -> None:
         self._state = state
-        self._predicting = predicting
+        self._emitter = emitter
         self._models = {kind.name: model_of(kind, state.catalogue.hazard) for kind in KINDS}
         self._known: dict[str, str] = {}
         self._stale: set[str] = set()
@@ -41,7 +41,7 @@ class Renewal:
     # -- restore ---------------------------------------------------------------------------------------
 
     def load(self, newest: dict[bytes, bytes | None]) -> None:
-        """Take our record out of those of the learners' changelog.
+        """Remove this class's record from those of the learners' changelog, and load it.
 
         Raises:
             msgspec.MsgspecError: not such a record.
@@ -50,14 +50,14 @@ class Renewal:
             self._known = _decode(value)
 
     def loaded(self) -> None:
-        """End the restore: let kinds that another model has computed go out anew."""
+        """End the restore: start to send kinds again that another model has computed."""
         slots = [np.zeros(0, np.int64), *self._state.everyone()]
         stale = {name for name, model in self._models.items() if self._known.get(name) != model}
         if stale:
             self._left = np.concatenate(slots)
         if len(self._left):
             self._stale = stale
-            self._predicting.forget_kinds(stale)
+            self._emitter.forget_kinds(stale)
         self._written = not stale
 
     # -- a piece ---------------------------------------------------------------------------------------
@@ -72,16 +72,16 @@ class Renewal:
         slots, self._left = self._left[:most], self._left[most:]
         if not self.due:
             self._stale, self._written = set(), False
-        return slots[self._state.learners.rows["user"][slots] > 0]  # without who was erased since
+        return slots[self._state.learners.rows["user"][slots] > 0]  # without learners erased since
 
     def record(self) -> list[Key]:
-        """What the changelog shall say from this transaction on, if it is something else than before.
+        """The changelog's record from this transaction on, if it has changed.
 
-        Until all are sent anew it names no model for their kinds: with this one's records some of the other's
-        are left, so that neither version may take what it computes for what was sent.
+        Until all records of a kind are sent again, it names no model for the kind: the topic then holds
+        records of both models, so neither version may take what it computes for what was sent.
         """
         if self._written:
             return []
         self._written = True
-        said = {name: model for name, model in self._models.items() if name not in self._stale}
-        return [(MODELS_KEY, msgspec.json.encode(said))]
+        models = {name: model for name, model in self._models.items() if name not in self._stale}
+        return [(MODELS_KEY, msgspec.json.encode(models))]

@@ -1,4 +1,4 @@
-"""The daily sweep: when each learner's day ends, and how far it has gone over the partition number."""
+"""The daily sweep: when each learner's day ends, and how far the sweep of the partition number is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lyo.models.state import layout
 from lyo.models.state.partition import NEVER, Ints, Key, State
 
 if TYPE_CHECKING:
-    from lyo.models.predictions.emit import Predicting
+    from lyo.models.predictions.emit import Emitter
 
 __all__ = ["ACTIVE_FOR", "FOLLOWED_FOR", "Piece", "Sweeping"]
 
@@ -29,7 +29,7 @@ class Piece:
     Attributes:
         slots: theirs ``(n,)``, ascending.
         before: the boundary up to which each had been swept ``(n,)``, ms.
-        active: who did something in the last seven days ``(n,)``.
+        active: who was active in the last seven days ``(n,)``.
         last: nobody else is due.
         settled: changelog records about those of them whose history has settled.
     """
@@ -55,7 +55,7 @@ class Sweeping:
     # -- restore ---------------------------------------------------------------------------------------
 
     def load(self, newest: dict[bytes, bytes | None]) -> None:
-        """Take our records out of those of the learners' changelog.
+        """Remove this class's records from those of the learners' changelog, and load them.
 
         Raises:
             LayoutError: a record that this version cannot read.
@@ -66,32 +66,30 @@ class Sweeping:
         if pieces is not None:
             self._pieces = layout.decode_sweeping(pieces)
 
-    def loaded(self, predicting: Predicting) -> None:
-        """End the restore: work out when each learner is due and what was sent last."""
+    def loaded(self, emitter: Emitter) -> None:
+        """End the restore: compute when each learner is due and what was sent last."""
         for slots in self._state.everyone():
             rows = self._state.learners.rows[slots]
             zones = self._state.zones(rows)
-            self._remember_pieces(predicting, slots, rows, zones)
+            self._remember_pieces(emitter, slots, rows, zones)
             swept = self._backfill.swept(slots, _swept(rows, zones, self.until))
             self._state.learners.column("swept")[slots] = swept
             self._schedule(slots, rows, zones, swept)
-            predicting.remember(slots, sure=self._pieces[1] == 0)
+            emitter.remember(slots, sure=self._pieces[1] == 0)
 
-    def _remember_pieces(
-        self, predicting: Predicting, slots: Ints, rows: NDArray[np.void], zones: Zones
-    ) -> None:
-        """Remember what pieces of a sweep that is not over may have sent of these learners.
+    def _remember_pieces(self, emitter: Emitter, slots: Ints, rows: NDArray[np.void], zones: Zones) -> None:
+        """Remember what pieces of an unfinished sweep may have sent of these learners.
 
-        Which learners they took is not known: what went out last is as of their boundary or the one before.
+        It is unknown which learners they covered: what was sent last is as of one of two boundaries.
         """
-        begun, reached = self._pieces
+        began, reached = self._pieces
         if not reached:
             return
         ahead = self._backfill.swept(slots, _swept(rows, zones, reached))
         self._state.learners.column("swept")[slots] = ahead
-        predicting.remember(slots)
-        behind = self._backfill.swept(slots, _swept(rows, zones, begun))
-        predicting.forget(slots[ahead != behind])
+        emitter.remember(slots)
+        behind = self._backfill.swept(slots, _swept(rows, zones, began))
+        emitter.forget(slots[ahead != behind])
 
     # -- a piece ---------------------------------------------------------------------------------------
 
@@ -127,9 +125,9 @@ class Sweeping:
 
     def progress(self, limit: int, *, last: bool) -> list[Key]:
         """Records of how far the sweep is after a piece: by them a restore knows what may have been sent."""
-        begun, reached = self._pieces
+        began, reached = self._pieces
         if not last:
-            self._pieces = (min(begun or limit, limit), max(reached, limit))
+            self._pieces = (min(began or limit, limit), max(reached, limit))
             return [layout.encode_sweeping(*self._pieces)]
         self.until = max(self.until, limit)
         if not reached or limit < reached:
@@ -148,11 +146,11 @@ class Sweeping:
         earlier: NDArray[np.bool_],
         begins: NDArray[np.bool_],
     ) -> NDArray[np.bool_]:
-        """Schedule learners that are new, were given up, or have moved; say whose last boundary changed.
+        """Schedule learners that are new, no longer followed, or have moved; returns whose boundary changed.
 
-        And those never swept of whom something ``earlier`` than all before has come: either they are due
-        earlier, or the sweeps that passed them by are now their own. Who ``begins`` to take in history is due
-        again at the last boundary; no sweep has passed a new one by.
+        Also those never swept of whom an event ``earlier`` than all others has come: they are due earlier, or
+        count as swept by the sweeps that passed them. A learner who ``begins`` to take in history is due
+        again at the last boundary; no sweep has passed a new one.
         """
         learners = self._state.learners
         before = learners.column("swept")[slots]

@@ -54,7 +54,7 @@ def replay(
     def on_bad(bad: Bad) -> None:
         click.echo(f"line {bad.line}: {bad.reason}", err=True)
 
-    replayed = Replay(Engine(Catalogue(weights), deciding=interventions), live=mode == "live")
+    replayed = Replay(Engine(Catalogue(weights), with_interventions=interventions), live=mode == "live")
     for path in files:
         with bytes_progress(console, "Folding") as on_bytes:
             try:

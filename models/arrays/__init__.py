@@ -1,1 +1,1 @@
-"""Arrays and what is found in them: key indexes, tables of rows, time zones as offsets, rounding."""
+"""Tools for arrays: key indexes, tables of rows, time zones as offsets, rounding."""

@@ -39,7 +39,7 @@ class KeyIndex:
 
     def find(self, keys: NDArray[np.uint64]) -> NDArray[np.int32]:
         """Slots of ``keys`` ``(n,)``, -1 where a key is unknown."""
-        found = np.full(len(keys), _EMPTY, np.int32)
+        result = np.full(len(keys), _EMPTY, np.int32)
         mask = np.uint64(len(self._keys) - 1)
         place = mix64(keys) & mask
         pending = np.arange(len(keys))
@@ -47,10 +47,10 @@ class KeyIndex:
             at = place[pending]
             slots = self._slots[at]
             hit = (self._keys[at] == keys[pending]) & (slots >= 0)
-            found[pending[hit]] = slots[hit]
+            result[pending[hit]] = slots[hit]
             pending = pending[~hit & (slots >= 0)]
             place[pending] = (place[pending] + np.uint64(1)) & mask
-        return found
+        return result
 
     def add(self, keys: NDArray[np.uint64]) -> NDArray[np.int32]:
         """Slots of ``keys`` ``(n,)``; unknown ones get the next slots, in the order in which they come."""
@@ -68,14 +68,14 @@ class KeyIndex:
         return slots
 
     def forget(self, keys: NDArray[np.uint64]) -> None:
-        """Make keys ``(n,)`` unknown; their slots are not given again. The largest key is never asked for."""
+        """Remove keys ``(n,)``; their slots are not used again. The largest 64-bit key is reserved."""
         mask = len(self._keys) - 1
         for key, place in zip(keys.tolist(), mix64(keys).tolist(), strict=True):
             at = place & mask
             while self._slots[at] >= 0 and int(self._keys[at]) != key:
                 at = (at + 1) & mask
             if self._slots[at] >= 0:
-                # The place stays taken, so that what was put behind it is still found.
+                # The place stays occupied, so that keys placed behind it are still found.
                 self._keys[at] = _NOBODY
 
     def _reserve(self, size: int) -> None:
@@ -91,7 +91,7 @@ class KeyIndex:
         self._insert(keys, slots)
 
     def _insert(self, keys: NDArray[np.uint64], slots: NDArray[np.int32]) -> None:
-        """Place distinct new keys; of those that meet in a free place one wins, the others go on."""
+        """Place distinct new keys; of those that hash to one free place one takes it, the others probe on."""
         mask = np.uint64(len(self._keys) - 1)
         place = mix64(keys) & mask
         pending = np.arange(len(keys))

@@ -1,4 +1,4 @@
-"""Numbers as they go out: hundredths, and contributions that still add up after rounding."""
+"""Rounds numbers for records: to hundredths, and contributions so that they still add up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Floats = NDArray[np.float64]
 
 
 def hundredths(values: Floats) -> NDArray[np.int64]:
-    """Values in whole hundredths, halves away from zero; a tiny bias settles what the last bit left open."""
+    """Values in whole hundredths, halves away from zero; a tiny bias decides blurred ties."""
     return (np.sign(values) * np.floor(np.abs(values) * 100 + 0.5 + 1e-9)).astype(np.int64)
 
 

@@ -16,11 +16,11 @@ _FIRST = 256
 
 
 class Table:
-    """Rows in arrays that double when full; what is not used yet is never touched, so it takes no memory.
+    """Rows in arrays that double when full; unused space is never touched, so it takes no memory.
 
     Args:
         dtype: of a row.
-        begin: gives zeroed rows of new users ``(n,)``, at slots ``(n,)`` of an array, their first values.
+        begin: sets first values in zeroed rows: called with an array, slots ``(n,)`` and users ``(n,)``.
         beside: side columns by name, as dtype and initial value; they live in memory only.
     """
 
@@ -50,7 +50,7 @@ class Table:
         return self._columns[name][: len(self)]
 
     def put_beside(self, name: str, kind: str, value: Any) -> None:
-        """Begin a side column, unless there is one of this name."""
+        """Add a side column, unless there is one of this name."""
         if name not in self._beside:
             self._beside[name] = kind, value
             self._columns[name] = np.full(len(self._rows), value, kind)
@@ -66,7 +66,7 @@ class Table:
         return slots
 
     def forget(self, keys: NDArray[np.uint64], slots: NDArray[np.int64]) -> None:
-        """Make keys unknown and their rows, at ``slots (n,)``, nobody's: zeros."""
+        """Remove keys, and set their rows at ``slots (n,)`` to zeros."""
         self.index.forget(keys)
         self._rows[slots] = np.zeros(1, self._rows.dtype)
         for name, (_, value) in self._beside.items():

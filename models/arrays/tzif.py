@@ -69,17 +69,17 @@ def changes(name: str) -> tuple[Ints, Ints]:
     kinds = np.frombuffer(body, "u1", times, _HEADER + 8 * times)
     records = np.frombuffer(body, np.dtype([("offset", ">i4"), ("rest", "V2")]), types, _HEADER + 9 * times)
     offsets = records["offset"].astype(np.int64)
-    found = np.r_[offsets[:1], offsets[kinds]]
+    all_offsets = np.r_[offsets[:1], offsets[kinds]]
     rule = body[_HEADER + _length(body, 8) :].strip(b"\n").decode("ascii")
-    return _extended(at, found, rule)
+    return _extended(at, all_offsets, rule)
 
 
 def _length(block: bytes, size: int) -> int:
     """Bytes of a block after its header, with times of ``size`` bytes (RFC 9636, section 3.1)."""
-    utc, standard, leap, times, types, letters = (
+    utc, standard, leap, times, types, characters = (
         int.from_bytes(block[at : at + 4], "big") for at in range(20, _HEADER, 4)
     )
-    return times * (size + 1) + types * 6 + letters + leap * (size + 4) + standard + utc
+    return times * (size + 1) + types * 6 + characters + leap * (size + 4) + standard + utc
 
 
 def _extended(at: Ints, offsets: Ints, rule: str) -> tuple[Ints, Ints]:

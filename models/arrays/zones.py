@@ -69,9 +69,9 @@ class Zones:
         if len(self._zones) == 1:
             return self._zones[0].offsets(at)
         result = np.empty(len(at), np.int64)
-        for number, each in enumerate(self._zones):
+        for number, zone_ in enumerate(self._zones):
             mine = of == number
-            result[mine] = each.offsets(at[mine])
+            result[mine] = zone_.offsets(at[mine])
         return result
 
     def local_days(self, at: NDArray[np.int64], who: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
@@ -101,16 +101,16 @@ def boundary(users: NDArray[np.int64], zones: Zones, limit: NDArray[np.int64]) -
     """
     spread = _spread(users)
     days = zones.local_days(limit - spread)
-    found = zones.instants(days * DAY) + spread
+    latest = zones.instants(days * DAY) + spread
     earlier = zones.instants((days - 1) * DAY) + spread
-    return np.where(found <= limit, found, earlier)
+    return np.where(latest <= limit, latest, earlier)
 
 
 def next_boundary(users: NDArray[np.int64], zones: Zones, after: NDArray[np.int64]) -> NDArray[np.int64]:
     """First daily boundary of each learner later than ``after (n,)``, in milliseconds."""
     spread = _spread(users)
     days = zones.local_days(after - spread)
-    found = zones.instants(days * DAY) + spread
+    next_one = zones.instants(days * DAY) + spread
     for step in (1, 2):
-        found = np.where(found > after, found, zones.instants((days + step) * DAY) + spread)
-    return found
+        next_one = np.where(next_one > after, next_one, zones.instants((days + step) * DAY) + spread)
+    return next_one

@@ -1,1 +1,1 @@
-"""Input records: their shapes, from bytes to columns, and why one is refused."""
+"""Input records: their types, decoding into columns, and why one is refused."""

@@ -1,4 +1,4 @@
-"""What a decoded record is checked for beyond its shape: key, partition, times, zone."""
+"""Checks of a decoded record beyond its type: key, partition, times, zone."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -62,9 +62,9 @@ def check_partitions(
         bad.setdefault(row, (reason, "partition"))
 
 
-def times(moments: Any, count: int) -> NDArray[np.int64]:
-    """Moments as ms since the epoch ``(count,)``."""
-    seconds = np.fromiter(map(datetime.timestamp, moments), np.float64, count)
+def times(instants: Any, count: int) -> NDArray[np.int64]:
+    """Datetimes as ms since the epoch ``(count,)``."""
+    seconds = np.fromiter(map(datetime.timestamp, instants), np.float64, count)
     return np.rint(seconds * 1000).astype(np.int64)
 
 
@@ -85,7 +85,7 @@ def session_ends(
     closed = np.array([row.ended_at is not None for row in rows], np.bool_)
     end = np.full(len(rows), -1, np.int64)
     end[closed] = times((row.ended_at for row in rows if row.ended_at is not None), int(closed.sum()))
-    # An open session stands in with its start, which has been checked already.
+    # For an open session its start is checked again.
     check_times("ended_at", np.where(closed, end, at), stamps, bad)
     for row in np.flatnonzero(closed & (end < at)).tolist():
         bad.setdefault(row, ("ended_at: before started_at", "ended_at"))
@@ -104,9 +104,11 @@ def check_zones(rows: list[Any], bad: dict[int, tuple[str, str]]) -> None:
 def check_consents(
     rows: list[Any], at: NDArray[np.int64], stamps: NDArray[np.int64], bad: dict[int, tuple[str, str]]
 ) -> None:
-    """Refuse erasures whose consent has a time that is not allowed."""
+    """Refuse erasures whose time of consent is not allowed."""
     consents = [row.consented_at for row in rows]
-    given = at.copy()
-    told = np.array([consent is not None for consent in consents], np.bool_)
-    given[told] = times((consent for consent in consents if consent is not None), int(told.sum()))
-    check_times("consented_at", given, stamps, bad)
+    times_checked = at.copy()
+    with_consent = np.array([consent is not None for consent in consents], np.bool_)
+    times_checked[with_consent] = times(
+        (consent for consent in consents if consent is not None), int(with_consent.sum())
+    )
+    check_times("consented_at", times_checked, stamps, bad)

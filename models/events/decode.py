@@ -1,4 +1,4 @@
-"""From the bytes of input records to columns, with every bad record refused by the name of its field."""
+"""Decodes input records into columns, and refuses every bad record with the name of its field."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -70,7 +70,7 @@ __all__ = [
 
 SCALE = 10_000
 
-_TIMES = {kind: each.time for kind, each in INPUTS.items() if each.time is not None}
+_TIMES = {kind: input_.time for kind, input_ in INPUTS.items() if input_.time is not None}
 _DECODE: dict[Kind, Callable[[bytes], Any]] = {
     kind: msgspec.json.Decoder(INPUTS[kind].record).decode for kind in _TIMES
 }
@@ -97,7 +97,7 @@ _BY_RECORD = (
 
 @dataclass(slots=True)
 class Rejected:
-    """A record that cannot be used: its position in the list given, why, and the field if one is to blame."""
+    """A record that cannot be used: its position in the list, the reason, and the field at fault, if any."""
 
     index: int
     reason: str
@@ -131,18 +131,18 @@ class Columns:
     def take(self, which: NDArray[np.int64]) -> "Columns":
         """The chosen records, by their places ``(m,)``, ascending."""
         columns = {name: column[which] for name in _BY_RECORD if (column := getattr(self, name)) is not None}
-        chosen = replace(self, rows=[self.rows[one] for one in which.tolist()], **columns)
+        chosen = replace(self, rows=[self.rows[number] for number in which.tolist()], **columns)
         if self.skill_of is not None and self.skills is not None:
             place = np.full(len(self.user), -1, np.int32)
             place[which] = np.arange(len(which), dtype=np.int32)
             kept = np.flatnonzero(place[self.skill_of] >= 0)
             chosen.skill_of = place[self.skill_of[kept]]
-            chosen.skills = [self.skills[one] for one in kept.tolist()]
+            chosen.skills = [self.skills[number] for number in kept.tolist()]
         return chosen
 
 
 class EventError(ValueError):
-    """A catalogue record that cannot be used; `field` names the one to blame, if any."""
+    """A record that cannot be used; `field` is the one at fault, if any."""
 
     def __init__(self, reason: str, field: str | None) -> None:
         super().__init__(reason)
@@ -248,7 +248,7 @@ def _structs(
     plain = _is_plain(values)
     deep = _too_deep(values)
     if plain and not deep:
-        try:  # nearly always all are good, and one call for all is the fastest way to find out
+        try:  # nearly always all are good, and one call for all is fastest
             return np.arange(len(values), dtype=np.int32), list(map(decoder, values)), []
         except REFUSALS:
             pass
@@ -274,7 +274,7 @@ def _structs(
 
 
 def _too_deep(values: Sequence[bytes | None]) -> set[int]:
-    """Positions of values nested so deeply that it would depend on the reader whether they can be read."""
+    """Positions of values nested so deeply that decoders differ in whether they can read them."""
     return {
         position
         for position, value in enumerate(values)
@@ -283,7 +283,7 @@ def _too_deep(values: Sequence[bytes | None]) -> set[int]:
 
 
 def _is_plain(values: Sequence[bytes | None]) -> bool:
-    """Say whether no value can hold a NUL or invalid UTF-8: one look at all is cheaper than one at each."""
+    """Whether no value can hold a NUL or invalid UTF-8; one check of all is cheaper than one of each."""
     joined = b"".join([value for value in values if value is not None])
     return joined.isascii() and b"\\u0000" not in joined
 
@@ -328,12 +328,12 @@ def _complete(columns: Columns) -> None:
 
 def _struggled(rows: list[LessonCompletion], score: NDArray[np.int16]) -> NDArray[np.int8]:
     """Whether each learner struggled: gave up, else what is said, else a score under a half; -1 unknown."""
-    said = np.fromiter(
+    reported = np.fromiter(
         [1 if row.gave_up else -1 if row.struggled is None else row.struggled for row in rows],
         np.int8,
         len(rows),
     )
-    return np.where((said < 0) & (score >= 0), score < SCALE // 2, said).astype(np.int8)
+    return np.where((reported < 0) & (score >= 0), score < SCALE // 2, reported).astype(np.int8)
 
 
 def _unique(names: list[str]) -> list[str]:

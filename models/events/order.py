@@ -1,4 +1,4 @@
-"""The order of a batch's events: where it has to be cut so that a request sees what came before it alone.
+"""The order of a batch's events, and where to cut it so that a request sees only events before it.
 
 Events of one kind are in the order of their topic. Across kinds the order is that of ``Columns.turn``; events
 without one come after those of the columns before them.
@@ -21,15 +21,15 @@ Ints = NDArray[np.int64]
 def cut(batches: list[Columns]) -> list[list[Columns]]:
     """Parts of a batch, to be folded one after the other; nearly always the batch itself.
 
-    In no part does another event of a learner follow a struggle request of the same learner, so each part
-    begins with those. Learners without such an event are in the first part whole; only the others come again.
+    In each part a learner's struggle requests come last. Learners without an event after a request are whole
+    in the first part; later parts hold only the others.
     """
-    asked = [batch.user for batch in batches if _asks(batch)]
-    if not asked or len(asked) == len(batches):
+    askers_by_batch = [batch.user for batch in batches if _asks(batch)]
+    if not askers_by_batch or len(askers_by_batch) == len(batches):
         return [batches]
-    by_turn = sorted(zip(batches, _turns(batches), strict=True), key=lambda one: _asks(one[0]))
+    by_turn = sorted(zip(batches, _turns(batches), strict=True), key=lambda pair: _asks(pair[0]))
     batches, turns = [batch for batch, _ in by_turn], [turn for _, turn in by_turn]
-    askers = np.unique(np.concatenate(asked))
+    askers = np.unique(np.concatenate(askers_by_batch))
     mine = [np.flatnonzero(np.isin(batch.user, askers)) for batch in batches]
     users = np.concatenate([batch.user[which] for batch, which in zip(batches, mine, strict=True)])
     turn = np.concatenate([turns[number][which] for number, which in enumerate(mine)])
@@ -51,7 +51,7 @@ def _asks(batch: Columns) -> bool:
 
 
 def _parts(batches: list[Columns], mine: list[Ints], parts: Ints) -> list[list[Columns]]:
-    """The batch divided by ``parts``, which holds the part of each of the places in ``mine``, in a row."""
+    """The batch divided by ``parts``, the part number of each index in ``mine``, concatenated."""
     divided: list[list[Columns]] = [[] for _ in range(int(parts.max()) + 1)]
     start = 0
     for batch, which in zip(batches, mine, strict=True):
@@ -65,7 +65,7 @@ def _parts(batches: list[Columns], mine: list[Ints], parts: Ints) -> list[list[C
 
 
 def _turns(batches: list[Columns]) -> list[Ints]:
-    """The place of each event in one order over all columns."""
+    """The position of each event in one order over all columns."""
     turns, after = [], 0
     for batch in batches:
         turn = np.arange(after, after + len(batch.user)) if batch.turn is None else batch.turn
@@ -75,14 +75,14 @@ def _turns(batches: list[Columns]) -> list[Ints]:
 
 
 def merged(stamps: Mapping[Kind, Sequence[int]]) -> dict[Kind, Ints]:
-    """The turn of each record of some topics of which only each has an order, from the records' times (ms).
+    """The turn of each record of several topics, each ordered by itself, from the records' times (ms).
 
     The next record is always the one at the head of its topic with the oldest time, as Kafka Streams chooses
     (of equal times the topic named first): so a record that is out of time in its topic moves no other.
     """
     if not stamps:
         return {}
-    # A record waits for all before it in its topic: what counts is the newest time up to it.
+    # A record waits for all before it in its topic, so the newest time up to it counts.
     reached = [np.maximum.accumulate(np.asarray(times, np.int64)) for times in stamps.values()]
     ranks = np.empty(sum(map(len, reached)), np.int64)
     ranks[np.argsort(np.concatenate(reached), kind="stable")] = np.arange(len(ranks))

@@ -7,21 +7,21 @@ from itertools import chain
 import msgspec
 
 REFUSALS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, TypeError)
-"""What a decoder may raise at bytes that it cannot use."""
+"""Errors that a decoder may raise for bytes that it cannot use."""
 
 
 DEEPEST = 400
-"""Arrays and objects within each other that a record may have; decoders give up at a depth that depends on
-their caller's, and a record must be good or bad wherever it is read."""
+"""Most nested arrays and objects of a record. A decoder's own limit depends on its caller's stack depth, but
+a record must be good or bad wherever it is read."""
 TOO_DEEP = "nested too deeply"
 SHALLOW = 2 * DEEPEST
-"""Bytes: what is shorter cannot be too deep."""
+"""Bytes; a shorter value cannot be too deep."""
 _REGISTRY_HEADER = 5  # bytes: zero, and the schema's number, before what a registry's serializer writes
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
 
 
 def is_too_deep(value: bytes) -> bool:
-    """Say whether more than `DEEPEST` arrays and objects are open at once."""
+    """Whether more than `DEEPEST` arrays and objects are nested."""
     if len(value) < SHALLOW or value.count(b"[") + value.count(b"{") <= DEEPEST:
         return False
     depth = 0
@@ -108,7 +108,7 @@ def _undecodable_field(value: bytes) -> str | None:
 
 
 def _infinite_field(value: bytes) -> str | None:
-    """Return the field that holds NaN or Infinity, which JSON has no words for but some writers use."""
+    """The field that holds NaN or Infinity, which some writers use though JSON lacks them."""
     if b"NaN" not in value and b"Infinity" not in value:
         return None
     try:

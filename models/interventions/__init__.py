@@ -1,1 +1,1 @@
-"""Interventions: decisions with a memory about what the predictions call for."""
+"""Interventions: decisions, with a memory, to contact learners because of predictions."""

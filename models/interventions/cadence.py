@@ -1,4 +1,4 @@
-"""How often and how long: the limits of interventions that no prediction knows, in one table.
+"""The limits of interventions: how often they are decided and how long they last, in one table.
 
 The specification gives triggers, types and priorities and leaves these open;
 docs/decisions/043-interventions.md gives the reasons.
@@ -27,22 +27,22 @@ __all__ = [
 ]
 
 HYSTERESIS: Final = 5
-"""A level is entered above its lower bound and left so many hundredths below it."""
+"""A level is entered above its lower bound and left this many hundredths below it."""
 MOST_PER_DAY: Final = 3
-"""Interventions of a learner on one local day, where neither learner nor organization says how many."""
+"""Default daily cap: interventions of a learner on one local day."""
 WAKING_HOURS: Final = frozenset(range(9, 21))
-"""Local hours for learners of whom no better ones are known."""
+"""Local hours for learners without a sure timing profile."""
 ANY_HOUR: Final = frozenset(range(24))
 PLACED_WITHIN_DAYS: Final = 2
-"""Local days that are searched for a slot: today and tomorrow. What finds none is asked again tomorrow."""
+"""Local days searched for a slot: today and tomorrow. Without a slot the search is repeated tomorrow."""
 URGENT_FROM: Final = 9
-"""From this priority on waking hours will do, even if the learner's usual ones are later."""
+"""From this priority on waking hours are slots, too, beside the learner's usual ones."""
 SURE_FROM: Final = 50
 """Confidence (hundredths) from which a timing profile is followed."""
 SETTLED_DAYS: Final = 3
-"""Days since the first visit before which nobody is told of a dropout risk: it is that of newcomers."""
+"""Days since the first visit before which a dropout risk causes nothing: it is that of any newcomer."""
 NUDGED_FOR_DAYS: Final = 14
-"""Days of silence after which a usual hour is no longer one; the dropout risk speaks by then."""
+"""Days of silence after which no timing nudge is sent; the dropout risk causes interventions by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Rule:
         cool_down: local days from one to the next of the same learner and audience.
         per_skill: the same for one skill.
         lasts: from the slot to the expiry, in ms.
-        kept: from the expiry until it is forgotten and its record deleted, in ms; covers the cool-down.
+        kept: from the expiry until its record is deleted, in ms; covers the cool-down.
     """
 
     cool_down: int
@@ -67,6 +67,6 @@ RULES: Final[dict[InterventionType, Rule]] = {
     InterventionType.GENTLE_NUDGE: Rule(3, 3, lasts=3 * DAY, kept=30 * DAY),
     InterventionType.ALTERNATIVE_APPROACH: Rule(7, 7, lasts=7 * DAY, kept=30 * DAY),
     InterventionType.SKILL_REFRESH: Rule(3, 14, lasts=7 * DAY, kept=30 * DAY),
-    # A nudge a day would fill the topic: it is forgotten as soon as its day cannot come again.
+    # Daily nudges would fill the topic: one is deleted as soon as its day cannot come again.
     InterventionType.OPTIMAL_TIMING_NUDGE: Rule(1, 1, lasts=2 * HOUR, kept=2 * DAY),
 }

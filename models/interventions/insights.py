@@ -1,6 +1,6 @@
-"""What of a learner's predictions is worth telling, and what to do about it first.
+"""The number of insights about a learner, and the priority actions (specification, "Comprehensive Insights").
 
-Specification, "Comprehensive Insights". `triggers` says which of them calls for action, and how urgently.
+`triggers` says which predictions call for action, and how urgently.
 """
 
 from __future__ import annotations
@@ -23,10 +23,7 @@ _DROPOUT_ACTIONS: Final = {
 
 
 def count(risk: Fields, plateaus: list[Any], regressions: list[Any], timing: Fields) -> int:
-    """How many insights there are.
-
-    An elevated risk, each active plateau, each regression, and a timing profile that is known.
-    """
+    """The number of insights: elevated risk, each active plateau and regression, known timing profile."""
     return _elevated(risk) + len(plateaus) + len(regressions) + (timing["confidence"] > 0)
 
 
@@ -37,7 +34,7 @@ def _elevated(risk: Fields) -> bool:
 def priority_actions(
     risk: Fields, plateaus: Iterable[Fields], regressions: Iterable[Fields], *, nudge: bool
 ) -> list[Action]:
-    """What calls for action, the most urgent first; of one urgency in the specification's order.
+    """The priority actions, the most urgent first; equally urgent ones in the specification's order.
 
     Args:
         risk: fields of the dropout risk.
@@ -84,6 +81,6 @@ def _of_regressions(regressions: Iterable[Fields]) -> list[Action]:
         if trigger is not None:
             days = regression["days_since_practice"]
             message = f"User is losing {regression['skill_name']}: not practised for {days} days"
-            said = "skill_regression", message, "Schedule a review", trigger[1]
-            actions.append(_action(*said, regression["skill_id"]))
+            parts = "skill_regression", message, "Schedule a review", trigger[1]
+            actions.append(_action(*parts, regression["skill_id"]))
     return actions

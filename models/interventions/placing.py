@@ -1,4 +1,4 @@
-"""When to tell what was decided: the next send slot that all limits leave."""
+"""Chooses the send slot of a decision: the next one that all limits admit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NEVER: Final = np.iinfo(np.int64).max
 
 
 class Placing:
-    """Finds times for the decisions about one partition number's learners."""
+    """Chooses send slots for the decisions about one partition number's learners."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -40,7 +40,7 @@ class Placing:
     def place(
         self, view: View, known: dict[Reason, Held], wish: Wish, milder: list[Held]
     ) -> tuple[int, list[Refused]] | None:
-        """When to tell it, and the times that were refused; None if there is no time within reach."""
+        """The slot (ms) and the candidates refused before it; None if there is no slot within the search."""
         reason, rule = wish.reason, RULES[wish.reason.type]
         counted = [held for held in known.values() if held not in milder and held.counts(view.as_of)]
         cooling = [
@@ -66,7 +66,7 @@ class Placing:
         return found
 
     def _waits(self, view: View, cooling: list[tuple[int, int]], days: int) -> bool:
-        """Whether cool-downs alone hold it back on each of so many local days: no slot need be sought."""
+        """Whether cool-downs alone forbid each of so many local days, so that no slot need be searched."""
         if not cooling:
             return False
         moments = np.array([view.as_of, *(at for at, _ in cooling)], np.int64)
@@ -77,12 +77,12 @@ class Placing:
         )
 
     def _search(self, view: View, wish: Wish, limits: Limits) -> tuple[int, list[Refused]] | None:
-        """The next slot in the learner's hours; if limits leave none of these, in any that they leave."""
+        """The next slot in the learner's hours; if there is none, in waking hours, then in any hour."""
         start, end = view.as_of, NEVER
         if wish.reason.type is InterventionType.OPTIMAL_TIMING_NUDGE:
             tries, days = [self._peaks(view)], 1
             midnight = int(Zones([view.zone]).instants(np.array([wish.reason.start]))[0])
-            # What lies past the end of the learner's day is decided then.
+            # A time past the end of the learner's day is decided at that end.
             start, end = max(start, midnight), int(self._state.learners.column("due")[view.slot])
         else:
             hours = self._peaks(view) if view.look.profile.confidence[view.one] >= SURE_FROM else WAKING_HOURS

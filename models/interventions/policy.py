@@ -1,8 +1,8 @@
-"""Interventions: decisions, with a memory, about what the predictions call for.
+"""Decides interventions, and remembers what was decided.
 
-The memory of a partition is its interventions topic: what was decided is read back at a restore, and what
-is decided goes out in the transaction of what it rests on, so neither a crash nor a replay decides twice.
-Decided is only when a learner's day ends; in between, the reason of what is open may go, and come back.
+The memory of a partition is its interventions topic. A restore reads it, and a new decision is sent in the
+transaction of the predictions that it rests on, so neither a crash nor a replay decides twice. Decisions are
+made only when a learner's day ends; in between, an open decision may lose its reason, and get it back.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ from lyo.models.interventions.send_slots import Refused, violated
 from lyo.models.predictions.emit import Sent
 
 if TYPE_CHECKING:
-    from lyo.models.predictions.emit import Predicting
+    from lyo.models.predictions.emit import Emitter
     from lyo.models.state.partition import State
 
 __all__ = ["InterventionPolicy"]
 
 CHUNK: Final = 2_048
 NEVER: Final = np.iinfo(np.int64).max
-# A learner who moves across the world has the last boundary again, at most a day and some hours earlier.
+# After a change of zone a learner's last boundary may lie earlier, by at most a day and some hours.
 MOVES_BACK: Final = 2 * DAY
 
 Ints = NDArray[np.int64]
@@ -62,7 +62,7 @@ Pair = tuple[bytes, bytes | None]
 
 @dataclass(slots=True)
 class Made:
-    """A decision of this piece, whose record is written when what it rests on is at hand."""
+    """A decision of this piece; its record is written when the predictions that it rests on are known."""
 
     view: View
     wish: Wish
@@ -72,16 +72,16 @@ class Made:
 
 
 class InterventionPolicy:
-    """The interventions of one partition number's learners; their predictions are asked of ``predicting``."""
+    """The interventions of one partition number's learners; their predictions are asked of ``emitter``."""
 
-    def __init__(self, state: State, predicting: Predicting) -> None:
-        self._state, self._predicting, self._placing = state, predicting, Placing(state)
+    def __init__(self, state: State, emitter: Emitter) -> None:
+        self._state, self._emitter, self._placing = state, emitter, Placing(state)
         self._of: dict[int, dict[Reason, Held]] = {}
 
     # -- restore ---------------------------------------------------------------------------------------
 
     def load(self, slot: int, key: bytes, value: bytes | None) -> None:
-        """Take one record of the topic, in log order."""
+        """Load one record of the topic, in log order."""
         known = self._of.setdefault(slot, {})
         if value is not None:
             held = held_of(value)
@@ -92,7 +92,7 @@ class InterventionPolicy:
             del known[reason]
 
     def forget(self, slot: int) -> None:
-        """Forget all decisions about a learner."""
+        """Remove all decisions about a learner."""
         self._of.pop(slot, None)
 
     def loaded(self) -> None:
@@ -103,11 +103,12 @@ class InterventionPolicy:
     # -- deciding --------------------------------------------------------------------------------------
 
     def review(self, slots: Ints, before: Mapping[int, int]) -> list[Pair]:
-        """What has become of open decisions about these learners, whose rows have changed.
+        """Records of open decisions whose status changes, for learners whose rows have changed.
 
         Args:
-            slots: theirs ``(n,)``.
-            before: the last boundary (ms), by slot, of whom the change has given another: who moved.
+            slots: the learners' slots ``(n,)``.
+            before: the former last boundary (ms) of learners whose boundary changed because they moved, by
+            slot.
         """
         chosen = slots[self._state.learners.column("open")[slots] != 0]
         out: list[Pair] = []
@@ -123,10 +124,10 @@ class InterventionPolicy:
         """Decide about learners whose day has ended.
 
         Args:
-            slots: theirs ``(n,)``, ascending.
+            slots: the learners' slots ``(n,)``, ascending.
             skills: slots of all their skills.
-            before: the boundary of each up to which was decided before ``(n,)``, ms.
-            sent: what is sent of them in this piece; predictions that decisions rest on are added.
+            before: each learner's boundary of the last decisions ``(n,)``, ms.
+            sent: the predictions sent in this piece; those that decisions rest on are added.
         """
         out: list[Pair] = []
         made: list[Made] = []
@@ -146,7 +147,7 @@ class InterventionPolicy:
         return out + self._written(made, sent)
 
     def _concerned(self, look: Look, signs: dict[int, Signs], nudged: Ints) -> list[int]:
-        """Who has a reason, an open decision, or one to be forgotten."""
+        """Indexes of learners with a reason, an open decision, or one to be deleted."""
         learners = self._state.learners
         chosen = (nudged >= 0) | look.at_risk() | (learners.column("open")[look.slots] != 0)
         chosen |= learners.column("forget")[look.slots] <= look.as_of
@@ -155,11 +156,11 @@ class InterventionPolicy:
         return np.flatnonzero(chosen).tolist()
 
     def _review(self, view: View, boundary: int, since: int) -> list[Pair]:
-        """Retract what has lost its reason, or may not be told any more; until the day ends, take that back.
+        """Retract decisions without a reason or against a limit; until the day ends, undo that if it changes.
 
-        So between two sweeps the status depends on the row alone, however its events were cut. That goes
-        for the zone, too: where it moves the last boundary from ``since`` to ``boundary``, what was retracted
-        today is after the new one, and stands again if it was over by then.
+        So between two sweeps the status depends on the row alone, in any batching. This includes a change of
+        zone, which moves the last boundary from ``since`` to ``boundary``: a retraction of today then names
+        the new boundary, or is undone if the decision had expired by it.
         """
         out: list[Pair] = []
         for held in self._of.get(view.slot, {}).values():
@@ -174,7 +175,7 @@ class InterventionPolicy:
         return out
 
     def _retract(self, view: View, boundary: int) -> list[Pair]:
-        """Retract what has no reason any more at the end of the day that began at a boundary (ms)."""
+        """Retract decisions without a reason at the end of the day that began at ``boundary`` (ms)."""
         out: list[Pair] = []
         for held in self._of.get(view.slot, {}).values():
             if held.status == ACTIVE and held.expires > max(boundary, view.as_of):
@@ -184,10 +185,10 @@ class InterventionPolicy:
         return out
 
     def _why_not(self, view: View, held: Held) -> str | None:
-        """Why a decision does not stand any more, None if it does.
+        """Why a decision is to be retracted; None if it stands.
 
-        The limits are those of now, and hold for what was to come when the learner's day began: rows do not
-        say whether they were set before or after a time of that day.
+        The present limits apply to slots that lay ahead when the learner's day began: rows do not say at what
+        time of that day a limit was set.
         """
         if not view.holds(held.reason, held.expires):
             return GONE[held.reason.type]
@@ -197,7 +198,7 @@ class InterventionPolicy:
         return None if limit is None else FORBIDDEN[limit]
 
     def _forget(self, view: View) -> list[Pair]:
-        """Delete what is older than any cool-down, unless its episode still runs."""
+        """Delete decisions older than any cool-down, unless their episode still runs."""
         known = self._of.get(view.slot, {})
         old = [
             held
@@ -209,7 +210,7 @@ class InterventionPolicy:
         return [(f"{view.user}|{held.id}".encode(), None) for held in old]
 
     def _decide(self, view: View, made: list[Made], boundary: int) -> list[Pair]:
-        """Decide about each reason that the learner has and that nothing was decided about yet."""
+        """Decide about each reason of the learner without a decision so far."""
         known = self._of.setdefault(view.slot, {})
         out: list[Pair] = []
         for wish in view.wishes():
@@ -236,7 +237,7 @@ class InterventionPolicy:
         return out
 
     def _milder(self, known: dict[Reason, Held], view: View, reason: Reason) -> list[Held] | None:
-        """Open decisions that a graver one takes the place of; None if one as grave is open."""
+        """Open decisions that a graver one supersedes; None if one as grave is open."""
         rivals = [
             held
             for held in known.values()
@@ -253,7 +254,7 @@ class InterventionPolicy:
     # -- records ---------------------------------------------------------------------------------------
 
     def _written(self, made: list[Made], sent: Sent) -> list[Pair]:
-        """The records of new decisions, each with what it rests on."""
+        """The records of new decisions, worded from the predictions that they rest on."""
         if not made:
             return []
         wanted = {(one.wish.kind, because(one.view.user, one.wish)): one.view.slot for one in made}
@@ -266,7 +267,7 @@ class InterventionPolicy:
         return out
 
     def _said(self, wanted: dict[tuple[str, bytes], int], sent: Sent) -> dict[tuple[str, bytes], bytes]:
-        """Predictions by kind and key; one that is not in this piece, being as it was, is sent again."""
+        """Predictions by kind and key; one that is unchanged, so not in this piece, is sent again."""
         found: dict[tuple[str, bytes], bytes] = {}
         for kind in {kind for kind, _ in wanted}:
             for key, value in sent[kind]:
@@ -274,7 +275,7 @@ class InterventionPolicy:
                     found[kind, key] = value
         missing = {place: slot for place, slot in wanted.items() if place not in found}
         if missing:
-            again = self._predicting.everything(np.unique(np.array(list(missing.values()), np.int64)))
+            again = self._emitter.everything(np.unique(np.array(list(missing.values()), np.int64)))
             for kind, pairs in again.items():
                 chosen = [
                     (key, value) for key, value in pairs if (kind, key) in missing and value is not None
@@ -283,13 +284,13 @@ class InterventionPolicy:
                 found |= {(kind, key): value for key, value in chosen}
         return found
 
-    # -- beside the rows -------------------------------------------------------------------------------
+    # -- side columns ----------------------------------------------------------------------------------
 
     def _swept(self, slot: int) -> int:
         return int(self._state.learners.column("swept")[slot])
 
     def _skills_held(self, slots: Ints) -> Ints:
-        """Slots of the skills that open decisions about these learners are about."""
+        """Slots of the skills of open decisions about these learners."""
         pairs = [
             (slot, self._state.intern(reason.skill))
             for slot in slots.tolist()
@@ -303,7 +304,7 @@ class InterventionPolicy:
         return np.unique(found[found >= 0])
 
     def _mark(self, slot: int) -> None:
-        """Say in the side columns whether decisions may be open, and when one is to be forgotten."""
+        """Set the side columns: whether decisions may be open, and when one is to be deleted."""
         known, learners = self._of.get(slot, {}), self._state.learners
         earliest = self._swept(slot) - MOVES_BACK
         over = [held for held in known.values() if not held.is_open(earliest)]

@@ -1,8 +1,7 @@
-"""The next times at which a learner may be reached, under all limits at once, and why others were refused.
+"""The next times at which a learner may be contacted under all limits, and why other times are refused.
 
-One pure function, asked by whoever places something. Candidates are the full hours of the learner's local
-days: an hour that the change to daylight saving skips is none, of one that the change back doubles only the
-first is.
+Candidates are the full hours of the learner's local days. Hours skipped by a daylight-saving change are no
+candidates; of a repeated hour only the first is.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ Bools = NDArray[np.bool_]
 
 
 class Limit(StrEnum):
-    """Why a time was refused, in the order in which limits are asked."""
+    """Why a time was refused, in the order in which limits are checked."""
 
     QUIET_HOURS = "quiet_hours"
     DAILY_CAP = "daily_cap"
@@ -34,7 +33,7 @@ class Limit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a slot must satisfy.
+    """The limits that a slot must satisfy.
 
     Attributes:
         zone: IANA name; all days and hours below are this zone's.
@@ -65,10 +64,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """The answer: slots (ms) in order, the candidates refused before the last one, and why there are no more.
+    """Slots (ms) in order, the candidates refused before the last one, and why there are no more.
 
-    ``ended`` is None if all the slots asked for were found; else DAILY_CAP where the cap is 0, so that none
-    will ever be, and "horizon" where the days given hold no more.
+    ``ended`` is None if as many slots as wanted were found; DAILY_CAP if the cap is 0, so that there is never
+    a slot; "horizon" if the given days hold no more.
     """
 
     found: list[int]
@@ -79,23 +78,23 @@ class Slots:
 def next_slots(start: int, days: int, limits: Limits, most: int = 1) -> Slots:
     """The first ``most`` admissible full hours from ``start`` (ms) on, within so many local days.
 
-    Each is admissible for one decision beside those placed already; they are alternatives to each other.
+    Each is admissible for one further decision; the slots are alternatives.
 
     Raises:
         ValueError: the zone is unknown.
     """
     at, local = _candidates(start, days, limits.zone)
-    reasons = _reasons(local, limits)
-    free = np.flatnonzero(reasons < 0)[:most]
+    limits_violated = _first_violated(local, limits)
+    free = np.flatnonzero(limits_violated < 0)[:most]
     ended = None
     if len(free) < most:
         ended = str(Limit.DAILY_CAP) if limits.most_per_day == 0 else "horizon"
     until = int(free[-1]) if ended is None and most > 0 else len(at)
     order = tuple(Limit)
     refused = [
-        Refused(moment, order[reason])
-        for moment, reason in zip(at[:until].tolist(), reasons[:until].tolist(), strict=True)
-        if reason >= 0
+        Refused(instant, order[violated_limit])
+        for instant, violated_limit in zip(at[:until].tolist(), limits_violated[:until].tolist(), strict=True)
+        if violated_limit >= 0
     ]
     return Slots(at[free].tolist(), refused, ended)
 
@@ -107,18 +106,18 @@ def violated(at: int, limits: Limits) -> Limit | None:
         ValueError: the zone is unknown.
     """
     local = np.array([at]) + Zones([limits.zone]).offsets(np.array([at]))
-    reason = int(_reasons(local, limits)[0])
-    return None if reason < 0 else tuple(Limit)[reason]
+    place = int(_first_violated(local, limits)[0])
+    return None if place < 0 else tuple(Limit)[place]
 
 
 def runs(refused: list[Refused]) -> list[tuple[int, int, Limit]]:
     """Candidates refused one after another for the same reason as (first, last, limit)."""
     joined: list[tuple[int, int, Limit]] = []
-    for one in refused:
-        if joined and joined[-1][2] is one.limit:
-            joined[-1] = (joined[-1][0], one.at, one.limit)
+    for candidate in refused:
+        if joined and joined[-1][2] is candidate.limit:
+            joined[-1] = (joined[-1][0], candidate.at, candidate.limit)
         else:
-            joined.append((one.at, one.at, one.limit))
+            joined.append((candidate.at, candidate.at, candidate.limit))
     return joined
 
 
@@ -133,22 +132,22 @@ def _candidates(start: int, days: int, name: str) -> tuple[Ints, Ints]:
     return at[kept], local[kept]
 
 
-def _reasons(local: Ints, limits: Limits) -> Ints:
-    """The first limit, by its place in `Limit`, that each local time violates; -1 for none."""
+def _first_violated(local: Ints, limits: Limits) -> Ints:
+    """The first limit that each local time ``(n,)`` (ms) violates, as an index into `Limit`; -1: none."""
     violated = (
         quiet(local % DAY // 60_000, np.array([limits.quiet_from]), np.array([limits.quiet_to])),
         _full(local // DAY, limits),
         _cooling(local // DAY, limits),
         ~np.isin(local // HOUR % 24, np.fromiter(limits.hours, np.int64, len(limits.hours))),
     )
-    reasons = np.full(len(local), -1, np.int64)
+    first_violated = np.full(len(local), -1, np.int64)
     for place in range(len(violated) - 1, -1, -1):
-        reasons[violated[place]] = place
-    return reasons
+        first_violated[violated[place]] = place
+    return first_violated
 
 
 def _full(day: Ints, limits: Limits) -> Bools:
-    """Which local days hold as many decisions as are allowed."""
+    """Which local days ``(n,)`` have reached the daily cap."""
     if not limits.placed:
         return np.full(len(day), limits.most_per_day <= 0)
     taken = Zones([limits.zone] * len(limits.placed)).local_days(np.array(limits.placed, np.int64))
@@ -156,7 +155,7 @@ def _full(day: Ints, limits: Limits) -> Bools:
 
 
 def _cooling(day: Ints, limits: Limits) -> Bools:
-    """Which local days are too near to a decision that must lie apart."""
+    """Which local days ``(n,)`` are within a cool-down."""
     if not limits.cooling:
         return np.zeros(len(day), bool)
     moments, apart = np.array(limits.cooling, np.int64).T

@@ -1,6 +1,6 @@
-"""What calls for an intervention, of which type and how urgent (specification, "Integration with Phase 1").
+"""Triggers of interventions, with type and priority (specification, "Integration with Phase 1").
 
-One table for everyone who decides, orders or words interventions. The specification fixes 9 and 10 for
+This is the one table for deciding, ordering and wording interventions. The specification fixes 9 and 10 for
 emotional support; the other priorities keep its order of triggers.
 """
 
@@ -34,7 +34,7 @@ Trigger = tuple[InterventionType, int]
 """A type and its priority, 1 to 10."""
 
 PLATEAU_DAYS: Final = 5
-"""A plateau calls for another approach after more than so many days on the topic."""
+"""A plateau calls for another approach after more than this many days on the topic."""
 TIMING_PRIORITY: Final = 4
 
 _DROPOUT: Final[dict[str, Trigger]] = {
@@ -49,15 +49,15 @@ _REGRESSION: Final[dict[str, Trigger]] = {
 
 
 def of_dropout(level: str) -> Trigger | None:
-    """What a dropout risk level calls for; None for a low one."""
+    """The trigger of a dropout risk level; None for low."""
     return _DROPOUT.get(level)
 
 
 def of_plateau(days_on_topic: int) -> Trigger | None:
-    """What so many days on a plateau call for; None for five and fewer."""
+    """The trigger of a plateau after so many days; None for `PLATEAU_DAYS` and fewer."""
     return (InterventionType.ALTERNATIVE_APPROACH, 6) if days_on_topic > PLATEAU_DAYS else None
 
 
 def of_regression(urgency: str) -> Trigger | None:
-    """What a regression's urgency calls for; None below high."""
+    """The trigger of a regression's urgency; None below high."""
     return _REGRESSION.get(urgency)

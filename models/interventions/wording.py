@@ -1,7 +1,4 @@
-"""What an intervention says: title, message and action of every case, in one place.
-
-Filled from the prediction that it rests on, so that it says what the prediction says.
-"""
+"""The title, message and action of every intervention, filled from the prediction that it rests on."""
 
 from __future__ import annotations
 
@@ -40,7 +37,7 @@ _REFRESH: Final = {
 
 
 class Wording(NamedTuple):
-    """What is shown, and what the app is to open."""
+    """The texts to show, and what the app is to open."""
 
     title: str
     message: str
@@ -48,23 +45,23 @@ class Wording(NamedTuple):
 
 
 def wording(
-    kind: InterventionType, level: str | None, audience: str, said: Mapping[str, Any], hour: int
+    kind: InterventionType, level: str | None, audience: str, record: Mapping[str, Any], hour: int
 ) -> Wording:
-    """The words of one intervention.
+    """The wording of one intervention.
 
     Args:
         kind: its type.
         level: of the dropout risk, or the urgency of the regression.
         audience: learner or educator.
-        said: the record of the prediction it rests on.
+        record: the record of the prediction it rests on.
         hour: local hour of its slot.
     """
     if kind in (InterventionType.EMOTIONAL_SUPPORT, InterventionType.GENTLE_NUDGE):
-        return _educator(said) if audience == "educator" else _dropout(str(level), said)
+        return _educator(record) if audience == "educator" else _dropout(str(level), record)
     if kind is InterventionType.ALTERNATIVE_APPROACH:
-        return _plateau(said)
+        return _plateau(record)
     if kind is InterventionType.SKILL_REFRESH:
-        return _regression(str(level), said)
+        return _regression(str(level), record)
     return Wording(
         "A good time to learn",
         f"You often study around {hour:02d}:00 on this day. A short session now fits your rhythm.",
@@ -72,36 +69,36 @@ def wording(
     )
 
 
-def _dropout(level: str, said: Mapping[str, Any]) -> Wording:
+def _dropout(level: str, record: Mapping[str, Any]) -> Wording:
     """Built from the strongest factor of the risk, like the re-engagement strategy."""
-    factors = said["risk_factors"]
+    factors = record["risk_factors"]
     strongest = INTERVENTIONS[factors[0]] if factors else UNNAMED
     title = _CRITICAL_TITLE if level == "critical" else strongest["title"]
     return Wording(title, _DROPOUT_OPENING[level] + strongest["message"], strongest["action"])
 
 
-def _educator(said: Mapping[str, Any]) -> Wording:
-    signs = [_FACTOR_WORDS[name] for name in said["risk_factors"]]
+def _educator(record: Mapping[str, Any]) -> Wording:
+    signs = [_FACTOR_WORDS[name] for name in record["risk_factors"]]
     why = f"The learner {_listed(signs)}. " if signs else ""
     return Wording(
-        f"Learner {said['user_id']} is about to drop out",
-        f"The dropout risk is {said['risk_score']:.0%}. {why}A personal word now can still change that.",
+        f"Learner {record['user_id']} is about to drop out",
+        f"The dropout risk is {record['risk_score']:.0%}. {why}A personal word now can still change that.",
         "contact_learner",
     )
 
 
-def _plateau(said: Mapping[str, Any]) -> Wording:
-    topic, days = _short(said["topic"]), _days(said["days_on_topic"])
+def _plateau(record: Mapping[str, Any]) -> Wording:
+    topic, days = _short(record["topic"]), _days(record["days_on_topic"])
     return Wording(
         f"Another way into {topic}",
         f"You have worked on {topic} for {days} without getting much further. "
-        f"{said['intervention_suggested']}.",
+        f"{record['intervention_suggested']}.",
         "try_alternative_approach",
     )
 
 
-def _regression(level: str, said: Mapping[str, Any]) -> Wording:
-    name, days = _short(said["skill_name"]), _days(said["days_since_practice"])
+def _regression(level: str, record: Mapping[str, Any]) -> Wording:
+    name, days = _short(record["skill_name"]), _days(record["days_since_practice"])
     return Wording(f"Refresh {name}", _REFRESH[level].format(name=name, days=days), "start_review")
 
 

@@ -1,7 +1,6 @@
-"""Learners as of instants, and what is predicted of them: what stream and API both call, through `kinds`.
+"""Computes what is predicted of learners as of instants; stream and API both call it, through `kinds`.
 
-What differs between the two is only where the rows are kept, so whoever keeps them passes a function that
-looks up skills.
+The two differ in where rows are kept, so callers pass a function that looks up skills.
 """
 
 from __future__ import annotations
@@ -47,8 +46,8 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 States: TypeAlias = tuple[Ints, NDArray[np.void], Bools]
 LookUp: TypeAlias = Callable[[Ints, list[tuple[str, ...]]], States]
-"""Skills that ``n`` learners are asked about, by learner ``(n,)`` and names: whose each is (flat, ``(k,)``,
-an index into the ``n``), its MEMORY state, and whether it was ever practised."""
+"""Looks up skills, by learner ``(n,)`` and names for each. Returns flat arrays ``(k,)``: each skill's learner
+as an index into the ``n``, its MEMORY state, and whether it was ever practised."""
 
 
 @dataclass
@@ -83,8 +82,8 @@ def quiet_hours_of(rows: NDArray[np.void], catalogue: Catalogue) -> timing.Quiet
     start, end = rows["quiet_from"].astype(np.int64), rows["quiet_to"].astype(np.int64)
     unset = start < 0
     organizations, which = np.unique(rows["organization"][unset], return_inverse=True)
-    given = [catalogue.limits(organization)[:2] for organization in organizations.tolist()]
-    start[unset], end[unset] = np.array(given, np.int64).reshape(-1, 2)[which].T
+    defaults = [catalogue.limits(organization)[:2] for organization in organizations.tolist()]
+    start[unset], end[unset] = np.array(defaults, np.int64).reshape(-1, 2)[which].T
     return start, end
 
 
@@ -118,22 +117,22 @@ def struggles(
 
     Args:
         heads: of the answers.
-        learners: who asks.
+        learners: the learners.
         whose: learner of each request ``(m,)``, an index into ``learners``.
         owner: the same learner as ``look_up`` knows it ``(m,)``.
-        requests: the questions; one that has not been answered before remembers this answer.
-        catalogue: what they are looked up in.
-        look_up: gives the skills that they name.
+        requests: the requests; one without an answer so far keeps this one as its first.
+        catalogue: the catalogue with their contents.
+        look_up: looks up the skills that they name.
     """
-    questions = questions_of(learners, whose, owner, requests, catalogue, look_up)
-    feeling = np.where(questions.sentiments > 0, questions.sentiment, np.nan)
-    return struggle_records(heads, requests, struggle.predict(questions), feeling)
+    inputs = questions_of(learners, whose, owner, requests, catalogue, look_up)
+    feeling = np.where(inputs.sentiments > 0, inputs.sentiment, np.nan)
+    return struggle_records(heads, requests, struggle.predict(inputs), feeling)
 
 
 def questions_of(
     learners: Group, whose: Ints, owner: Ints, requests: list[Request], catalogue: Catalogue, look_up: LookUp
 ) -> struggle.Questions:
-    """What struggle requests ``(m,)`` are answered from; arguments as in `struggles`."""
+    """The inputs of the struggle formula for requests ``(m,)``; arguments as in `struggles`."""
     for request, organization in zip(requests, learners.rows["organization"][whose].tolist(), strict=True):
         request.resolve(catalogue, organization)
     prereq_of, prereq, prereq_seen = look_up(owner, [request.prerequisites for request in requests])
@@ -156,7 +155,7 @@ def questions_of(
 
 
 def reportable(states: NDArray[np.void]) -> Bools:
-    """MEMORY states ``(n,)`` that a plateau or regression may be told of, now or in time."""
+    """Which MEMORY states ``(n,)`` have or may get a plateau or regression without further events."""
     due = (states["window_detected"] > 0) | (states["plateaus"]["detected"] > 0).any(axis=1)
     return due | (states["peak"] >= regression.LEAST_PEAK) | (states["regressions"]["peak"] > 0).any(axis=1)
 
@@ -174,26 +173,26 @@ def name_weak(
         skills: skills ``(n,)``.
         owner: each one's learner as ``look_up`` knows it ``(n,)``.
         catalogue: says what a skill builds on.
-        look_up: gives the prerequisites' states.
-        watch: told of each plateau's place and of the prerequisites that it depends on.
+        look_up: looks up the prerequisites' states.
+        watch: called with each plateau's index and the prerequisites that it depends on.
     """
-    asked: list[tuple[int, int, tuple[str, ...]]] = []  # place, organization, prerequisites
-    for one in np.flatnonzero(skills.states["window_detected"] > 0).tolist():
-        organization = int(skills.organizations[one])
-        if names := tuple(catalogue.prerequisites_of(skills.names[one], organization)):
-            asked.append((one, organization, names))
+    plateaus: list[tuple[int, int, tuple[str, ...]]] = []  # place, organization, prerequisites
+    for place in np.flatnonzero(skills.states["window_detected"] > 0).tolist():
+        organization = int(skills.organizations[place])
+        if names := tuple(catalogue.prerequisites_of(skills.names[place], organization)):
+            plateaus.append((place, organization, names))
             if watch is not None:
-                watch(one, names)
-    if not asked:
+                watch(place, names)
+    if not plateaus:
         return
-    places = np.array([one for one, _, _ in asked], np.int64)
-    of, states, seen = look_up(owner[places], [names for _, _, names in asked])
+    places = np.array([place for place, _, _ in plateaus], np.int64)
+    of, states, practised = look_up(owner[places], [names for _, _, names in plateaus])
     level = mastery(states["hits"], states["weight"]) / MASTERY_UNIT
     kept = recall(skills.as_of[places][of] - states["last_at"], np.maximum(states["stability"], 1))
-    now = np.where(seen, level * kept, 1)
-    named = [name for _, _, names in asked for name in names]
+    now = np.where(practised, level * kept, 1)
+    named = [name for _, _, names in plateaus for name in names]
     by_level = np.lexsort((now, of))
     weakest = by_level[np.flatnonzero(np.diff(of[by_level], prepend=-1))]
     for flat in weakest[now[weakest] < WEAK].tolist():
-        one, organization, _ = asked[of[flat]]
-        skills.weak[one] = catalogue.skill_name(named[flat], organization)
+        place, organization, _ = plateaus[of[flat]]
+        skills.weak[place] = catalogue.skill_name(named[flat], organization)

@@ -1,4 +1,4 @@
-"""From rows to records: predict, and find what differs from what went out last."""
+"""Computes predictions of changed rows, and emits those that differ from what was sent last."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from lyo.models.predictions.records import content_of
 from lyo.models.state.partition import Ints, State
 from lyo.models.state.struggle_requests import Request
 
-__all__ = ["Asked", "Predicting", "Sent"]
+__all__ = ["Emitter", "Sent", "SlotRequest"]
 
 CHUNK = 2_048
-UNKNOWN = 1  # no content has this hash, nor has none
+UNKNOWN = 1  # sentinel: the last sent content is unknown, so the next one is sent (0: no content)
 
-Asked = tuple[int, Request]
+SlotRequest = tuple[int, Request]
 Sent = dict[str, list[tuple[bytes, bytes | None]]]
 
 
 @dataclass(slots=True)
-class _Made:
-    """Predictions of one kind, and where it is remembered what was sent last."""
+class _Batch:
+    """Predictions of one kind, and the table that holds hashes of what was sent last."""
 
     predictions: Predictions
     table: Table | None  # None for requests
@@ -50,12 +50,12 @@ class _Made:
 
     @property
     def column(self) -> NDArray[np.int64]:
-        """What was sent last, by slot."""
+        """Hashes of what was sent last, by slot; 0: nothing."""
         assert self.table is not None
         return self.table.column(self.predictions.kind.name)
 
     def forget(self, places: list[int]) -> None:
-        """Take what was sent last of these places for unknown."""
+        """Mark what was sent last of these places as unknown."""
         if self.table is not None:
             self.column[self.slots[places]] = UNKNOWN
             return
@@ -63,8 +63,8 @@ class _Made:
             self.requests[place].sent = UNKNOWN
 
 
-class Predicting:
-    """The predictions of one partition number's learners."""
+class Emitter:
+    """Emits the predictions of one partition number's learners."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -73,60 +73,62 @@ class Predicting:
             for kind in kinds:
                 table.put_beside(kind.name, "i8", 0)
 
-    def run(self, learners: Ints, skills: Ints, asked: list[Asked], always: NDArray[np.bool_] | None) -> Sent:
+    def run(
+        self, learners: Ints, skills: Ints, requests: list[SlotRequest], always: NDArray[np.bool_] | None
+    ) -> Sent:
         """Records of what has changed for these slots.
 
         Args:
             learners: slots ``(n,)``, ascending.
             skills: slots ``(m,)``.
-            asked: requests that have just come, and have been answered.
-            always: learners ``(n,)`` to whom dropout risk and timing go out even unchanged.
+            requests: new requests, which `first` has answered.
+            always: learners ``(n,)`` whose dropout risk and timing are sent even if unchanged.
         """
         sent: Sent = {kind.name: [] for kind in KINDS}
         forced = set() if always is None else set(learners[always].tolist())
-        for made in self._make(learners, skills, {id(request) for _, request in asked}):
-            changed = self._changed(made, forced, set())
-            self._emit(sent, made, changed)
+        for batch in self._make(learners, skills, {id(request) for _, request in requests}):
+            changed = self._changed(batch, forced, set())
+            self._emit(sent, batch, changed)
         return sent
 
-    def first(self, asked: list[Asked]) -> list[tuple[bytes, bytes | None]]:
-        """Records that answer requests that have just come, each as of its own time."""
+    def first(self, new_requests: list[SlotRequest]) -> list[tuple[bytes, bytes | None]]:
+        """Records that answer new requests, each as of its own time."""
         sent: Sent = {STRUGGLE.name: []}
-        for start in range(0, len(asked), CHUNK):
-            requests = [request for _, request in asked[start : start + CHUNK]]
-            slots = np.array([slot for slot, _ in asked[start : start + CHUNK]], np.int64)
+        for start in range(0, len(new_requests), CHUNK):
+            requests = [request for _, request in new_requests[start : start + CHUNK]]
+            slots = np.array([slot for slot, _ in new_requests[start : start + CHUNK]], np.int64)
             as_of = np.array([request.as_of for request in requests], np.int64)
             learners = self._group(slots, np.maximum(as_of, self._state.learners.column("swept")[slots]))
-            made = self._answers(slots, learners, list(range(len(slots))), requests)
-            self._emit(sent, made, self._changed(made, set(), set(map(id, requests))))
+            batch = self._answers(slots, learners, list(range(len(slots))), requests)
+            self._emit(sent, batch, self._changed(batch, set(), set(map(id, requests))))
         return sent[STRUGGLE.name]
 
     def dependents(self, keys: NDArray[np.uint64]) -> Ints:
-        """Slots of plateaus whose suggestion looks at one of these skills, as a prerequisite."""
-        found: set[int] = set()
+        """Slots of plateaus whose suggestion depends on one of these skills as a prerequisite."""
+        slots: set[int] = set()
         if self._dependents:
             for key in keys.tolist():
-                found |= self._dependents.get(key, set())
-        return np.array(sorted(found), np.int64)
+                slots |= self._dependents.get(key, set())
+        return np.array(sorted(slots), np.int64)
 
     def remember(self, learners: Ints, *, sure: bool = True) -> None:
-        """Take what these learners' predictions are now for what was sent last.
+        """Remember these learners' present predictions as what was sent last.
 
-        Unless ``sure``, what was remembered before may have been the last, too: where it was something else,
-        it is not known what was, and what comes next goes out.
+        Unless ``sure``, what was remembered before may have been sent last instead. Where the two differ, the
+        last is unknown, so the next prediction is sent.
         """
-        for made in self._make(learners, self._state.skills_of(learners), set()):
-            changed = self._changed(made, set(), set())
+        for batch in self._make(learners, self._state.skills_of(learners), set()):
+            changed = self._changed(batch, set(), set())
             if not sure:
-                made.forget(changed)
+                batch.forget(changed)
 
     def forget(self, learners: Ints) -> None:
-        """Let everything of these learners go out next, since it is not known what was sent last."""
-        for made in self._make(learners, self._state.skills_of(learners), set()):
-            made.forget(list(range(len(made.encoded))))
+        """Mark what was sent last of these learners as unknown, so that everything is sent next."""
+        for batch in self._make(learners, self._state.skills_of(learners), set()):
+            batch.forget(list(range(len(batch.encoded))))
 
     def forget_kinds(self, names: Collection[str]) -> None:
-        """Let everything of these kinds go out next, also that there is nothing to say (any more)."""
+        """Mark what was sent last of these kinds as unknown: all is sent next, deletions included."""
         for table, kinds in ((self._state.learners, ABOUT_LEARNERS), (self._state.skills, ABOUT_SKILLS)):
             for kind in kinds:
                 if kind.name in names:
@@ -138,47 +140,47 @@ class Predicting:
     def everything(self, learners: Ints) -> Sent:
         """Records of all current predictions of these learners."""
         sent: Sent = {kind.name: [] for kind in KINDS}
-        for made in self._make(learners, self._state.skills_of(learners), set()):
-            self._emit(sent, made, [at for at, encoded in enumerate(made.encoded) if encoded is not None])
+        for batch in self._make(learners, self._state.skills_of(learners), set()):
+            self._emit(sent, batch, [at for at, encoded in enumerate(batch.encoded) if encoded is not None])
         return sent
 
-    def _changed(self, made: _Made, forced: set[int], new: set[int]) -> list[int]:
-        """Places whose content differs from the one sent last, which it now is."""
-        hashes = [0 if encoded is None else hash(content_of(encoded)) for encoded in made.encoded]
-        if made.table is None:
+    def _changed(self, batch: _Batch, forced: set[int], new: set[int]) -> list[int]:
+        """Indexes whose content differs from the one sent last; remembers the new one as sent."""
+        hashes = [0 if encoded is None else hash(content_of(encoded)) for encoded in batch.encoded]
+        if batch.table is None:
             changed = []
-            for at, (request, now) in enumerate(zip(made.requests, hashes, strict=True)):
+            for at, (request, now) in enumerate(zip(batch.requests, hashes, strict=True)):
                 if request.sent != now or id(request) in new:
                     changed.append(at)
                 request.sent = now
             return changed
-        column = made.column
+        column = batch.column
         hashed = np.array(hashes, np.int64)
-        differs = column[made.slots] != hashed
-        column[made.slots] = hashed
-        if made.table is self._state.learners and forced:
-            differs |= np.fromiter((slot in forced for slot in made.slots.tolist()), bool, len(made.slots))
+        differs = column[batch.slots] != hashed
+        column[batch.slots] = hashed
+        if batch.table is self._state.learners and forced:
+            differs |= np.fromiter((slot in forced for slot in batch.slots.tolist()), bool, len(batch.slots))
         return np.flatnonzero(differs).tolist()
 
-    def _emit(self, sent: Sent, made: _Made, places: list[int]) -> None:
-        # A plateau or regression that an event which came late has undone is deleted: its value is None.
-        some = made.predictions
+    def _emit(self, sent: Sent, batch: _Batch, places: list[int]) -> None:
+        # The value None deletes a plateau or regression that a late event has undone.
+        some = batch.predictions
         sent[some.kind.name] += [
             (some.keys[at], None if encoded is None else some.sealed(at, encoded))
-            for at, encoded in zip(places, [made.encoded[at] for at in places], strict=True)
+            for at, encoded in zip(places, [batch.encoded[at] for at in places], strict=True)
         ]
 
-    def _make(self, learners: Ints, skills: Ints, answered: set[int]) -> Iterator[_Made]:
+    def _make(self, learners: Ints, skills: Ints, answered: set[int]) -> Iterator[_Batch]:
         for start in range(0, len(learners), CHUNK):
             yield from self._make_learners(learners[start : start + CHUNK], answered)
         for start in range(0, len(skills), CHUNK):
             yield from self._make_skills(skills[start : start + CHUNK])
 
-    def _make_learners(self, slots: Ints, answered: set[int]) -> Iterator[_Made]:
+    def _make_learners(self, slots: Ints, answered: set[int]) -> Iterator[_Batch]:
         rows, swept = self._state.learners.rows[slots], self._state.learners.column("swept")[slots]
         learners = self._group(slots, np.maximum(rows["newest"], swept))
         for kind in ABOUT_LEARNERS:
-            yield _Made(of_learners(kind, learners), self._state.learners, slots, [])
+            yield _Batch(of_learners(kind, learners), self._state.learners, slots, [])
         whose, requests = self._open_requests(slots, learners.as_of, answered)
         if requests:
             yield self._answers(slots, learners, whose, requests)
@@ -186,32 +188,34 @@ class Predicting:
     def _group(self, slots: Ints, as_of: Ints) -> Group:
         return group(self._state.learners.rows[slots], as_of, self._state.catalogue)
 
-    def _answers(self, slots: Ints, learners: Group, whose: list[int], requests: list[Request]) -> _Made:
-        """Answers to requests of learners, each given as a place in ``slots``."""
+    def _answers(self, slots: Ints, learners: Group, whose: list[int], requests: list[Request]) -> _Batch:
+        """Answers to requests; ``whose`` is each one's learner as an index into ``slots``."""
         places = np.array(whose)
         state = self._state
         answers = of_requests(learners, places, slots[places], requests, state.catalogue, state.memories)
-        return _Made(answers, None, places, requests)
+        return _Batch(answers, None, places, requests)
 
     def _open_requests(self, slots: Ints, as_of: Ints, answered: set[int]) -> tuple[list[int], list[Request]]:
-        """Requests that follow their learners, and the place of each one's learner in ``slots``.
+        """Open requests, and the index of each one's learner in ``slots``.
 
-        Without those just answered as of the learner's present time: nothing has come since.
+        Requests just answered as of the learner's present time are left out: nothing has come since.
         """
         whose: list[int] = []
         requests: list[Request] = []
-        for place, (slot, moment) in enumerate(zip(slots.tolist(), as_of.tolist(), strict=True)):
-            found = self._state.requests.open(slot, moment)
+        for place, (slot, at) in enumerate(zip(slots.tolist(), as_of.tolist(), strict=True)):
+            open_requests = self._state.requests.open(slot, at)
             if answered:
-                found = [one for one in found if id(one) not in answered or one.as_of < moment]
-            whose += [place] * len(found)
-            requests += found
+                open_requests = [
+                    request for request in open_requests if id(request) not in answered or request.as_of < at
+                ]
+            whose += [place] * len(open_requests)
+            requests += open_requests
         return whose, requests
 
-    def _make_skills(self, slots: Ints) -> Iterator[_Made]:
+    def _make_skills(self, slots: Ints) -> Iterator[_Batch]:
         state = self._state
         due = reportable(state.skills.rows["now"][slots])
-        for kind in ABOUT_SKILLS:  # one that went out and is undone must be deleted
+        for kind in ABOUT_SKILLS:  # a record that was sent and is undone must be deleted
             due |= state.skills.column(kind.name)[slots] != 0
         slots = slots[due]
         if not len(slots):
@@ -232,10 +236,10 @@ class Predicting:
             weak=[None] * len(slots),
         )
 
-        def watch(one: int, names: tuple[str, ...]) -> None:
+        def watch(place: int, names: tuple[str, ...]) -> None:
             for number in state.numbers(names).tolist():
-                self._dependents.setdefault(int(owner[one]) << 32 | number, set()).add(int(slots[one]))
+                self._dependents.setdefault(int(owner[place]) << 32 | number, set()).add(int(slots[place]))
 
         name_weak(skills, owner, state.catalogue, state.memories, watch)
         for kind in ABOUT_SKILLS:
-            yield _Made(of_skills(kind, skills, rows, state.catalogue), state.skills, slots, [])
+            yield _Batch(of_skills(kind, skills, rows, state.catalogue), state.skills, slots, [])

@@ -1,6 +1,6 @@
-"""Predictions about learners whose rows come from a store, at any moment, by the code that the stream uses.
+"""Predictions at any moment about learners whose rows come from a store, by the code that the stream uses.
 
-An instant before a row's newest event counts as that event's: what has happened cannot be taken back.
+An instant before a row's newest event is moved to that event's time, since a row cannot be unfolded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lyo.models.arrays.zones import Zones
 from lyo.models.events.types import OutcomeKind
-from lyo.models.formulas import send_time as moments
+from lyo.models.formulas import send_time as send_time
 from lyo.models.formulas.send_time import Limits, Moment, check
 from lyo.models.predictions import compute
 from lyo.models.predictions.compute import Group
@@ -32,10 +32,10 @@ from lyo.models.state.skill import MEMORY, SKILL
 from lyo.models.state.struggle_requests import Request
 
 __all__ = [
-    "Stored",
+    "StoredRows",
+    "check_time",
     "is_good",
     "limits_of",
-    "moment",
     "of_values",
     "skill_predictions",
     "struggles",
@@ -47,8 +47,8 @@ _SENT = tuple(OUTCOME_KINDS.index(kind) for kind in (OutcomeKind.NUDGE_SENT, Out
 
 
 @dataclass(slots=True)
-class Stored:
-    """LEARNER rows of ``n`` learners and SKILL rows ``(m,)`` of them; ``owner (m,)`` says whose each is."""
+class StoredRows:
+    """LEARNER rows ``(n,)`` and SKILL rows ``(m,)``; ``owner (m,)`` is the index of each skill's learner."""
 
     rows: NDArray[np.void]
     skills: NDArray[np.void]
@@ -59,18 +59,18 @@ class Stored:
 
     def states(self, owner: Ints, names: list[tuple[str, ...]]) -> compute.States:
         """Look up skills: see `lyo.models.predictions.compute.LookUp`."""
-        of = [one for one, each in enumerate(names) for _ in each]
+        of = [place for place, asked_names in enumerate(names) for _ in asked_names]
         whose = owner[of].tolist() if of else []
-        wanted = [name for each in names for name in each]
-        places = [self.index.get(key, -1) for key in zip(whose, wanted, strict=True)]
-        found = np.array(places, np.int64)
-        seen = found >= 0
-        states = np.zeros(len(found), MEMORY)
-        states[seen] = self.skills["now"][found[seen]]
-        return np.array(of, np.int64), states, seen
+        flat_names = [name for asked_names in names for name in asked_names]
+        places = [self.index.get(key, -1) for key in zip(whose, flat_names, strict=True)]
+        indexes = np.array(places, np.int64)
+        practised = indexes >= 0
+        states = np.zeros(len(indexes), MEMORY)
+        states[practised] = self.skills["now"][indexes[practised]]
+        return np.array(of, np.int64), states, practised
 
     def as_of(self, catalogue: Catalogue, at: int | Ints, places: list[int] | None = None) -> Group:
-        """The learners at an instant in ms, or at one of their own each; those at `places` if given."""
+        """The learners as of an instant in ms, or one for each; `places` selects learners by index."""
         rows = self.rows if places is None else self.rows[places]
         return compute.group(rows, np.maximum(rows["newest"], at), catalogue)
 
@@ -80,8 +80,8 @@ def of_values(
     values: Sequence[bytes | None],
     skills: Sequence[tuple[int, str, bytes]] = (),
     organizations: Sequence[int | None] | None = None,
-) -> Stored:
-    """Rows from the bytes that are stored of them.
+) -> StoredRows:
+    """Decode stored rows.
 
     Args:
         users: learners ``(n,)``; one may be there more than once.
@@ -104,26 +104,26 @@ def of_values(
         layout.decode_skills([value for _, _, value in skills]) if skills else (np.zeros(0, SKILL), [])
     )
     index = {key: number for number, key in enumerate(zip(owner, names, strict=True))}
-    return Stored(rows, decoded, np.array(owner, np.int64), names, topics, index)
+    return StoredRows(rows, decoded, np.array(owner, np.int64), names, topics, index)
 
 
 def struggles(
-    stored: Stored, learners: Group, catalogue: Catalogue, whose: Ints, requests: list[Request]
+    stored: StoredRows, learners: Group, catalogue: Catalogue, whose: Ints, requests: list[Request]
 ) -> Predictions:
     """Answers to requests ``(k,)`` of learners ``whose (k,)``."""
     return of_requests(learners, whose, whose, requests, catalogue, stored.states)
 
 
 def skill_predictions(
-    stored: Stored,
+    stored: StoredRows,
     catalogue: Catalogue,
     at: int | Ints,
     places: list[int] | None = None,
     kinds: Sequence[PredictionKind] = ABOUT_SKILLS,
 ) -> list[tuple[Ints, Predictions]]:
-    """Of each kind what it says of the learners' skills ``(m,)``, and whose each skill is ``(m,)``.
+    """For each kind the learners' indexes ``(m,)`` and the predictions ``(m,)`` about their skills.
 
-    `at` is an instant in ms, or one of each learner's own; only those at `places` are asked about, if given.
+    `at` is an instant in ms, or one for each learner; `places` selects learners by index.
     """
     skills, owner, rows = _report(stored, at, places)
     if len(owner):
@@ -132,7 +132,7 @@ def skill_predictions(
 
 
 def _report(
-    stored: Stored, at: int | Ints, places: list[int] | None
+    stored: StoredRows, at: int | Ints, places: list[int] | None
 ) -> tuple[Skills, Ints, NDArray[np.void]]:
     due = compute.reportable(stored.skills["now"])
     if places is not None:
@@ -140,54 +140,54 @@ def _report(
     chosen = np.flatnonzero(due)
     states, owner = stored.skills["now"][chosen], stored.owner[chosen]
     rows = stored.rows[owner]
-    moments = np.broadcast_to(np.asarray(at, np.int64), len(stored.rows))
+    send_time = np.broadcast_to(np.asarray(at, np.int64), len(stored.rows))
     skills = Skills(
         states=states,
         users=rows["user"],
         organizations=rows["organization"],
         names=[stored.names[place] for place in chosen.tolist()],
         topics=[stored.topics[place] for place in chosen.tolist()],
-        as_of=np.maximum(states["last_at"], moments[owner]),
+        as_of=np.maximum(states["last_at"], send_time[owner]),
         weak=[None] * len(chosen),
     )
     return skills, owner, rows
 
 
-def studied(learners: Group, one: int, at: int) -> bool:
-    """Whether a learner did something on the local day of an instant in ms."""
+def studied(learners: Group, learner: int, at: int) -> bool:
+    """Whether a learner was active on the local day of an instant in ms."""
     past = learners.past
-    day = int(learners.zones.local_days(np.array([at]), np.array([one]))[0])
-    busy = (past.who == one) & (past.day == day)
+    day = int(learners.zones.local_days(np.array([at]), np.array([learner]))[0])
+    busy = (past.who == learner) & (past.day == day)
     return bool((busy & ((past.sessions > 0) | (past.half > 0))).any())
 
 
-def limits_of(learners: Group, one: int, catalogue: Catalogue, at: int) -> Limits:
-    """What forbids a moment for a learner: own preferences, else the organization's.
+def limits_of(learners: Group, learner: int, catalogue: Catalogue, at: int) -> Limits:
+    """The limits on times for a learner: own preferences, else the organization's.
 
-    Of what was sent today the row knows the newest nudge and the newest reminder, so it counts up to two.
+    The row holds only the newest nudge and the newest reminder, so of those sent today at most two count.
     """
-    row = learners.rows[one]
-    given = compute.limits_by(row, catalogue)
+    row = learners.rows[learner]
+    limits = compute.limits_by(row, catalogue)
     sent = (row["outcome_at"][list(_SENT)].astype(np.int64) - 1) * 1_000
-    days = learners.zones.local_days(np.append(sent, at), np.full(len(sent) + 1, one))
+    days = learners.zones.local_days(np.append(sent, at), np.full(len(sent) + 1, learner))
     return Limits(
-        given.quiet_from,
-        given.quiet_to,
-        given.most_per_day,
+        limits.quiet_from,
+        limits.quiet_to,
+        limits.most_per_day,
         int(((sent >= 0) & (days[:-1] == days[-1])).sum()),
     )
 
 
-def moment(learners: Group, one: int, at: int, catalogue: Catalogue) -> Moment:
+def check_time(learners: Group, learner: int, at: int, catalogue: Catalogue) -> Moment:
     """Whether an instant in ms is a good time for one of the learners, why, and when the next one is."""
-    return check(learners.profile, one, at, *_about_moment(learners, one, at, catalogue))
+    return check(learners.profile, learner, at, *_context(learners, learner, at, catalogue))
 
 
-def is_good(learners: Group, one: int, at: int, catalogue: Catalogue) -> bool:
-    """Whether `moment` calls an instant in ms a good time."""
-    return moments.is_good(learners.profile, one, at, *_about_moment(learners, one, at, catalogue))
+def is_good(learners: Group, learner: int, at: int, catalogue: Catalogue) -> bool:
+    """Whether `check_time` calls an instant in ms a good time."""
+    return send_time.is_good(learners.profile, learner, at, *_context(learners, learner, at, catalogue))
 
 
-def _about_moment(learners: Group, one: int, at: int, catalogue: Catalogue) -> tuple[Zones, bool, Limits]:
-    zones = Zones([learners.zones.names[one]])
-    return zones, studied(learners, one, at), limits_of(learners, one, catalogue, at)
+def _context(learners: Group, learner: int, at: int, catalogue: Catalogue) -> tuple[Zones, bool, Limits]:
+    zones = Zones([learners.zones.names[learner]])
+    return zones, studied(learners, learner, at), limits_of(learners, learner, catalogue, at)

@@ -101,12 +101,12 @@ ABOUT_SKILLS: Final = tuple(kind for kind in KINDS if kind.subject == SKILL)
 
 
 def model_of(kind: PredictionKind, hazard: Hazard | None) -> str:
-    """Name and version of what computes a kind, where dropout risks are by these coefficients."""
+    """Name and version of a kind's model; dropout risk uses these coefficients, None: the shipped ones."""
     return hazard.model if kind is DROPOUT_RISK and hazard is not None else kind.model
 
 
 def of_learners(kind: PredictionKind, learners: Group) -> Predictions:
-    """What a kind says of learners ``(n,)``."""
+    """Predictions of a kind about learners ``(n,)``."""
     rows = learners.rows
     heads_ = heads(model_of(kind, learners.hazard), learners.revision, learners.as_of, rows)
     keys = [b"%d" % user for user in rows["user"].tolist()]
@@ -117,7 +117,7 @@ def of_learners(kind: PredictionKind, learners: Group) -> Predictions:
 def of_skills(
     kind: PredictionKind, skills: Skills, rows: NDArray[np.void], catalogue: Catalogue
 ) -> Predictions:
-    """What a kind says of skills ``(n,)``, of whose learners ``rows (n,)`` are the LEARNER rows."""
+    """Predictions of a kind about skills ``(n,)``; ``rows (n,)`` are their learners' LEARNER rows."""
     heads_ = heads(kind.model, catalogue.revision, skills.as_of, rows)
     keys = [skill_key(user, name) for user, name in zip(rows["user"].tolist(), skills.names, strict=True)]
     records = kind.compute(heads_, skills, catalogue)

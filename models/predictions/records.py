@@ -1,7 +1,7 @@
-"""Prediction records about learners, and what every record needs: its head, its bytes and its id.
+"""Prediction records about learners, and the head, bytes and id of every record.
 
-A record's content is a pure function of (row, as_of, model, catalogue, zone) in rounded numbers, so two
-contents can be compared byte by byte; the head names what it came from.
+A record's content is a pure function of (row, as_of, model, catalogue, zone) in rounded numbers, so contents
+can be compared byte by byte; the head names their sources.
 """
 
 from __future__ import annotations
@@ -62,25 +62,25 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 P = TypeVar("P", bound=Prediction)
 Head: TypeAlias = dict[str, Any]
-"""A record's fields that say whose it is and what it was computed from; the id is empty until it goes out."""
+"""A record's fields about its learner and sources; the id is empty until the record is sent."""
 _UNIDENTIFIED = b'{"prediction_id":"'
 _CONTENT = b',"user_id":'
 
 
 def heads(model: str, revision: int, as_of: Ints, rows: NDArray[np.void]) -> list[Head]:
-    """Heads ``(n,)`` of what a model says of LEARNER rows ``(n,)`` as of instants ``(n,)`` in ms."""
+    """Heads ``(n,)`` of a model's records about LEARNER rows ``(n,)`` as of instants ``(n,)`` in ms."""
     return [
         {
             "prediction_id": "",
             "version": version,
-            "as_of": moment,
+            "as_of": at,
             "valid_until": until,
             "model": model,
             "catalogue_revision": f"{revision:x}",
             "user_id": user,
             "organization_id": organization or None,
         }
-        for version, moment, until, user, organization in zip(
+        for version, at, until, user, organization in zip(
             rows["applied"].tolist(),
             texts(as_of),
             texts(as_of + VALID_FOR),
@@ -107,8 +107,8 @@ def moments(heads: list[Head]) -> list[str]:
 
 def texts(at: Ints) -> list[str]:
     """Instants in ms as RFC 3339 in UTC."""
-    found: list[str] = np.datetime_as_string(at.astype("M8[ms]"), unit="ms", timezone="UTC").tolist()
-    return found
+    result: list[str] = np.datetime_as_string(at.astype("M8[ms]"), unit="ms", timezone="UTC").tolist()
+    return result
 
 
 def text(at: int) -> str:
@@ -122,7 +122,7 @@ def written(moment: datetime) -> str:
 
 
 def optional(values: Floats) -> list[float | None]:
-    """Numbers to a hundredth, None for NaN."""
+    """Numbers rounded to hundredths, None for NaN."""
     known = ~np.isnan(values)
     rounded = (hundredths(np.where(known, values, 0.0)) / 100).tolist()
     return [value if is_known else None for value, is_known in zip(rounded, known.tolist(), strict=True)]
@@ -141,7 +141,7 @@ def factors(names: Sequence[str], contributions: Ints, shown: NDArray[np.bool_])
 
 
 def content_of(encoded: bytes) -> bytes:
-    """What a record's bytes say beside its head; no head holds a text of somebody else's."""
+    """A record's bytes without its head; heads hold no text from outside, so the mark is unique."""
     return b"{" + encoded[encoded.index(_CONTENT) + 1 :]
 
 
@@ -165,7 +165,7 @@ def seal(salt: str, key: bytes, moment: str, fingerprint: int, encoded: bytes) -
 def dropout_records(heads: list[Head], risk: dropout.DropoutRisk, zones: list[str]) -> list[DropoutRisk]:
     """Records of dropout risks ``(n,)`` in local days of ``zones (n,)``."""
     levels = [dropout.LEVELS[level] for level in dropout.level_of(risk.score).tolist()]
-    found, strong = risk.factors, _strong(risk)
+    values, strong = risk.factors, _strong(risk)
     stays = np.where(risk.enough[:, None], risk.probability / 100, np.nan)
     return assemble(
         DropoutRisk,
@@ -174,15 +174,15 @@ def dropout_records(heads: list[Head], risk: dropout.DropoutRisk, zones: list[st
         risk_score=(risk.score / 100).tolist(),
         risk_level=levels,
         risk_factors=list(map(list, strong)),
-        session_frequency_trend=optional(found.trend),
-        avg_days_between_sessions=optional(found.gap),
-        sentiment_trend_7d=optional(found.sentiment),
+        session_frequency_trend=optional(values.trend),
+        avg_days_between_sessions=optional(values.gap),
+        sentiment_trend_7d=optional(values.sentiment),
         days_since_last_completion=[
-            None if days is None else int(days) for days in optional(found.since_completion)
+            None if days is None else int(days) for days in optional(values.since_completion)
         ],
-        performance_trend=optional(found.performance),
-        longest_streak=found.longest_streak.tolist(),
-        current_streak=found.current_streak.tolist(),
+        performance_trend=optional(values.performance),
+        longest_streak=values.longest_streak.tolist(),
+        current_streak=values.current_streak.tolist(),
         reengagement_strategy=list(map(_strategy, levels, strong)),
         confidence=(risk.confidence / 100).tolist(),
         reason=[None if enough else NEVER_ACTIVE for enough in risk.enough.tolist()],
@@ -200,7 +200,7 @@ def _strategy(level: str, named: tuple[str, ...]) -> Strategy:
 
 
 def _strong(risk: dropout.DropoutRisk) -> list[tuple[str, ...]]:
-    """The factors that stand out, by what they weigh, the strongest first."""
+    """The factors that stand out, by weight, the strongest first."""
     strength = np.where(risk.enough[:, None], risk.factors.values * risk.factors.evidence, 0.0)
     order = np.argsort(-strength * np.array(list(dropout.WEIGHTS.values())), axis=1, kind="stable")
     return [

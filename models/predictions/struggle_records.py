@@ -26,9 +26,9 @@ def struggle_records(
     ]
     probability, confidence = (answers.score / 100).tolist(), (answers.confidence / 100).tolist()
     helps = answers.help.tolist()
-    for request, likely, sure, moment in zip(requests, probability, confidence, moments(heads), strict=True):
+    for request, likely, sure, as_of in zip(requests, probability, confidence, moments(heads), strict=True):
         if request.answered is None:
-            request.answered = FirstAnswer(probability=likely, confidence=sure, as_of=moment)
+            request.answered = FirstAnswer(probability=likely, confidence=sure, as_of=as_of)
     return assemble(
         Struggle,
         heads,
@@ -47,11 +47,11 @@ def struggle_records(
         actions=[_ACTIONS if offered else [] for offered in helps],
         features=features,
         factors=factors(struggle.FEATURES, answers.contributions, answers.contributions != 0),
-        prereq_mastery=[each.prereq_mastery for each in features],
-        similar_performance=[each.similar_performance for each in features],
-        content_difficulty=[each.content_difficulty for each in features],
+        prereq_mastery=[feature.prereq_mastery for feature in features],
+        similar_performance=[feature.similar_performance for feature in features],
+        content_difficulty=[feature.content_difficulty for feature in features],
         days_since_review=[None if days < 0 else days for days in answers.days_since_review.tolist()],
-        cognitive_load=[each.cognitive_load for each in features],
+        cognitive_load=[feature.cognitive_load for feature in features],
         sentiment_trend=optional(sentiment),
         content_metadata=[request.metadata for request in requests],
         requested_at=texts(np.fromiter((request.at for request in requests), np.int64, len(requests))),

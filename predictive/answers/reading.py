@@ -14,7 +14,7 @@ from lyo.models.events.decode import milliseconds
 from lyo.models.formulas.send_time import Moment
 from lyo.models.predictions import from_rows
 from lyo.models.predictions.compute import Group
-from lyo.models.predictions.from_rows import Stored, of_values
+from lyo.models.predictions.from_rows import StoredRows, of_values
 from lyo.models.predictions.kinds import (
     ABOUT_LEARNERS,
     ABOUT_SKILLS,
@@ -118,7 +118,7 @@ class LearnerSnapshot:
 
     def judged(self) -> Moment:
         """Whether the instant asked about is a good time."""
-        return from_rows.moment(self._group, self.place, self.query.at, self.catalogue)
+        return from_rows.check_time(self._group, self.place, self.query.at, self.catalogue)
 
     def is_good(self) -> bool:
         """Whether `judged` calls the instant asked about a good time."""
@@ -223,7 +223,7 @@ def _asking(
     return places, [kind for kind in kinds if any(kind in learners[place].query.kinds for place in places)]
 
 
-def _compute(snapshots: Sequence[LearnerSnapshot], stored: Stored) -> None:
+def _compute(snapshots: Sequence[LearnerSnapshot], stored: StoredRows) -> None:
     """Fill in the predictions that were asked for."""
     catalogue, at = snapshots[0].catalogue, np.array([snapshot.query.at for snapshot in snapshots], np.int64)
     places, kinds = _asking(snapshots, ABOUT_LEARNERS)

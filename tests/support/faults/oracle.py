@@ -102,7 +102,7 @@ def expect(
 ) -> Expected:
     """Fold event files once, in order, as of ``at`` (ms); with rows of a layout, by fitted coefficients."""
     paths = tuple(paths)
-    replay = Replay(Engine(Catalogue(hazard), deciding=False))
+    replay = Replay(Engine(Catalogue(hazard), with_interventions=False))
     for path in paths:
         replay.read(path, at, None, None)
     replay.settle(at)

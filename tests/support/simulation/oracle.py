@@ -67,7 +67,9 @@ def _folded(world: World) -> tuple[Any, Counter[Place]]:
             if bad is not None:
                 refused[record.topic, record.partition, record.offset] += 1
     markers = world.markers
-    engine: Any = Engine(known, deciding=False, markers=markers) if world.plan.real_engine else Tally(markers)
+    engine: Any = (
+        Engine(known, with_interventions=False, markers=markers) if world.plan.real_engine else Tally(markers)
+    )
     by_kind: dict[Kind, list[Stored]] = {}
     for record in world.published:
         by_kind.setdefault(world.names.inputs[record.topic], []).append(record)

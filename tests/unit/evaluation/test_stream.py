@@ -86,7 +86,7 @@ def test_erased_learners_are_not_looked_at(tmp_path: Path) -> None:
 
 def one_by_one(events: Events, queries: Queries) -> tuple[dict[int, tuple[bytes, list[bytes]]], Engine]:
     """Learner row and skill rows at each question, every event folded by itself in its turn; the end."""
-    engine = Engine(events.catalogue, deciding=False)
+    engine = Engine(events.catalogue, with_interventions=False)
     kinds = events.turn.items()
     order = sorted((int(turn), kind, at) for kind, turns in kinds for at, turn in enumerate(turns))
     asked = sorted(range(len(queries)), key=lambda one: int(queries.turn[one]))
@@ -120,7 +120,7 @@ def test_rounds_show_every_question_what_one_event_at_a_time_does(
     zeros = np.zeros(len(turns), np.int64)
     queries = Queries(who, zeros, np.array(turns), zeros > 0, zeros, zeros, zeros, zeros, who)
     expected, whole = one_by_one(events, queries)
-    engine = Engine(events.catalogue, deciding=False)
+    engine = Engine(events.catalogue, with_interventions=False)
     seen: set[int] = set()
     for which in walk(engine, events, queries, to_the_end=True):
         for one in which.tolist():

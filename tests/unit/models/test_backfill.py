@@ -157,7 +157,7 @@ def test_a_header_makes_a_recent_event_history() -> None:
 def test_an_erased_learner_takes_in_nothing() -> None:
     stream = Stream()
     stream.feed(habit(1, 6), TODAY)
-    stream.engine.erasing.markers.add(1, ErasureMarker(TODAY), said=True)
+    stream.engine.erasing.markers.add(1, ErasureMarker(TODAY), on_topic=True)
     stream.engine.commit(stream.engine.erase(stream.engine.pending(0, 1)))
     assert not stream.engine.due(TODAY + DAY, TODAY + DAY)
 

@@ -173,12 +173,12 @@ def test_a_silence_that_goes_on_is_never_forgotten() -> None:
 
 def test_memory_holds_records_only_while_they_are_open() -> None:
     stream = silent(60)
-    deciding = stream.engine._deciding
+    deciding = stream.engine._policy
     assert deciding is not None
     held = [one for known in deciding._of.values() for one in known.values()]
     assert held
     assert all(one.raw is None for one in held)
-    again = stream.restored().engine._deciding
+    again = stream.restored().engine._policy
     assert again is not None
     assert all(one.raw is None for known in again._of.values() for one in known.values())
 
@@ -186,7 +186,7 @@ def test_memory_holds_records_only_while_they_are_open() -> None:
 def test_replays_decide_nothing() -> None:
     from lyo.evaluation.replay import Replay
 
-    assert Replay().engine._deciding is None
+    assert Replay().engine._policy is None
 
 
 def test_every_type_has_a_rule_that_keeps_it_longer_than_its_cool_down() -> None:

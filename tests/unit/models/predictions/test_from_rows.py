@@ -12,7 +12,7 @@ import pytest
 from lyo.models.arrays.zones import DAY, HOUR
 from lyo.models.events.types import ContentMetadata
 from lyo.models.predictions import from_rows
-from lyo.models.predictions.from_rows import Stored, of_values
+from lyo.models.predictions.from_rows import StoredRows, of_values
 from lyo.models.predictions.kinds import (
     ABOUT_LEARNERS,
     BY_NAME,
@@ -47,7 +47,7 @@ from tests.support.learners.sampled import lives, sample_catalogue
 Current = dict[tuple[str, bytes], dict[str, Any]]
 
 
-def known(stream: Stream, *users: int) -> Stored:
+def known(stream: Stream, *users: int) -> StoredRows:
     """What a store has of learners; all in the order of their slots if none is named."""
     learners, skills = rows_of(stream.engine)
     chosen = list(users) or [int(key) for key in learners]
@@ -76,13 +76,13 @@ def as_sent(predictions: Predictions) -> Current:
     }
 
 
-def about_skills(kind: PredictionKind, rows: Stored, books: Catalogue, at: int) -> list[Any]:
+def about_skills(kind: PredictionKind, rows: StoredRows, books: Catalogue, at: int) -> list[Any]:
     """Records of one kind about the learners' skills."""
     ((_, found),) = from_rows.skill_predictions(rows, books, at, kinds=[kind])
     return [record for record in found.records if record is not None]
 
 
-def predicted(rows: Stored, books: Catalogue, at: int, requests: dict[int, list[Request]]) -> Current:
+def predicted(rows: StoredRows, books: Catalogue, at: int, requests: dict[int, list[Request]]) -> Current:
     """Every prediction about these learners at an instant, by kind and key."""
     found: Current = {}
     learners = rows.as_of(books, at)
@@ -218,7 +218,7 @@ BUSY = {"organization_id": 7, "quiet_hours": {"from": "21:00", "to": "07:00"}, "
 def judged(stream: Stream, at: int) -> Any:
     rows = known(stream, 1)
     learners = rows.as_of(stream.engine.state.catalogue, at)
-    return from_rows.moment(learners, 0, at, stream.engine.state.catalogue)
+    return from_rows.check_time(learners, 0, at, stream.engine.state.catalogue)
 
 
 def test_the_peak_hour_is_a_good_time_and_another_names_the_next() -> None:

@@ -53,7 +53,7 @@ def test_any_batching_gives_the_same_rows_and_predictions(seed: int, many: int, 
 
 def test_folding_without_sending_gives_the_same_rows_and_counts() -> None:
     events = disturbed(random.Random(3), lives(3, 60), far=12, again=0.2)
-    whole, engine = run(events, sample_catalogue()), Engine(sample_catalogue(), deciding=False)
+    whole, engine = run(events, sample_catalogue()), Engine(sample_catalogue(), with_interventions=False)
     changes = engine.fold(by_kind(events))
     assert stored(engine) == stored(whole.engine)
     assert not changes.predictions
