@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lyo.models.arrays.zones import Zones
 from lyo.models.events.types import OutcomeKind
-from lyo.models.formulas import send_time as send_time
+from lyo.models.formulas import send_time
 from lyo.models.formulas.send_time import Limits, Moment, check
 from lyo.models.predictions import compute
 from lyo.models.predictions.compute import Group
