@@ -9,12 +9,14 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from lyo.models.arrays.zones import DAY
 from lyo.models.backfill import Backfill, Taken
 from lyo.models.events.decode import Columns, Kind, Rejected
 from lyo.models.predictions.emit import SlotRequest
 from lyo.models.state import deduplication, learner
 from lyo.models.state.learner import RING_KINDS
 from lyo.models.state.partition import Ints, Key, State, pairs
+from lyo.models.state.reviews import add_reviews
 from lyo.models.state.skill import Attempts, fold_attempts
 from lyo.models.sweep import Sweeping
 
@@ -73,6 +75,9 @@ class Folding:
         slots = self._state.learner_slots(users)
         rows = self._state.learners.rows[slots]
         before = {name: rows[name].copy() for name in ("zone", "organization", "first")}
+        # Skills are told of as of these days or earlier ones, by the reviews of the days before.
+        told = np.maximum(rows["last_completion"], self._state.learners.column("swept")[slots]) // DAY
+        recalibrated = np.zeros(len(slots), bool)
         skills: list[Ints] = [np.zeros(0, np.int64)]
         requests: list[SlotRequest] = []
         begins = np.zeros(len(slots), bool)
@@ -82,11 +87,13 @@ class Folding:
             begins |= self._note(slots, who, batch, changes)
             take = self._fold(rows, who, batch, take, changes)
             if batch.kind is Kind.LESSON_COMPLETION:
-                skills.append(self._fold_skills(slots, who, batch, take, changes))
+                skills.append(self._fold_skills(rows, slots, who, batch, take, changes))
+                recalibrated[who[take & (batch.at // DAY < told[who])]] = True
             elif batch.kind is Kind.STRUGGLE_REQUEST:
                 requests += self._ask(slots, who, batch, take, reached, changes)
         self._state.learners.rows[slots] = rows
         moved = (rows["zone"] != before["zone"]) | (rows["organization"] != before["organization"])
+        moved |= recalibrated
         earlier = rows["first"] != before["first"]
         moved |= self._sweeping.follow(slots, rows, moved=moved, earlier=earlier, begins=begins)
         return Touched(slots, np.unique(np.concatenate(skills)), slots[moved], requests)
@@ -142,9 +149,15 @@ class Folding:
         return take
 
     def _fold_skills(
-        self, slots: Ints, who: Ints, batch: Columns, take: NDArray[np.bool_], changes: Changes
+        self,
+        learners: NDArray[np.void],
+        slots: Ints,
+        who: Ints,
+        batch: Columns,
+        take: NDArray[np.bool_],
+        changes: Changes,
     ) -> Ints:
-        """Fold the skills of completions; returns the slots of the touched skills."""
+        """Fold the skills of completions, and their reviews into rows; returns the slots of the touched skills."""
         assert batch.skills is not None
         assert batch.skill_of is not None
         event = batch.skill_of[take[batch.skill_of]].astype(np.int64)
@@ -157,7 +170,8 @@ class Folding:
         _, first, which = np.unique(keys, return_index=True, return_inverse=True)
         touched = self._state.skill_slots(owner[first], names[first], batch.user[event[first]])
         rows = self._state.skills.rows[touched]
-        late = fold_attempts(rows, which, _attempts(batch, event))
+        late, reviews = fold_attempts(rows, which, _attempts(batch, event))
+        add_reviews(learners, who[event[first]][reviews.row], reviews)
         self._set_topics(rows, touched, which, batch, event)
         self._state.skills.rows[touched] = rows
         changes.counts["reordered"] += int(late.sum())

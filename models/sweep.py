@@ -76,6 +76,9 @@ class Sweeping:
             self._state.learners.column("swept")[slots] = swept
             self._schedule(slots, rows, zones, swept)
             emitter.remember(slots, sure=self._pieces[1] == 0)
+            # Days that were used when skills were told of last may have left the row since.
+            behind = rows["last_completion"] // DAY - swept // DAY > 1
+            emitter.forget(slots[behind])
 
     def _remember_pieces(self, emitter: Emitter, slots: Ints, rows: NDArray[np.void], zones: Zones) -> None:
         """Remember what pieces of an unfinished sweep may have sent of these learners.

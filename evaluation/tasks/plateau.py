@@ -16,6 +16,7 @@ from lyo.evaluation.tasks.skills import Scene, about, at_end, scene
 from lyo.evaluation.tasks.task import Options, Task
 from lyo.models.formulas import plateau
 from lyo.models.state.partition import State
+from lyo.models.state.plateau_window import LAST
 
 __all__ = ["PlateauTask"]
 
@@ -23,7 +24,8 @@ AHEAD = 10
 LEAST_GAIN = 0.05
 MASTERED = 0.85
 LOW_MASTERY = 0.6
-ASKS = "the next ten attempts at the skill improve by less than .05 and stay below .85"
+RIGHT = 0.5
+ASKS = "of the next ten answers under .85 are right, and less than .05 more than of the last six"
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -40,10 +42,10 @@ def _mastery_low(scene: Scene) -> Floats:
 
 
 class PlateauTask(Task):
-    """Positive: the mean of the next ten scores is under 0.85 and less than .05 above that of the last ten.
+    """Positive: of the next ten answers under 0.85 are right, and less than .05 more than of the last six.
 
-    Asked after every tenth scored attempt at a skill, so that no attempt is looked at twice, as of that
-    attempt: then the alarm goes out. Only where ten more follow.
+    Asked after the sixth scored attempt at a skill and every ten from there, so that no answer is looked
+    ahead to twice, as of that attempt: then the alarm goes out. Only where ten more follow.
     """
 
     name: ClassVar[str] = "plateau"
@@ -60,7 +62,7 @@ class PlateauTask(Task):
 
     @classmethod
     def over(cls, events: Events, _options: Options) -> PlateauTask:
-        """Every tenth attempt at a skill that ten more follow."""
+        """The sixth attempt at a skill and every tenth from there that ten more follow."""
         tries = attempts(events)
         queries = about(tries, *_windows(tries))
         # Asked when the attempt has been folded: the alarm is raised by it.
@@ -82,22 +84,22 @@ class PlateauTask(Task):
         return at_end(state, active, np.zeros(len(active), np.int64), ())
 
     def scene(self, state: State, which: Ints) -> Scene:
-        """Rows and states after the tenth attempts."""
+        """Rows and states after these attempts."""
         return scene(state, self._tries, self.queries, which, self._last, self._recent)
 
 
 def _windows(tries: Attempts) -> tuple[Ints, Bools, Ints]:
-    """Every tenth scored attempt that ten more follow, whether these stagnate, and when the last was."""
+    """The scored attempts that ten more follow, whether these stagnate, and when the last was."""
     order = np.argsort(tries.chain, kind="stable")
     order = order[~np.isnan(tries.score[order])]
     chain = tries.chain[order]
-    total = np.r_[0.0, np.cumsum(tries.score[order])]
+    total = np.r_[0.0, np.cumsum(tries.score[order] >= RIGHT)]
     place = np.arange(len(order))
     number = tries.scored[order] + 1  # which scored attempt at the skill it is
     ends = np.minimum(place + AHEAD, len(order) - 1)
-    kept = (number % AHEAD == 0) & (place + AHEAD < len(order)) & (chain[ends] == chain)
+    kept = (number % AHEAD == LAST) & (place + AHEAD < len(order)) & (chain[ends] == chain)
     at = place[kept]
-    before = (total[at + 1] - total[at + 1 - AHEAD]) / AHEAD
+    before = (total[at + 1] - total[at + 1 - LAST]) / LAST
     after = (total[at + 1 + AHEAD] - total[at + 1]) / AHEAD
     label = (after - before < LEAST_GAIN) & (after < MASTERED)
     return order[at], label, tries.at[order[at + AHEAD]]

@@ -16,8 +16,9 @@ from lyo.evaluation.events.stream import Events
 from lyo.evaluation.tasks.skills import Scene, about, scene
 from lyo.evaluation.tasks.task import Options, Task
 from lyo.models.arrays.zones import DAY
+from lyo.models.formulas.recall import calibrate, mastery_now
 from lyo.models.state.forgetting import recall
-from lyo.models.state.mastery import MASTERY_UNIT, mastery
+from lyo.models.state.mastery import MASTERY_UNIT
 from lyo.models.state.partition import State
 
 __all__ = ["RecallTask"]
@@ -35,9 +36,9 @@ def _curve(scene: Scene) -> Floats:
 
 
 def _mastery_now(scene: Scene) -> Floats:
-    level = mastery(scene.states["hits"], scene.states["weight"]) / MASTERY_UNIT
-    now: Floats = level[:, None] * _curve(scene)
-    return now
+    learners = calibrate(scene.rows, scene.as_of + DAY)  # by all reviews so far
+    now: Floats = mastery_now(scene.states, scene.as_of - scene.states["last_at"], learners) / MASTERY_UNIT
+    return now[:, None]
 
 
 def _right_lately(scene: Scene) -> Floats:

@@ -17,6 +17,7 @@ from lyo.evaluation.tasks.skills import Scene, about, at_end, scene
 from lyo.evaluation.tasks.task import Options, Task
 from lyo.models.arrays.zones import DAY
 from lyo.models.formulas import regression
+from lyo.models.formulas.recall import calibrate
 from lyo.models.state.partition import State
 
 __all__ = ["RegressionTask"]
@@ -24,13 +25,14 @@ __all__ = ["RegressionTask"]
 LEAST_GAP = 1.0
 ALARMED_FROM = regression.LEVELS.index("high")
 LOW_MASTERY = 0.6
+PRACTISED = 3
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
 def _weights(scene: Scene) -> Floats:
-    found = regression.predict(scene.states, scene.as_of)
+    found = regression.predict(scene.states, scene.as_of, calibrate(scene.rows, scene.as_of))
     level = np.where(found.active, found.urgency, -1)
     return np.stack([np.where(found.active, found.score / 100, 0.5), level >= ALARMED_FROM, level], axis=1)
 
@@ -43,7 +45,7 @@ class RegressionTask(Task):
     """Positive: the attempt fails (a score under 0.5). The alarm: urgency high or critical before it.
 
     What the alarm claims is that such a skill fails more often than the learner's other practised skills:
-    `odds_within` compares just these.
+    `odds_within` compares just these. Practised are those with three scored attempts and more.
     """
 
     name: ClassVar[str] = "regression"
@@ -61,11 +63,15 @@ class RegressionTask(Task):
 
     @classmethod
     def over(cls, events: Events, options: Options) -> RegressionTask:
-        """Every attempt at a skill after a day and more, or `least_gap`."""
+        """Every attempt at a practised skill after a day and more, or `least_gap`."""
         least = options.least_gap or LEAST_GAP
-        asks = f"the next attempt at the skill, after {least:g} days and more, fails (a score under 0.5)"
+        asks = (
+            f"the next attempt at a practised skill, after {least:g} days and more, fails (a score under 0.5)"
+        )
         tries = attempts(events)
-        which = np.flatnonzero((tries.scored > 0) & ~np.isnan(tries.score) & (tries.gap >= least * DAY))
+        which = np.flatnonzero(
+            (tries.scored >= PRACTISED) & ~np.isnan(tries.score) & (tries.gap >= least * DAY)
+        )
         queries = about(tries, which, tries.score[which] < 0.5, tries.at[which])
         queries.slices = gap_slices(tries.gap[queries.skill])
         return cls(asks, tries, queries)
@@ -73,7 +79,8 @@ class RegressionTask(Task):
     def closing(self, state: State, at: int) -> dict[str, Any]:
         """Active regressions by urgency, and those of urgency high and critical by learner."""
         states = state.skills.rows["now"]
-        found = regression.predict(states, np.maximum(states["last_at"], at))
+        owner, as_of = state.skills.column("owner").astype(np.int64), np.maximum(states["last_at"], at)
+        found = regression.predict(states, as_of, calibrate(state.learners.rows[owner], as_of))
         urgent = found.active & (found.urgency >= ALARMED_FROM)
         everything = at_end(state, found.active, found.urgency, self.levels)
         return {**everything, "urgent": at_end(state, urgent, found.urgency, self.levels)}

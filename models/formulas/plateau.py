@@ -20,9 +20,9 @@ from lyo.models.state.plateau_window import (
     pattern_of,
 )
 
-__all__ = ["FACTORS", "MODEL", "SUGGESTIONS", "WEAK_PREREQUISITE", "Plateaus", "predict"]
+__all__ = ["FACTORS", "MODEL", "SUGGESTIONS", "WEAK_PREREQUISITE", "Plateaus", "is_active", "predict"]
 
-MODEL = "plateau-1"
+MODEL = "plateau-2"
 FACTORS = ("level", "attempts", "flatness")
 _WEIGHTS = np.array([0.5, 0.25, 0.25])
 SUGGESTIONS = {
@@ -58,11 +58,15 @@ class Plateaus:
     confidence: Ints
 
 
+def is_active(states: NDArray[np.void], as_of: Ints) -> NDArray[np.bool_]:
+    """Whether the windows of MEMORY states ``(n,)`` are plateaus, and practice has not moved on."""
+    return (states["window_detected"] > 0) & (as_of <= states["last_at"] + GAP)
+
+
 def predict(states: NDArray[np.void], as_of: Ints) -> Plateaus:
     """Plateaus of MEMORY states ``(n,)`` as of instants ``(n,)`` in ms."""
     found = states["window_detected"] > 0
     left = states["last_at"] + GAP
-    active = found & (as_of <= left)
     level = mastery(states["hits"], states["weight"])
     improvement = improvement_of(states)
     attempts = states["window_attempts"].astype(np.int64)
@@ -82,7 +86,7 @@ def predict(states: NDArray[np.void], as_of: Ints) -> Plateaus:
     kept = recall(as_of - states["last_at"], states["stability"])
     return Plateaus(
         found=found,
-        active=active,
+        active=is_active(states, as_of),
         detected=states["window_detected"],
         left=left,
         days=np.maximum(until - states["window_since"], 0) // DAY + 1,

@@ -1,4 +1,8 @@
-"""Regressions: skills that were mastered and are fading (specification, "skill_regressions")."""
+"""Regressions: skills that were mastered and are fading (specification, "skill_regressions").
+
+What one claims: the next answer fails more often than those at the skills that this learner usually reviews.
+The urgency is the probability that it fails.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +13,18 @@ from numpy.typing import NDArray
 
 from lyo.models.arrays.rounding import hundredths, round_contributions
 from lyo.models.arrays.zones import DAY
-from lyo.models.formulas.curves import mastery_at, review_at
-from lyo.models.state.forgetting import crossing, recall
-from lyo.models.state.mastery import MASTERY_UNIT, mastery
-from lyo.models.state.regression_span import LEAST_PEAK, floor_of
+from lyo.models.formulas import plateau
+from lyo.models.formulas.curves import limit_of, review_at
+from lyo.models.formulas.recall import Calibration, mastery_now, peak_mastery, probability
+from lyo.models.state.mastery import MASTERY_UNIT, STRENGTH_UNIT, strength
+from lyo.models.state.regression_span import fallen_since
 
-__all__ = ["FACTORS", "LEAST_PEAK", "LEVELS", "MODEL", "Regressions", "predict"]
+__all__ = ["FACTORS", "LEVELS", "MODEL", "Regressions", "past", "predict"]
 
-MODEL = "regression-1"
-FACTORS = ("amount", "rate", "relearning")
+MODEL = "regression-2"
+FACTORS = ("usual", "record", "forgetting")
 LEVELS = ("low", "medium", "high", "critical")
-LEVEL_BOUNDS = (30, 50, 70)
-RELEARN_FROM = 400_000
-_WEIGHTS = np.array([0.7, 0.15, 0.15])
+LEVEL_BOUNDS = (30, 50, 65)
 
 Ints = NDArray[np.int64]
 
@@ -31,8 +34,9 @@ class Regressions:
     """``n`` skills as of a moment; mastery, amounts, scores and confidence in hundredths.
 
     ``active`` says whether the skill has regressed; ``score`` is the urgency, 50 plus
-    ``contributions (n, 3)``, neutral where nothing has; ``urgency`` is an index into `LEVELS`. The rate is
-    what the first week without practice costs, so that urgency never falls while nothing is practised.
+    ``contributions (n, 3)``, neutral where nothing has; ``urgency`` is an index into `LEVELS`. What
+    contributes: how the learner usually fails, how the skill's record differs from that, and how much of it
+    has been forgotten since the last practice, which never falls while nothing is practised.
     """
 
     active: NDArray[np.bool_]
@@ -48,43 +52,51 @@ class Regressions:
     confidence: Ints
 
 
-def predict(states: NDArray[np.void], as_of: Ints) -> Regressions:
-    """Regressions of MEMORY states ``(n,)`` as of instants ``(n,)`` in ms."""
-    level = mastery(states["hits"], states["weight"])
+def predict(states: NDArray[np.void], as_of: Ints, learner: Calibration) -> Regressions:
+    """Regressions of MEMORY states ``(n,)`` as of instants ``(n,)`` in ms, by their learners' calibration.
+
+    A skill on a plateau is being practised: it has not regressed.
+    """
     elapsed = np.maximum(as_of - states["last_at"], 0)
-    current = mastery_at(states, elapsed)
-    week = mastery_at(states, elapsed + 7 * DAY)
-    floor = floor_of(states["peak"])
-    since = states["regressed_since"]
-    fades_at = review_at(states)
-    active = (floor > 0) & ((since >= 0) | (current < floor))
-    expensive = states["last_at"] + crossing(level, np.full(len(level), RELEARN_FROM), states["stability"])
-    days_left = np.maximum(expensive - as_of, 0) / DAY
-    amount = np.maximum(states["peak"] - current, 0)
-    values = np.stack(
-        [
-            np.clip(amount / 350_000, 0.0, 1.0),
-            np.clip(
-                level * (1.0 - recall(np.full(len(level), 7 * DAY), states["stability"])) / 150_000, 0.0, 1.0
-            ),
-            1.0 / (1.0 + days_left / 7.0),
-        ],
-        axis=1,
-    )
-    contributions = np.where(active[:, None], _WEIGHTS * (values - 0.5), 0.0)
+    active = strength(states, elapsed) <= limit_of(states, learner)
+    active &= ~plateau.is_active(states, as_of)
+    now, start = (_share(mastery_now(states, when, learner)) for when in (elapsed, np.zeros_like(elapsed)))
+    usual = probability(learner, learner.usual)
+    values = np.stack([0.5 - usual, usual - start, start - now], axis=1)
+    contributions = np.where(active[:, None], values, 0.0)
     score = hundredths(0.5 + contributions.sum(axis=1))
     scored = states["scored"].astype(np.float64)
-    peak, now = hundredths(states["peak"] / MASTERY_UNIT), hundredths(current / MASTERY_UNIT)
+    peak, current = hundredths(_share(peak_mastery(states, learner))), hundredths(now)
     return Regressions(
         active=active,
-        detected=np.where(since >= 0, since, fades_at),
+        detected=np.where(active, fallen_since(states), review_at(states, learner)),
         peak=peak,
-        current=now,
-        amount=np.maximum(peak - now, 0),
-        next_week=hundredths(week / MASTERY_UNIT),
+        current=current,
+        amount=np.maximum(peak - current, 0),
+        next_week=hundredths(_share(mastery_now(states, elapsed + 7 * DAY, learner))),
         days=elapsed // DAY,
         score=score,
         urgency=np.searchsorted(np.array(LEVEL_BOUNDS), score, side="left"),
         contributions=round_contributions(contributions, score - 50),
         confidence=np.where(active, hundredths(scored / (scored + 3.0)), 0),
     )
+
+
+def past(states: NDArray[np.void], learner: Calibration) -> tuple[NDArray[np.bool_], Ints, Ints]:
+    """Of the spans that ended ``(n, 2)``: which were regressions, and mastery at the peak and at the end.
+
+    Mastery in millionths, both by what is known of the learners ``(n,)`` now.
+    """
+    spans = states["regressions"]
+    ended = np.repeat(states[:, None], 2, axis=1)
+    ended["peak_strength"] = spans["peak_strength"]
+    flat, whose = ended.reshape(-1), learner.take(np.repeat(np.arange(len(states)), 2))
+    low = spans["strength"].reshape(-1) / STRENGTH_UNIT
+    had = (spans["detected"].reshape(-1) > 0) & (low <= limit_of(flat, whose))
+    current = np.rint(probability(whose, low) * MASTERY_UNIT).astype(np.int64)
+    shape = spans.shape
+    return had.reshape(shape), peak_mastery(flat, whose).reshape(shape), current.reshape(shape)
+
+
+def _share(millionths: Ints) -> NDArray[np.float64]:
+    return millionths / MASTERY_UNIT

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lyo.models.arrays.zones import DAY, HOUR, Zones
 from lyo.models.formulas import dropout, plateau, regression, timing
+from lyo.models.formulas.recall import Calibration, calibrate
 from lyo.models.formulas.timing import TimingProfile, weekday
 from lyo.models.interventions.cadence import HYSTERESIS, NUDGED_FOR_DAYS, SETTLED_DAYS, SURE_FROM
 from lyo.models.interventions.triggers import (
@@ -182,7 +183,8 @@ def signs_of(state: State, skills: Ints) -> dict[int, Signs]:
     for one, kind, sign in _plateaus(states, as_of):
         skill = state.name(int(state.skills.column("name")[skills[one]]))
         found.setdefault(int(owner[one]), {})[kind, skill] = sign
-    for one, kind, sign in _regressions(states, as_of):
+    learners = calibrate(state.learners.rows[owner], as_of)
+    for one, kind, sign in _regressions(states, as_of, learners):
         skill = state.name(int(state.skills.column("name")[skills[one]]))
         found.setdefault(int(owner[one]), {})[kind, skill] = sign
     return found
@@ -198,15 +200,16 @@ def _plateaus(states: NDArray[np.void], as_of: Ints) -> Iterator[tuple[int, Inte
         yield int(which[place]), InterventionType.ALTERNATIVE_APPROACH, sign
 
 
-def _regressions(states: NDArray[np.void], as_of: Ints) -> Iterator[tuple[int, InterventionType, Sign]]:
-    which = np.flatnonzero(states["peak"] >= regression.LEAST_PEAK)
-    found = regression.predict(states[which], as_of[which])
+def _regressions(
+    states: NDArray[np.void], as_of: Ints, learners: Calibration
+) -> Iterator[tuple[int, InterventionType, Sign]]:
+    found = regression.predict(states, as_of, learners)
     for place in np.flatnonzero(found.active).tolist():
         level = regression.LEVELS[int(found.urgency[place])]
         trigger = of_regression(level)
         start = int(found.detected[place]) // 1000 * 1000
         sign = Sign(start, level, int(found.score[place]), 0 if trigger is None else trigger[1])
-        yield int(which[place]), InterventionType.SKILL_REFRESH, sign
+        yield place, InterventionType.SKILL_REFRESH, sign
 
 
 @dataclass(slots=True)

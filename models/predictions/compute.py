@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from lyo.models.arrays.coefficients import Hazard
 from lyo.models.arrays.zones import Zones
-from lyo.models.formulas import dropout, regression, struggle, timing
+from lyo.models.formulas import dropout, struggle, timing
+from lyo.models.formulas.recall import mastery_now
 from lyo.models.formulas.struggle_rates import own_rate
 from lyo.models.predictions.episodes import WEAK, Skills
 from lyo.models.predictions.records import Head, dropout_records, timing_records
 from lyo.models.predictions.struggle_records import struggle_records
 from lyo.models.predictions.types import DropoutRisk, Struggle, TimingProfile
 from lyo.models.state.catalogue import Catalogue, Defaults, zones_of
-from lyo.models.state.forgetting import recall
 from lyo.models.state.history import History, history, recent_sentiment
-from lyo.models.state.mastery import MASTERY_UNIT, mastery
+from lyo.models.state.mastery import MASTERY_UNIT, NO_STRENGTH
 from lyo.models.state.struggle_requests import Request
 
 __all__ = [
@@ -157,7 +157,7 @@ def questions_of(
 def reportable(states: NDArray[np.void]) -> Bools:
     """Which MEMORY states ``(n,)`` have or may get a plateau or regression without further events."""
     due = (states["window_detected"] > 0) | (states["plateaus"]["detected"] > 0).any(axis=1)
-    return due | (states["peak"] >= regression.LEAST_PEAK) | (states["regressions"]["peak"] > 0).any(axis=1)
+    return due | (states["peak_strength"] != NO_STRENGTH)
 
 
 def name_weak(
@@ -187,9 +187,8 @@ def name_weak(
         return
     places = np.array([place for place, _, _ in plateaus], np.int64)
     of, states, practised = look_up(owner[places], [names for _, _, names in plateaus])
-    level = mastery(states["hits"], states["weight"]) / MASTERY_UNIT
-    kept = recall(skills.as_of[places][of] - states["last_at"], np.maximum(states["stability"], 1))
-    now = np.where(practised, level * kept, 1)
+    learners, elapsed = skills.learners.take(places[of]), skills.as_of[places][of] - states["last_at"]
+    now = np.where(practised, mastery_now(states, elapsed, learners) / MASTERY_UNIT, 1)
     named = [name for _, _, names in plateaus for name in names]
     by_level = np.lexsort((now, of))
     weakest = by_level[np.flatnonzero(np.diff(of[by_level], prepend=-1))]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lyo.models.arrays.table import Table
+from lyo.models.formulas.recall import calibrate
 from lyo.models.predictions.compute import Group, group, name_weak, reportable
 from lyo.models.predictions.episodes import Skills
 from lyo.models.predictions.kinds import (
@@ -226,14 +227,16 @@ class Emitter:
         )
         rows = state.learners.rows[owner]
         topics = state.skills.column("topic")[slots].tolist()
+        as_of = np.maximum(states["last_at"], state.learners.column("swept")[owner])
         skills = Skills(
             states=states,
             users=rows["user"],
             organizations=rows["organization"],
             names=[state.name(number) for number in state.skills.column("name")[slots].tolist()],
             topics=[None if number < 0 else state.name(number) for number in topics],
-            as_of=np.maximum(states["last_at"], state.learners.column("swept")[owner]),
+            as_of=as_of,
             weak=[None] * len(slots),
+            learners=calibrate(rows, as_of),
         )
 
         def watch(place: int, names: tuple[str, ...]) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lyo.models.arrays.zones import DAY
 from lyo.models.formulas import plateau, regression
+from lyo.models.formulas.recall import Calibration
 from lyo.models.predictions.records import Head, factors, texts
 from lyo.models.predictions.types import PlateauEpisode, Plateaus, RegressionEpisode, Regressions
 from lyo.models.state.catalogue import Catalogue
@@ -37,6 +38,7 @@ class Skills:
     topics: list[str | None]  # as said by the events
     as_of: NDArray[np.int64]
     weak: list[str | None]  # a prerequisite not yet mastered, by name
+    learners: Calibration  # of each skill's learner, as of then
 
 
 def plateau_records(heads: list[Head], skills: Skills, catalogue: Catalogue) -> list[Plateaus | None]:
@@ -189,8 +191,9 @@ def _past_plateaus(past: NDArray[np.void]) -> list[list[PlateauEpisode]]:
 
 def regression_records(heads: list[Head], skills: Skills, catalogue: Catalogue) -> list[Regressions | None]:
     """Records of the skills' regressions ``(n,)``, None for a skill that never had one."""
-    found = regression.predict(skills.states, skills.as_of)
-    episodes = _past_regressions(skills.states["regressions"])
+    found = regression.predict(skills.states, skills.as_of, skills.learners)
+    ended = regression.past(skills.states, skills.learners)
+    episodes = _past_regressions(skills.states["regressions"], *ended)
     for one, episode in _open_regressions(found, skills.states["last_at"]):
         episodes[one].append(episode)
     episodes = [_distinct(each) for each in episodes]
@@ -241,17 +244,19 @@ def _open_regressions(
         )
 
 
-def _past_regressions(past: NDArray[np.void]) -> list[list[RegressionEpisode]]:
-    """Regressions that ended ``(n, k)``, by state."""
+def _past_regressions(
+    past: NDArray[np.void], had: NDArray[np.bool_], peaks: Ints, currents: Ints
+) -> list[list[RegressionEpisode]]:
+    """Of spans that ended ``(n, k)`` those that were regressions, by state; mastery in its unit."""
     found: list[list[RegressionEpisode]] = [[] for _ in past]
-    whose, place = np.nonzero(past["peak"])
+    whose, place = np.nonzero(had)
     flat = past[whose, place]
     practised, over = (flat[name].astype(np.int64) * 1000 for name in ("practised", "ended"))
     for one, detected, peak, current, days, last, ended in zip(
         whose.tolist(),
         texts(flat["detected"].astype(np.int64) * 1000),
-        _levels(flat["peak"]),
-        _levels(flat["current"]),
+        _levels(peaks[whose, place]),
+        _levels(currents[whose, place]),
         ((over - practised) // DAY).tolist(),
         texts(practised),
         texts(over),

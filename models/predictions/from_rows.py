@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lyo.models.arrays.zones import Zones
 from lyo.models.events.types import OutcomeKind
 from lyo.models.formulas import send_time
+from lyo.models.formulas.recall import calibrate
 from lyo.models.formulas.send_time import Limits, Moment, check
 from lyo.models.predictions import compute
 from lyo.models.predictions.compute import Group
@@ -140,15 +141,17 @@ def _report(
     chosen = np.flatnonzero(due)
     states, owner = stored.skills["now"][chosen], stored.owner[chosen]
     rows = stored.rows[owner]
-    send_time = np.broadcast_to(np.asarray(at, np.int64), len(stored.rows))
+    moments = np.broadcast_to(np.asarray(at, np.int64), len(stored.rows))
+    as_of = np.maximum(states["last_at"], moments[owner])
     skills = Skills(
         states=states,
         users=rows["user"],
         organizations=rows["organization"],
         names=[stored.names[place] for place in chosen.tolist()],
         topics=[stored.topics[place] for place in chosen.tolist()],
-        as_of=np.maximum(states["last_at"], send_time[owner]),
+        as_of=as_of,
         weak=[None] * len(chosen),
+        learners=calibrate(rows, as_of),
     )
     return skills, owner, rows
 

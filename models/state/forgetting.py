@@ -1,8 +1,8 @@
-"""The forgetting curve: recall falls as ``1 / (1 + t / 9S)`` with time t and stability S.
+"""The forgetting curve and what practice does to it: FSRS, version 6, with its published default weights.
 
-The curve is that of FSRS version 4 (Ye 2023): recall is 0.9 when t = S. Stability grows with spaced
-successes (more, the more had been forgotten) and shrinks with failures. Only ``+ - * /`` on doubles,
-which every processor rounds alike, and quantised to a thousandth of a day.
+Recall falls as ``(1 + f t / S) ** -d`` with time t and stability S, the days after which it is 0.9 (Ye and
+others 2022-2025, github.com/open-spaced-repetition). Difficulty in [1, 10] says how hard the skill is.
+Quantised after every attempt: stability to 1/1000 day, difficulty to 1/1000.
 """
 
 from __future__ import annotations
@@ -10,49 +10,104 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lyo.models.arrays.exact import exp, log
 from lyo.models.arrays.zones import DAY
 
-__all__ = ["FIRST_STABILITY", "MILLIDAY", "crossing", "recall", "stability_after"]
+__all__ = [
+    "FIRST_DIFFICULTY",
+    "FIRST_STABILITY",
+    "MILLIDAY",
+    "after_attempt",
+    "days_until",
+    "logit_recall",
+    "recall",
+]
 
 MILLIDAY = 86_400  # ms
-FIRST_STABILITY = 2_000
-_LEAST, _MOST = 500, 365_000
-_GROWTH, _DAMPING = 8.0, 60_000.0
-_SUCCESS = 5_000
+FIRST_STABILITY, FIRST_DIFFICULTY = 2_000, 5_000  # of a skill never practised, 1/1000
+_LEAST, _MOST = 10, 36_500_000
+_FIRST = np.array([0.212, 1.2931, 2.3065, 8.2956])  # days, by grade: again, hard, good, easy
+_FIRST_HARD, _FIRST_EASE, _STEP, _PULL = 6.4133, 0.8334, 3.0194, 0.001
+_GROWTH, _GROWTH_DAMP, _GROWTH_LAPSE = 1.8722, 0.1666, 0.796
+_LAPSE, _LAPSE_HARD, _LAPSE_GROWTH, _LAPSE_RECALL = 1.4835, 0.0614, 0.2629, 1.6483
+_HARD, _EASY = 0.6014, 1.8729
+_SAME_DAY, _SAME_DAY_SHIFT, _SAME_DAY_DAMP = 0.5425, 0.0912, 0.0658
+_DECAY = 0.1542
+_FACTOR = 0.9803464944134797
+"""``0.9 ** (-1 / _DECAY) - 1``, so that recall is 0.9 at the stability."""
+_GRADES = np.array([5_000, 7_000, 9_500])  # lowest scores, 1/10000, of hard, good and easy
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
-def recall(elapsed: NDArray[np.int64], stability: NDArray[np.int32]) -> Floats:
-    """Probability of recall ``(n,)`` after ``elapsed`` ms, with stability in 1/1000 days."""
-    return 1.0 / (1.0 + np.maximum(elapsed, 0) / (9.0 * MILLIDAY * stability))
+def recall(elapsed: Ints, stability: NDArray[np.int32]) -> Floats:
+    """Recall ``(n,)`` in (0, 1] after ``elapsed`` ms, by the curve alone; stability in 1/1000 days."""
+    return exp(-_DECAY * _lost(elapsed, stability))
 
 
-def crossing(
-    level: NDArray[np.int64], target: NDArray[np.int64], stability: NDArray[np.int32]
-) -> NDArray[np.int64]:
-    """Milliseconds until ``level`` has faded to ``target`` (same unit), 0 if it is below already."""
-    ratio = level / np.maximum(target, 1)
-    return np.rint(np.maximum(ratio - 1.0, 0.0) * (9.0 * MILLIDAY * stability)).astype(np.int64)
+def logit_recall(elapsed: Ints, stability: NDArray[np.int32]) -> Floats:
+    """Log odds of `recall` ``(n,)``; ``elapsed`` must be positive."""
+    return -log(exp(_DECAY * _lost(elapsed, stability)) - 1.0)
 
 
-def stability_after(
-    stability: NDArray[np.int32], score: NDArray[np.int16], kept: Floats, first: NDArray[np.bool_]
-) -> NDArray[np.int32]:
-    """Stability ``(n,)`` after an attempt, in 1/1000 days, between half a day and a year.
+def days_until(logit: Floats, stability: NDArray[np.int32]) -> Floats:
+    """Days ``(n,)`` until the log odds of recall have fallen to ``logit``: the inverse of `logit_recall`."""
+    lost = log(1.0 + exp(-logit)) / _DECAY
+    return (exp(lost) - 1.0) * (stability / (1_000.0 * _FACTOR))
+
+
+def _lost(elapsed: Ints, stability: NDArray[np.int32]) -> Floats:
+    days = np.maximum(elapsed, 0) / float(DAY)
+    return log(1.0 + _FACTOR * 1_000.0 * days / np.maximum(stability, _LEAST))
+
+
+def after_attempt(
+    stability: NDArray[np.int32],
+    difficulty: NDArray[np.uint16],
+    score: NDArray[np.int16],
+    elapsed: Ints,
+    first: NDArray[np.bool_],
+) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
+    """Stability and difficulty ``(n,)``, both in 1/1000, after an attempt.
 
     Args:
         stability: before the attempt.
-        score: 0..10000, -1 = not scored (a first look then counts as half right, a later one not at all).
-        kept: recall at the moment of the attempt, in (0, 1].
+        difficulty: before the attempt.
+        score: 0..10000, -1 = not scored (a first look then counts as hard, a later one changes nothing).
+        elapsed: ms since the attempt before.
         first: whether it was the first attempt.
     """
-    share = np.where(score < 0, 0.5, score / 10_000)
-    grown = stability * (1.0 + _GROWTH / (1.0 + stability / _DAMPING) * (1.0 - kept) * share)
-    shrunk = stability * (0.2 + 0.6 * share)
-    changed = np.where(score < 0, stability, np.where(score >= _SUCCESS, grown, shrunk))
-    changed = np.where(first, 1_000.0 + 3_000.0 * share, changed)
-    return np.clip(np.rint(changed), _LEAST, _MOST).astype(np.int32)
+    scored = score >= 0
+    grade = np.where(scored, np.searchsorted(_GRADES, score, side="right"), 1)
+    hard = difficulty / 1_000.0
+    grown = _grown(stability, hard, grade, elapsed)
+    new = np.where(first, _FIRST[grade], np.where(scored, grown, stability / 1_000.0))
+    harder = hard - _STEP * (grade - 2.0) * (10.0 - hard) / 9.0
+    harder = _PULL * _first_difficulty(np.full(len(grade), 3)) + (1.0 - _PULL) * harder
+    changed = np.where(first, _first_difficulty(grade), np.where(scored, harder, hard))
+    return (
+        np.clip(np.rint(new * 1_000.0), _LEAST, _MOST).astype(np.int32),
+        np.clip(np.rint(changed * 1_000.0), 1_000, 10_000).astype(np.uint16),
+    )
 
 
-assert MILLIDAY * 1_000 == DAY
+def _first_difficulty(grade: Ints) -> Floats:
+    eased = exp(_FIRST_EASE * grade.astype(np.float64))
+    return np.clip(_FIRST_HARD - eased + 1.0, 1.0, 10.0)
+
+
+def _grown(stability: NDArray[np.int32], hard: Floats, grade: Ints, elapsed: Ints) -> Floats:
+    """Stability in days ``(n,)`` after a later attempt."""
+    days = stability / 1_000.0
+    size = log(days)
+    forgotten = 1.0 - recall(elapsed, stability)
+    bonus = np.where(grade == 1, _HARD, np.where(grade == 3, _EASY, 1.0))
+    gain = (11.0 - hard) * exp(_GROWTH - _GROWTH_DAMP * size) * (exp(_GROWTH_LAPSE * forgotten) - 1.0)
+    kept = days * (1.0 + gain * bonus)
+    reach = exp(_LAPSE_GROWTH * log(days + 1.0)) - 1.0
+    lapsed = _LAPSE * exp(_LAPSE_RECALL * forgotten - _LAPSE_HARD * log(hard)) * reach
+    lapsed = np.minimum(lapsed, days / exp(np.full_like(days, _SAME_DAY * _SAME_DAY_SHIFT)))
+    short = exp(_SAME_DAY * (grade - 2.0 + _SAME_DAY_SHIFT) - _SAME_DAY_DAMP * size)
+    short = days * np.where(grade >= 2, np.maximum(short, 1.0), short)
+    return np.where(elapsed < DAY, short, np.where(grade == 0, lapsed, kept))

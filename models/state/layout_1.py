@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lyo.models.state.mastery import NO_STRENGTH, thousandths
+from lyo.models.state.reviews import NO_REVIEW
+
 __all__ = ["LEARNER", "SKILL", "lower_learners", "lower_skills", "raise_learners", "raise_skills"]
 
 RINGS = 3
@@ -119,6 +122,7 @@ _COUNTED = {
     "nudges_stamp": _MILLISECOND,
 }
 """Columns that layout 2 counts from 1, and what that one is."""
+_SLOPE, _OFFSET = 0.4, 1.04
 _RING = {"count": "ring_count", "low": "ring_low", "high": "ring_high"}
 
 
@@ -155,25 +159,60 @@ def lower_learners(new: Rows, old: Rows) -> None:
 
 
 def raise_skills(old: Rows, new: Rows) -> None:
-    """The same for SKILL rows; of struggles, too, the held scores and the weighted sums tell."""
+    """The same for SKILL rows; of struggles, too, the held scores and the weighted sums tell.
+
+    Layout 2 counts right answers where this one sums scores, and knows strength where this one knows mastery:
+    they are estimated, and the next attempts replace the estimate. Windows begin anew.
+    """
     new["struggled"] = np.where(old["score"] < 0, -1, old["score"] < 5_000)
     new["struggled"][np.arange(8) >= old["held"][:, None]] = 0
     for part in ("now", "before"):
-        hits, weight = old[part]["hits"].astype(np.int64), old[part]["weight"].astype(np.int64)
-        new[part]["tries"] = np.minimum(weight, 3_333_333)
-        new[part]["struggles"] = (weight - hits) * new[part]["tries"] // np.maximum(weight, 1)
-        _no_time(new[part]["regressed_since"], old[part]["regressed_since"] == 0)
-        new[part]["window_last_day"] += old[part]["window_last_day"] > 0
+        was, is_now = old[part], new[part]
+        hits, weight = was["hits"].astype(np.int64), was["weight"].astype(np.int64)
+        is_now["tries"] = np.minimum(weight, 3_333_333)
+        is_now["struggles"] = (weight - hits) * is_now["tries"] // np.maximum(weight, 1)
+        _no_time(is_now["regressed_since"], was["regressed_since"] == 0)
+        level = hits / np.maximum(weight, 1)
+        is_now["right"] = np.rint(was["scored"] * np.clip(level, 0.0, 1.0))
+        is_now["stability"] = np.where(was["attempts"] > 0, was["stability"], is_now["stability"])
+        is_now["peak_strength"] = np.where(was["peak"] > 0, _strength(was["peak"]), NO_STRENGTH)
+        had = was["regressions"]["peak"] > 0
+        is_now["regressions"]["peak_strength"] = np.where(had, _strength(was["regressions"]["peak"]), 0)
+        is_now["regressions"]["strength"] = np.where(had, _strength(was["regressions"]["current"]), 0)
+        _clear_windows(is_now)
     new["topic_stamp"] += np.where(old["topic_stamp"] > 0, _MILLISECOND, 0).astype(np.uint64)
+    new["strength"] = np.where(np.arange(8) < old["held"][:, None], NO_REVIEW, 0)
 
 
 def lower_skills(new: Rows, old: Rows) -> None:
     """The reverse for SKILL rows."""
     for part in ("now", "before"):
-        old[part]["regressed_since"] = np.maximum(new[part]["regressed_since"], 0)
-        old[part]["window_last_day"] -= new[part]["window_last_day"] > 0
+        is_now, was = new[part], old[part]
+        was["regressed_since"] = np.maximum(is_now["regressed_since"], 0)
+        was["peak"] = np.where(is_now["peak_strength"] == NO_STRENGTH, 0, _mastery(is_now["peak_strength"]))
+        had = is_now["regressions"]["peak_strength"] != NO_STRENGTH
+        was["regressions"]["peak"] = np.where(had, _mastery(is_now["regressions"]["peak_strength"]), 0)
+        was["regressions"]["current"] = np.where(had, _mastery(is_now["regressions"]["strength"]), 0)
+        _clear_windows(was)
     old["topic_stamp"] -= np.where(new["topic_stamp"] > 0, _MILLISECOND, 0).astype(np.uint64)
 
 
 def _no_time(column: NDArray[np.int64], where: NDArray[np.bool_]) -> None:
     column[where] = -1
+
+
+def _clear_windows(states: Rows) -> None:
+    for name in states.dtype.names or ():
+        if name.startswith("window_"):
+            states[name] = 0
+
+
+def _strength(mastery: NDArray[np.int32]) -> NDArray[np.int16]:
+    """Strength, 1/1000, at which a learner of whom nothing is known has this mastery, 1e-6."""
+    share = np.clip(mastery / 1e6, 0.01, 0.99)
+    odds = (np.log(share / (1 - share)) - _OFFSET) / _SLOPE
+    return thousandths(np.clip(odds, -3.0, 5.0))
+
+
+def _mastery(strength: NDArray[np.int16]) -> NDArray[np.int32]:
+    return np.rint(1e6 / (1.0 + np.exp(-(_SLOPE * strength / 1_000 + _OFFSET)))).astype(np.int32)

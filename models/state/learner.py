@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lyo.models.arrays.zones import DAY
 from lyo.models.events.decode import Columns, Kind, OutcomeKind, Preferences
 from lyo.models.events.types import INPUTS
+from lyo.models.state.reviews import REVIEW_DAY, REVIEW_DAYS
 
 __all__ = [
     "BOOKKEEPING",
@@ -93,12 +94,16 @@ LEARNER = np.dtype(
         ("quiet_to", "<i2"),
         ("nudges", "<i2"),  # most nudges a day, -1 = not set
         ("zone", "S32"),
+        ("review_days", REVIEW_DAY, (REVIEW_DAYS,)),  # newest first
         # Last: a stored row may hold fewer, see `models.state.layout`.
         ("rings", EVENT_IDS, (len(RING_KINDS),)),
     ]
 )
 BOOKKEEPING = ("rings",)
-"""Columns that remember the order of arrival; all others are the same for every order inside the bounds."""
+"""Columns that remember the order of arrival; all others are the same for every order inside the bounds.
+
+Those are 90 days; of ``review_days``, which come from the skills, eight later attempts at the same skill.
+"""
 
 _TIMES = ("newest", "first", "last_session", "last_completion", "open_since")
 

@@ -1,10 +1,9 @@
 """The window in which practice of a skill is watched for a plateau, as the fold sees it.
 
-A window is a run of attempts without a gap of 14 days and without a credible move of mastery: the moving
-average of the last few scores stays near the window's mean, by the scores' own noise. The noise is taken
-from the differences of successive scores (von Neumann 1941), which a trend hardly touches. It is a plateau
-from the attempt on at which it holds 10 attempts on 3 days and its mean is under 0.75. It ends when the
-scores move, when the mean reaches 0.85, or when practice moves on.
+A window is a run of scored attempts without a gap of 14 days. It becomes a plateau at an attempt, the sixth
+or later and on the second day or later, after which three or four of the last six answers are right, and of
+the last three no more than of the three before. It stays one until the last six leave that range, or until
+practice moves on.
 """
 
 from __future__ import annotations
@@ -15,9 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lyo.models.arrays.zones import DAY
+from lyo.models.state.mastery import RIGHT_FROM
 
 __all__ = [
     "GAP",
+    "LAST",
+    "LEAST_ATTEMPTS",
+    "LEAST_DAYS",
     "PLATEAU",
     "Ended",
     "Pattern",
@@ -25,16 +28,14 @@ __all__ = [
     "extend_window",
     "improvement_of",
     "pattern_of",
+    "right_of_last",
 ]
 
 GAP = 14 * DAY
-LEAST_ATTEMPTS = 10
-LEAST_DAYS = 3
-MOVE_ATTEMPTS = 6
-FLAT_BELOW = 0.75
-MASTERED = 0.85
-LEAST_MOVE = 0.12
-MOVE_NOISES = 0.9
+LAST = 6
+LEAST_ATTEMPTS = LAST
+LEAST_DAYS = 2
+FEWEST_RIGHT, MOST_RIGHT = 3, 4
 QUICK_SECONDS = 15
 SLOW_SECONDS = 120
 UNKNOWN_SECONDS = 65_535
@@ -87,11 +88,17 @@ def pattern_of(state: Rows) -> NDArray[np.int64]:
     )
 
 
+def right_of_last(state: Rows) -> NDArray[np.int64]:
+    """How many of the last six answers were right ``(n,)``."""
+    return np.bitwise_count(state["window_outcomes"]).astype(np.int64)
+
+
 def improvement_of(state: Rows) -> NDArray[np.int64]:
-    """How far the last few scores are above the window's mean ``(n,)``, in millionths of a score."""
-    count = np.maximum(state["window_attempts"].astype(np.int64), 1)
-    mean = state["window_sum"].astype(np.int64) * 100 // count
-    return np.where(state["window_attempts"] > 0, state["window_fast"] - mean, 0)
+    """How much more of the last three answers were right than of the three before ``(n,)``, in millionths."""
+    outcomes = state["window_outcomes"]
+    later, earlier = outcomes & 0b000_111, outcomes >> 3
+    more = np.bitwise_count(later).astype(np.int64) - np.bitwise_count(earlier)
+    return np.where(state["window_attempts"] >= LAST, more * 1_000_000 // 3, 0)
 
 
 def end_window_by_gap(state: Rows, gap: NDArray[np.int64], level: NDArray[np.int64]) -> None:
@@ -122,32 +129,17 @@ def extend_window(
         after: mastery after the attempt, 1e-6.
     """
     scored = score >= 0
-    _begin(state, scored & (state["window_attempts"] == 0), score, at)
     _count(state, scored, score, seconds, item, at)
-    count = np.maximum(state["window_attempts"], 1)
-    mean = state["window_sum"] / 10_000 / count
-    noise = np.sqrt(state["window_jumps"] / 2e8 / np.maximum(count - 1, 1))
-    away = np.abs(state["window_fast"] / 1e6 - mean)
-    moved = scored & (count >= MOVE_ATTEMPTS) & (away > np.maximum(LEAST_MOVE, MOVE_NOISES * noise))
-    mastered = scored & (count >= LEAST_ATTEMPTS) & (mean >= MASTERED)
-    ended = moved | mastered
+    right, full = right_of_last(state), state["window_attempts"] >= LEAST_ATTEMPTS
+    steady = full & (right >= FEWEST_RIGHT) & (right <= MOST_RIGHT)
+    ended = scored & (state["window_detected"] > 0) & ~steady
     if ended.any():
-        _keep_past(state, ended, at, np.where(moved, Ended.MASTERY_MOVED, Ended.MASTERED), after)
-        fast = state["window_fast"].copy()
-        _clear(state, ended)
-        _begin(state, ended, score, at)
-        _count(state, ended, score, seconds, item, at)
-        state["window_fast"] = fast
-    detected = scored & (state["window_attempts"] >= LEAST_ATTEMPTS) & (state["window_days"] >= LEAST_DAYS)
-    detected &= state["window_detected"] == 0
-    detected &= state["window_sum"] < FLAT_BELOW * 10_000 * state["window_attempts"]
-    state["window_detected"] = np.where(detected, at, state["window_detected"])
-
-
-def _begin(state: Rows, begins: NDArray[np.bool_], score: NDArray[np.int16], at: NDArray[np.int64]) -> None:
-    state["window_since"] = np.where(begins, at, state["window_since"])
-    state["window_fast"] = np.where(begins, score.astype(np.int64) * 100, state["window_fast"])
-    state["window_last"] = np.where(begins, score, state["window_last"])
+        reason = np.where(right > MOST_RIGHT, Ended.MASTERED, Ended.MASTERY_MOVED)
+        _keep_past(state, ended, at, reason, after)
+        state["window_detected"][ended] = 0
+    begins = scored & (state["window_detected"] == 0) & steady & (state["window_days"] >= LEAST_DAYS)
+    begins &= improvement_of(state) <= 0
+    state["window_detected"] = np.where(begins, at, state["window_detected"])
 
 
 def _count(
@@ -158,21 +150,18 @@ def _count(
     item: NDArray[np.uint32],
     at: NDArray[np.int64],
 ) -> None:
-    value = np.where(scored, score.astype(np.int64), 0)
-    fast = state["window_fast"].astype(np.int64)
-    state["window_fast"] = np.where(scored, (fast * 8 + 5) // 10 + value * 20, fast)
-    state["window_sum"] += value.astype(np.int32)
-    jump = np.where(scored, value - state["window_last"], 0)
-    state["window_jumps"] += jump * jump
-    state["window_last"] = np.where(scored, score, state["window_last"])
+    begins = scored & (state["window_attempts"] == 0)
+    state["window_since"] = np.where(begins, at, state["window_since"])
+    outcomes = (state["window_outcomes"] << 1 & 0b111_111) | (score >= RIGHT_FROM)
+    state["window_outcomes"] = np.where(scored, outcomes, state["window_outcomes"])
     state["window_attempts"] += scored
     day = at // DAY + 1
     new_day = scored & (state["window_last_day"] != day)
     known = seconds != UNKNOWN_SECONDS
     counts = {
         "window_days": new_day,
-        "window_quick_wrong": scored & known & (score < 5_000) & (seconds < QUICK_SECONDS),
-        "window_slow_right": scored & known & (score >= 5_000) & (seconds > SLOW_SECONDS),
+        "window_quick_wrong": scored & known & (score < RIGHT_FROM) & (seconds < QUICK_SECONDS),
+        "window_slow_right": scored & known & (score >= RIGHT_FROM) & (seconds > SLOW_SECONDS),
         "window_repeated": scored & (state["window_item"] == item),
     }
     for name, more in counts.items():

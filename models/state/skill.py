@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lyo.models.state.forgetting import FIRST_STABILITY, recall, stability_after
+from lyo.models.state.forgetting import FIRST_DIFFICULTY, FIRST_STABILITY, after_attempt
 from lyo.models.state.learner import ranks
-from lyo.models.state.mastery import PEAK_ATTEMPTS, add_evidence, mastery
+from lyo.models.state.mastery import REVIEW_AFTER, RIGHT_FROM, add_evidence, mastery, strength
 from lyo.models.state.plateau_window import PLATEAU, end_window_by_gap, extend_window
-from lyo.models.state.regression_span import REGRESSION, close_regression, open_by_silence
+from lyo.models.state.regression_span import REGRESSION, close_span, open_by_silence
+from lyo.models.state.reviews import NO_REVIEW, Contributions, sixteenths
 from lyo.models.state.struggles import add_struggle
 
 __all__ = [
@@ -38,30 +39,29 @@ MEMORY = np.dtype(
         ("first_at", "<i8"),
         ("last_at", "<i8"),
         ("last_id", "<u8"),
-        ("regressed_since", "<i8"),  # ms, -1 = not regressed by what was last practised
+        ("regressed_since", "<i8"),  # ms, -1 = no span is open by what was last practised
         ("window_since", "<i8"),
-        ("window_detected", "<i8"),  # ms, 0 = no plateau: none is detected before the third day
-        ("window_jumps", "<i8"),  # sum of squared differences of successive scores, 1e-8
+        ("window_detected", "<i8"),  # ms, 0 = no plateau: none is detected on the first day
         ("attempts", "<u4"),
         ("scored", "<u4"),
-        ("hits", "<i4"),  # recency-weighted score sum, 1e-6
+        ("right", "<u4"),  # of the scored
+        ("hits", "<i4"),  # recency-weighted count of right answers, 1e-6
         ("weight", "<i4"),  # recency-weighted count, 1e-6
-        ("peak", "<i4"),  # highest mastery with evidence, 1e-6
         ("stability", "<i4"),  # days to 90 % recall, 1e-3
         ("struggles", "<i4"),  # see models.state.struggles: recency-weighted sum, 1e-6
         ("tries", "<i4"),  # recency-weighted count of attempts that say whether the learner struggled, 1e-6
         ("usual_time", "<i4"),  # ms
         ("timed", "<u4"),  # attempts with a duration
-        ("window_sum", "<i4"),  # scores, 1e-4
-        ("window_fast", "<i4"),  # moving average of the last few scores, 1e-6
         ("window_attempts", "<u4"),
         ("window_item", "<u4"),
+        ("difficulty", "<u2"),  # [1, 10], 1e-3
+        ("peak_strength", "<i2"),  # greatest strength after an attempt, 1e-3, 0 = none
         ("window_days", "<u2"),
         ("window_last_day", "<u2"),  # UTC day number + 1, 0 = none
         ("window_quick_wrong", "<u2"),
         ("window_slow_right", "<u2"),
         ("window_repeated", "<u2"),
-        ("window_last", "<i2"),  # score, 1e-4
+        ("window_outcomes", "u1"),  # of the last six answers, the newest in the lowest bit, 1 = right
         ("plateaus", PLATEAU, (2,)),  # ended ones, newest last
         ("regressions", REGRESSION, (2,)),
     ]
@@ -77,6 +77,7 @@ SKILL = np.dtype(
         ("score", "<i2", (HELD,)),
         ("seconds", "<u2", (HELD,)),
         ("struggled", "i1", (HELD,)),
+        ("strength", "i1", (HELD,)),  # just before each, 1/16, `NO_REVIEW` = it was no review
         ("held", "u1"),
         ("topic_stamp", "<u8"),
         ("reordered", "<u4"),
@@ -84,6 +85,7 @@ SKILL = np.dtype(
 )
 BOOKKEEPING = ("reordered",)
 _ATTEMPT = ("at", "id", "item", "score", "seconds", "struggled")
+_HELD = (*_ATTEMPT, "strength")
 
 Rows = NDArray[np.void]
 
@@ -117,9 +119,12 @@ def begin_skills(rows: Rows, slots: NDArray[np.int64], users: NDArray[np.int64])
     for part in ("now", "before"):
         rows[part]["stability"][slots] = FIRST_STABILITY
         rows[part]["regressed_since"][slots] = -1
+        rows[part]["difficulty"][slots] = FIRST_DIFFICULTY
 
 
-def fold_attempts(rows: Rows, which: NDArray[np.int64], attempts: Attempts) -> NDArray[np.bool_]:
+def fold_attempts(
+    rows: Rows, which: NDArray[np.int64], attempts: Attempts
+) -> tuple[NDArray[np.bool_], Contributions]:
     """Fold attempts into SKILL rows ``(n,)`` in place, each skill's in arrival order.
 
     Args:
@@ -128,7 +133,8 @@ def fold_attempts(rows: Rows, which: NDArray[np.int64], attempts: Attempts) -> N
         attempts: the attempts ``(m,)``.
 
     Returns:
-        Attempts ``(m,)`` that came after more than eight later ones: folded as well as the row can.
+        Attempts ``(m,)`` that came after more than eight later ones: folded as well as the row can. And what
+        all of them contribute to their learners' reviews.
     """
     reordered = np.zeros(len(which), bool)
     order = _in_turn(rows, which, attempts)
@@ -136,12 +142,13 @@ def fold_attempts(rows: Rows, which: NDArray[np.int64], attempts: Attempts) -> N
     rank[order] = ranks(which[order])
     by_rank = np.argsort(rank, kind="stable")
     bounds = np.searchsorted(rank[by_rank], np.arange(rank.max(initial=-1) + 2))
+    added: list[Contributions] = []
     for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
         turn = by_rank[start:stop]
         part = rows[which[turn]]
-        reordered[turn] = _fold_one_each(part, attempts.take(turn))
+        reordered[turn] = _fold_one_each(part, attempts.take(turn), which[turn], added)
         rows[which[turn]] = part
-    return reordered
+    return reordered, Contributions.joined(added)
 
 
 def _in_turn(rows: Rows, which: NDArray[np.int64], attempts: Attempts) -> NDArray[np.int64]:
@@ -159,8 +166,10 @@ def _in_turn(rows: Rows, which: NDArray[np.int64], attempts: Attempts) -> NDArra
     return np.where(simple[which[arrival]], by_time, arrival)
 
 
-def _fold_one_each(rows: Rows, attempts: Attempts) -> NDArray[np.bool_]:
-    """Fold one attempt into each row ``(m,)``."""
+def _fold_one_each(
+    rows: Rows, attempts: Attempts, which: NDArray[np.int64], added: list[Contributions]
+) -> NDArray[np.bool_]:
+    """Fold one attempt into each row ``(m,)``, the ``which (m,)`` of all; note what they contribute."""
     held = rows["held"].astype(np.int64)
     everyone = np.arange(len(rows))
     newest = np.maximum(held - 1, 0)
@@ -168,15 +177,11 @@ def _fold_one_each(rows: Rows, attempts: Attempts) -> NDArray[np.bool_]:
         attempts.at, attempts.id, rows["at"][everyone, newest], rows["id"][everyone, newest]
     )
     reordered = np.zeros(len(rows), bool)
-    if later.all():
-        _append(rows, attempts)
-        return reordered
-    part = rows[later]
-    _append(part, attempts.take(later))
-    rows[later] = part
-    part = rows[~later]
-    reordered[~later] = _insert(part, attempts.take(~later))
-    rows[~later] = part
+    for chosen, fold in ((later, _append), (~later, _insert)):
+        if chosen.any():
+            part = rows[chosen]
+            reordered[chosen] = fold(part, attempts.take(chosen), which[chosen], added)
+            rows[chosen] = part
     return reordered
 
 
@@ -186,7 +191,9 @@ def _after(
     return (at > other_at) | ((at == other_at) & (number > other))
 
 
-def _append(rows: Rows, attempts: Attempts) -> None:
+def _append(
+    rows: Rows, attempts: Attempts, which: NDArray[np.int64], added: list[Contributions]
+) -> NDArray[np.bool_]:
     """Fold attempts that are each row's newest."""
     full = rows["held"] == HELD
     if full.any():
@@ -197,24 +204,46 @@ def _append(rows: Rows, attempts: Attempts) -> None:
     for name in _ATTEMPT:
         rows[name][everyone, place] = getattr(attempts, name)
     rows["held"] += 1
-    _step(rows["now"], attempts)
+    strengths = _step(rows["now"], attempts)
+    rows["strength"][everyone, place] = strengths
+    added.append(_contributions(which, attempts.at, attempts.score, strengths, new=True))
+    return np.zeros(len(rows), bool)
+
+
+def _contributions(
+    which: NDArray[np.int64],
+    at: NDArray[np.int64],
+    score: NDArray[np.int16],
+    strengths: NDArray[np.int64],
+    *,
+    new: bool = False,
+    sign: int = 1,
+) -> Contributions:
+    """What attempts contribute; the counts of attempts only once, when they are new."""
+    right = score >= RIGHT_FROM
+    counted = np.zeros(len(which), np.int64) if not new else (score >= 0).astype(np.int64)
+    return Contributions(which, at, counted, counted * right, strengths, right, np.full(len(which), sign))
 
 
 def _drop_oldest(rows: Rows) -> None:
     """Move the oldest of the eight held attempts into the state before them."""
     _step(rows["before"], Attempts(*(rows[name][:, 0].copy() for name in _ATTEMPT)))
-    for name in _ATTEMPT:
+    for name in _HELD:
         rows[name][:, :-1] = rows[name][:, 1:].copy()
         rows[name][:, -1] = 0
     rows["held"] -= 1
 
 
-def _insert(rows: Rows, attempts: Attempts) -> NDArray[np.bool_]:
+def _insert(
+    rows: Rows, attempts: Attempts, which: NDArray[np.int64], added: list[Contributions]
+) -> NDArray[np.bool_]:
     """Fold attempts that are older than some of the eight held: put them in their place and fold again."""
+    _contribute_held(rows, which, added, sign=-1)
+    none = np.full(len(rows), NO_REVIEW)
+    added.append(_contributions(which, attempts.at, attempts.score, none, new=True))
     before = rows["before"]
-    full = rows["held"] == HELD
     beyond = (
-        full
+        (rows["held"] == HELD)
         & (before["attempts"] > 0)
         & ~_after(attempts.at, attempts.id, before["last_at"], before["last_id"])
     )
@@ -226,20 +255,29 @@ def _insert(rows: Rows, attempts: Attempts) -> NDArray[np.bool_]:
     placed = ~beyond
     if placed.any():
         part = rows[placed]
-        _place(part, attempts.take(placed))
+        _place(part, attempts.take(placed), which[placed], added)
         rows[placed] = part
     now = rows["before"].copy()
     for turn in range(HELD):
         some = rows["held"] > turn
         if some.any():
             part = now[some]
-            _step(part, Attempts(*(rows[name][some, turn] for name in _ATTEMPT)))
+            strengths = _step(part, Attempts(*(rows[name][some, turn] for name in _ATTEMPT)))
+            rows["strength"][some, turn] = strengths
             now[some] = part
     rows["now"] = now
+    _contribute_held(rows, which, added, sign=1)
     return beyond
 
 
-def _place(rows: Rows, attempts: Attempts) -> None:
+def _contribute_held(rows: Rows, which: NDArray[np.int64], added: list[Contributions], *, sign: int) -> None:
+    """Note what the held attempts contribute as reviews."""
+    one, place = np.nonzero(np.arange(HELD) < rows["held"][:, None])
+    at, score, strengths = (rows[name][one, place] for name in ("at", "score", "strength"))
+    added.append(_contributions(which[one], at, score, strengths.astype(np.int64), sign=sign))
+
+
+def _place(rows: Rows, attempts: Attempts, which: NDArray[np.int64], added: list[Contributions]) -> None:
     """Sort one attempt into each row's held ones; what no longer fits moves into the state before them."""
     many = len(rows)
     unused = np.arange(HELD + 1) >= np.c_[rows["held"], np.zeros(many, np.int64)].astype(np.int64)[:, :1]
@@ -250,36 +288,35 @@ def _place(rows: Rows, attempts: Attempts) -> None:
     spill = rows["held"] == HELD
     if spill.any():
         part = rows["before"][spill]
-        _step(part, Attempts(*(columns[name][spill, 0] for name in _ATTEMPT)))
+        oldest = Attempts(*(columns[name][spill, 0] for name in _ATTEMPT))
+        strengths = _step(part, oldest)
         rows["before"][spill] = part
+        added.append(_contributions(which[spill], oldest.at, oldest.score, strengths))
     for name, values in columns.items():
         rows[name] = np.where(spill[:, None], values[:, 1:], values[:, :-1])
     rows["held"] = np.minimum(rows["held"] + 1, HELD)
 
 
-def _step(state: Rows, attempts: Attempts) -> None:
-    """Fold one attempt into each MEMORY ``(m,)`` in place.
+def _step(state: Rows, attempts: Attempts) -> NDArray[np.int64]:
+    """Fold one attempt into each MEMORY ``(m,)`` in place; strength before it ``(m,)`` if it was a review.
 
     An attempt older than the state's last counts at the time of that one: nothing runs backwards.
     """
     first = state["attempts"] == 0
     at = np.where(first, attempts.at, np.maximum(attempts.at, state["last_at"]))
     gap = np.where(first, 0, at - state["last_at"])
-    kept = recall(gap, state["stability"])
-    scored = attempts.score >= 0
-    level = mastery(state["hits"], state["weight"])
-    faded = np.rint(level * kept).astype(np.int64)
-    end_window_by_gap(state, gap, level)
-    open_by_silence(state, faded, level)
-    add_evidence(state, attempts.score, scored)
+    scored, right = attempts.score >= 0, attempts.score >= RIGHT_FROM
+    before = strength(state, gap)
+    end_window_by_gap(state, gap, mastery(state["hits"], state["weight"]))
+    open_by_silence(state, before)
+    add_evidence(state, right, scored)
     add_struggle(state, attempts.struggled, attempts.seconds)
-    state["stability"] = stability_after(state["stability"], attempts.score, kept, first)
+    state["stability"], state["difficulty"] = after_attempt(
+        state["stability"], state["difficulty"], attempts.score, gap, first
+    )
     state["attempts"] += 1
-    state["scored"] += scored
+    close_span(state, at, before, scored)
     after = mastery(state["hits"], state["weight"])
-    proven = scored & (state["scored"] >= PEAK_ATTEMPTS)
-    state["peak"] = np.where(proven, np.maximum(state["peak"], after), state["peak"])
-    close_regression(state, at, faded, after)
     extend_window(state, attempts.score, attempts.seconds, attempts.item, at, after)
     newer = (
         first
@@ -289,3 +326,4 @@ def _step(state: Rows, attempts: Attempts) -> None:
     state["last_id"] = np.where(newer, attempts.id, state["last_id"])
     state["first_at"] = np.where(first, at, state["first_at"])
     state["last_at"] = at
+    return np.where(scored & (gap >= REVIEW_AFTER), sixteenths(before), NO_REVIEW)

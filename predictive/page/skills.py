@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lyo.models.arrays.zones import DAY
 from lyo.models.formulas import curves, regression
+from lyo.models.formulas.recall import Calibration, calibrate
 from lyo.models.state.layout import decode_skills
 from lyo.models.state.skill import SKILL
 from lyo.predictive.page import words
@@ -29,24 +30,31 @@ LABEL_ROOM = 56.0
 
 @dataclass(frozen=True, slots=True)
 class Practice:
-    """The learner's ``n`` skills: ids, MEMORY states ``(n,)``, names, topics that events named."""
+    """The learner's ``n`` skills: ids, MEMORY states ``(n,)``, names, topics that events named.
+
+    ``learner (1,)`` is the LEARNER row, whose reviews say how this learner remembers.
+    """
 
     ids: tuple[str, ...]
     states: NDArray[np.void]
+    learner: NDArray[np.void]
     names: Mapping[str, str]
     topics: Mapping[str, str]
 
     @staticmethod
     def read(
-        rows: Sequence[tuple[str, bytes]], names: Mapping[str, str], answered: Mapping[str, str]
+        rows: Sequence[tuple[str, bytes]],
+        learner: NDArray[np.void],
+        names: Mapping[str, str],
+        answered: Mapping[str, str],
     ) -> Practice:
         """Decode stored rows. A name in the answer (``answered``, by skill id) wins over the catalogue's."""
         if not rows:
-            return Practice((), np.zeros(0, SKILL)["now"], {**names, **answered}, {})
+            return Practice((), np.zeros(0, SKILL)["now"], learner, {**names, **answered}, {})
         decoded, topics = decode_skills([row for _, row in rows])
         ids = tuple(skill for skill, _ in rows)
         known = {skill: topic for skill, topic in zip(ids, topics, strict=True) if topic is not None}
-        return Practice(ids, decoded["now"], {**names, **answered}, known)
+        return Practice(ids, decoded["now"], learner, {**names, **answered}, known)
 
     def name(self, skill: str) -> str:
         """The skill's name; its id, if no name is known."""
@@ -102,6 +110,7 @@ class _Sources:
     said: Insights
     clock: Clock
     at: int
+    learner: Calibration
     curves: curves.Curves
     lost: regression.Regressions
 
@@ -111,13 +120,15 @@ def skills(practice: Practice, insights: Insights, clock: Clock, at: int) -> Ski
     if not practice.ids:
         return Skills(missing="no skill has been practised yet")
     as_of = np.full(len(practice.ids), at, np.int64)
+    learner = calibrate(practice.learner, np.array([at])).take(np.zeros(len(practice.ids), np.int64))
     sources = _Sources(
         practice,
         insights,
         clock,
         at,
-        curves.forgetting(practice.states, as_of),
-        regression.predict(practice.states, as_of),
+        learner,
+        curves.forgetting(practice.states, as_of, learner),
+        regression.predict(practice.states, as_of, learner),
     )
     order = _order(sources)
     mastered = [index for index in order if sources.curves.limit[index] >= 0]
@@ -197,7 +208,7 @@ def _chart(sources: _Sources, index: int) -> CurveChart:
 
     def along(start: int, stop: int) -> str:
         at = np.linspace(start, max(stop, start), SAMPLES).astype(np.int64)
-        level = curves.points(state, at)
+        level = curves.points(state, at, sources.learner.take(np.array([index])))
         return path(
             [(x(when), y(value * 100)) for when, value in zip(at.tolist(), level.tolist(), strict=True)]
         )

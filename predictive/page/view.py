@@ -85,14 +85,13 @@ def build(data: PageData, *, own: bool) -> View:
     """
     insights = answers.decode(data.insights)
     clock = Clock(data.zone)
-    practice = Practice.read(
-        data.skill_rows, data.names, {r.skill_id: r.skill_name for r in insights.skill_regressions}
-    )
     row = (
         empty_learners(np.array([data.user_id]))
         if data.learner_row is None
         else decode_learners([data.learner_row])
     )
+    answered = {r.skill_id: r.skill_name for r in insights.skill_regressions}
+    practice = Practice.read(data.skill_rows, row, data.names, answered)
     as_of = None if insights.dropout_risk is None else insights.dropout_risk.as_of
     return View(
         user_id=data.user_id,

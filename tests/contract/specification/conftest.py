@@ -37,11 +37,16 @@ async def world(database_url: str, clock: None) -> AsyncIterator[World]:
                 *(session(STEADY, START + day * DAY + evening) for day in range(60)),
                 *(completion(STEADY, START + day * DAY + evening, "steady", score=0.9) for day in range(60)),
                 *(
-                    completion(STUCK, START + day * DAY + evening, "calc", score=0.4, topic="Calculus")
+                    completion(
+                        STUCK, START + day * DAY + evening, "calc", score=1.0 - day % 2, topic="Calculus"
+                    )
                     for day in range(48, 60)
                 ),
-                *(completion(FADING, START + day * DAY, "algebra", score=0.95) for day in range(6)),
-                *(completion(FADING, START + day * DAY, "other", score=0.3) for day in range(50, 60)),
+                *(
+                    completion(FADING, START + day * DAY, "algebra", score=0.8 * (day < 4))
+                    for day in range(6)
+                ),
+                *(session(FADING, START + day * DAY) for day in range(50, 60)),
             ]
         )
         await made.sweep(NOW)

@@ -14,13 +14,14 @@ from lyo.models.state.layout import LAYOUT, LayoutError
 from lyo.predictive.answers import answers, reading
 from lyo.predictive.answers.reading import LAG_MS, LearnerQuery, LearnerSnapshot
 from lyo.storage.times import instant
-from tests.support.learners.building import START, completion, iso, ms, outcome, preferences, session
+from tests.support.learners.building import START, Sent, completion, iso, ms, outcome, preferences, session
 from tests.support.learners.sampled import CONTENTS, ORGANIZATIONS, lives
 from tests.support.learners.stored_learners import World, world_in
 from tests.support.sink.running import until
 
 pytestmark = pytest.mark.integration
 
+FORGETTING = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0)
 SKIPPED = {"prediction_id", "version", "catalogue_revision", "stale", "episodes", "request_id"}
 
 
@@ -35,6 +36,11 @@ def shared(answer: dict[str, Any], record: dict[str, Any]) -> tuple[dict[str, An
     names = (answer.keys() & record.keys()) - SKIPPED
     assert len(names) > 8
     return {name: answer[name] for name in names}, {name: record[name] for name in names}
+
+
+def forgotten(user: int, skill: str) -> list[Sent]:
+    """Eight days of a skill that was mastered, then failed at: some days later it counts as lost."""
+    return [completion(user, START + day * DAY, skill, score=score) for day, score in enumerate(FORGETTING)]
 
 
 async def asked(world: World, function: Any, user: int = 1, **more: Any) -> Any:
@@ -103,7 +109,7 @@ async def test_outcomes_stand_beside_the_risk(world: World) -> None:
 
 
 async def test_a_skill_that_has_faded_by_now_is_told_before_the_table_knows(world: World) -> None:
-    await world.feed([completion(1, START + day * DAY, "algebra", score=0.95) for day in range(8)])
+    await world.feed(forgotten(1, "algebra"))
     assert await asked(world, answers.regressions, at=START + 8 * DAY) == []
     later = {"at": START + 200 * DAY, "now": START + 8 * DAY}
     (found,) = await asked(world, answers.regressions, **later)
@@ -119,7 +125,8 @@ async def test_a_skill_that_has_faded_by_now_is_told_before_the_table_knows(worl
 
 
 STUCK = [
-    completion(2, START + day * DAY + 18 * HOUR, "calc", score=0.4, topic="Calculus") for day in range(12)
+    completion(2, START + day * DAY + 18 * HOUR, "calc", score=0.4 + day % 2 * 0.2, topic="Calculus")
+    for day in range(12)
 ]
 
 
@@ -171,13 +178,14 @@ async def test_is_now_a_good_time(world: World) -> None:
 
 
 async def test_insights_are_all_of_it_with_the_most_urgent_first(world: World) -> None:
-    fading = [completion(1, START + day * DAY, "algebra", score=0.95) for day in range(8)]
     stuck = [event._replace(body=event.body | {"user_id": 1}) for event in STUCK]
-    await world.feed([*fading, *stuck, *(session(1, START + day * DAY + 18 * HOUR) for day in range(12))])
+    await world.feed(
+        [*forgotten(1, "algebra"), *stuck, *(session(1, START + day * DAY + 18 * HOUR) for day in range(12))]
+    )
     at = START + 100 * DAY
     told = await asked(world, answers.insights, 1, at=at)
     assert told["dropout_risk"] == await asked(world, answers.dropout_risk, 1, at=at)
-    assert told["skill_regressions"] == await asked(world, answers.regressions, 1, at=at)
+    assert told["skill_regressions"] == await asked(world, answers.regressions, 1, at=at) != []
     assert told["timing_profile"] == await asked(world, answers.timing_profile, 1, at=at)
     assert told["active_plateaus"] == []
     check = await asked(world, answers.timing_check, 1, at=at)
@@ -243,9 +251,8 @@ READING = (answers.dropout_risk, answers.timing_profile, answers.timing_check, a
 
 
 async def test_another_tenants_learner_is_as_unknown(world: World) -> None:
-    theirs = [completion(2, START + day * DAY, "calc", score=0.4, organization_id=8) for day in range(12)]
-    theirs += [completion(2, START + day * DAY, "old", score=0.95) for day in range(6)]
-    await world.feed(theirs)
+    theirs = [event._replace(body=event.body | {"organization_id": 8}) for event in STUCK]
+    await world.feed([*theirs, *forgotten(2, "old")])
     at = START + 120 * DAY
     for function in READING:
         assert await asked(world, function, 2, organization=7, at=at) == _renamed(

@@ -150,7 +150,7 @@ async def test_a_question_that_was_asked_again_waits_for_no_answer_of_its_own(wo
 
 
 async def test_for_a_later_moment_the_answer_has_faded_and_the_question_is_of_now(world: World) -> None:
-    known = [completion(1, START + day * DAY, "derivatives", score=0.95) for day in range(8)]
+    known = [completion(1, START + day * DAY, "derivatives", score=float(day % 3 != 1)) for day in range(8)]
     await world.feed(known)
     metadata = {"content_id": "c", "prerequisites": ["derivatives"]}
     now = await predict(world, content_metadata=metadata)

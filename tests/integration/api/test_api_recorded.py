@@ -26,7 +26,7 @@ CONTENT = {
     "content_id": "lesson_42",
     "type": "lesson",
     "difficulty_rating": 0.8,
-    "prerequisites": ["fractions", "algebra"],
+    "prerequisites": ["ratios", "algebra"],
     "similar_topics": ["Algebra"],
 }
 

@@ -46,8 +46,11 @@ async def world(database_url: str) -> AsyncIterator[World]:
                     session(user, START + day * DAY + user * HOUR, organization_id=7)
                     for day in range(20 + user)
                 ]
-                + [completion(user, START + day * DAY, "s", score=0.9) for day in range(4 + user)]
-                + [completion(user, START + day * DAY, "calc", score=0.4) for day in range(12)]
+                + [
+                    completion(user, START + day * DAY, "s", score=0.9 if day < 3 + user else 0.2)
+                    for day in range(5 + user)
+                ]
+                + [completion(user, START + day * DAY, "calc", score=day % 2) for day in range(12)]
             )
         yield made
 

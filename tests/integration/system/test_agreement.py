@@ -31,7 +31,7 @@ KINDS_OF = {
     "simulated": {"dropout-risk", "timing", "plateaus", "regressions", "struggle"},
     "assistments17": {"dropout-risk", "timing", "plateaus", "regressions"},
     "fsrs-user": {"dropout-risk", "timing", "plateaus", "regressions"},
-    "oulad": {"dropout-risk", "timing", "regressions"},
+    "oulad": {"dropout-risk", "timing", "plateaus", "regressions"},
     "supermemo-a": {"dropout-risk", "timing", "plateaus", "regressions"},
     "xuetang-a": {"dropout-risk", "timing"},
 }

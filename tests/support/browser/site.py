@@ -36,7 +36,7 @@ from tests.support.sink.records import NAMES, Rec
 
 END = 1_776_643_200_000  # 2026-04-20T00:00:00Z
 DAY = 86_400_000
-HOSTILE, NOBODY, SPARSE = 900_001, 900_002, 900_003
+TROUBLED, HOSTILE, NOBODY, SPARSE = 800_001, 900_001, 900_002, 900_003
 SCRIPT, IMAGE = "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>'
 ARABIC, LONG, BRACES = "مهارة الجبر الخطي", "W" * 100, "{{ 7 * 7 }} & <b>"
 HOSTILE_SKILLS = (SCRIPT, ARABIC, LONG, BRACES)
@@ -75,12 +75,26 @@ def events_of_hostile() -> list[Sent]:
         made.append(session(HOSTILE, at, 45))
         for number, skill in enumerate(HOSTILE_SKILLS):
             when = at + number * 5 * MINUTE
-            made.append(completion(HOSTILE, when, skill, score=0.55 if day % 2 else 0.6, topic=IMAGE))
+            made.append(completion(HOSTILE, when, skill, score=0.4 if day % 2 else 0.6, topic=IMAGE))
     for day in range(12, 2, -1):
         at = END - day * DAY + 14 * 60 * MINUTE
         for number, skill in enumerate(HOSTILE_SKILLS):
-            score = 0.95 if skill == SCRIPT else 0.5
+            score = 0.95 if skill == SCRIPT else 0.6 if day % 2 else 0.4
             made.append(completion(HOSTILE, at + number * MINUTE, skill, score=score, topic=LONG * 2))
+    return made
+
+
+def events_of_troubled() -> list[Sent]:
+    """A learner who came every evening, lost two skills, is stuck at two others, and stays away of late."""
+    made = [preferences(TROUBLED, END - 80 * DAY, timezone="Europe/Berlin")]
+    for day in range(40):
+        at = END - (50 - day) * DAY + 17 * 60 * MINUTE
+        made.append(session(TROUBLED, at, 40))
+        lost, stuck = (1.0 if day < 8 else 0.0), float(day % 2)
+        scores = {"known": 1.0} | ({"stuck": stuck, "slow": 1.0 - stuck} if day > 20 else {})
+        scores |= {"lost": lost, "gone": lost} if day < 11 else {}
+        for number, (skill, score) in enumerate(scores.items()):
+            made.append(completion(TROUBLED, at + number * 5 * MINUTE, skill, score=score))
     return made
 
 
@@ -95,7 +109,7 @@ def replayed(folder: Path) -> Replay:
     write(Plan(learners=120, days=80, seed=5, end=END), path)
     replay = Replay()
     replay.read(path, END, None, None)
-    for events in (events_of_hostile(), events_of_sparse()):
+    for events in (events_of_troubled(), events_of_hostile(), events_of_sparse()):
         replay.engine.commit(replay.engine.apply(columns(events)))
     replay.settle(END)
     return replay

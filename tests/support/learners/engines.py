@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from lyo.models.arrays.zones import DAY
 from lyo.models.predictions.records import IDENTITY_FREE
-from tests.support.learners.building import Current, without
+from tests.support.learners.building import Current, Sent, completion, without
+
+
+def fading(first: int, skill: str = "s") -> list[Sent]:
+    """A skill known well and answered wrongly once at the end: a regression some days later."""
+    scores = [0.8] * 8 + [0.0]
+    return [completion(1, first + day * DAY, skill, score=score) for day, score in enumerate(scores)]
 
 
 def comparable(current: Current, of: Current) -> Current:

@@ -40,11 +40,19 @@ def of_dropout(stream: Stream, **more: Any) -> list[dict[str, Any]]:
 
 
 def stuck(user: int, days: int, skill: str = "algebra", first: int = 0) -> list[Sent]:
-    """Two mediocre attempts a day, without improvement."""
+    """A right and a wrong answer a day, without improvement."""
     return [
-        completion(user, START + (first + day) * DAY + hour * HOUR, skill, score=0.5, topic="Algebra")
+        completion(user, START + (first + day) * DAY + hour * HOUR, skill, score=score, topic="Algebra")
         for day in range(days)
-        for hour in (9, 15)
+        for hour, score in ((9, 1.0), (15, 0.0))
+    ]
+
+
+def fading(user: int, skill: str = "s", failures: int = 2) -> list[Sent]:
+    """A skill known, then failed, by default twice: weeks later failing it is more likely than not."""
+    return [
+        completion(user, START + day * DAY + 12 * HOUR, skill, score=score)
+        for day, score in enumerate([*[0.8] * 5, *[0.0] * failures])
     ]
 
 

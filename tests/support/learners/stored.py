@@ -30,25 +30,34 @@ PARTITIONS = 4
 
 
 def life() -> list[Sent]:
-    """Learner 123 of organization 7: evenings, one skill long mastered and left, one that does not move."""
+    """Learner 123 of organization 7: one skill lost, one mastered, one that does not move, one begun."""
     events: list[Sent] = []
     for day in range(0, 80, 2):
         at = START + day * DAY + 18 * HOUR
         events.append(session(LEARNER, at, 45, name=f"s{day}", organization_id=TENANT))
-        skill, score = ("fractions", 0.95) if day < 30 else ("algebra", 0.5)
-        for number in range(2):
+        skill, scores = ("fractions", [0.8, 0.8]) if day < 30 else ("algebra", [1.0, 0.0])
+        if day < 14:
+            skill, scores = "decimals", [0.8 if day < 6 else 0.0] * 2
+        for number, score in enumerate(scores):
             when = at + (5 + 20 * number) * MINUTE
             name = f"c{day}-{number}"
             events.append(
                 completion(LEARNER, when, skill, score=score, name=name, topic="Algebra", content_id="a")
             )
+    events += [
+        completion(LEARNER, END - 2 * DAY + (20 + hour) * HOUR, "ratios", name=f"ratios-{hour}")
+        for hour in range(2)
+    ]
     events.append(sentiment(LEARNER, END - DAY, -0.6, name="mood"))
     return events
 
 
 def known() -> Stream:
-    """Learner 123 and three that live at random: 1 of organization 7, 2 of 8, 3 of none."""
-    events = life() + lives(11, 400, users=3, days=80)
+    """Learner 123 and three that live at random: 1 of organization 7, 2 of 8, 3 of none.
+
+    Learner 1 has plateaus and regressions, of each some that last and some that have ended.
+    """
+    events = life() + lives(28, 400, users=3, days=80)
     return run(sorted(events, key=_time), sample_catalogue())
 
 

@@ -28,7 +28,7 @@ from tests.support.learners.building import (
     stored,
     without,
 )
-from tests.support.learners.engines import comparable
+from tests.support.learners.engines import comparable, fading
 from tests.support.learners.sampled import batches, disturbed, lives, sample_catalogue, simulated
 
 few = settings(max_examples=15, deadline=None)
@@ -154,10 +154,7 @@ def test_what_comes_late_of_a_learner_whom_a_sweep_passed_by_is_as_of_that_sweep
         sentiment(1, START, 0.1),
         preferences(1, START, timezone="Asia/Tokyo"),
     ]
-    history = [
-        completion(1, START - (60 - day) * DAY, "fractions", score=min(1.0, 0.3 + day / 20))
-        for day in range(20)
-    ]
+    history = fading(START - 60 * DAY, "fractions")
     stream, whole = Stream(), Stream()
     for event in early:  # the zone is known a batch later: the schedule is made anew
         stream.feed([event])

@@ -12,9 +12,9 @@ from lyo.models.engine import Engine
 from lyo.models.state import layout
 from lyo.models.state.catalogue import Catalogue
 from lyo.models.state.layout import LayoutError
-from lyo.models.state.plateau_window import FLAT_BELOW, LEAST_ATTEMPTS
+from lyo.models.state.plateau_window import LEAST_ATTEMPTS
 from tests.support.learners.building import START, Stream, columns, completion, iso, request, session
-from tests.support.learners.engines import comparable
+from tests.support.learners.engines import comparable, fading
 from tests.support.learners.sampled import sample_catalogue
 
 
@@ -134,20 +134,21 @@ def test_of_two_requests_about_a_content_in_one_batch_the_newer_is_the_last_reco
 
 def test_a_plateau_undone_by_a_late_event_is_deleted() -> None:
     stream = Stream()
-    score = FLAT_BELOW - 0.005
-    stream.feed([completion(1, START + number * DAY, "s", score=score) for number in range(LEAST_ATTEMPTS)])
+    stream.feed(
+        [completion(1, START + number * DAY, "s", score=1.0 - number % 2) for number in range(LEAST_ATTEMPTS)]
+    )
     assert stream.sent["plateaus", b"1|s"]["is_active"]
-    changes = stream.feed([completion(1, START + (LEAST_ATTEMPTS - 2) * DAY + HOUR, "s", score=1.0)])
+    changes = stream.feed([completion(1, START + number * HOUR, "s", score=0.0) for number in range(1, 4)])
     assert changes.predictions["plateaus"] == [(b"1|s", None)]
     assert ("plateaus", b"1|s") not in stream.current()
 
 
 def test_a_regression_undone_by_late_events_is_deleted() -> None:
     stream = Stream()
-    stream.feed([completion(1, START + number * DAY, "s", score=1.0) for number in range(3)])
+    stream.feed(fading(START))
     stream.sweep(START + 60 * DAY)
     assert stream.sent["regressions", b"1|s"]["is_active"]
-    changes = stream.feed([completion(1, START + number * HOUR, "s", score=0.0) for number in range(1, 6)])
+    changes = stream.feed([completion(1, START + day * DAY, "s", score=1.0) for day in range(9, 13)])
     assert changes.predictions["regressions"] == [(b"1|s", None)]
     assert ("regressions", b"1|s") not in stream.current()
 
@@ -156,7 +157,10 @@ def test_practice_of_a_prerequisite_alone_changes_what_a_plateau_suggests() -> N
     stream = Stream(sample_catalogue())
     stream.feed([completion(1, START, "fractions", score=0.0) for _ in range(3)])
     stream.feed(
-        [completion(1, START + number * DAY, "algebra", score=0.4) for number in range(LEAST_ATTEMPTS)]
+        [
+            completion(1, START + number * DAY, "algebra", score=1.0 - number % 2)
+            for number in range(LEAST_ATTEMPTS)
+        ]
     )
     assert stream.sent["plateaus", b"1|algebra"]["intervention_suggested"].startswith("Review fractions")
     again = stream.restored()
@@ -172,7 +176,7 @@ def test_practice_of_a_prerequisite_alone_changes_what_a_plateau_suggests() -> N
 
 def test_a_learner_who_comes_back_after_being_given_up_has_current_skills() -> None:
     stream = Stream()
-    stream.feed([completion(1, START + number * DAY, "s", score=1.0) for number in range(3)])
+    stream.feed(fading(START))
     stream.sweep(START + 140 * DAY)
     before = stream.sent["regressions", b"1|s"]["days_since_practice"]
     stream.feed([session(1, START + 139 * DAY)])

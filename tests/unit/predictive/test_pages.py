@@ -32,11 +32,13 @@ def stream() -> Stream:
     for day in range(38):
         at = START + day * DAY + 17 * 3_600_000
         events.append(session(USER, at, 30))
-        if day < 8:
-            events.append(completion(USER, at, "old", score=0.95))
+        if day < 12:
+            events.append(completion(USER, at, "old", score=0.95 if day < 8 else 0.0))
         if day > 20:
-            events.append(completion(USER, at, "new", score=0.95))
-            events.append(completion(USER, at, "stuck", score=0.5, topic="Roots"))
+            events.append(completion(USER, at, "new", score=0.95 if day % 8 else 0.2))
+            events.append(completion(USER, at, "stuck", score=1.0 - day % 2, topic="Roots"))
+        if day == 30:
+            events.append(completion(USER, at, "seen", score=1.0))
     return run(events)
 
 
@@ -86,9 +88,9 @@ def view(found: Stream) -> View:
 
 
 def test_what_is_fading_comes_first_then_what_is_to_be_reviewed_next(view: View) -> None:
-    assert [card.line.skill_id for card in view.skills.cards] == ["old", "new"]
-    assert [card.line.fading for card in view.skills.cards] == [True, False]
-    assert [line.skill_id for line in view.skills.others] == ["stuck"]
+    assert [card.line.skill_id for card in view.skills.cards] == ["old", "stuck", "new"]
+    assert [card.line.fading for card in view.skills.cards] == [True, False, False]
+    assert [line.skill_id for line in view.skills.others] == ["seen"]
     assert view.skills.others[0].review is None
 
 
@@ -112,14 +114,14 @@ def test_a_plateau_that_the_answer_no_longer_has_is_shown_as_ended(found: Stream
     assert [card.topic for card in active.active] == ["Roots"]
     later = data(found, at=END + 30 * DAY, insights=answer(found, active_plateaus=[]))
     over = build(later, own=True).plateaus
-    assert (over.active, [card.topic for card in over.ended]) == ((), ["Roots"])
+    assert (over.active, [card.topic for card in over.ended]) == ((), ["Roots", "old"])
     assert over.ended[0].ended_because == words.ENDED["practice_moved_on"]
     assert over.ended[0].suggestion is None
 
 
 def test_names_come_from_the_answer_then_the_catalogue_then_the_id(found: Stream) -> None:
     named = build(data(found, names={"new": "Newer", "old": "Older"}), own=True)
-    assert [card.line.name for card in named.skills.cards] == ["old", "Newer"]
+    assert [card.line.name for card in named.skills.cards] == ["old", "stuck", "Newer"]
 
 
 def test_the_specifications_answer_alone_is_enough() -> None:

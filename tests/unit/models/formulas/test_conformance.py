@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lyo.models.arrays.zones import Zones
 from lyo.models.formulas import dropout, plateau, regression, send_time, struggle
+from lyo.models.formulas.recall import Calibration, calibrate
 from lyo.models.state.history import history
 from lyo.models.state.learner import empty_learners
 from lyo.models.state.skill import MEMORY
@@ -27,6 +28,7 @@ from tests.support.learners.conformance import (
     call_timing,
     few,
     learner_inputs,
+    lived,
     question_inputs,
     skill_inputs,
 )
@@ -82,6 +84,25 @@ def no_skill() -> Inputs:
     return {"states": states, "as_of": np.array([START])}
 
 
+def reviewed_inputs(seed: int) -> Inputs:
+    """Skills with what is known of their learners' memory."""
+    inputs = skill_inputs(seed)
+    rows = lived(seed, 2).engine.state.learners.rows
+    rng = np.random.default_rng(seed)
+    learners = calibrate(rows[rng.integers(0, len(rows), len(inputs["states"]))], inputs["as_of"])
+    return inputs | {each.name: getattr(learners, each.name) for each in dataclasses.fields(learners)}
+
+
+def no_reviews() -> Inputs:
+    learners = calibrate(empty_learners(np.array([1])), np.array([START]))
+    return no_skill() | {each.name: getattr(learners, each.name) for each in dataclasses.fields(learners)}
+
+
+def call_regression(inputs: Inputs) -> regression.Regressions:
+    learners = Calibration(*(inputs[each.name] for each in dataclasses.fields(Calibration)))
+    return regression.predict(inputs["states"], inputs["as_of"], learners)
+
+
 # -- questions ---------------------------------------------------------------------------------------------
 
 
@@ -129,7 +150,7 @@ PREDICTORS = [
         ("features",),
     ),
     Predictor("plateau", skill_inputs, one_skill, lambda inputs: plateau.predict(**inputs), no_skill),
-    Predictor("regression", skill_inputs, one_skill, lambda inputs: regression.predict(**inputs), no_skill),
+    Predictor("regression", reviewed_inputs, one_skill, call_regression, no_reviews),
 ]
 each = pytest.mark.parametrize("predictor", PREDICTORS, ids=[predictor.name for predictor in PREDICTORS])
 

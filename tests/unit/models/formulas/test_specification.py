@@ -49,7 +49,7 @@ def test_levels_include_their_upper_bounds() -> None:
     named = [dropout.LEVELS[level] for level in dropout.level_of(scores)]
     assert named == ["low"] * 3 + ["medium"] * 3 + ["high"] * 3 + ["critical"] * 2
     assert regression.LEVELS == dropout.LEVELS
-    assert regression.LEVEL_BOUNDS == dropout.LEVEL_BOUNDS == (30, 50, 70)
+    assert dropout.LEVEL_BOUNDS == (30, 50, 70)
 
 
 def test_the_level_of_a_record_comes_from_its_rounded_score() -> None:

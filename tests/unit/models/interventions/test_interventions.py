@@ -11,7 +11,7 @@ from lyo.models.arrays.zones import DAY, HOUR
 from lyo.models.formulas.dropout import LEVEL_BOUNDS
 from lyo.models.interventions.cadence import HYSTERESIS
 from tests.support.learners.building import MINUTE, START, Stream, completion, iso, sentiment
-from tests.support.learners.interventions import DAWN, day_by_day, habit, of_dropout, silent, stuck
+from tests.support.learners.interventions import DAWN, day_by_day, fading, habit, of_dropout, silent, stuck
 from tests.support.learners.triggers import CONTRACT
 
 
@@ -72,10 +72,8 @@ def test_a_record_has_the_contracts_fields_and_rests_on_a_prediction_that_was_se
 def test_a_prediction_that_does_not_change_is_sent_again_with_what_rests_on_it() -> None:
     """A cool-down ends weeks after the regression was sent last."""
     stream = Stream()
-    stream.feed(
-        [completion(1, START + day * DAY, skill, score=1.0) for skill in ("a", "b") for day in range(5)]
-    )
-    day_by_day(stream, 5, 110)
+    stream.feed([*fading(1, "a"), *fading(1, "b")])
+    day_by_day(stream, 7, 110)
     refreshes = stream.decided(type="skill_refresh")
     assert {one["skill_id"] for one in refreshes} == {"a", "b"}
     for changes in stream.changes:
@@ -204,9 +202,9 @@ def test_a_plateau_that_is_over_takes_its_intervention_with_it() -> None:
 
 def test_a_regression_calls_for_a_refresh_when_it_is_urgent_and_once() -> None:
     stream = Stream()
-    stream.feed([completion(1, START + day * DAY, "s", score=1.0) for day in range(5)])
+    stream.feed(fading(1))
     first = None
-    for day in range(5, 118):
+    for day in range(7, 118):
         stream.sweep(START + day * DAY + DAWN)
         regression = stream.sent.get(("regressions", b"1|s"))
         found = stream.decided(type="skill_refresh")

@@ -20,13 +20,13 @@ from tests.support.learners.building import (
     preferences,
     session,
 )
-from tests.support.learners.interventions import DAWN, day_by_day, habit, of_dropout, silent, to_come
+from tests.support.learners.interventions import DAWN, day_by_day, fading, habit, of_dropout, silent, to_come
 from tests.support.learners.triggers import CONTRACT
 
 
 def test_a_critical_regression_is_more_urgent() -> None:
     stream = Stream()
-    stream.feed([completion(1, START + day * DAY, "s", score=1.0) for day in range(5)])
+    stream.feed(fading(1, failures=4))
     stream.sweep(START + 118 * DAY)
     assert stream.sent["regressions", b"1|s"]["urgency"] == "critical"
     (refresh,) = stream.decided(type="skill_refresh")
@@ -35,8 +35,8 @@ def test_a_critical_regression_is_more_urgent() -> None:
 
 def test_reviewing_a_skill_retracts_its_refresh() -> None:
     stream = Stream()
-    stream.feed([completion(1, START + day * DAY, "s", score=1.0) for day in range(5)])
-    day = 5
+    stream.feed(fading(1))
+    day = 7
     while not stream.decided(type="skill_refresh"):
         day += 1
         stream.sweep(START + day * DAY + DAWN)

@@ -14,14 +14,13 @@ from tests.support.learners.building import (
     MINUTE,
     START,
     Stream,
-    completion,
     iso,
     ms,
     preferences,
     sentiment,
     session,
 )
-from tests.support.learners.interventions import DAWN, day_by_day, habit, of_dropout, stuck, to_come
+from tests.support.learners.interventions import DAWN, day_by_day, fading, habit, of_dropout, stuck, to_come
 
 # -- limits set after the decision -------------------------------------------------------------------------
 
@@ -251,8 +250,8 @@ def test_a_regressions_urgency_is_left_five_points_below_where_it_is_entered(
     monkeypatch: pytest.MonkeyPatch, below: int, now: str
 ) -> None:
     stream = Stream()
-    stream.feed([completion(1, START + day * DAY, "s", score=1.0) for day in range(5)])
-    day = 5
+    stream.feed(fading(1))
+    day = 7
     while not stream.decided(type="skill_refresh"):
         day_by_day(stream, day, day)
         day += 1

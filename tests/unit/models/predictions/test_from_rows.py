@@ -42,6 +42,7 @@ from tests.support.learners.building import (
     session,
 )
 from tests.support.learners.building import stored as rows_of
+from tests.support.learners.engines import fading
 from tests.support.learners.sampled import lives, sample_catalogue
 
 Current = dict[tuple[str, bytes], dict[str, Any]]
@@ -154,7 +155,7 @@ def test_nothing_is_predicted_from_before_the_newest_event() -> None:
 
 def test_silence_raises_the_risk_and_practised_skills_fade_without_an_event() -> None:
     events = [session(1, START + day * DAY) for day in range(20)]
-    events += [completion(1, START + day * DAY, "s", score=0.95) for day in range(8)]
+    events += fading(START)
     rows = known(run(events), 1)
     books = Catalogue()
     last = START + 20 * DAY
@@ -164,7 +165,7 @@ def test_silence_raises_the_risk_and_practised_skills_fade_without_an_event() ->
     ]
     assert risks == sorted(risks)
     assert risks[-1] > risks[0] + 0.3
-    assert about_skills(REGRESSIONS, rows, books, last) == []
+    assert about_skills(REGRESSIONS, rows, books, START + 9 * DAY) == []
     (faded,) = about_skills(REGRESSIONS, rows, books, last + 200 * DAY)
     (later,) = about_skills(REGRESSIONS, rows, books, last + 300 * DAY)
     assert faded.is_active
