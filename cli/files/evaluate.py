@@ -83,8 +83,11 @@ def evaluate(
     recall      every repeated skill: its score is 0.5 or more
     dropout     at the end of each learner's weeks: nothing comes in the next days
     timing      each hour of the day: the next session begins in it
-    plateau     after every ten attempts at a skill: the next ten stagnate
-    regression  the first attempt at a skill after a day and more: it fails
+    plateau     after the sixth answer at a skill and every tenth from there:
+                of the next ten, under .85 are right, and less than .05 more
+                than of the last six
+    regression  an attempt after a day and more at a skill with three scores
+                and more: it fails
 
     Models: the first is what is served, `weights` are the specification's, `constant` is the overall rate
     until then, and `rule` is what a team would do without predictions; the page says what each is. What
