@@ -157,7 +157,7 @@ class Folding:
         take: NDArray[np.bool_],
         changes: Changes,
     ) -> Ints:
-        """Fold the skills of completions, and their reviews into rows; returns the slots of the touched skills."""
+        """Fold the skills of completions and their reviews; returns the slots of the touched skills."""
         assert batch.skills is not None
         assert batch.skill_of is not None
         event = batch.skill_of[take[batch.skill_of]].astype(np.int64)
