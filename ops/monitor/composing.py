@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,7 +10,7 @@ from aiokafka import TopicPartition
 
 from lyo.ops.monitor import lag
 from lyo.ops.monitor.broker import Group, GroupMember, Logs
-from lyo.ops.monitor.lag import GroupState, Rules, Track
+from lyo.ops.monitor.lag import GroupState, Owner, Rules, Track
 from lyo.ops.monitor.reading import Waiting
 from lyo.ops.monitor.restores import Opening, Openings
 from lyo.ops.monitor.snapshot import GroupLag, Member, PartitionLag, Status
@@ -54,6 +55,22 @@ class Tracks:
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self._tracks: dict[tuple[str, TopicPartition], Track] = {}
+        self._positions: dict[tuple[str, TopicPartition], int] = {}
+        self._owner_at: dict[tuple[str, str], int] = {}
+
+    def note(self, group: str, answers: GroupAnswers, now: int) -> None:
+        """Note which members of a group got on since the last look, and what waits for each of them."""
+        owners = {} if answers.group is None else answers.group.owners
+        ends = {} if answers.logs is None else answers.logs.ends.end
+        waits: Counter[str] = Counter()
+        for tp, position in answers.positions.items():
+            if tp in owners and tp in ends:
+                waits[owners[tp]] += max(ends[tp] - position, 0)
+            if position > self._positions.get((group, tp), position) and tp in owners:
+                self._owner_at[group, owners[tp]] = now
+            self._positions[group, tp] = position
+        for tp, owner in owners.items():
+            self.of(group, tp).owner = Owner(self._owner_at.get((group, owner)), waits[owner])
 
     def of(self, group: str, tp: TopicPartition) -> Track:
         """The track of a topic-partition."""

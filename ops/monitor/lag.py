@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from lyo.ops.monitor.snapshot import SEVERITY, Status
@@ -18,6 +18,23 @@ from lyo.ops.monitor.snapshot import SEVERITY, Status
 WINDOW_MS: Final = 60_000
 """The time over which rates are computed (ms)."""
 MOST_KEPT: Final = 120
+EVENT_MS: Final = 0.25
+"""Time that an event takes at most, on a slow and busy machine (ms); a batch commits only at its end."""
+
+
+class Owner(NamedTuple):
+    """What is seen of a member of a group from outside.
+
+    Attributes:
+        at: when it last got on with any of its partitions (ms); None: not seen.
+        waits: how many offsets wait in all of its partitions.
+    """
+
+    at: int | None = None
+    waits: int = 0
+
+
+NOBODY: Final = Owner()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +52,7 @@ class GroupState:
         owned: whether the partition is assigned to one of them.
         undecided: whether the oldest such record belongs to an open transaction.
         opening_until: the time (ms) until which its owner may be opening it.
+        owner: what was seen of its owner.
     """
 
     at: int
@@ -47,15 +65,23 @@ class GroupState:
     owned: bool | None = None
     undecided: bool = False
     opening_until: int | None = None
+    owner: Owner = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Limits of the statuses, in ms."""
+    """Limits of the statuses, in ms, and the most events of one batch.
+
+    Attributes:
+        stalled_ms: without progress of the owner in any of its partitions.
+        alone_ms: without progress in one partition while its owner gets on with others.
+    """
 
     lagging_ms: int = 10_000
     stalled_ms: int = 8_000
+    alone_ms: int = 60_000
     transaction_ms: int = 15_000
+    batch_events: int = 0
 
 
 class Verdict(NamedTuple):
@@ -103,9 +129,14 @@ def drain_seconds(lag: int | None, rates: Rates) -> float | None:
 
 
 class Track:
-    """The last minute of one topic-partition: its rates, and the time of the last movement."""
+    """The last minute of one topic-partition: its rates, and the time of the last movement.
+
+    Attributes:
+        owner: what was last seen of its owner.
+    """
 
     def __init__(self, rules: Rules) -> None:
+        self.owner = NOBODY
         self._rules = rules
         self._seen: deque[tuple[int, int, int]] = deque(maxlen=MOST_KEPT)
         self._high = -1
@@ -121,6 +152,7 @@ class Track:
                 self._moved_at = state.at
             self._position = position
             self._remember(state.at, position, end)
+        state = replace(state, owner=self.owner)
         verdict = judge(state, self._rules, high=self._high, still_ms=self._still(state.at))
         if position is not None:
             # Once everything is read, the end of an earlier log no longer matters: a rebuild makes shorter
@@ -207,7 +239,11 @@ def _stopped(state: GroupState) -> Verdict | None:
 
 
 def _stalled(state: GroupState, rules: Rules, still_ms: int) -> Verdict | None:
-    limit = rules.stalled_ms + (rules.transaction_ms if state.undecided else 0)
+    batch_ms = round(EVENT_MS * min(state.owner.waits, rules.batch_events))
+    limit = rules.stalled_ms + batch_ms + (rules.transaction_ms if state.undecided else 0)
+    # An owner takes its partitions in turn: while it gets on with others there was no time for this one.
+    if state.owner.at is not None and state.at - state.owner.at < limit:
+        limit = max(limit, rules.alone_ms)
     opening = state.opening_until is not None and state.at < state.opening_until
     if not state.waiting or still_ms < limit or opening:
         return None

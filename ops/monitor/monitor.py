@@ -59,6 +59,8 @@ def rules(settings: Settings) -> lag.Rules:
     return lag.Rules(
         lagging_ms=round(settings.monitor_lagging_seconds * 1000),
         stalled_ms=round(settings.monitor_stalled_seconds * 1000),
+        alone_ms=round(max(settings.monitor_stalled_seconds, settings.stalled_seconds) * 1000),
+        batch_events=settings.batch_records,
         transaction_ms=settings.transaction_timeout_ms,
     )
 
@@ -297,6 +299,7 @@ class Monitor:
         if answers.logs is not None:
             places |= {tp for tp in answers.logs.ends.end if tp.topic in target.topics}
         settle = round(self.settings.history_settle_seconds * 1000)
+        self._tracks.note(target.name, answers, now)
         lags = [
             composing.partition_lag(target, tp, answers, now, self._tracks.of(target.name, tp), settle)
             for tp in sorted(places)

@@ -29,6 +29,9 @@ __all__ = ["Retrier", "Status", "Tried"]
 AT_ONCE: Final = 500
 HEADER: Final = "lyo-retry-of"
 _RECORD_SECONDS: Final = 10.0
+# The one field that a worker compares with what it knows of the learner (`lyo.models.fold`).
+ROW_FIELD: Final = "organization_id"
+_REFUSED_BEFORE: Final = "it was refused with: "
 
 Identity = tuple[Kind, int | bytes, str]
 """Of an event: its kind, learner and id. Of a content or organization: its kind, its key and ''."""
@@ -47,6 +50,8 @@ class Status(StrEnum):
     """It would be refused again."""
     DERIVED = "derived"
     """It is a prediction or a row, which the workers compute from events."""
+    UNKNOWN = "unknown"
+    """Only in a dry run: what a worker makes of it depends on the learner's row, which is not read here."""
     GONE = "gone"
     """Neither the dead letter nor the topic has the record any more."""
 
@@ -294,7 +299,7 @@ class Retrier:
 
     async def _acknowledged(self, events: Sequence[_Event]) -> list[Tried]:
         if self._producer is None:
-            return [Tried(event.dead_letter, Status.RETRIED, "not sent: a dry run") for event in events]
+            return [_dry(event) for event in events]
         answers = [
             await self._producer.send(
                 event.place.topic,
@@ -310,3 +315,14 @@ class Retrier:
             Tried(event.dead_letter, Status.RETRIED, f"as {at.topic}/{at.partition}/{at.offset}")
             for event, at in zip(events, done, strict=True)
         ]
+
+
+def _dry(event: _Event) -> Tried:
+    """The result of a dry run for an event that would be sent.
+
+    A worker refuses it by the same rules as `Retrier._fault`, but for one that needs the learner's row.
+    """
+    if event.dead_letter.field == ROW_FIELD:
+        reason = "a worker compares it with the learner's row, which is not read here; " + _REFUSED_BEFORE
+        return Tried(event.dead_letter, Status.UNKNOWN, reason + event.dead_letter.reason)
+    return Tried(event.dead_letter, Status.RETRIED, "not sent: a dry run")

@@ -18,13 +18,14 @@ from lyo.streams.kafka import clients
 from lyo.streams.kafka.clients import explain
 from lyo.streams.log import logger
 from lyo.streams.metrics import Sample
+from lyo.streams.runtime.assignment import partition_numbers
 from lyo.streams.runtime.context import TaskContext
 from lyo.streams.runtime.global_topics import Catalogue, CatalogueFollower
 from lyo.streams.runtime.ports import Engine
 from lyo.streams.runtime.task import Task
 from lyo.streams.runtime.transport import BatchApp, Poll, PollConsumer, create_app
 from lyo.streams.settings import Settings
-from lyo.streams.topics import Names
+from lyo.streams.topics import Names, TopicError
 from lyo.streams.watchdog import Job, Jobs, ends_of, stalled
 
 Deliver = Callable[[Poll], None]
@@ -195,20 +196,13 @@ class Worker:
 
         Raises:
             WorkerError: an input topic of a number is missing: its learners would be split between workers.
+                Most often partitions were added to the others.
         """
-        topics_of: dict[int, set[str]] = {}
-        for tp in assigned:
-            if tp.topic in self.names.inputs:
-                topics_of.setdefault(tp.partition, set()).add(tp.topic)
-        for number, topics_of_number in sorted(topics_of.items()):
-            missing = sorted(set(self.names.inputs) - topics_of_number)
-            if missing:
-                reason = (
-                    f"partition {number} of {', '.join(missing)} went to another worker than its siblings"
-                )
-                self.end(reason)
-                raise WorkerError(reason)
-        return set(topics_of)
+        try:
+            return partition_numbers(self.settings, self.names.inputs, assigned)
+        except TopicError as error:
+            self.end(str(error))
+            raise WorkerError(str(error)) from None
 
     def _open(self, number: int) -> None:
         if self.context is None:

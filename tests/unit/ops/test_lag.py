@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lyo.ops.monitor import lag
-from lyo.ops.monitor.lag import GroupState, Rates, Rules, Track, Verdict, judge
+from lyo.ops.monitor.lag import GroupState, Owner, Rates, Rules, Track, Verdict, judge
 from lyo.ops.monitor.snapshot import Status
 
 NOW = 1_800_000_000_000
@@ -165,6 +165,14 @@ def test_progress_ends_a_stall() -> None:
     assert track.add(BUSY).status is Status.OK
     assert track.add(later(BUSY, 8)).status is Status.STALLED
     assert track.add(later(BUSY, 10, position=41, oldest=NOW + 9_000)).status is Status.OK
+
+
+def test_a_batch_gets_the_time_that_its_events_may_take() -> None:
+    rules = replace(RULES, batch_events=40_000)
+    burst = replace(BUSY, owner=Owner(waits=100_000))
+    assert judge(burst, rules, still_ms=17_999).status is Status.OK
+    assert judge(burst, rules, still_ms=18_000).status is Status.STALLED
+    assert judge(replace(BUSY, owner=Owner(waits=4)), rules, still_ms=8_001).status is Status.STALLED
 
 
 def test_a_stall_begins_when_something_waits_and_not_before() -> None:

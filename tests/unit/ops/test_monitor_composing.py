@@ -38,6 +38,9 @@ def ends(end: int = 10) -> Ends:
     return Ends(dict.fromkeys(places, 0), dict.fromkeys(places, end), dict.fromkeys(places, end))
 
 
+LONG = Logs({"in": (0, 1), "rows": (0, 1)}, ends(1_000))
+
+
 def group(state: str = "Stable", owned: tuple[TopicPartition, ...] = (A, B), text: str = "") -> Group:
     members = (GroupMember("member-1", WORKER, "10.0.0.1", frozenset(owned)),)
     return Group(state, members, {tp: OffsetAndMetadata(10, text) for tp in (A, B)})
@@ -54,8 +57,34 @@ def said(**changes: object) -> GroupAnswers:
 
 
 def lag_of(tp: TopicPartition, what: GroupAnswers, tracks: Tracks | None = None, now: int = NOW):  # type: ignore[no-untyped-def]
-    track = (tracks or Tracks(Rules())).of("lyo", tp)
-    return partition_lag(WATCHED, tp, what, now, track)
+    tracks = tracks or Tracks(Rules())
+    tracks.note(WATCHED.name, what, now)
+    return partition_lag(WATCHED, tp, what, now, tracks.of(WATCHED.name, tp))
+
+
+def test_a_partition_waits_its_turn_while_its_owner_gets_on_with_others() -> None:
+    """A burst that drains is not stalled: one worker takes its partitions one after another."""
+    tracks = Tracks(Rules())
+
+    def status(seconds: int, done: int) -> Status:
+        now, oldest = NOW + seconds * 1_000, Waiting(4, NOW - 1_000)
+        answers = said(positions={A: done, B: 4}, waiting={A: oldest, B: oldest}, logs=LONG)
+        lag_of(A, answers, tracks, now)
+        return Status(lag_of(B, answers, tracks, now).status)
+
+    seen = [status(seconds, 10 + seconds) for seconds in range(0, 60, 2)]
+    assert set(seen) == {Status.OK, Status.LAGGING}
+    assert status(60, 70) is Status.STALLED, "its owner had time for it"
+
+
+def test_a_partition_whose_owner_gets_on_with_nothing_is_stalled_soon() -> None:
+    tracks = Tracks(Rules())
+
+    def status(seconds: int) -> Status:
+        answers = said(waiting={A: Waiting(), B: Waiting(4, NOW - 1_000)})
+        return Status(lag_of(B, answers, tracks, NOW + seconds * 1_000).status)
+
+    assert [status(0), status(7), status(8)] == [Status.OK, Status.OK, Status.STALLED]
 
 
 def test_what_a_sink_says_is_told_of_every_partition_that_waits() -> None:

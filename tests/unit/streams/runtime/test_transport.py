@@ -116,5 +116,8 @@ def test_an_assignment_that_is_not_co_partitioned_is_refused() -> None:
     assert one.co_partitioned(whole) == {0, 3}
     assert one.co_partitioned([]) == set()
     lacking = [tp for tp in whole if tp != TopicPartition(topics.topic(Kind.SESSION), 3)]
-    with pytest.raises(WorkerError, match=r"partition 3 of lyo\.sessions"):
+    with pytest.raises(WorkerError, match=r"partition 3 without lyo\.sessions"):
         one.co_partitioned(lacking)
+    added = [*whole, TopicPartition(topics.topic(Kind.SESSION), one.settings.partitions)]
+    with pytest.raises(WorkerError, match=r"^lyo\.sessions got more partitions than LYO_PARTITIONS="):
+        one.co_partitioned(added)
