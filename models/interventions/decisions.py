@@ -13,6 +13,7 @@ import numpy as np
 from lyo.models.arrays.zones import HOUR, Zones
 from lyo.models.events.decode import milliseconds
 from lyo.models.interventions.candidates import OF_DROPOUT, Reason, View, Wish
+from lyo.models.interventions.records import Intervention, RefusedTime
 from lyo.models.interventions.send_slots import Limit, Refused, runs
 from lyo.models.interventions.triggers import InterventionType
 from lyo.models.interventions.wording import wording
@@ -27,8 +28,6 @@ __all__ = [
     "RETRACTED",
     "SUPERSEDED",
     "Held",
-    "Intervention",
-    "RefusedTimes",
     "because",
     "changed",
     "encoded",
@@ -51,42 +50,6 @@ FORBIDDEN: Final = {
     Limit.DAILY_CAP: "no interventions are wanted any more",
 }
 REPLACED: Final = "a graver one has taken its place"
-
-
-class RefusedTimes(msgspec.Struct, kw_only=True):
-    """Candidate times refused one after another for the same reason: the first, and the last if several."""
-
-    time: str
-    reason: str
-    until: str | None = None
-
-
-class Intervention(msgspec.Struct, kw_only=True):
-    """A record of the interventions topic (contract: `lyo.interventions`)."""
-
-    intervention_id: str
-    user_id: int
-    organization_id: int | None
-    audience: str
-    type: InterventionType
-    priority: int
-    title: str
-    message: str
-    action: str
-    because: list[str]
-    status: str
-    supersedes: str | None
-    not_before: str
-    expires_at: str
-    refused: list[RefusedTimes]
-    as_of: str
-    skill_id: str | None
-    level: str | None
-    episode_start: str
-    timezone: str
-    reason: str | None = None
-    changed_after: str | None = None
-    """The end of the learner's day after which, and before the next, the status changed."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -122,10 +85,14 @@ def held_of(value: bytes) -> Held:
 
     Raises:
         msgspec.MsgspecError: not a record of this topic.
+        ValueError: of a type that this version does not know, or without an episode.
     """
     told = _decode(value)
-    level = told.level or "" if told.type in OF_DROPOUT else ""
-    reason = Reason(told.audience, told.type, level, told.skill_id or "", _ms(told.episode_start))
+    kind = InterventionType(told.type)
+    if told.episode_start is None:
+        raise ValueError("episode_start is null")
+    level = told.level or "" if kind in OF_DROPOUT else ""
+    reason = Reason(told.audience, kind, level, told.skill_id or "", _ms(told.episode_start))
     after = 0 if told.changed_after is None else _ms(told.changed_after)
     not_before, expires = _ms(told.not_before), _ms(told.expires_at)
     return Held(reason, told.intervention_id, told.status, not_before, expires, after, value, told.reason)
@@ -181,7 +148,7 @@ def encoded(
             not_before=text(held.not_before),
             expires_at=text(held.expires),
             refused=[
-                RefusedTimes(time=text(first), reason=str(limit), until=None if last == first else text(last))
+                RefusedTime(time=text(first), reason=str(limit), until=None if last == first else text(last))
                 for first, last, limit in runs(refused)
             ],
             as_of=text(view.as_of),

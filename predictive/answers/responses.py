@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
@@ -22,8 +22,10 @@ from lyo.models.predictions.types import (
 
 __all__ = [
     "INTERNAL",
+    "JUDGED_BY",
     "Answer",
     "dropout_answer",
+    "left_out",
     "moment_answer",
     "plain",
     "plateau_answers",
@@ -38,18 +40,33 @@ Fields: TypeAlias = Mapping[str, Any]
 
 INTERNAL: Final = ("prediction_id", "version", "catalogue_revision")
 """Fields that describe a record in the stream; an answer for a moment has no use for them."""
-_COMPUTED: Final = ("as_of", "valid_until", "model", "reason", "factors")
-_STRUGGLE: Final = (
-    "struggle_probability",
-    "confidence",
-    "should_offer_help",
-    "help_message",
-    "features",
-    "content_id",
-    "content_type",
-    "actions",
-    *_COMPUTED,
-)
+JUDGED_BY: Final = ("timezone", "as_of", "valid_until", "model", "reason")
+"""Fields of the timing record in the answer whether a moment is a good one."""
+_LEFT_OUT: Final[Mapping[type[Prediction], frozenset[str]]] = {
+    Plateaus: frozenset({*INTERNAL, "episodes"}),  # each is an answer
+    Regressions: frozenset({*INTERNAL, "episodes"}),
+    # What the caller has just said, and what `features` holds already.
+    Struggle: frozenset(
+        {
+            *INTERNAL,
+            *(
+                "answered",
+                "content_metadata",
+                "organization_id",
+                "predicted_at",
+                "request_id",
+                "requested_at",
+            ),
+            *("cognitive_load", "content_difficulty", "days_since_review", "prereq_mastery"),
+            *("sentiment_trend", "similar_performance", "user_id"),
+        }
+    ),
+}
+
+
+def left_out(record: type[Prediction]) -> frozenset[str]:
+    """Fields of a kind's records that answers do not have."""
+    return _LEFT_OUT.get(record, frozenset(INTERNAL))
 
 
 def text_of(moment: datetime | int | None) -> str | None:
@@ -61,14 +78,10 @@ def text_of(moment: datetime | int | None) -> str | None:
     return written(moment.astimezone(UTC))
 
 
-def _taken(record: Fields, names: Iterable[str]) -> Answer:
-    return {name: record[name] for name in names}
-
-
 def plain(record: Prediction) -> Answer:
-    """A record in plain JSON types, without the `INTERNAL` fields."""
+    """A record in plain JSON types, without what answers leave out."""
     fields: Answer = msgspec.to_builtins(record)
-    for name in INTERNAL:
+    for name in left_out(type(record)):
         del fields[name]
     return fields
 
@@ -85,13 +98,14 @@ def dropout_answer(record: DropoutRisk, row: Fields) -> Answer:
 
 def struggle_answer(record: Struggle) -> Answer:
     """Struggle prediction of a record."""
-    return _taken(plain(record), _STRUGGLE)
+    return plain(record)
 
 
 def stored_struggle_answer(row: Fields) -> Answer:
     """Struggle prediction of its row in Postgres."""
     moments = {name: text_of(row[name]) for name in ("as_of", "valid_until")}
-    return _taken({**row, **moments, "features": row["prediction_features"]}, _STRUGGLE)
+    stored = {**row, **moments, "features": row["prediction_features"]}
+    return {name: stored[name] for name in Struggle.__struct_fields__ if name not in left_out(Struggle)}
 
 
 def moment_answer(judged: Moment, profile: TimingProfile, *, studied: bool) -> Answer:
@@ -106,7 +120,7 @@ def moment_answer(judged: Moment, profile: TimingProfile, *, studied: bool) -> A
         "confidence": judged.confidence / 100,
         "factors": [{"name": name, "contribution": part / 100} for name, part in shares] if known else [],
         "studied_today": studied,
-        **_taken(plain(profile), ("timezone", "as_of", "valid_until", "model", "reason")),
+        **{name: getattr(profile, name) for name in JUDGED_BY},
     }
 
 
@@ -114,20 +128,10 @@ def plateau_answers(
     records: Iterable[Plateaus], rows: Iterable[Fields], *, active_only: bool
 ) -> list[Answer]:
     """An object for each plateau episode of the records, active ones first, then the longest."""
-    stored = _by_episode(rows)
-    answers = []
-    for record in map(plain, records):
-        for episode in _episodes(record, active_only):
-            row = stored.get((record["skill_id"], datetime.fromisoformat(episode["detected_at"])), {})
-            answers.append(
-                {
-                    "plateau_id": row.get("id"),
-                    **_taken(record, ("topic", "skill_id")),
-                    **episode,
-                    "intervention_taken": row.get("intervention_taken", False),
-                    **_about(record, episode, ("confidence", "updated_at", *_COMPUTED)),
-                }
-            )
+    answers = [
+        {"plateau_id": row.get("id"), **answer, "intervention_taken": row.get("intervention_taken", False)}
+        for answer, row in _episodes(records, rows, active_only)
+    ]
     return sorted(
         answers, key=lambda answer: (not answer["is_active"], -answer["days_on_topic"], answer["skill_id"])
     )
@@ -137,24 +141,17 @@ def regression_answers(
     records: Iterable[Regressions], rows: Iterable[Fields], *, active_only: bool
 ) -> list[Answer]:
     """An object for each regression episode of the records, active ones first, then the most urgent."""
-    stored = _by_episode(rows)
-    answers = []
-    for record in map(plain, records):
-        for episode in _episodes(record, active_only):
-            row = stored.get((record["skill_id"], datetime.fromisoformat(episode["detected_at"])), {})
-            reviewed_at = row["reviewed_at"] if row else None
-            answers.append(
-                {
-                    "regression_id": row.get("id"),
-                    **_taken(record, ("skill_id", "skill_name")),
-                    **episode,
-                    "reminder_sent": row.get("reminder_sent") or False,
-                    "reminder_sent_at": text_of(row.get("reminder_sent_at")),
-                    "user_reviewed": episode["user_reviewed"] or bool(row.get("user_reviewed")),
-                    "reviewed_at": text_of(reviewed_at) or episode["resolved_at"],
-                    **_about(record, episode, ("confidence", "urgency_score", *_COMPUTED)),
-                }
-            )
+    answers = [
+        {
+            "regression_id": row.get("id"),
+            **answer,
+            "reminder_sent": row.get("reminder_sent") or False,
+            "reminder_sent_at": text_of(row.get("reminder_sent_at")),
+            "user_reviewed": answer["user_reviewed"] or bool(row.get("user_reviewed")),
+            "reviewed_at": text_of(row.get("reviewed_at")) or answer["resolved_at"],
+        }
+        for answer, row in _episodes(records, rows, active_only)
+    ]
     return sorted(answers, key=_urgency)
 
 
@@ -163,18 +160,23 @@ def _urgency(regression: Fields) -> tuple[Any, ...]:
     return not regression["is_active"], -level, -regression["regression_amount"], regression["skill_id"]
 
 
-def _episodes(record: Fields, active_only: bool) -> list[Fields]:
-    return [episode for episode in record["episodes"] if episode["is_active"] or not active_only]
+def _episodes(
+    records: Iterable[Plateaus] | Iterable[Regressions], rows: Iterable[Fields], active_only: bool
+) -> Iterator[tuple[Answer, Fields]]:
+    """An answer for each episode, and its row in Postgres ({} if there is none).
 
-
-def _about(record: Fields, episode: Fields, names: Iterable[str]) -> Answer:
-    """A record's fields for one episode; confidence, reason and factors are the newest episode's only."""
-    fields = _taken(record, names)
-    if episode is not record["episodes"][-1]:
-        nothing: Answer = {"confidence": None, "urgency_score": None, "reason": None, "factors": []}
-        fields |= {name: value for name, value in nothing.items() if name in fields}
-    return fields
-
-
-def _by_episode(rows: Iterable[Fields]) -> dict[tuple[str, datetime], Fields]:
-    return {(row["skill_id"], row["detected_at"]): row for row in rows}
+    Fields that a record has after its episode's (confidence, factors) are about the newest episode alone.
+    """
+    stored = {(row["skill_id"], row["detected_at"]): row for row in rows}
+    for record in records:
+        about, newest = plain(record), record.episodes[-1]
+        names = record.__struct_fields__
+        last = max(names.index(name) for name in newest.__struct_fields__)
+        unsaid: Answer = {
+            name: [] if isinstance(about[name], list) else None for name in names[last + 1 :] if name in about
+        }
+        for episode in record.episodes:
+            if episode.is_active or not active_only:
+                answer = about | msgspec.to_builtins(episode) | ({} if episode is newest else unsaid)
+                key = record.skill_id, datetime.fromisoformat(episode.detected_at)
+                yield answer, stored.get(key, {})

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-import msgspec
-from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema, create_model
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from lyo.models.events.checks import FIRST, LAST
 from lyo.models.formulas.dropout import LEVELS
-from lyo.models.predictions.types import Prediction
-from lyo.predictive.answers.responses import INTERNAL
 from lyo.streams.clock import ClockError, parse
 
 LARGEST_ID: Final = 2**63 - 1
@@ -76,43 +72,3 @@ Level: TypeAlias = Annotated[str, WithJsonSchema({"type": "string", "x-extensibl
 Weekday: TypeAlias = Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 Moment: TypeAlias = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 """An instant in an answer: RFC 3339 in UTC."""
-
-
-def answer_schema(record: type[Prediction]) -> dict[str, Any]:
-    """The schema of an answer that is a kind's record: no references, no `INTERNAL` fields."""
-    (_, parts) = msgspec.json.schema_components([record], ref_template="{name}")
-
-    def whole(part: Any) -> Any:
-        if isinstance(part, list):
-            return [whole(entry) for entry in part]
-        if not isinstance(part, dict):
-            return part
-        beside = {name: whole(value) for name, value in part.items() if name != "$ref"}
-        return whole(parts[part["$ref"]]) | beside if "$ref" in part else beside
-
-    schema: dict[str, Any] = whole(parts[record.__name__])
-    schema["properties"] = {
-        name: value for name, value in schema["properties"].items() if name not in INTERNAL
-    } | {"stale": {"anyOf": [{"type": "boolean"}, {"type": "null"}]}}
-    schema["required"] = [name for name in schema["required"] if name not in INTERNAL]
-    return schema
-
-
-def of_record(
-    record: type[Prediction], *, whole: bool = False
-) -> Callable[[type[BaseModel]], type[BaseModel]]:
-    """Take a model's field descriptions from the record; ``whole``: also the record's other fields."""
-    described_as = answer_schema(record)["properties"]
-
-    def described(model: type[BaseModel]) -> type[BaseModel]:
-        for name, field in model.model_fields.items():
-            field.description = field.description or described_as.get(name, {}).get("description")
-        more: dict[str, Any] = {
-            name: (Annotated[Any, WithJsonSchema(schema)], None)
-            for name, schema in described_as.items()
-            if whole and name not in model.model_fields
-        }
-        model.model_rebuild(force=True)
-        return create_model(model.__name__, __base__=model, __doc__=model.__doc__, **more) if more else model
-
-    return described

@@ -29,7 +29,7 @@ from lyo.predictive.api import requests
 from lyo.predictive.api import schemas as s
 from lyo.predictive.api.documented import errors
 from lyo.predictive.api.error_handlers import ProblemRoute
-from lyo.predictive.api.fields import Switch, answer_schema
+from lyo.predictive.api.fields import Switch
 from lyo.predictive.api.service import AboutAMoment, AboutLearner, AboutNow, RequestContext, not_owned
 
 router = APIRouter(
@@ -188,16 +188,14 @@ def add_kind(kind: PredictionKind) -> None:
     async def handler(context: AboutAMoment) -> Response:
         return _json(learner_responses.of_kind(await context.learner(kind), kind))
 
-    schema_of_one = answer_schema(kind.record)
-    schema = {"type": "array", "items": schema_of_one} if kind.subject else schema_of_one
-    summary = " ".join((kind.record.__doc__ or "").split())
-    content = {"description": summary, "content": {"application/json": {"schema": schema}}}
+    model: Any = s.of_kind(kind.record)
     router.add_api_route(
         f"/{kind.name}",
         handler,
         name=kind.name.replace("-", "_"),
-        summary=summary.rstrip("."),
-        responses={**_READING, 200: content},
+        summary=model.__doc__.rstrip("."),
+        response_model=list[model] if kind.subject else model,
+        responses=_READING,
     )
 
 

@@ -7,29 +7,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
 from lyo.models.predictions import types
+from lyo.predictive.answers.responses import JUDGED_BY
 from lyo.predictive.api import examples
-from lyo.predictive.api.fields import (
-    Count,
-    Hour,
-    Level,
-    Moment,
-    Probability,
-    Weekday,
-    of_record,
-)
+from lyo.predictive.api.fields import Count, Moment, Probability
+from lyo.predictive.api.record_models import of_record
 from lyo.predictive.api.requests import shown
 
 # -- fields that every answer may have ----------------------------------------------------------------------
-
-
-class Factor(BaseModel):
-    """A signed share of the score: the neutral 0.5 and all contributions add up to it."""
-
-    name: str
-    contribution: float
 
 
 class Computed(BaseModel):
@@ -40,48 +27,18 @@ class Computed(BaseModel):
         description="The moment computed for, with everything up to it taken into account; "
         "where the stored rows lag behind, up to when they are complete.",
     )
-    valid_until: Moment | None = None
     stale: bool | None = Field(
         None, description="The stored rows lag behind, so newer events may be missing; null: not known."
     )
-    model: str | None = None
     reason: str | None = Field(None, description="Why the answer is neutral, or not stored.")
-    factors: list[Factor] | None = None
 
 
 # -- answers ------------------------------------------------------------------------------------------------
 
 
-class Features(BaseModel):
-    """What went into a struggle prediction, each in [0, 1]; null: unknown or not asked for."""
-
-    prereq_mastery: float | None
-    similar_performance: float | None
-    content_difficulty: float | None
-    recency: float | None
-    cognitive_load: float | None
-    sentiment: float | None
-
-
-class Action(BaseModel):
-    """Something to offer the learner."""
-
-    type: str
-    label: str
-
-
-@of_record(types.Struggle)
+@of_record(types.Struggle, specified=examples.STRUGGLE_RESPONSE)
 class StruggleAnswer(Computed):
     """How likely the learner is to struggle with a content."""
-
-    struggle_probability: Probability
-    confidence: Probability
-    should_offer_help: bool
-    help_message: str | None
-    features: Features
-    content_id: str | None = None
-    content_type: str | None = None
-    actions: list[Action] | None = None
 
 
 class StruggleResponse(StruggleAnswer):
@@ -111,74 +68,28 @@ class OutcomeResponse(BaseModel):
     event_id: str | None = None
 
 
-class StrategyStep(BaseModel):
-    """One thing to do to win a learner back."""
-
-    type: str
-    title: str
-    message: str
-    action: str
-
-
-class ReengagementStrategy(BaseModel):
-    """How to win a learner back."""
-
-    urgency: Level
-    interventions: list[StrategyStep]
-
-
-@of_record(types.DropoutRisk, whole=True)
+@of_record(types.DropoutRisk, specified=examples.DROPOUT_RISK)
 class DropoutRisk(Computed):
     """How likely the learner is to drop out."""
 
     model_config = shown(examples.DROPOUT_RISK)
 
-    risk_score: Probability
-    risk_level: Level
-    risk_factors: list[str]
-    session_frequency_trend: float | None
-    avg_days_between_sessions: float | None
-    sentiment_trend_7d: float | None
-    days_since_last_completion: Count | None
-    performance_trend: float | None
-    longest_streak: Count
-    current_streak: Count
-    reengagement_strategy: ReengagementStrategy
-    calculated_at: Moment
-    user_id: int | None = None
-    organization_id: int | None = None
-    confidence: Probability | None = None
-    timezone: str | None = None
     strategy_executed: bool | None = None
     strategy_executed_at: Moment | None = None
     user_returned: bool | None = None
     returned_at: Moment | None = None
 
 
-@of_record(types.TimingProfile, whole=True)
+@of_record(types.TimingProfile, specified=examples.TIMING_PROFILE)
 class TimingProfile(Computed):
     """When the learner learns, in their own time zone."""
 
     model_config = shown(examples.TIMING_PROFILE)
 
-    user_id: int
-    peak_hours: list[Hour]
     optimal_study_time: str | None = Field(pattern=r"^[0-2][0-9]:[0-5][0-9]:[0-5][0-9]$")
-    best_days: list[Weekday]
-    avg_session_duration_minutes: float | None
-    preferred_session_length: Count | None
-    performance_by_hour: dict[str, float]
-    most_active_hour: Hour | None
-    least_active_hour: Hour | None
-    typical_study_days: list[int] = Field(description="ISO weekdays, Monday is 1.")
-    sessions_analyzed: Count
-    confidence: Probability
-    updated_at: Moment
-    organization_id: int | None = None
-    timezone: str | None = None
-    recommended_time: Moment | None = None
 
 
+@of_record(types.TimingProfile, specified=(), only=(*JUDGED_BY, "factors"))
 class TimingResponse(Computed):
     """Whether a moment is a good one to reach the learner."""
 
@@ -195,55 +106,26 @@ class TimingResponse(Computed):
     timezone: str | None = None
 
 
-@of_record(types.Plateaus)
+@of_record(types.Plateaus, specified=examples.PLATEAU)
 class Plateau(Computed):
     """A topic on which the learner is stuck."""
 
     model_config = shown(examples.PLATEAU)
 
     plateau_id: int | None = Field(description="Null: found for this moment and not stored yet.")
-    topic: str
-    skill_id: str
-    days_on_topic: Count
-    attempts: Count
-    mastery_level: Probability
-    mastery_improvement: float
-    is_active: bool
     intervention_suggested: str | None
-    detected_at: Moment
-    confidence: Probability | None = None
-    resolved: bool | None = None
-    resolved_at: Moment | None = None
-    ended_at: Moment | None = None
-    ended_because: str | None = None
     intervention_taken: bool | None = None
-    updated_at: Moment | None = None
 
 
-@of_record(types.Regressions)
+@of_record(types.Regressions, specified=examples.REGRESSION)
 class Regression(Computed):
     """A skill that the learner is losing."""
 
     model_config = shown(examples.REGRESSION)
 
     regression_id: int | None = Field(description="Null: found for this moment and not stored yet.")
-    skill_id: str
-    skill_name: str
-    peak_mastery: Probability
-    current_mastery: Probability
-    regression_amount: float
-    days_since_practice: Count
-    last_practiced_at: Moment
-    urgency: Level
     reminder_sent: bool
-    detected_at: Moment
-    confidence: Probability | None = None
-    is_active: bool | None = None
-    resolved_at: Moment | None = None
-    predicted_mastery_in_week: float | None = None
-    urgency_score: float | None = None
     reminder_sent_at: Moment | None = None
-    user_reviewed: bool | None = None
     reviewed_at: Moment | None = None
 
 
@@ -301,6 +183,12 @@ class ErasureProgress(BaseModel):
     fence_at: Moment | None = Field(None, description="The time of the request that this progress is about.")
     consented_at: Moment | None = Field(None, description="The consent from which on events count again.")
     kept: list[str] = Field([], description="What an erasure leaves.")
+
+
+def of_kind(record: type[types.Prediction]) -> type[BaseModel]:
+    """The answer of a kind that the specification has no endpoint for: its record, and how complete it is."""
+    name, doc = record.__name__, " ".join((record.__doc__ or "").split())
+    return of_record(record)(create_model(name, __base__=Computed, __doc__=doc))
 
 
 # -- errors and health --------------------------------------------------------------------------------------

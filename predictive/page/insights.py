@@ -15,10 +15,10 @@ __all__ = [
     "DropoutRisk",
     "Factor",
     "Insights",
-    "Intervention",
     "Plateau",
     "PriorityAction",
     "Regression",
+    "Step",
     "Strategy",
     "TimingProfile",
     "decode",
@@ -32,7 +32,7 @@ class Factor(msgspec.Struct, frozen=True):
     contribution: float
 
 
-class Intervention(msgspec.Struct, frozen=True):
+class Step(msgspec.Struct, frozen=True):
     """One thing that may help, worded for the learner."""
 
     title: str = ""
@@ -45,7 +45,7 @@ class Strategy(msgspec.Struct, frozen=True):
     """A re-engagement strategy."""
 
     urgency: str = "low"
-    interventions: tuple[Intervention, ...] = ()
+    interventions: tuple[Step, ...] = ()
 
 
 class DropoutRisk(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lyo.predictive.page import words
 from lyo.predictive.page.charts import Axis, Bar, bar
-from lyo.predictive.page.insights import DropoutRisk, Intervention
+from lyo.predictive.page.insights import DropoutRisk, Step
 
 __all__ = ["BAR_WIDTH", "METER_WIDTH", "Part", "Risk", "risk"]
 
@@ -45,7 +45,7 @@ class Risk:
     parts: tuple[Part, ...] = ()
     sum: str = ""
     facts: tuple[tuple[str, str], ...] = ()
-    offers: tuple[Intervention, ...] = ()
+    offers: tuple[Step, ...] = ()
 
 
 def risk(answer: DropoutRisk | None) -> Risk:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from lyo.models.events import types as events
 from lyo.models.events.types import Kind
+from lyo.models.interventions.records import Intervention
 from lyo.models.predictions.kinds import KINDS, PredictionKind
 from lyo.streams.topics import Names
 from lyo.tools.contracts import outputs
@@ -124,7 +125,7 @@ def _prediction(kind: PredictionKind) -> Message:
 
 OUTPUTS: Final = (
     *map(_prediction, KINDS),
-    _output("interventions", _NAMES.interventions, outputs.Intervention, "intervention_id"),
+    _output("interventions", _NAMES.interventions, Intervention, "intervention_id"),
     Message(
         name="dead-letters",
         topic=_NAMES.dead_letters,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import pytest
+from msgspec import Meta
 from pydantic import BaseModel
 
 from lyo.models.predictions import types
-from lyo.predictive.answers.responses import INTERNAL
-from lyo.predictive.api import schemas
+from lyo.predictive.answers.responses import left_out
+from lyo.predictive.api import examples, schemas
+from lyo.predictive.api.record_models import of_record
 
 
 def described(record: type[Any]) -> dict[str, str]:
@@ -20,7 +22,7 @@ def described(record: type[Any]) -> dict[str, str]:
     return {name: said["description"] for name, said in properties.items() if "description" in said}
 
 
-@pytest.mark.parametrize(
+ANSWERS = pytest.mark.parametrize(
     ("model", "record"),
     [
         (schemas.DropoutRisk, types.DropoutRisk),
@@ -30,6 +32,9 @@ def described(record: type[Any]) -> dict[str, str]:
         (schemas.StruggleAnswer, types.Struggle),
     ],
 )
+
+
+@ANSWERS
 def test_a_field_means_in_the_api_what_it_means_in_the_record(
     model: type[BaseModel], record: type[types.Prediction]
 ) -> None:
@@ -42,11 +47,24 @@ def test_a_field_means_in_the_api_what_it_means_in_the_record(
     }
 
 
-@pytest.mark.parametrize(
-    ("model", "record"),
-    [(schemas.DropoutRisk, types.DropoutRisk), (schemas.TimingProfile, types.TimingProfile)],
-)
-def test_no_field_of_a_whole_record_is_left_out(
+@ANSWERS
+def test_no_field_that_answers_have_is_left_out(
     model: type[BaseModel], record: type[types.Prediction]
 ) -> None:
-    assert set(record.__struct_fields__) - set(INTERNAL) <= model.model_json_schema()["properties"].keys()
+    properties = model.model_json_schema()["properties"].keys()
+    assert set(record.__struct_fields__) - left_out(record) <= properties
+    assert properties & left_out(record) == set()
+
+
+class Longer(types.DropoutRisk, frozen=True, kw_only=True, gc=False):
+    """A later version's record."""
+
+    patience: Annotated[types.Hundredths | None, Meta(description="How long they wait.")] = None
+
+
+def test_a_new_field_of_a_record_is_one_of_the_answer_without_another_edit() -> None:
+    model = of_record(Longer, specified=examples.DROPOUT_RISK)(schemas.Computed)
+    schema = model.model_json_schema()
+    assert schema["properties"]["patience"]["description"] == "How long they wait."
+    assert {"type": "number", "minimum": 0, "maximum": 1} in schema["properties"]["patience"]["anyOf"]
+    assert "patience" not in schema["required"]

@@ -246,8 +246,11 @@ reading._compute([learner], of_values([1], [row]))
 answer = learner_responses.of_kind(learner, kind)
 assert answer["active_days"] == int(sys.argv[2])
 assert answer["model"] == "steadiness-1" and answer["stale"] is False and "prediction_id" not in answer
-path = openapi()["paths"]["/api/v1/predictive/steadiness"]["get"]
-jsonschema.validate(answer, path["responses"]["200"]["content"]["application/json"]["schema"])
+document = openapi()
+path = document["paths"]["/api/v1/predictive/steadiness"]["get"]
+schema = path["responses"]["200"]["content"]["application/json"]["schema"]
+jsonschema.validate(answer, schema | {"components": document["components"]})
+assert set(answer) <= set(document["components"]["schemas"]["Steadiness"]["properties"])
 print(json.dumps(answer))
 """
 

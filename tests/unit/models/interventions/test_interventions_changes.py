@@ -8,7 +8,7 @@ import pytest
 
 from lyo.models.arrays.zones import DAY, HOUR
 from lyo.models.interventions.cadence import RULES
-from lyo.models.interventions.decisions import Intervention
+from lyo.models.interventions.records import Intervention
 from lyo.models.interventions.triggers import InterventionType
 from tests.support.learners.building import (
     START,
