@@ -25,7 +25,7 @@ help:  ## this list
 
 setup: $(STAMP)  ## virtual environment from the lock file
 
-demo: setup  ## everything running on this machine with sample events (EVENTS=FILE for a real file)
+demo: $(if $(wildcard $(VENV)/.locked),setup,$(VENV)/.demo)  ## everything running on this machine with sample events (EVENTS=FILE for a real file)
 	@exec $(BIN)/lyo demo $(if $(EVENTS),--events "$(EVENTS)") $(LYO_DEMO)
 
 test: setup browser promtool  ## every test: unit, contract, integration, browser (LYO_TEST="-k word": options for pytest)
@@ -75,8 +75,9 @@ fuzz: $(STAMP)  ## feed the decoders what coverage leads to (FUZZ_SECONDS=60: ea
 LOCK_WITH = $(BIN)/uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
   --no-emit-index-url --no-header --no-annotate --quiet pyproject.toml
 
-lock: $(STAMP)  ## the lock files: everything, what images install (UPGRADE=1: newest versions), Kafka's jars
+lock: $(STAMP)  ## the lock files: everything, the demo, images (UPGRADE=1: newest versions), and Kafka's jars
 	$(LOCK_WITH) --extra dev $(if $(UPGRADE),--upgrade) --output-file requirements.txt
+	$(LOCK_WITH) --extra local --constraint requirements.txt --output-file requirements-demo.txt
 	$(LOCK_WITH) --extra all --extra build --constraint requirements.txt --output-file requirements-runtime.txt
 	$(BIN)/python -m lyo.tools.stack.lock_jars
 
@@ -111,21 +112,34 @@ container-tools:
 	    >/dev/null 2>&1 || echo "they could not be installed: apt-get install $$missing" >&2; \
 	fi
 
-$(STAMP): $(VENV)/.locked pyproject.toml
-	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
-	@touch $@
-
-$(VENV)/.locked: requirements.txt
+# $(call installed,FILE): the virtual environment with exactly the packages of a lock file, and this package.
+define installed
 	@python=""; \
 	for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
 	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; \
 	done; \
 	if [ -z "$$python" ]; then echo "Python 3.11 or newer is missing: install it, e.g. apt-get install python3.11 python3.11-venv" >&2; exit 1; fi; \
 	"$$python" -m venv $(VENV) || { echo "python -m venv failed: install it, e.g. apt-get install python3-venv" >&2; exit 1; }
-	@echo "Installing the locked packages into $(VENV)"
-	@awk '/^[^ ]/ { wanted = /^uv==/ } wanted' requirements.txt > $(VENV)/uv.txt
+	@echo "Installing the locked packages of $(1) into $(VENV)"
+	@awk '/^[^ ]/ { wanted = /^uv==/ } wanted' $(1) > $(VENV)/uv.txt
 	@$(PIP) install --quiet --require-hashes --no-deps -r $(VENV)/uv.txt
-	@$(BIN)/uv pip sync --python $(BIN)/python --require-hashes requirements.txt || { \
+	@$(BIN)/uv pip sync --python $(BIN)/python --require-hashes $(1) || { \
 	  echo "uv could not; pip tries, which is slower but reads pip's own settings (a package index of yours)"; \
-	  $(PIP) install --require-hashes --no-deps -r requirements.txt; }
+	  $(PIP) install --require-hashes --no-deps -r $(1); }
+endef
+
+INSTALL_OURS = $(PIP) install --quiet --no-deps --no-build-isolation --editable .
+
+$(STAMP): $(VENV)/.locked pyproject.toml
+	@$(INSTALL_OURS)
+	@touch $@
+
+$(VENV)/.locked: requirements.txt
+	$(call installed,$<)
+	@touch $@
+
+# The demo alone, as long as nothing else was asked for.
+$(VENV)/.demo: requirements-demo.txt pyproject.toml
+	$(call installed,$<)
+	@$(INSTALL_OURS)
 	@touch $@

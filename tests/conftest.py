@@ -16,9 +16,8 @@ from pydantic import SecretStr
 
 from lyo.tools.stack import LocalKafka, LocalPostgres
 from lyo.tools.stack.jars import REPOSITORY
-from lyo.tools.stack.local import default_home
 from tests.support.servers import containers
-from tests.support.servers.kinds import KafkaServer, PostgresServer
+from tests.support.servers.kinds import JARS, KafkaServer, PostgresServer
 
 if TYPE_CHECKING:
     from lyo.streams.settings import Settings
@@ -34,7 +33,6 @@ hypothesis_settings.register_profile("explore", print_blob=True, deadline=None)
 hypothesis_settings.load_profile(os.environ.get("LYO_TEST_HYPOTHESIS", "fixed"))
 
 PARTITIONS = 4
-JARS = default_home() / "jars"
 
 
 def pytest_report_header() -> str:

@@ -14,10 +14,10 @@ from lyo.models.events.decode import Kind
 from lyo.streams import topic_admin, topics
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
-from tests.conftest import JARS
 from tests.support.faults.deployment import deployed
 from tests.support.learners.published import Paced, simulated
 from tests.support.servers.cluster import addresses, three_brokers
+from tests.support.servers.kinds import JARS
 from tests.support.worker.running import read
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(0)]

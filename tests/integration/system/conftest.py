@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import JARS
 from tests.support.servers.certificates import Authority
+from tests.support.servers.kinds import JARS
 from tests.support.servers.secure import (
     PASSWORD,
     USER,

@@ -16,8 +16,8 @@ from lyo.streams.kafka import clients as kafka
 from lyo.streams.kafka.clients import Unreachable
 from lyo.streams.kafka.tokens import token_provider
 from lyo.streams.settings import Settings
-from tests.conftest import JARS
 from tests.support.processes import lag, process, wait_for
+from tests.support.servers.kinds import JARS
 from tests.support.servers.oauth import CLIENT, CLIENT_SECRET, SCOPE, OauthKafka, Provider, provider
 
 pytestmark = pytest.mark.integration

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lyo.tools.stack.local import default_home
+
+JARS = default_home() / "jars"
+"""Where a developer's stack keeps Kafka's jars, too."""
+
 
 @dataclass(frozen=True, slots=True)
 class KafkaServer:
