@@ -12,8 +12,7 @@ from pydantic import BaseModel, Field, create_model
 from lyo.models.predictions import types
 from lyo.predictive.answers.responses import JUDGED_BY
 from lyo.predictive.api import examples
-from lyo.predictive.api.fields import Count, Moment, Probability
-from lyo.predictive.api.record_models import of_record
+from lyo.predictive.api.fields import Count, Moment, Probability, of_record
 from lyo.predictive.api.requests import shown
 
 # -- fields that every answer may have ----------------------------------------------------------------------

@@ -239,7 +239,7 @@ def test_an_api_that_comes_or_goes_after_the_release_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api_of(monkeypatch, None)
-    assert "openapi.json is not among them" in run("--out", str(tmp_path))[1]
+    assert "openapi.json is missing" in run("--out", str(tmp_path))[1]
     run("--out", str(tmp_path), "--release")
     assert run("--out", str(tmp_path), "--check")[0] == 0
     api_of(monkeypatch, {})

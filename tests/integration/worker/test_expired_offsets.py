@@ -12,8 +12,8 @@ from lyo.streams import topic_admin, topics
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalKafka
-from tests.conftest import JARS
 from tests.support.processes import Environment
+from tests.support.servers.kinds import JARS
 from tests.support.worker.running import WorkerProcess, all_done, events, publish, publisher, read, until
 
 pytestmark = pytest.mark.integration

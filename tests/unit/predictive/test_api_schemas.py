@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from lyo.models.predictions import types
 from lyo.predictive.answers.responses import left_out
 from lyo.predictive.api import examples, schemas
-from lyo.predictive.api.record_models import of_record
+from lyo.predictive.api.fields import of_record
 
 
 def described(record: type[Any]) -> dict[str, str]:
