@@ -34,7 +34,7 @@ __all__ = [
     "predict",
 ]
 
-MODEL = "struggle-weights-2"
+MODEL = "struggle-weights-3"
 WEIGHTS = {
     "prereq_mastery": 0.35,
     "similar_performance": 0.25,

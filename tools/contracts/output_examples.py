@@ -235,7 +235,7 @@ OUTPUT_EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         "as_of": "2026-11-23T18:49:32.041Z",
         "valid_until": "2026-11-24T19:49:32.041Z",
         "predicted_at": "2026-11-23T18:49:32.041Z",
-        "model": "struggle-weights-2",
+        "model": "struggle-weights-3",
         "catalogue_revision": "46b38a49403e0db1",
         "user_id": 21,
         "organization_id": 8,
