@@ -161,11 +161,18 @@ class Outcome(Event, frozen=True, kw_only=True, gc=False):
 
 
 class QuietHours(Struct, frozen=True, kw_only=True, gc=False, rename={"start": "from", "end": "to"}):
-    """Local times of day, HH:MM or HH:MM:SS, between which nobody is disturbed; may wrap midnight."""
+    """Local times of day, HH:MM or HH:MM:SS, between which nobody is disturbed; may wrap midnight.
+
+    A minute that they touch is quiet to its end. Two equal times are no quiet hours.
+    """
 
     start: Annotated[TimeOfDay, Meta(description="Beginning, local time, HH:MM or HH:MM:SS.")]
     end: Annotated[
-        TimeOfDay, Meta(description="End, local time; earlier than the beginning means over midnight.")
+        TimeOfDay,
+        Meta(
+            description="End, local time; earlier than the beginning means over midnight, the same means "
+            "that there are no quiet hours."
+        ),
     ]
 
 

@@ -21,7 +21,7 @@ from lyo.models.events.decode import (
     decode_content,
     decode_organization,
 )
-from lyo.models.state.learner import minute_of_day
+from lyo.models.state.learner import quiet_minutes
 
 __all__ = ["UTC", "Catalogue", "Defaults", "zones_of"]
 
@@ -94,7 +94,7 @@ class Catalogue:
         hours = found.quiet_hours
         if hours is None:
             return Defaults(most_per_day=most)
-        return Defaults(minute_of_day(hours.start), minute_of_day(hours.end), most)
+        return Defaults(*quiet_minutes(hours), most)
 
     def content(self, content_id: str, organization: int) -> Content | None:
         """A content that this organization may see."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lyo.models.arrays.zones import DAY
 from lyo.models.events.decode import Columns, Kind, OutcomeKind, Preferences
-from lyo.models.events.types import INPUTS
+from lyo.models.events.types import INPUTS, QuietHours
 from lyo.models.state.reviews import REVIEW_DAY, REVIEW_DAYS
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
     "fold_requests",
     "fold_sentiment",
     "fold_sessions",
-    "minute_of_day",
+    "quiet_minutes",
 ]
 
 DAYS = 90
@@ -233,8 +233,7 @@ def _settings(event: Preferences) -> dict[str, dict[str, int | bytes]]:
     if event.timezone is not UNSET:
         named["zone"] = {"zone": (event.timezone or "").encode()}
     if event.quiet_hours is not UNSET:
-        hours = event.quiet_hours
-        start, end = (-1, -1) if hours is None else (minute_of_day(hours.start), minute_of_day(hours.end))
+        start, end = quiet_minutes(event.quiet_hours)
         named["quiet"] = {"quiet_from": start, "quiet_to": end}
     if event.max_nudges_per_day is not UNSET:
         cap = event.max_nudges_per_day
@@ -242,9 +241,15 @@ def _settings(event: Preferences) -> dict[str, dict[str, int | bytes]]:
     return named
 
 
-def minute_of_day(time_of_day: str) -> int:
-    """Minute of the day of ``HH:MM`` or ``HH:MM:SS``."""
-    return int(time_of_day[:2]) * 60 + int(time_of_day[3:5])
+def quiet_minutes(hours: QuietHours | None) -> tuple[int, int]:
+    """The minutes of the local day in which quiet hours begin and from which they are over, -1 = none.
+
+    Quiet hours keep their whole minutes: seconds begin with their minute and end with it.
+    """
+    if hours is None:
+        return -1, -1
+    start, end = (int(text[:2]) * 60 + int(text[3:5]) for text in (hours.start, hours.end))
+    return start, end + (hours.end[6:] not in ("", "00"))
 
 
 def stamps(events: Columns) -> NDArray[np.uint64]:

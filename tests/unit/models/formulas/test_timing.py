@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from lyo.models.arrays.zones import DAY, HOUR, Zones, zone
+from lyo.models.events.types import QuietHours
 from lyo.models.formulas import send_time, timing
 from lyo.models.predictions.compute import quiet_hours_of
 from lyo.models.state.catalogue import Catalogue
 from lyo.models.state.history import history
+from lyo.models.state.learner import quiet_minutes
 from tests.support.learners.building import (
     MINUTE,
     Sent,
@@ -265,6 +267,29 @@ def test_a_day_on_which_the_learner_hardly_studies_is_no_good_day() -> None:
     good = send_time.good_hours(found, 0)
     assert good[:5, 19].all()
     assert not good[5:].any()
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "first", "last", "minutes"),
+    [
+        ("22:00", "07:00", 1320, 419, 540),
+        ("22:00:59", "07:00:01", 1320, 420, 541),
+        ("23:00", "23:59:30", 1380, 1439, 60),
+        ("07:00:00", "07:00:00", None, None, 0),
+        ("07:00", "07:00", None, None, 0),
+    ],
+)
+def test_quiet_hours_keep_their_whole_minutes_and_equal_times_are_none(
+    start: str, end: str, first: int | None, last: int | None, minutes: int
+) -> None:
+    begins, ends = quiet_minutes(QuietHours(start=start, end=end))
+    inside = timing.quiet(np.arange(1440), np.full(1440, begins), np.full(1440, ends))
+    assert inside.sum() == minutes
+    if first is not None and last is not None:
+        assert inside[first]
+        assert not inside[first - 1]
+        assert inside[last]
+        assert not inside[(last + 1) % 1440]
 
 
 @pytest.mark.parametrize(
