@@ -98,8 +98,9 @@ async def in_postgres(database_url: str) -> Predictions:
     try:
         found: Predictions = {}
         for kind, table in TABLES.items():
-            order = " ORDER BY user_id, skill_id, detected_at" if kind in EPISODIC else ""
-            for row in await connection.fetch(f"SELECT * FROM {table}{order}"):
+            # Of a struggle question there is a row for each request: the newest is the current one.
+            order = "user_id, skill_id, detected_at" if kind in EPISODIC else "log_offset NULLS FIRST"
+            for row in await connection.fetch(f"SELECT * FROM {table} ORDER BY {order}"):
                 _add_row(found, kind, {name: _plain(value) for name, value in row.items()})
         return found
     finally:
