@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: accuracy help history setup browser promtool container-tools demo test test-containers alerts lint format check bench chaos faults soak fuzz lock clean
+.PHONY: accuracy help history setup browser promtool publishers container-tools demo test test-containers alerts lint format check bench chaos faults soak fuzz lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,7 +28,7 @@ setup: $(STAMP)  ## virtual environment from the lock file
 demo: $(if $(wildcard $(VENV)/.locked),setup,$(VENV)/.demo)  ## everything running on this machine with sample events (EVENTS=FILE for a real file)
 	@exec $(BIN)/lyo demo $(if $(EVENTS),--events "$(EVENTS)") $(LYO_DEMO)
 
-test: setup browser promtool  ## every test: unit, contract, integration, browser (LYO_TEST="-k word": options for pytest)
+test: setup browser promtool publishers  ## every test: unit, contract, integration, browser (LYO_TEST="-k word": options for pytest)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(TESTS) $(LYO_TEST)
 
 test-containers: setup container-tools  ## the compose file end to end, on an engine of its own (root; 15 minutes at most)
@@ -91,6 +91,14 @@ browser:
 	  echo "Installing Chromium for the tests of the pages"; \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
 	    >/dev/null 2>&1 || echo "Chromium could not be installed: apt-get install chromium" >&2; \
+	fi
+
+# A client that other languages' publishers use; Node.js and Go are a developer's own.
+publishers:
+	@if ! command -v kcat >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  echo "Installing kcat for the tests of other clients"; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends kcat; } \
+	    >/dev/null 2>&1 || echo "kcat could not be installed: apt-get install kcat" >&2; \
 	fi
 
 # Of Debian's prometheus the programs alone: the package would start the service.

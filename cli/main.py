@@ -49,6 +49,9 @@ COMMANDS = {
     "dlq": Entry(
         "lyo.cli.operations.dlq:dlq", "List, show and retry dead letters: events that could not be used."
     ),
+    "misplaced": Entry(
+        "lyo.cli.operations.misplaced:misplaced", "Move what another partitioner put in wrong partitions."
+    ),
     "erase": Entry("lyo.cli.operations.erase:erase", "Erase a learner everywhere, and print a receipt."),
     "rebuild": Entry(
         "lyo.cli.operations.rebuild:rebuild", "Drop rows and predictions, to compute them again from the log."

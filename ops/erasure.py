@@ -16,6 +16,7 @@ from lyo.predictive.answers.erasure import erasure_progress
 from lyo.predictive.client import Publisher
 from lyo.storage.database import engine
 from lyo.streams import topics
+from lyo.streams.dead_letters.misplaced import by_topic
 from lyo.streams.runtime.tombstones import output_partitions, stored_keys
 from lyo.streams.settings import Settings
 
@@ -29,17 +30,20 @@ class Receipt:
     Attributes:
         progress: of the erasure in Postgres and in the topics, as the API gives it.
         current: keys that still have a value, by topic.
+        misplaced: those of them in another partition than the learner's, by topic.
         uncompacted: replaced records that compaction has not removed yet, by topic.
     """
 
     progress: Mapping[str, Any]
     current: dict[str, int] = field(default_factory=dict)
     uncompacted: dict[str, int] = field(default_factory=dict)
+    misplaced: dict[str, int] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
         """Whether the erasure is complete and nothing current is left."""
-        return self.progress["status"] == "done" and (not self.current or self._known_again)
+        is_clear = not self.misplaced and (not self.current or self._known_again)
+        return self.progress["status"] == "done" and is_clear
 
     @property
     def _known_again(self) -> bool:
@@ -51,6 +55,7 @@ class Receipt:
             **self.progress,
             "done": self.done,
             "topics_remaining": self.current,
+            "misplaced": self.misplaced,
             "to_be_compacted": self.uncompacted,
         }
 
@@ -67,6 +72,8 @@ class Receipt:
         if progress["remaining"] or self.current:
             left = _listed({**progress["remaining"], **self.current}, "rows or keys")
             yield f"{'of the new learner' if self._known_again else 'still there'}: {left}"
+        if self.misplaced:
+            yield f"in partitions of other learners: {_listed(self.misplaced, 'keys')}; see `lyo misplaced`"
         yield f"on Kafka's disks until compaction: {_listed(self.uncompacted, 'records')}"
         if self.uncompacted and progress["compacted_by"] is not None:
             yield (
@@ -140,10 +147,21 @@ async def _progress(settings: Settings, user: int) -> Mapping[str, Any]:
 
 
 async def _looked(settings: Settings, user: int, progress: Mapping[str, Any]) -> Receipt:
-    """Read the learner's partition of every topic that may hold records of the learner."""
-    names = topics.names(settings)
-    partitions = output_partitions(names, partition(user, settings.partitions), settings.partitions)
-    stored = await stored_keys(settings, names, partitions, {user})
+    """Read every partition of every topic that may hold records of the learner."""
+    names, many = topics.names(settings), settings.partitions
+    home = partition(user, many)
+    everywhere = {tp for number in range(many) for tp in output_partitions(names, number, many)}
+    stored = await stored_keys(settings, names, everywhere, {user})
     current = stored.removed(user)
     old = {topic: count - current.get(topic, 0) for (_, topic), count in stored.records.items()}
-    return Receipt(progress, current, {topic: count for topic, count in old.items() if count > 0})
+    astray = {
+        tp: keys
+        for tp, keys in stored.keys.items()
+        if keys and tp.partition != home and tp.topic != names.dead_letters
+    }
+    return Receipt(
+        progress,
+        current,
+        {topic: count for topic, count in old.items() if count > 0},
+        dict(by_topic(astray)),
+    )

@@ -231,6 +231,7 @@ SINK_RETRIES: Final = Counter(
 SINK_LIVE: Final = (
     Live("lyo_sink_records", "Records stored.", (), "counter"),
     Live("lyo_sink_refused", "Records that Postgres refuses, written as dead letters.", (), "counter"),
+    Live("lyo_sink_misplaced", "Records left out: of learners of another partition.", (), "counter"),
     Live("lyo_sink_partitions", "Partitions that this sink has claimed.", ("topic",)),
     Live("lyo_sink_waits", "1: Postgres stores nothing, by SQLSTATE or type of error.", ("why",)),
     Live("lyo_relay_leading", "1: the relay of this sink is the leader, which sends the outbox."),

@@ -3,18 +3,27 @@
 import asyncio
 import json
 import logging
+import time
+from collections import Counter
 from pathlib import Path
+from typing import Final
 
 import click
+from aiokafka.errors import KafkaError
 from rich.console import Console
 
+from lyo.models.events.checks import PARTITION
 from lyo.models.events.decode import Kind
+from lyo.streams.dead_letters.reader import newer
 from lyo.streams.event_files.progress_bars import bytes_progress
 from lyo.streams.event_files.publisher import Published, PublishError, check_file, publish_file
 from lyo.streams.event_files.reader import Bad
 from lyo.streams.kafka.clients import Unreachable
-from lyo.streams.settings import load_settings
+from lyo.streams.settings import Settings, load_settings
 from lyo.streams.topics import TopicError
+
+NOTICED_MS: Final = 86_400_000
+NOTICE_SECONDS: Final = 5.0
 
 
 @click.command(epilog="Example: lyo publish events.jsonl.gz")
@@ -57,9 +66,31 @@ def publish(*, file: Path, dry_run: bool, history: bool, as_json: bool) -> None:
                 published = asyncio.run(sending)
     except (PublishError, TopicError, Unreachable) as error:
         raise click.ClickException(str(error)) from None
+    if not dry_run:
+        for line in asyncio.run(notices(load_settings())):
+            click.echo(line, err=True)
     click.echo(json.dumps(summary(published)) if as_json else sentence(published, dry_run=dry_run))
     if published.bad:
         raise SystemExit(1)
+
+
+async def notices(settings: Settings) -> list[str]:
+    """Return a line for each topic into whose wrong partitions another client published in the last day.
+
+    Nobody else may tell its publisher. Nothing is said where the dead letters cannot be read in time.
+    """
+    since = time.time_ns() // 1_000_000 - NOTICED_MS
+    try:
+        async with asyncio.timeout(NOTICE_SECONDS):
+            letters = await newer(settings, since)
+    except (KafkaError, OSError, TimeoutError):
+        return []
+    counts = Counter(letter.topic for letter in letters if letter.field == PARTITION)
+    return [
+        f"{topic}: {count:,} records of another client were refused in the last day, since its partitioner "
+        "put them in wrong partitions: set partitioner=murmur2_random there, then `lyo dlq retry`"
+        for topic, count in sorted(counts.items())
+    ]
 
 
 def summary(published: Published) -> dict[str, object]:

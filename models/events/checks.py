@@ -8,11 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lyo.models.arrays.zones import DAY, known
-from lyo.models.events.identity import partition
+from lyo.models.events.identity import partitions
 from lyo.models.events.refusals import shown
 
 FIRST = 0  # 1970-01-01
 LAST = 7_258_118_400_000  # 2200-01-01, exclusive
+PARTITION = "partition"
+"""The field of a dead letter about a record in another partition than its key's."""
+TIMESTAMP = "timestamp"
+"""The field of a dead letter about a record without one."""
 NO_TIMESTAMP = (
     "timestamp: the record has none: set the topic's message.timestamp.type, or let the client set it"
 )
@@ -48,7 +52,7 @@ def check_partitions(
 ) -> None:
     """Refuse records that are not in the partition that Kafka's default partitioner gives their key."""
     users, which = np.unique(user, return_inverse=True)
-    right = np.array([partition(number, placed.of) for number in users.tolist()], np.int64)[which]
+    right = partitions([b"%d" % number for number in users.tolist()], placed.of)[which]
     actual = (
         np.full(len(index), placed.partitions)
         if isinstance(placed.partitions, int)
@@ -56,10 +60,10 @@ def check_partitions(
     )
     for row in np.flatnonzero(right != actual).tolist():
         reason = (
-            f"partition: the key belongs to partition {right[row]} of {placed.of}, the record is in "
-            f"{actual[row]}: set the client's partitioner to murmur2_random"
+            f"{PARTITION}: the key belongs to partition {right[row]} of {placed.of}, the record is in "
+            f"{actual[row]}: set partitioner=murmur2_random in the client"
         )
-        bad.setdefault(row, (reason, "partition"))
+        bad.setdefault(row, (reason, PARTITION))
 
 
 def times(instants: Any, count: int) -> NDArray[np.int64]:

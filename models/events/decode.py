@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lyo.models.arrays.zones import DAY, known
 from lyo.models.events.checks import (
     NO_TIMESTAMP,
+    TIMESTAMP,
     Placed,
     check_consents,
     check_keys,
@@ -186,7 +187,7 @@ def decode(
     stamps = stamps if len(rows) == len(stamps) else stamps[index]
     if keys is not None:
         for row in np.flatnonzero(stamps < 0).tolist():
-            bad.setdefault(row, (NO_TIMESTAMP, "timestamp"))
+            bad.setdefault(row, (NO_TIMESTAMP, TIMESTAMP))
     if placed is not None:
         check_partitions(placed, index, user, bad)
     check_times(_TIMES[kind], at, stamps, bad)

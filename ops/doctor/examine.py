@@ -10,7 +10,7 @@ import asyncpg
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from sqlalchemy.exc import SQLAlchemyError
 
-from lyo.ops.doctor import cluster, kafka_checks, postgres_checks, topic_checks
+from lyo.ops.doctor import cluster, kafka_checks, placement_checks, postgres_checks, topic_checks
 from lyo.ops.doctor.cluster import Cluster
 from lyo.ops.doctor.findings import Finding, Fix, error, ok, unseen, warning
 from lyo.storage.database import shown_url
@@ -33,6 +33,7 @@ async def examine(settings: Settings) -> list[Finding]:
     return [
         *_about_kafka(settings, kafka),
         *_about_postgres(settings, postgres, kafka if isinstance(kafka, Cluster) else None),
+        *await _placement(settings, kafka, postgres),
         _keys(settings),
     ]
 
@@ -95,6 +96,30 @@ def _about_postgres(
         to_do = "correct the user and the password in LYO_DATABASE_URL, or pg_hba.conf"
     yield error("postgres.reachable", about, f"it cannot be used: {clients.explain(postgres)}", to_do, fix)
     yield from unseen(postgres_checks.CHECKS, "Postgres cannot be reached", to_do)
+
+
+async def _placement(
+    settings: Settings, kafka: Cluster | str, postgres: Condition | BaseException
+) -> list[Finding]:
+    """Whether records lie where they belong; reads the dead letters and the learners' rows."""
+    to_do = "see the findings above, and ask again"
+    found: list[Finding] = []
+    try:
+        if isinstance(kafka, str):
+            found += unseen(placement_checks.CHECKS, "Kafka cannot be reached", to_do)
+        else:
+            placement = await placement_checks.look(settings, kafka)
+            found += placement_checks.judge(settings, kafka, placement)
+    except (KafkaError, OSError) as problem:
+        found += unseen(placement_checks.CHECKS, clients.explain(problem), to_do)
+    try:
+        if isinstance(postgres, Condition):
+            found.append(placement_checks.judge_postgres(await placement_checks.look_postgres(settings)))
+        else:
+            found += unseen((placement_checks.POSTGRES,), "Postgres cannot be reached", to_do)
+    except AWAY as problem:
+        found += unseen((placement_checks.POSTGRES,), clients.explain(problem), to_do)
+    return found
 
 
 def _keys(settings: Settings) -> Finding:

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+from lyo.models.events.checks import PARTITION
 from lyo.ops.monitor.broker import Logs
 from lyo.ops.monitor.snapshot import DeadLetterEntry, DeadLetterSummary
 from lyo.streams.kafka import clients
@@ -36,6 +37,7 @@ class DeadLetterFollower:
         self._topic = topic
         self._consumer: AIOKafkaConsumer | None = None
         self._counts: Counter[str] = Counter()
+        self._misplaced: Counter[str] = Counter()
         self._newest: defaultdict[int, deque[DeadLetterEntry]] = defaultdict(lambda: deque(maxlen=KEPT))
         self._caught_up = False
 
@@ -69,7 +71,12 @@ class DeadLetterFollower:
         kept = (entry for of_partition in self._newest.values() for entry in of_partition)
         newest = sorted(kept, key=lambda entry: entry.failed_at, reverse=True)[:KEPT]
         total = self._counts.total() if self._caught_up else None
-        return DeadLetterSummary(total=total, by_topic=dict(self._counts), newest=tuple(newest))
+        return DeadLetterSummary(
+            total=total,
+            by_topic=dict(self._counts),
+            misplaced=dict(self._misplaced),
+            newest=tuple(newest),
+        )
 
     async def stop(self) -> None:
         """Close the connection."""
@@ -81,6 +88,7 @@ class DeadLetterFollower:
         if self._consumer is None:
             # Read from the beginning again: the earlier counts may belong to another topic of that name.
             self._counts.clear()
+            self._misplaced.clear()
             self._newest.clear()
             self._caught_up = False
             reader = clients.consumer(self._settings, fetch_max_wait_ms=100)
@@ -98,6 +106,8 @@ class DeadLetterFollower:
         except msgspec.DecodeError:
             body = _Body("?", record.partition, record.offset, "a dead letter that cannot be read", None, "")
         self._counts[body.topic] += 1
+        if body.field == PARTITION:
+            self._misplaced[body.topic] += 1
         self._newest[record.partition].append(
             DeadLetterEntry(
                 place=(record.partition, record.offset),

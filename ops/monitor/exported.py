@@ -27,6 +27,7 @@ SINK_DELAY_SECONDS: Final = "lyo_sink_delay_seconds"
 RESTORING_PARTITIONS: Final = "lyo_restoring_partitions"
 RESTORE_SECONDS: Final = "lyo_restore_remaining_seconds"
 DEAD_LETTERS: Final = "lyo_dead_letters_total"
+MISPLACED: Final = "lyo_dead_letters_misplaced_total"
 EVENTS_LATE: Final = "lyo_events_late_total"
 EVENTS_DUPLICATE: Final = "lyo_events_duplicate_total"
 LEARNERS_OVERDUE: Final = "lyo_learners_overdue"
@@ -52,6 +53,7 @@ HELP: Final = {
     RESTORING_PARTITIONS: "Partition numbers that have an owner and are not known to be open yet.",
     RESTORE_SECONDS: "Time until they are open, estimated from the size of their changelogs (s).",
     DEAD_LETTERS: "Dead letters by the topic of the record.",
+    MISPLACED: "Dead letters about records that another partitioner put in a wrong partition, by topic.",
     EVENTS_LATE: "Events that arrived more than 90 days late.",
     EVENTS_DUPLICATE: "Events that were published again and recognised.",
     LEARNERS_OVERDUE: "Learners that were due for a new prediction and are not swept yet.",
@@ -147,17 +149,20 @@ def _of_outputs(snapshot: Snapshot) -> Iterator[Metric]:
     ages = (((age.kind,), age.age_seconds) for age in snapshot.predictions)
     yield _gauge(PREDICTION_AGE_SECONDS, ("kind",), ages)
     yield _gauge(SINK_DELAY_SECONDS, (), [((), snapshot.sink_delay_seconds)])
-    yield _counter(DEAD_LETTERS, ("topic",), (((topic,), count) for topic, count in _dead_letters(snapshot)))
+    letters = snapshot.dead_letters
+    for name, by_topic in ((DEAD_LETTERS, letters.by_topic), (MISPLACED, letters.misplaced)):
+        counts = _from_zero(snapshot, by_topic).items()
+        yield _counter(name, ("topic",), (((topic,), count) for topic, count in counts))
     yield _counter(EVENTS_LATE, (), [((), snapshot.late)])
     yield _counter(EVENTS_DUPLICATE, (), [((), snapshot.duplicates)])
 
 
-def _dead_letters(snapshot: Snapshot) -> Iterable[tuple[str, int]]:
+def _from_zero(snapshot: Snapshot, by_topic: dict[str, int]) -> dict[str, int]:
     """Dead letters by topic, 0 if there are none: Prometheus sees no increase in a series' first value."""
     if snapshot.dead_letters.total is None:
-        return ()
+        return {}
     read = {partition.topic: 0 for group in snapshot.groups for partition in group.partitions}
-    return (read | snapshot.dead_letters.by_topic).items()
+    return read | by_topic
 
 
 def _of_postgres(snapshot: Snapshot) -> Iterator[Metric]:

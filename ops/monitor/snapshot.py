@@ -131,10 +131,14 @@ class DeadLetterEntry(Struct, frozen=True, kw_only=True):
 
 
 class DeadLetterSummary(Struct, frozen=True, kw_only=True):
-    """Dead letters: their total (None until all are counted), their number by topic, and the newest."""
+    """Dead letters: their total (None until all are counted), their number by topic, and the newest.
+
+    ``misplaced``: by topic, those about records in another partition than their key's.
+    """
 
     total: int | None = None
     by_topic: dict[str, int] = {}
+    misplaced: dict[str, int] = {}
     newest: tuple[DeadLetterEntry, ...] = ()
 
 

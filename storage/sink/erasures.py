@@ -65,14 +65,19 @@ SELECT key::int8 AS user_id, count(*) AS rows FROM gone GROUP BY key
 """
 
 
-def _plain_sql(table: str) -> str:
+_ASTRAY: Final = " AND t.log_partition <> k.number"
+"""Condition on a row: it was written from another partition than the learner's."""
+
+
+def _plain_sql(table: str, only: str = "") -> str:
     return (
-        f"WITH gone AS (DELETE FROM {table} WHERE user_id = ANY($1::int8[]) RETURNING user_id) "
+        f"WITH gone AS (DELETE FROM {table} t USING unnest($1::int8[], $2::int4[]) AS k(user_id, number) "
+        f"WHERE t.user_id = k.user_id{only} RETURNING t.user_id) "
         "SELECT user_id, count(*) AS rows FROM gone GROUP BY user_id"
     )
 
 
-def _told_sql(plan: Plan) -> str:
+def _told_sql(plan: Plan, only: str = "") -> str:
     """Delete the rows of learners $1 of partitions $2 and tell the subscribers of topic $3.
 
     A removal gets the offset of the topic's next record, which no cursor has passed yet.
@@ -80,7 +85,7 @@ def _told_sql(plan: Plan) -> str:
     key = ", ".join(f"'{name}', t.{name}" for name in (*plan.key, "id"))
     return (
         f"WITH gone AS (DELETE FROM {plan.table.name} t "
-        "USING unnest($1::int8[], $2::int4[]) AS k(user_id, number) WHERE t.user_id = k.user_id "
+        f"USING unnest($1::int8[], $2::int4[]) AS k(user_id, number) WHERE t.user_id = k.user_id{only} "
         f"RETURNING t.user_id, t.organization_id, jsonb_build_object({key}) AS key, k.number), "
         "told AS (INSERT INTO removed_rows "
         "(topic, user_id, organization_id, key, log_partition, log_offset) "
@@ -132,7 +137,7 @@ async def remove(
     users = list(numbers)
     removed: list[tuple[int, str, int]] = []
     for table in PLAIN:
-        rows = await connection.fetch(_plain_sql(table), users)
+        rows = await connection.fetch(_plain_sql(table), users, list(numbers.values()))
         removed += [(row["user_id"], table, row["rows"]) for row in rows]
     for topic, plan in plans.items():
         rows = await connection.fetch(_told_sql(plan), users, list(numbers.values()), topic)
@@ -146,6 +151,19 @@ async def remove(
     for of_table in by_table.values():
         await connection.execute(_COUNT_SQL, *map(list, zip(*of_table, strict=True)))
     return sum(rows for _, _, rows in removed)
+
+
+async def remove_astray(connection: Any, numbers: Mapping[int, int], plans: Mapping[str, Plan]) -> int:
+    """Delete the rows of learners that were written from another partition than theirs; gives how many."""
+    users, homes = list(numbers), list(numbers.values())
+    count = 0
+    for table in ("learner_rows", "skill_rows"):
+        rows = await connection.fetch(_plain_sql(table, _ASTRAY), users, homes)
+        count += sum(row["rows"] for row in rows)
+    for topic, plan in plans.items():
+        rows = await connection.fetch(_told_sql(plan, _ASTRAY), users, homes, topic)
+        count += sum(row["rows"] for row in rows)
+    return count
 
 
 async def write_applied(connection: Any, records: Iterable[Record]) -> None:

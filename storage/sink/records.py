@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
+
+from lyo.models.events.identity import homes
 
 
 class Record(Protocol):
@@ -57,6 +59,23 @@ def newest(records: Iterable[Record]) -> list[Record]:
         by_key.pop(record.key, None)
         by_key[record.key] = record
     return list(by_key.values())
+
+
+def placed(
+    records: Sequence[Record], partitions: int, catalogue: Collection[str]
+) -> tuple[list[Record], list[Record]]:
+    """The records that are where their learner belongs (or of no learner), and the others.
+
+    Of the others even a tombstone says nothing about the learner: an earlier version may have counted events
+    in a second partition number. ``catalogue``: topics whose keys are not user ids.
+    """
+    right = homes([record.key for record in records], partitions).tolist()
+    kept: list[Record] = []
+    others: list[Record] = []
+    for record, home in zip(records, right, strict=True):
+        is_placed = home in (-1, record.partition) or record.topic in catalogue
+        (kept if is_placed else others).append(record)
+    return kept, others
 
 
 class _OfUser(msgspec.Struct, gc=False):

@@ -23,7 +23,7 @@ from lyo.storage.session import Session
 from lyo.storage.sink import erasures
 from lyo.storage.sink.claims import Claims, subscribed
 from lyo.storage.sink.offsets import Place, Position
-from lyo.storage.sink.records import Record, Refusal
+from lyo.storage.sink.records import Record, Refusal, placed
 from lyo.storage.sink.refused import RefusedRecords
 from lyo.storage.sink.rows import TenantOf, tenant_of
 from lyo.storage.sink.writer import Batch, Writer
@@ -60,6 +60,7 @@ class Sink:
         self.writer = Writer(self.names, tenants, failpoints)
         self.started = asyncio.Event()
         self.stored = 0
+        self.misplaced = 0
         self._stop = asyncio.Event()
         self._session = Session(settings.database_url)
         self._retries = Retries(self._stop, self._drop)
@@ -181,6 +182,7 @@ class Sink:
         """Samples for Prometheus, only of the partitions claimed now; called from any thread."""
         yield Sample("lyo_sink_records", self.stored)
         yield Sample("lyo_sink_refused", self.refused)
+        yield Sample("lyo_sink_misplaced", self.misplaced)
         if state := self._session.state:
             yield Sample("lyo_sink_waits", 1, (state,))
         for topic, count in Counter(place.topic for place in list(self.positions)).items():
@@ -204,9 +206,19 @@ class Sink:
         ]
         target = await self.claims.reached()
         if target:
-            await self._store(records, target, generation)
+            await self._store(self._placed(records), target, generation)
         elif self._markers_seen != self._markers.revision:
             await self._erase(generation)
+
+    def _placed(self, records: Sequence[Record]) -> Sequence[Record]:
+        """The records without those that belong to another partition number's learners."""
+        kept, others = placed(records, self._partitions, self.names.catalogue)
+        # A tombstone is what `lyo misplaced` writes.
+        left_out = sum(record.value is not None for record in others)
+        if left_out:
+            self.misplaced += left_out
+            log.warning("left out records=%d of learners of other partitions: see `lyo misplaced`", left_out)
+        return kept
 
     async def _store(self, records: Sequence[Record], target: Mapping[Place, int], generation: int) -> None:
         """Store records in one transaction, or in several where Postgres refuses one of them."""

@@ -142,6 +142,19 @@ class Writer:
             await erasures.put(connection, markers)
             return await erasures.remove(connection, numbers, self.plans, self._erasures)
 
+    async def put_right(
+        self, connection: Connection, records: Sequence[Record], numbers: Mapping[int, int]
+    ) -> int:
+        """Write the newest records of learners' own partitions over what was stored from others.
+
+        What only others had is deleted; gives how many rows were. ``numbers``: the learners' own.
+        """
+        batch = self.prepare(records)
+        async with connection.transaction():
+            await lock(connection, numbers.values())
+            await self._write(connection, batch)
+            return await erasures.remove_astray(connection, numbers, self.plans)
+
     def _admitted(self, batch: Batch, markers: ErasureMarkers) -> Batch:
         """The batch without what erasure markers exclude."""
         users = erasures.users_of(batch.items.values(), (batch.events.get(name, ()) for name in self._kinds))

@@ -15,7 +15,7 @@ from lyo.streams.dead_letters.encode import UNSTORED
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 
-__all__ = ["Choice", "DeadLetter", "DeadLetterReader", "OnRecords", "decode"]
+__all__ = ["Choice", "DeadLetter", "DeadLetterReader", "OnRecords", "decode", "newer"]
 
 OnRecords = Callable[[int, int], None]
 """Called with the number of records read and their total."""
@@ -119,6 +119,32 @@ class DeadLetterReader:
                 self._on_records(done, total)
         finally:
             await clients.stop(reader)
+
+
+async def newer(settings: Settings, since: int) -> list[DeadLetter]:
+    """The dead letters whose records of Kafka are not older than ``since`` (ms).
+
+    Raises:
+        aiokafka.errors.KafkaError: Kafka cannot be reached, the topic does not exist or may not be read.
+    """
+    partitions = await clients.partitions_of(settings, topics.names(settings).dead_letters)
+    reader = clients.consumer(settings, fetch_max_wait_ms=100)
+    await reader.start()
+    try:
+        reader.assign(partitions)
+        ends = await reader.end_offsets(partitions)
+        begins = await reader.offsets_for_times(dict.fromkeys(partitions, since))
+        for tp, begin in begins.items():
+            reader.seek(tp, ends[tp] if begin is None else begin.offset)
+        found = [
+            decode(record.value)
+            async for _, records in clients.read_up_to(reader, ends)
+            for record in records
+            if record.value is not None
+        ]
+    finally:
+        await clients.stop(reader)
+    return [dead_letter for dead_letter in found if dead_letter is not None]
 
 
 def decode(value: bytes) -> DeadLetter | None:

@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 import msgspec
 from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 
+from lyo.models.events.checks import Placed
 from lyo.models.events.decode import EventError, Kind, decode, decode_content, decode_organization, partition
 from lyo.streams import topics
 from lyo.streams.clock import Clock
@@ -273,7 +274,8 @@ class Retrier:
             return
         if named not in wanted or named in places:
             return
-        if not decode(kind, [record.key], [record.value], [record.timestamp])[1]:
+        placed = Placed(record.partition, self._settings.partitions)
+        if not decode(kind, [record.key], [record.value], [record.timestamp], placed)[1]:
             places[named] = place
 
     def _known(self, event: _Event, usable: dict[Identity, str], refused: set[str]) -> Tried | None:

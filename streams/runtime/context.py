@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from lyo.models.erasure import ErasureMarkers
 from lyo.streams.clock import Clock
+from lyo.streams.dead_letters.misplaced import MisplacedKeys
 from lyo.streams.failpoints import Failpoints
 from lyo.streams.runtime.global_topics import CatalogueFollower
 from lyo.streams.runtime.ports import Engine
@@ -41,6 +42,7 @@ class TaskContext:
     Attributes:
         reader: the group's consumer of the input topics.
         offsets: a consumer that is asked for beginning and end offsets.
+        misplaced: what the topics hold of learners elsewhere than where they belong.
         counts: what the tasks count, for Prometheus.
         waiting: partition numbers whose tasks have polls to process.
         sweeps_from: while events wait, the monotonic time (s) from which the next chunk may be swept.
@@ -68,6 +70,7 @@ class TaskContext:
         self.offsets = offsets
         self.admin = admin
         self.markers = ErasureMarkers() if markers is None else markers
+        self.misplaced = MisplacedKeys(settings, names)
         self.clock = Clock(settings.clock)
         self.failpoints = Failpoints(settings.crash_at)
         self.counts: Counter[str] = Counter()

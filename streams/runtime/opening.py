@@ -87,6 +87,12 @@ class Opening:
                 return None
             progress.opening()
             restored = await restore(context.settings, context.names, self._number, engine, progress.read)
+        if restored.misplaced:
+            log.warning(
+                "task=%d left out keys=%d of other numbers' learners: see `lyo misplaced`",
+                self._number,
+                restored.misplaced,
+            )
         context.failpoints("restored")
         # Offsets are read only now: the earlier owner is fenced and cannot move them any more.
         offsets, topic_ids = await self.agreed_offsets(producer, restored)

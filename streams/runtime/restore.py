@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import OffsetAndMetadata
 
 from lyo.models.state.layout import LayoutError
+from lyo.streams.dead_letters.misplaced import elsewhere
 from lyo.streams.kafka import clients, offset_metadata
 from lyo.streams.kafka.offset_metadata import EventCounts
 from lyo.streams.runtime.ports import Engine
@@ -55,6 +56,7 @@ class Restored(NamedTuple):
         blank: whether the changelog of the learners has never held a record.
         topics: ids of topics when the rows were written, as far as the offsets record has them.
         followed: where the dead letters of content, organizations and erasures end; of number 0 only.
+        misplaced: the number of keys of learners that belong to another partition number: left out.
     """
 
     rows: int
@@ -62,6 +64,7 @@ class Restored(NamedTuple):
     blank: bool
     topics: Mapping[str, str] = MappingProxyType({})
     followed: Mapping[TopicPartition, int] = MappingProxyType({})
+    misplaced: int = 0
 
 
 def offsets_record(
@@ -98,6 +101,7 @@ async def restore(
     sources = (learner, skill, struggle, interventions)
     reader = clients.consumer(settings, fetch_max_wait_ms=100)
     count = 0
+    misplaced: set[tuple[str, bytes]] = set()
     offsets: dict[TopicPartition, int] = {}
     known: dict[str, str] = {}
     followed: dict[TopicPartition, int] = {}
@@ -111,7 +115,8 @@ async def restore(
             for record in records:
                 if tp == learner and record.key == OFFSETS_KEY and record.value is not None:
                     offsets, known, followed = _offsets(record, number)
-            _load(engine, sources, tp, [record for record in records if record.key != OFFSETS_KEY])
+            kept = _at_home(records, tp, settings.partitions, misplaced)
+            _load(engine, sources, tp, [record for record in kept if record.key != OFFSETS_KEY])
             count += len(records)
             if read is not None:
                 read(len(records))
@@ -121,7 +126,20 @@ async def restore(
     finally:
         await clients.stop(reader)
     engine.loaded()
-    return Restored(count, offsets, blank, known, followed)
+    return Restored(count, offsets, blank, known, followed, len(misplaced))
+
+
+def _at_home(
+    records: Sequence[ConsumerRecord], tp: TopicPartition, partitions: int, misplaced: set[tuple[str, bytes]]
+) -> list[ConsumerRecord]:
+    """The records without those of other partition numbers' learners, whose keys go into ``misplaced``."""
+    kept = []
+    for record, is_out in zip(records, elsewhere(records, tp.partition, partitions), strict=True):
+        if not is_out:
+            kept.append(record)
+        else:
+            (misplaced.discard if record.value is None else misplaced.add)((tp.topic, record.key))
+    return kept
 
 
 async def _check_existence(reader: AIOKafkaConsumer, sources: Iterable[TopicPartition]) -> None:

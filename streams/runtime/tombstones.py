@@ -172,9 +172,11 @@ class Eraser:
         stored = StoredKeys()
         if changes.erased:
             partitions = output_partitions(context.names, self._number, context.settings.partitions)
-            stored = await stored_keys(
-                context.settings, context.names, partitions, set(changes.erased), self._read
-            )
+            users = set(changes.erased)
+            stored = await stored_keys(context.settings, context.names, partitions, users, self._read)
+            # Of other numbers' partitions only what lies in a wrong one, which their tasks never touch.
+            for tp, keys in (await context.misplaced.of(users, self._read)).items():
+                stored.keys.setdefault(tp, {}).update(keys)
         overruled = [record_of(user, marker) for user, marker in self._overtaken()]
         if pending or overruled:
             rows = {context.names.learner_rows: applied_records(pending, stored, now)} if pending else {}

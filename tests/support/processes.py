@@ -22,12 +22,12 @@ LONGEST = 240.0
 
 @asynccontextmanager
 async def process(
-    name: str, environment: dict[str, str], log: Path
+    name: str, environment: dict[str, str], log: Path, module: str = "lyo.cli.main"
 ) -> AsyncIterator[subprocess.Popen[bytes]]:
     """A `lyo` process, ended with the block."""
     with log.open("wb") as out:
         child = subprocess.Popen(
-            [sys.executable, "-m", "lyo.cli.main", name],
+            [sys.executable, "-m", module, name],
             env=environment,
             cwd=ROOT,
             stdout=out,

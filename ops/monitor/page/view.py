@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
@@ -135,11 +135,16 @@ class View:
     dead_letters: tuple[DeadLetterEntry, ...]
     dead_letters_total: str
     dead_letters_by_topic: tuple[tuple[str, str], ...]
+    misplaced: tuple[tuple[str, str], ...]
     workers: tuple[Worker, ...]
     releases: tuple[tuple[str, ...], ...]
     counts: tuple[tuple[str, str], ...]
     quality: tuple[QualityView, ...]
     quality_at: str
+
+
+def _by_topic(counts: Mapping[str, int]) -> tuple[tuple[str, str], ...]:
+    return tuple((topic, count(many)) for topic, many in sorted(counts.items()))
 
 
 def build(
@@ -174,9 +179,8 @@ def build(
         kinds=tuple(_kind(age, snapshot, history) for age in snapshot.predictions),
         dead_letters=dead_letters.newest[:DEAD_LETTERS_SHOWN],
         dead_letters_total=count(dead_letters.total),
-        dead_letters_by_topic=tuple(
-            (topic, count(many)) for topic, many in sorted(dead_letters.by_topic.items())
-        ),
+        dead_letters_by_topic=_by_topic(dead_letters.by_topic),
+        misplaced=_by_topic(dead_letters.misplaced),
         workers=tuple(_worker(member, snapshot.groups) for member in snapshot.members),
         releases=_releases(snapshot.members, snapshot.groups),
         counts=_counts(snapshot),

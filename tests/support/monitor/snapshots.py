@@ -105,7 +105,9 @@ def snapshot(*groups: GroupLag, **changes: Any) -> Snapshot:
         "sink_delay_seconds": 0.5,
         "late": 3,
         "duplicates": 4,
-        "dead_letters": DeadLetterSummary(total=1, by_topic={"lyo.sessions": 1}, newest=(letter(),)),
+        "dead_letters": DeadLetterSummary(
+            total=1, by_topic={"lyo.sessions": 1}, misplaced={"lyo.sessions": 1}, newest=(letter(),)
+        ),
         "stored": Stored(
             overdue=2,
             learners=9,

@@ -42,6 +42,7 @@ def test_every_metric_is_there_and_is_what_the_look_says() -> None:
     assert looks.value(exported.PREDICTION_AGE_SECONDS, kind="dropout-risk") == 5.0
     assert looks.value(exported.SINK_DELAY_SECONDS) == 0.5
     assert looks.value(exported.DEAD_LETTERS, topic="lyo.sessions") == 1
+    assert looks.value(exported.MISPLACED, topic="lyo.sessions") == 1
     assert looks.value(exported.EVENTS_LATE) == 3
     assert looks.value(exported.EVENTS_DUPLICATE) == 4
     assert looks.value(exported.LEARNERS_OVERDUE) == 2
@@ -99,6 +100,7 @@ def test_a_topic_without_letters_has_none_so_that_its_first_ones_are_an_increase
         snapshot(group(one(0)), dead_letters=DeadLetterSummary(total=2, by_topic={"lyo.content": 2}))
     )
     assert looks.value(exported.DEAD_LETTERS, topic="lyo.sessions") == 0
+    assert looks.value(exported.MISPLACED, topic="lyo.sessions") == 0
     assert looks.value(exported.DEAD_LETTERS, topic="lyo.content") == 2
 
 

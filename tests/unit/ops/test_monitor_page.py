@@ -33,6 +33,13 @@ def test_the_worst_status_of_any_group_is_the_pages() -> None:
     assert view.status is Status.STALLED
 
 
+def test_records_in_wrong_partitions_are_counted_by_topic_with_what_to_do() -> None:
+    page = shown(snapshot())
+    assert "In a wrong partition; lyo.sessions: 1." in page
+    assert "partitioner=murmur2_random" in page
+    assert "In a wrong partition" not in shown(snapshot(dead_letters=DeadLetterSummary(total=1)))
+
+
 def test_statuses_stand_before_everything_else() -> None:
     page = shown(snapshot())
     places = [

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lyo.models.events.decode import partition
 from lyo.storage.sink.records import (
     BY_CONTENT,
     BY_SKILL,
     BY_USER,
     KeyFault,
     newest,
+    placed,
     screen_predictions,
     screen_rows,
     split_key,
@@ -107,3 +109,17 @@ def test_what_belongs_to_the_partition_is_no_row() -> None:
     screened = screen_rows(records((b"#sweep", b"x"), (b"1", b"x"), (b"bad", b"x")), BY_USER)
     assert [item.user for item in screened.items] == [1]
     assert [refusal.record.key for refusal in screened.refused] == [b"bad"]
+
+
+def test_records_in_another_partition_than_their_learners_are_told_apart() -> None:
+    home = partition(7, 4)
+    keys = (b"#offsets", b"7", b"7|a", None)
+    for number in range(4):
+        given = [Rec("t", number, offset, key, b"x") for offset, key in enumerate(keys)]
+        kept, others = placed(given, 4, ())
+        is_home = number == home
+        assert [record.key for record in kept] == [
+            key for key in keys if is_home or key not in (b"7", b"7|a")
+        ]
+        assert [record.key for record in others] == ([] if is_home else [b"7", b"7|a"])
+        assert placed(given, 4, {"t"}) == (given, [])

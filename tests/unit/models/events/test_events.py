@@ -274,7 +274,7 @@ def test_a_record_in_a_partition_of_another_partitioner_is_refused_by_both_numbe
     assert (refused.index, refused.field) == (0, "partition")
     assert f"belongs to partition {right} of 6" in refused.reason
     assert f"is in {wrong}" in refused.reason
-    assert "partitioner to murmur2_random" in refused.reason
+    assert "partitioner=murmur2_random" in refused.reason
     assert columns.index.tolist() == [1]
 
 

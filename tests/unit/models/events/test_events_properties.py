@@ -19,7 +19,7 @@ from lyo.models.events.decode import (
     event_id_hash,
     partition,
 )
-from lyo.models.events.identity import event_id_hashes, murmur2
+from lyo.models.events.identity import event_id_hashes, homes, murmur2, partitions
 
 # A busy machine is no reason to fail.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -173,3 +173,22 @@ def test_murmur2_gives_the_values_of_kafkas_own_test() -> None:
 @given(NUMBERS, st.integers(1, 1000))
 def test_a_users_partition_is_the_default_partitioners(user: int, count: int) -> None:
     assert partition(user, count) == (kafka_murmur2(str(user).encode()) & 0x7FFFFFFF) % count
+
+
+@patient
+@given(st.lists(st.binary(max_size=20).filter(lambda name: name[-1:] != b"\0")), st.integers(1, 1000))
+def test_many_partitions_at_once_are_those_of_each(names: list[bytes], count: int) -> None:
+    expected = [(kafka_murmur2(name) & 0x7FFFFFFF) % count for name in names]
+    assert partitions(names, count).tolist() == expected
+
+
+@patient
+@given(st.lists(NUMBERS), st.integers(1, 1000))
+def test_the_home_of_a_key_is_its_users(users: list[int], count: int) -> None:
+    expected = [partition(user, count) for user in users]
+    assert homes([b"%d" % user for user in users], count).tolist() == expected
+    assert homes([b"%d|a|b" % user for user in users], count).tolist() == expected
+
+
+def test_what_names_no_user_has_no_home() -> None:
+    assert homes([None, b"", b"#sweep", b"#erased|7", b"07", b"a|7", b"1" * 20], 6).tolist() == [-1] * 7
