@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from hashlib import blake2b
 from importlib.resources import files
 from io import BytesIO
 from typing import Final
@@ -17,7 +18,7 @@ import numpy as np
 import tzdata
 from numpy.typing import NDArray
 
-__all__ = ["VERSION", "changes", "info", "names"]
+__all__ = ["VERSION", "changes", "digests", "info", "names"]
 
 VERSION: Final = str(tzdata.IANA_VERSION)
 """The release of the time zone database, such as ``2026f``."""
@@ -43,6 +44,12 @@ def _read(name: str) -> bytes:
     if name not in names():
         raise ValueError(f"unknown time zone {name!r}")
     return files("tzdata").joinpath("zoneinfo", *name.split("/")).read_bytes()
+
+
+@cache
+def digests() -> dict[str, str]:
+    """Of each zone what tells its data from another release's, in hexadecimal digits."""
+    return {name: blake2b(_read(name), digest_size=4).hexdigest() for name in sorted(names())}
 
 
 def info(name: str) -> ZoneInfo:

@@ -128,6 +128,16 @@ class Emitter:
         for batch in self._make(learners, self._state.skills_of(learners), set()):
             batch.forget(list(range(len(batch.encoded))))
 
+    def forget_local(self, learners: Ints) -> None:
+        """Let what these learners' local time is part of go out next."""
+        for kind in ABOUT_LEARNERS:
+            if kind.local:
+                self._state.learners.column(kind.name)[learners] = UNKNOWN
+        if STRUGGLE.local:
+            for slot in learners.tolist():
+                for request in self._state.requests.of(slot):
+                    request.sent = UNKNOWN
+
     def forget_kinds(self, names: Collection[str]) -> None:
         """Mark what was sent last of these kinds as unknown: all is sent next, deletions included."""
         for table, kinds in ((self._state.learners, ABOUT_LEARNERS), (self._state.skills, ABOUT_SKILLS)):

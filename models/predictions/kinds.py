@@ -58,6 +58,7 @@ class PredictionKind:
         subject: the field that the key names beside the user; "": none.
         compute: takes heads ``(n,)`` and the learners, skills or requests; gives records ``(n,)``, None for a
             skill of which there is nothing to say.
+        local: whether it looks at the learner's local time, so that other time zone data changes it.
     """
 
     name: str
@@ -65,6 +66,7 @@ class PredictionKind:
     record: type[types.Prediction]
     subject: str
     compute: Callable[..., Sequence[types.Prediction | None]]
+    local: bool = False
 
 
 @dataclass(slots=True)
@@ -85,14 +87,18 @@ class Predictions:
 
 
 DROPOUT_RISK: Final = PredictionKind(
-    "dropout-risk", dropout.MODEL, types.DropoutRisk, LEARNER, compute.dropout_risks
+    "dropout-risk", dropout.MODEL, types.DropoutRisk, LEARNER, compute.dropout_risks, local=True
 )
-TIMING: Final = PredictionKind("timing", timing.MODEL, types.TimingProfile, LEARNER, compute.timing_profiles)
+TIMING: Final = PredictionKind(
+    "timing", timing.MODEL, types.TimingProfile, LEARNER, compute.timing_profiles, local=True
+)
 PLATEAUS: Final = PredictionKind("plateaus", plateau.MODEL, types.Plateaus, SKILL, plateau_records)
 REGRESSIONS: Final = PredictionKind(
     "regressions", regression.MODEL, types.Regressions, SKILL, regression_records
 )
-STRUGGLE: Final = PredictionKind("struggle", struggle.MODEL, types.Struggle, CONTENT, compute.struggles)
+STRUGGLE: Final = PredictionKind(
+    "struggle", struggle.MODEL, types.Struggle, CONTENT, compute.struggles, local=True
+)
 
 KINDS: Final = (DROPOUT_RISK, TIMING, PLATEAUS, REGRESSIONS, STRUGGLE)
 BY_NAME: Final = {kind.name: kind for kind in KINDS}

@@ -142,6 +142,10 @@ class Requests:
         for known in self._of.values():
             yield from known.values()
 
+    def of(self, slot: int) -> list[Request]:
+        """A learner's requests that are not closed for good."""
+        return list(self._of.get(slot, {}).values())
+
     def open(self, slot: int, as_of: int) -> list[Request]:
         """A learner's requests that follow the learner, newest first."""
         known = self._of.get(slot)

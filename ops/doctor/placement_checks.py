@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 import asyncpg
+import msgspec
+from aiokafka import ConsumerRecord
 
+from lyo.models.arrays import tzif
 from lyo.models.events.checks import PARTITION, TIMESTAMP
+from lyo.models.renewal import MODELS_KEY, TZDATA
 from lyo.ops.doctor.cluster import Cluster
 from lyo.ops.doctor.findings import Finding, error, ok, unknown, warning
 from lyo.storage.database import plain_url
@@ -21,7 +26,7 @@ from lyo.streams.dead_letters.misplaced import Keys
 from lyo.streams.dead_letters.reader import DeadLetterReader
 from lyo.streams.settings import Settings
 
-CHECKS: Final = ("placement.events", "placement.timestamps", "placement.rows")
+CHECKS: Final = ("placement.events", "placement.timestamps", "placement.rows", "zones.release")
 POSTGRES: Final = "placement.postgres"
 READ_SECONDS: Final = 20.0
 """For the dead letters and the learners' rows each; what takes longer is looked at in part."""
@@ -36,11 +41,22 @@ class Placement:
         refused: dead letters by field and topic.
         keys: rows of learners in wrong partitions.
         unread: what was not read whole.
+        zones: by partition number, the release of the time zone database that its predictions were made with;
+            None: what a newer one changes is being sent.
     """
 
     refused: Counter[tuple[str | None, str]] = field(default_factory=Counter)
     keys: Keys = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
+    zones: dict[int, str | None] = field(default_factory=dict)
+
+    def note_models(self, records: Iterable[ConsumerRecord]) -> None:
+        """Take the releases of the time zone database from records of the learners' changelog."""
+        for record in records:
+            if record.key == MODELS_KEY and record.value is not None:
+                with suppress(msgspec.MsgspecError):
+                    named = msgspec.json.decode(record.value, type=dict[str, str])
+                    self.zones[record.partition] = named.get(TZDATA)
 
 
 async def look(settings: Settings, cluster: Cluster) -> Placement:
@@ -61,7 +77,9 @@ async def look(settings: Settings, cluster: Cluster) -> Placement:
     if len(rows) == settings.partitions:
         try:
             async with asyncio.timeout(READ_SECONDS):
-                await misplaced.find(settings, rows, found=state.keys)
+                async for tp, records in misplaced.read_whole(settings, rows):
+                    misplaced.note(state.keys, tp, records, settings.partitions)
+                    state.note_models(records)
         except TimeoutError:
             state.unread.append(names.learner_rows)
     return state
@@ -73,6 +91,7 @@ def judge(settings: Settings, cluster: Cluster, placement: Placement) -> Iterato
     yield from _events(placement)
     yield from _timestamps(settings, cluster, placement)
     yield from _rows(settings, placement)
+    yield from _zones(placement)
 
 
 def _unread(placement: Placement) -> Iterator[Finding]:
@@ -135,6 +154,22 @@ def _rows(settings: Settings, placement: Placement) -> Iterator[Finding]:
         yield error("placement.rows", about, found, MOVE)
     elif about not in placement.unread:
         yield ok("placement.rows", about, "every row is in its learner's partition")
+
+
+def _zones(placement: Placement) -> Iterator[Finding]:
+    check, about = "zones.release", f"tzdata {tzif.VERSION}"
+    others: dict[str, list[int]] = defaultdict(list)
+    for number, release in sorted(placement.zones.items()):
+        if release != tzif.VERSION:
+            others[release or "several, being sent anew"].append(number)
+    for release, numbers in sorted(others.items()):
+        found = f"predictions of partitions {', '.join(map(str, numbers))} are made with {release}"
+        to_do = (
+            "run one release of the product everywhere: a worker that starts sends what other data changes"
+        )
+        yield warning(check, about, found, to_do)
+    if not others:
+        yield ok(check, about, f"so are the predictions of {len(placement.zones)} partitions")
 
 
 async def look_postgres(settings: Settings) -> int:

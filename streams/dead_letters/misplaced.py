@@ -18,7 +18,17 @@ from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from lyo.streams.topics import Names
 
-__all__ = ["Keys", "MisplacedKeys", "by_topic", "derived", "elsewhere", "find", "read_whole", "user_of"]
+__all__ = [
+    "Keys",
+    "MisplacedKeys",
+    "by_topic",
+    "derived",
+    "elsewhere",
+    "find",
+    "note",
+    "read_whole",
+    "user_of",
+]
 
 RECORDS_AT_ONCE: Final = 2_000
 Keys = dict[TopicPartition, dict[bytes, int]]
@@ -75,25 +85,22 @@ async def read_whole(
         await clients.stop(reader)
 
 
-async def find(
-    settings: Settings,
-    wanted: Iterable[TopicPartition],
-    read: Callable[[int], None] | None = None,
-    found: Keys | None = None,
-) -> Keys:
-    """Read topic-partitions whole for keys of learners that belong elsewhere.
+def note(keys: Keys, tp: TopicPartition, records: Sequence[ConsumerRecord], partitions: int) -> None:
+    """Add to ``keys`` those of records of learners that belong elsewhere; a tombstone takes one away."""
+    for record, is_elsewhere in zip(records, elsewhere(records, tp.partition, partitions), strict=True):
+        if is_elsewhere and record.value is None:
+            keys.get(tp, {}).pop(record.key, None)
+        elif is_elsewhere:
+            keys.setdefault(tp, {})[record.key] = user_of(record.key)
 
-    ``found`` is filled while reading, for a caller with little time.
-    """
-    keys: Keys = {} if found is None else found
+
+async def find(
+    settings: Settings, wanted: Iterable[TopicPartition], read: Callable[[int], None] | None = None
+) -> Keys:
+    """Read topic-partitions whole for keys of learners that belong elsewhere."""
+    keys: Keys = {}
     async for tp, records in read_whole(settings, wanted, read):
-        for record, is_elsewhere in zip(
-            records, elsewhere(records, tp.partition, settings.partitions), strict=True
-        ):
-            if is_elsewhere and record.value is None:
-                keys.get(tp, {}).pop(record.key, None)
-            elif is_elsewhere:
-                keys.setdefault(tp, {})[record.key] = user_of(record.key)
+        note(keys, tp, records, settings.partitions)
     return {tp: of_partition for tp, of_partition in keys.items() if of_partition}
 
 

@@ -34,8 +34,8 @@ from lyo.streams.settings import Settings
 from tests.support import logs
 from tests.support.learners.building import Sent, sentiment
 from tests.support.monitor.watching import seen, watching
-from tests.support.processes import ROOT, lag, process, wait_for
-from tests.support.worker.erased import DAY, Environment, on_topics
+from tests.support.processes import ROOT, Environment, lag, process, wait_for
+from tests.support.worker.erased import DAY, on_topics
 from tests.support.worker.erasing import quick, shifted
 from tests.support.worker.running import publisher
 
@@ -151,7 +151,7 @@ def facts(rows: dict[bytes, bytes]) -> dict[bytes, Any]:
 
 async def on_log(run: Run) -> dict[bytes, bytes]:
     """The rows that each learner's own partition holds; in others are tombstones."""
-    rows: dict[bytes, bytes] = {}
+    rows: dict[bytes, bytes | None] = {}
     for topic in (run.names.learner_rows, run.names.skill_rows):
         for record in await logs.records(run.settings, topic):
             [home] = homes([record.key], run.settings.partitions)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from lyo.models.arrays import tzif
 from lyo.models.arrays.coefficients import Hazard
-from lyo.models.arrays.zones import DAY
+from lyo.models.arrays.zones import DAY, HOUR, zone
 from lyo.models.engine import Engine
 from lyo.models.predictions.kinds import BY_NAME, KINDS
 from lyo.models.predictions.records import IDENTITY_FREE
-from lyo.models.renewal import MODELS_KEY
+from lyo.models.renewal import MODELS_KEY, TZDATA
 from lyo.models.state.layout import LAYOUT
-from tests.support.learners.building import START, Stream, completion, session, without
+from tests.support.learners.building import START, Stream, completion, preferences, session, without
 from tests.support.learners.changed_formulas import changed
 from tests.support.learners.fitted_hazards import shifted
 from tests.support.learners.sampled import lives, sample_catalogue
@@ -56,7 +59,29 @@ def sweep_pieces(stream: Stream, most: int) -> list[int]:
 
 def models_of(stream: Stream) -> dict[str, str]:
     found: dict[str, str] = json.loads(stream.models[MODELS_KEY])
-    return found
+    return {name: model for name, model in found.items() if name in BY_NAME}
+
+
+def tzdata_of(stream: Stream) -> str | None:
+    found: dict[str, str] = json.loads(stream.models[MODELS_KEY])
+    return found.get(TZDATA)
+
+
+@contextmanager
+def other_zones(zones: dict[str, str], version: str) -> Iterator[None]:
+    """Another release of the time zone database, in which some zones have the data of others."""
+    read = tzif._read
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tzif, "_read", lambda name: read(zones.get(name, name)))
+        patch.setattr(tzif, "VERSION", version)
+        _forget_zones()
+        yield
+    _forget_zones()
+
+
+def _forget_zones() -> None:
+    tzif.digests.cache_clear()
+    zone.cache_clear()
 
 
 def test_the_changelog_says_which_models_have_computed_what_was_sent(lived: Stream) -> None:
@@ -163,3 +188,54 @@ def test_the_layout_before_names_none(lived: Stream) -> None:
     stream.feed([session(1, START)])
     stream.sweep(START + DAY)
     assert not stream.models
+
+
+def zoned() -> Stream:
+    """Three learners with a timing profile each: of Vancouver, of Tokyo and of no known zone."""
+    stream = Stream(sample_catalogue())
+    for user, name in ((1, "America/Vancouver"), (2, "Asia/Tokyo")):
+        stream.feed([preferences(user, START, timezone=name)])
+    days = [session(user, START + day * DAY + 3 * HOUR) for day in range(30) for user in (1, 2, 3)]
+    stream.feed(days)
+    stream.sweep(END)
+    return stream
+
+
+def test_newer_time_zone_data_sends_anew_what_they_change() -> None:
+    lived = zoned()
+    assert tzdata_of(lived) == tzif.VERSION
+    with other_zones({"America/Vancouver": "America/Phoenix"}, "2199z"):
+        stream = lived.restored()
+        assert not agrees(stream), "the zone's rules do not differ: the test says nothing"
+        assert sweep_pieces(stream, 5) == [1]
+        sent = [key for changes in stream.changes for key, _ in changes.predictions.get("timing", [])]
+        assert sent == [b"1"]
+        assert agrees(stream)
+        assert tzdata_of(stream) == "2199z"
+        assert sweep_pieces(stream.restored(), 5) == []
+    # And back, as a worker of the release before would.
+    assert sweep_pieces(stream.restored(), 5) == [1]
+
+
+def test_a_release_that_changes_no_zone_of_a_learner_sends_nothing_and_is_recorded() -> None:
+    with other_zones({"Europe/London": "Asia/Tokyo"}, "2199z"):
+        stream = zoned().restored()
+        assert sweep_pieces(stream, 5) == []
+    lived = zoned()
+    with other_zones({"Europe/London": "Asia/Tokyo"}, "2199z"):
+        stream = lived.restored()
+        assert sweep_pieces(stream, 5) == []
+        stream.feed([session(3, END + 1)])
+        assert tzdata_of(stream) == "2199z"
+
+
+def test_a_way_back_before_all_was_sent_anew_sends_all_of_local_time_anew() -> None:
+    lived = zoned()
+    changes = {"America/Vancouver": "America/Phoenix", "Asia/Tokyo": "Asia/Kathmandu"}
+    with other_zones(changes, "2199z"):
+        stream = lived.restored()
+        assert stream.sweep_some(END, 1)
+        assert tzdata_of(stream) is None
+    stream = stream.restored()
+    assert sweep_pieces(stream, 5) == [3]
+    assert agrees(stream)
