@@ -26,7 +26,7 @@ from lyo.ops.doctor.findings import Status
 from lyo.ops.erasure import check
 from lyo.storage.database import plain_url
 from lyo.storage.reads.placement import astray
-from lyo.storage.reads.progress import behind
+from lyo.storage.reads.stored_offsets import behind
 from lyo.storage.schema.migrate import upgrade
 from lyo.streams import topic_admin, topics
 from lyo.streams.dead_letters import misplaced
@@ -130,8 +130,8 @@ class Run:
             ]
             batches.append(decode(kind, None, values, [self.now + DAY] * len(values))[0])
         changes = engine.apply(batches)
-        rows = dict(changes.learner_rows) | dict(changes.skill_rows)
-        return {key: value for key, value in rows.items() if not key.startswith(b"#")}
+        rows = {**dict(changes.learner_rows), **dict(changes.skill_rows)}
+        return {key: value for key, value in rows.items() if value is not None and not key.startswith(b"#")}
 
 
 def facts(rows: dict[bytes, bytes]) -> dict[bytes, Any]:

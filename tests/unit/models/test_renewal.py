@@ -58,12 +58,13 @@ def sweep_pieces(stream: Stream, most: int) -> list[int]:
 
 
 def models_of(stream: Stream) -> dict[str, str]:
-    found: dict[str, str] = json.loads(stream.models[MODELS_KEY])
+    found: dict[str, str] = json.loads(stream.models[MODELS_KEY] or b"{}")
     return {name: model for name, model in found.items() if name in BY_NAME}
 
 
 def tzdata_of(stream: Stream) -> str | None:
-    found: dict[str, str] = json.loads(stream.models[MODELS_KEY])
+    """The release that the changelog names."""
+    found: dict[str, str] = json.loads(stream.models[MODELS_KEY] or b"{}")
     return found.get(TZDATA)
 
 
@@ -72,7 +73,7 @@ def other_zones(zones: dict[str, str], version: str) -> Iterator[None]:
     """Another release of the time zone database, in which some zones have the data of others."""
     read = tzif._read
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tzif, "_read", lambda name: read(zones.get(name, name)))
+        patch.setattr(tzif, "_read", lambda name: read(zones.get(str(name), str(name))))
         patch.setattr(tzif, "VERSION", version)
         _forget_zones()
         yield
