@@ -11,12 +11,11 @@ from lyo.storage.sink.merges import INTERVENTIONS, PLANS
 
 __all__ = ["DERIVED", "LEARNERS", "astray"]
 
-LEARNERS: Final = tables.learner_rows.name
+LEARNERS: Final = str(tables.learner_rows.name)
 DERIVED: Final = (
     LEARNERS,
-    tables.skill_rows.name,
-    *(plan.table.name for plan in PLANS.values()),
-    INTERVENTIONS.table.name,
+    *(str(table.name) for table in (tables.skill_rows, *(plan.table for plan in PLANS.values()))),
+    str(INTERVENTIONS.table.name),
 )
 """The tables of what workers compute."""
 AT_ONCE: Final = 20_000
