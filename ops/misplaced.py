@@ -19,6 +19,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 from lyo.models.erasure import ErasureMarkers
 from lyo.models.events.checks import PARTITION
 from lyo.models.events.decode import Kind, partition
+from lyo.models.events.identity import name_of
 from lyo.storage.database import plain_url
 from lyo.storage.reads.placement import astray
 from lyo.storage.sink.rows import tenant_of
@@ -162,7 +163,7 @@ async def _put_right(
     newest: dict[tuple[str, bytes], ConsumerRecord] = {}
     async for tp, records in misplaced.read_whole(settings, wanted):
         for record in records:
-            name = (record.key or b"").partition(b"|")[0]
+            name = name_of(record.key)
             if name.isdigit() and numbers.get(int(name)) == tp.partition:
                 newest[tp.topic, record.key] = record
     current: Sequence[ConsumerRecord] = [record for record in newest.values() if record.value is not None]

@@ -70,9 +70,15 @@ def partitions(names: Sequence[bytes], count: int) -> NDArray[np.int64]:
     return (h & np.uint32(0x7FFFFFFF)).astype(np.int64) % count
 
 
+def name_of(key: bytes | None) -> bytes:
+    """Return the user id in a key ``user``, ``user|...`` or ``#...|user``, if there is one."""
+    first, _, rest = (key or b"").partition(b"|")
+    return rest if first[:1] == b"#" else first
+
+
 def homes(keys: Sequence[bytes | None], count: int) -> NDArray[np.int64]:
-    """Return the partition of the learner that each key ``user`` or ``user|...`` names ``(n,)``; -1: none."""
-    names = [(key or b"").partition(b"|")[0] for key in keys]
+    """Return the partition of the learner that each key names (see `name_of`) ``(n,)``; -1: none."""
+    names = [name_of(key) for key in keys]
     good = [name.isdigit() and len(name) <= _DIGITS and name[:1] != b"0" for name in names]
     found = np.full(len(names), -1, np.int64)
     found[good] = partitions([name for name, is_good in zip(names, good, strict=True) if is_good], count)

@@ -13,7 +13,7 @@ from typing import Final
 
 from aiokafka import ConsumerRecord, TopicPartition
 
-from lyo.models.events.identity import homes
+from lyo.models.events.identity import homes, name_of
 from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from lyo.streams.topics import Names
@@ -43,7 +43,7 @@ def derived(names: Names, partitions: int) -> list[TopicPartition]:
 
 def user_of(key: bytes) -> int:
     """The learner of a key that has a home."""
-    return int(key.partition(b"|")[0])
+    return int(name_of(key))
 
 
 def elsewhere(records: Sequence[ConsumerRecord], number: int, partitions: int) -> list[bool]:

@@ -265,7 +265,7 @@ async def test_an_erasure_reaches_every_partition(
 ) -> None:
     run = Run(settings, environment, tmp_path)
     await run.earlier()
-    assert (await on_topics(run.settings, SPLIT))[run.names.learner_rows] == 2
+    assert (await run.astray())[0][run.names.skill_rows] == 4
     async with run.process("sink", "sink.log"), run.process("worker", "worker.log"):
         for user in (SPLIT, FOREIGN):
             done = await run.lyo("erase", str(user), "--json")

@@ -188,7 +188,8 @@ def test_the_home_of_a_key_is_its_users(users: list[int], count: int) -> None:
     expected = [partition(user, count) for user in users]
     assert homes([b"%d" % user for user in users], count).tolist() == expected
     assert homes([b"%d|a|b" % user for user in users], count).tolist() == expected
+    assert homes([b"#history|%d" % user for user in users], count).tolist() == expected
 
 
 def test_what_names_no_user_has_no_home() -> None:
-    assert homes([None, b"", b"#sweep", b"#erased|7", b"07", b"a|7", b"1" * 20], 6).tolist() == [-1] * 7
+    assert homes([None, b"", b"#sweep", b"#erased|x", b"07", b"a|7", b"1" * 20], 6).tolist() == [-1] * 7
