@@ -3,8 +3,8 @@
 The changelog says which model computed the records of each kind. A restore takes what this version computes
 for what was sent last. If another model computed them, that is wrong: then all records of the kind are sent
 again, and records that only the other model may have sent are deleted. The changelog also names the release
-of the time zone database, with a digest of each zone: of learners whose zone has changed since, what depends on
-local time is sent again.
+of the time zone database, with a digest of each zone: of learners whose zone has changed since, what depends
+on local time is sent again.
 """
 
 from __future__ import annotations
