@@ -155,7 +155,7 @@ async def on_log(run: Run) -> dict[bytes, bytes]:
     for topic in (run.names.learner_rows, run.names.skill_rows):
         for record in await logs.records(run.settings, topic):
             [home] = homes([record.key], run.settings.partitions)
-            if home == record.partition:
+            if home == record.partition and not record.key.startswith(b"#"):
                 rows[record.key] = record.value
     return {key: value for key, value in rows.items() if value is not None}
 
