@@ -1,1 +1,1 @@
-"""Event files folded in one process, as every other way of running must agree with."""
+"""Evaluates predictions on event files, and replays files in one process."""

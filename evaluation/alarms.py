@@ -1,4 +1,4 @@
-"""What an alarm is worth: how often its claim comes true, against no alarm and against a simple rule."""
+"""Judges alarms: how often their claim comes true, compared with no alarm and with a simple rule."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Odds:
 
 @dataclass(frozen=True, slots=True)
 class Alarms:
-    """Alarms over ``n`` questions. None where a share or ratio has nothing to be of.
+    """Alarms over ``n`` questions. None where a share or ratio has no cases.
 
     ``lift`` is precision over the base rate, ``lift_over_rule`` over the rule's precision. ``flagged_a_day``
     counts learners with an alarm, per day on which anybody was asked about. ``odds`` compares alarmed with
@@ -75,7 +75,7 @@ def alarms(alarm: Bools, label: Bools, user: Ints, at: Ints, rule: Bools | None)
 
 
 def odds_ratio(alarm: Bools, label: Bools) -> Odds | None:
-    """Odds of the label, alarmed to unalarmed, with Woolf's interval; one half is added to each count.
+    """Odds ratio of the label, alarmed to unalarmed, with Woolf's interval; one half is added to each count.
 
     Haldane 1955 for the half: it keeps the ratio finite where a count is none. None without both kinds.
     """
@@ -89,7 +89,7 @@ def odds_ratio(alarm: Bools, label: Bools) -> Odds | None:
 
 
 def odds_ratio_within(alarm: Bools, label: Bools, user: Ints) -> Odds | None:
-    """The same within learners (Mantel and Haenszel 1959; interval of Robins, Breslow and Greenland 1986).
+    """The ratio within learners (Mantel and Haenszel 1959; interval of Robins, Breslow and Greenland 1986).
 
     What differs between learners does not count, only what the alarm tells of one and the same. None where
     no learner has alarmed and unalarmed questions with both outcomes.
@@ -128,5 +128,5 @@ def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _over(one: float | None, other: float | None) -> float | None:
-    return None if one is None or not other else one / other
+def _over(part: float | None, other: float | None) -> float | None:
+    return None if part is None or not other else part / other

@@ -1,4 +1,4 @@
-"""What competes in an evaluation: what is served, the constant, a simple rule, and what must be fitted.
+"""The contenders of an evaluation: the served model, the constant, a simple rule, and fitted models.
 
 A contender sees the state when a question is asked, through `observe`, and says what it makes of that
 when all is over, through `conclude`. Only what learns from labels looks at them there: with folds from
@@ -48,15 +48,15 @@ class Known:
     folds: Ints | None
 
     def rate(self, category: Ints) -> Floats:
-        """Rate of the label among what is known of the same category ``(n,)``, drawn to a half by two."""
+        """Rate of the label among known questions of a category ``(n,)``, with a prior of two at a half."""
         rates = np.empty(len(category))
-        for one in np.unique(category).tolist():
-            same = category == one
+        for value in np.unique(category).tolist():
+            same = category == value
             rates[same] = self._rate(same)
         return rates
 
     def _rate(self, same: Bools) -> Floats:
-        label, asked = self.queries.label[same], self.queries.at[same]
+        label, asked_at = self.queries.label[same], self.queries.at[same]
         if self.folds is not None:
             fold = self.folds[same]
             many = int(self.folds.max()) + 1
@@ -66,7 +66,7 @@ class Known:
         order = np.argsort(self.queries.settled[same], kind="stable")
         settled = self.queries.settled[same][order]
         positives = np.r_[0, np.cumsum(label[order])]
-        known = np.searchsorted(settled, asked, side="left")
+        known = np.searchsorted(settled, asked_at, side="left")
         rates: Floats = (positives[known] + 1.0) / (known + 2.0)
         return rates
 
@@ -76,19 +76,19 @@ class Contender(Protocol):
 
     @property
     def what(self) -> str:
-        """What it is, as a phrase."""
+        """A phrase that describes it."""
 
     @property
     def observe(self) -> Callable[[Any], Floats] | None:
-        """From a task's scene of ``m`` questions to what is kept of them ``(m, f)``; None: nothing."""
+        """Features ``(m, f)`` of a task's scene of ``m`` questions; None: none are needed."""
 
     def conclude(self, observed: Floats, known: Known) -> Verdict:
-        """From what was kept ``(n, f)`` to a verdict."""
+        """The verdict from the features ``(n, f)`` of all questions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What answers by itself: `observe` gives its probability and, if it has them, alarm and level.
+    """A served model: `observe` gives its probability and, if it has them, alarm and level.
 
     Of timing: 24 probabilities, 24 marks of peak hours, and the two columns of ``Verdict.good``.
     """
@@ -97,7 +97,7 @@ class Served:
     observe: Callable[[Any], Floats]
 
     def conclude(self, observed: Floats, known: Known) -> Verdict:
-        """Hand on what was answered."""
+        """The verdict that the features hold."""
         width = observed.shape[1]
         if width == 2 * HOURS + 2:
             peaks = observed[:, HOURS : 2 * HOURS] > 0
@@ -108,19 +108,19 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """The overall rate of what is known, whoever is asked about."""
+    """The overall rate of known labels, for every learner."""
 
     what: str = "the overall rate until then"
     observe: None = None
 
     def conclude(self, observed: Floats, known: Known) -> Verdict:
-        """The same for all who are asked about at one time."""
+        """The same rate for all questions of one time."""
         return Verdict(known.rate(known.queries.stratum))
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule of thumb that alarms or not (`observe` gives 0 or 1): the rate of what is known of either."""
+    """A rule of thumb that alarms or not (`observe` gives 0 or 1), with the known rate of either."""
 
     what: str
     observe: Callable[[Any], Floats]
@@ -135,7 +135,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What is fitted on the other folds, by stratum: `observe` gives its features ``(m, f)``.
+    """A model fitted on the other folds, by stratum: `observe` gives its features ``(m, f)``.
 
     Args:
         what: a sentence.

@@ -1,4 +1,4 @@
-"""Logistic regression by Newton's method, for the baselines that are fitted when they are asked for."""
+"""Logistic regression by Newton's method, for the fitted baselines."""
 
 from __future__ import annotations
 
@@ -42,5 +42,5 @@ def fit_logistic(features: Floats, label: NDArray[np.bool_]) -> Callable[[Floats
 
 
 def _sigmoid(x: Floats) -> Floats:
-    """Of a logit, without overflow."""
+    """The probability of a logit, without overflow."""
     return 0.5 * (1.0 + np.tanh(x / 2.0))

@@ -1,4 +1,4 @@
-"""A reliability diagram as SVG: what was predicted against what came true, for each model."""
+"""A reliability diagram as SVG: predicted probability against true rate, for each model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_RADIUS, LEAST_RADIUS = 9.0, 2.5
 
 
 def reliability_svg(report: dict[str, Any]) -> str:
-    """Points are tenths of the probabilities, their area grows with how many lie there."""
+    """The diagram of a report. Points are tenths of the probabilities; their area grows with their count."""
     models: dict[str, Any] = report["models"]
     height = SIZE + 2 * MARGIN + LEGEND * len(models)
     parts = [
@@ -23,10 +23,10 @@ def reliability_svg(report: dict[str, Any]) -> str:
         '<rect width="100%" height="100%" fill="white"/>',
         *_axes(),
     ]
-    for place, (name, found) in enumerate(models.items()):
+    for place, (name, figures) in enumerate(models.items()):
         colour = COLOURS[place % len(COLOURS)]
-        most = max((each["n"] for each in found["reliability"]), default=1)
-        points = [(*_at(each["predicted"], each["true"]), each["n"]) for each in found["reliability"]]
+        most = max((bin_["n"] for bin_ in figures["reliability"]), default=1)
+        points = [(*_at(bin_["predicted"], bin_["true"]), bin_["n"]) for bin_ in figures["reliability"]]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in points)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
         parts += [
@@ -36,7 +36,7 @@ def reliability_svg(report: dict[str, Any]) -> str:
         ]
         y = SIZE + 2 * MARGIN + LEGEND * place
         parts.append(f'<rect x="{MARGIN}" y="{y - 10}" width="12" height="12" fill="{colour}"/>')
-        ece = found["ece"]
+        ece = figures["ece"]
         label = name if ece is None else f"{name}, calibration error {ece:.3f}"
         parts.append(f'<text x="{MARGIN + 18}" y="{y}">{escape(label)}</text>')
     return "\n".join([*parts, "</svg>", ""])
@@ -49,7 +49,7 @@ def _at(predicted: float, true: float) -> tuple[float, float]:
 def _axes() -> list[str]:
     (left, bottom), (right, top) = _at(0, 0), _at(1, 1)
     middle = top + SIZE / 2
-    found = [
+    figures = [
         f'<rect x="{left}" y="{top}" width="{SIZE}" height="{SIZE}" fill="none" stroke="#666"/>',
         f'<line x1="{left}" y1="{bottom}" x2="{right}" y2="{top}" stroke="#999" stroke-dasharray="4 4"/>',
         f'<text x="{left + SIZE / 2}" y="{bottom + 36}" text-anchor="middle">predicted probability</text>',
@@ -57,6 +57,6 @@ def _axes() -> list[str]:
     ]
     for tick in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
         x, y = _at(tick, tick)
-        found.append(f'<text x="{x}" y="{bottom + 18}" text-anchor="middle">{tick:.1f}</text>')
-        found.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{tick:.1f}</text>')
-    return found
+        figures.append(f'<text x="{x}" y="{bottom + 18}" text-anchor="middle">{tick:.1f}</text>')
+        figures.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{tick:.1f}</text>')
+    return figures

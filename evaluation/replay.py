@@ -1,4 +1,4 @@
-"""Event files folded once, in order, in one process: what every other way of running must agree with.
+"""Folds event files once, in order, in one process; every other way of running must agree with it.
 
 They are folded as history, all of it before anybody is judged, or as if they came live: each event at its own
 time, each learner's day ended before the next begins.
@@ -82,7 +82,7 @@ class Replay:
 
     def predictions(self) -> list[tuple[str, bytes, bytes]]:
         """Every current prediction as (kind, key, value), ordered by kind, user and skill or content."""
-        return sorted(self.engine.current(), key=lambda one: (one[0], *_order(one[1])))
+        return sorted(self.engine.current(), key=lambda prediction: (prediction[0], *_order(prediction[1])))
 
     def decided(self) -> list[bytes]:
         """The newest record of every intervention that was decided, ordered by user, time and id."""
@@ -138,7 +138,7 @@ class Replay:
         return [rejected.reason for _, rejected in changes.rejected]
 
     def _keep(self, batches: list[Columns]) -> None:
-        """Keep columns by the hours of their events, until their time comes."""
+        """Keep columns by the hours of their events, to be folded later."""
         for batch in batches:
             hours = batch.at // HOUR
             for hour in np.unique(hours).tolist():

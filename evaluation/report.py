@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from lyo.evaluation.alarms import alarms
 from lyo.evaluation.contenders import HOURS, Verdict
 from lyo.evaluation.events.queries import Queries
-from lyo.evaluation.metrics import auc_within, reliability, scores
 from lyo.evaluation.run import Ran
+from lyo.evaluation.scoring import auc_within, reliability, scores
 from lyo.evaluation.tasks.task import Task
 from lyo.evaluation.tasks.timing import TimingTask
 
@@ -25,7 +25,7 @@ Bools = NDArray[np.bool_]
 
 
 def report(task: Task, ran: Ran) -> Report:
-    """Figures of every contender; those of the first stand at the top as well.
+    """Figures of every contender; those of the first are at the top level, too.
 
     Keys: n, positives, auc, auc_within (the mean of each learner's own), log_loss, accuracy, brier, ece,
     reliability; alarms, levels and slices where there are any; hours of timing; at_end of plateaus and
@@ -36,10 +36,10 @@ def report(task: Task, ran: Ran) -> Report:
     models: dict[str, Report] = {}
     for name, verdict in verdicts.items():
         if isinstance(task, TimingTask):
-            found = _hours(task, verdict)
+            figures = _hours(task, verdict)
         else:
-            found = _binary(task, verdict, None if rule is None else rule.alarm)
-        models[name] = {"what": task.contender(name).what, **found}
+            figures = _binary(task, verdict, None if rule is None else rule.alarm)
+        models[name] = {"what": task.contender(name).what, **figures}
     first = next(iter(models))
     top = {key: value for key, value in models[first].items() if key != "what"}
     rounded: Report = _rounded(
@@ -57,27 +57,27 @@ def report(task: Task, ran: Ran) -> Report:
 
 
 def _figures(probability: NDArray[np.float64], label: Bools, user: NDArray[np.int64]) -> Report:
-    found = asdict(scores(probability, label))
+    values = asdict(scores(probability, label))
     within = {"auc_within": auc_within(user, probability, label)}
     return {
-        **{key: found[key] for key in ("n", "positives", "auc")},
+        **{key: values[key] for key in ("n", "positives", "auc")},
         **within,
-        **{key: found[key] for key in ("log_loss", "accuracy", "brier", "ece")},
+        **{key: values[key] for key in ("log_loss", "accuracy", "brier", "ece")},
     }
 
 
 def _binary(task: Task, verdict: Verdict, rule: Bools | None) -> Report:
     queries, probability = task.queries, verdict.probability
-    found = _figures(probability, queries.label, queries.user)
-    found["reliability"] = [asdict(each) for each in reliability(probability, queries.label)]
+    figures = _figures(probability, queries.label, queries.user)
+    figures["reliability"] = [asdict(bin_) for bin_ in reliability(probability, queries.label)]
     if verdict.alarm is not None:
-        found["alarms"] = asdict(alarms(verdict.alarm, queries.label, queries.user, queries.at, rule))
+        figures["alarms"] = asdict(alarms(verdict.alarm, queries.label, queries.user, queries.at, rule))
     if verdict.level is not None and task.levels:
-        found["levels"] = _levels(task.levels, verdict.level, queries)
-    found["slices"] = {
+        figures["levels"] = _levels(task.levels, verdict.level, queries)
+    figures["slices"] = {
         name: _slice(verdict, queries, mask) for name, mask in queries.slices.items() if mask.any()
     }
-    return found
+    return figures
 
 
 def _slice(verdict: Verdict, queries: Queries, mask: Bools) -> Report:
@@ -85,11 +85,11 @@ def _slice(verdict: Verdict, queries: Queries, mask: Bools) -> Report:
 
 
 def _levels(names: tuple[str, ...], level: NDArray[np.int64], queries: Queries) -> Report:
-    """Of each level, and of none: how many questions, and how often the label came true; by stratum too."""
-    found: Report = {}
-    for one, name in [(-1, "none"), *enumerate(names)]:
-        mine = level == one
-        if one < 0 and not mine.any():
+    """For each level, and for none: the number of questions and the rate of the label; by stratum, too."""
+    rates: Report = {}
+    for index, name in [(-1, "none"), *enumerate(names)]:
+        mine = level == index
+        if index < 0 and not mine.any():
             continue
         rate: Report = {"n": int(mine.sum()), "rate": _mean(queries.label[mine])}
         days = np.unique(queries.stratum).tolist()
@@ -99,20 +99,22 @@ def _levels(names: tuple[str, ...], level: NDArray[np.int64], queries: Queries) 
                 for day in days
                 for here in [mine & (queries.stratum == day)]
             }
-        found[name] = rate
-    return found
+        rates[name] = rate
+    return rates
 
 
 def _hours(task: TimingTask, verdict: Verdict) -> Report:
-    """Each hour of each session is one question; beside them what is said of sessions."""
+    """Figures of the timing task, in which each hour of each session is one question, and of sessions."""
     many = len(task.hour)
     label = np.zeros((many, HOURS), bool)
     label[np.arange(many), task.hour] = True
     user = np.repeat(task.queries.user, HOURS)
-    found = _figures(verdict.probability.ravel(), label.ravel(), user)
-    found["reliability"] = [asdict(each) for each in reliability(verdict.probability.ravel(), label.ravel())]
-    found["hours"] = _sessions(verdict, label)
-    found["slices"] = {
+    figures = _figures(verdict.probability.ravel(), label.ravel(), user)
+    figures["reliability"] = [
+        asdict(bin_) for bin_ in reliability(verdict.probability.ravel(), label.ravel())
+    ]
+    figures["hours"] = _sessions(verdict, label)
+    figures["slices"] = {
         name: _figures(
             verdict.probability[mask].ravel(), label[mask].ravel(), np.repeat(task.queries.user[mask], HOURS)
         )
@@ -120,24 +122,24 @@ def _hours(task: TimingTask, verdict: Verdict) -> Report:
         for name, mask in task.queries.slices.items()
         if mask.any()
     }
-    return found
+    return figures
 
 
 def _sessions(verdict: Verdict, label: Bools) -> Report:
     """Mass on the sessions' hours, surprise in nats, shares in the likeliest hour and in peaks."""
     mass = verdict.probability[label]
     top = verdict.probability.argmax(axis=1) == label.argmax(axis=1)
-    found: Report = {
+    figures: Report = {
         "sessions": len(label),
         "mass": _mean(mass),
         "surprise": _mean(-np.log(np.maximum(mass, 1e-3))),
         "likeliest": _mean(top),
     }
     if verdict.alarm is not None:
-        found |= {"in_peaks": _mean(verdict.alarm[label]), "peaks_cover": _mean(verdict.alarm)}
+        figures |= {"in_peaks": _mean(verdict.alarm[label]), "peaks_cover": _mean(verdict.alarm)}
     if verdict.good is not None:
-        found |= {"in_good": _mean(verdict.good[:, 0]), "good_covers": _mean(verdict.good[:, 1])}
-    return found
+        figures |= {"in_good": _mean(verdict.good[:, 0]), "good_covers": _mean(verdict.good[:, 1])}
+    return figures
 
 
 def _only(verdict: Verdict, mask: Bools) -> Verdict:
@@ -154,7 +156,7 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, DIGITS)
     if isinstance(value, dict):
-        return {key: _rounded(each) for key, each in value.items()}
+        return {key: _rounded(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_rounded(each) for each in value]
+        return [_rounded(item) for item in value]
     return value

@@ -35,7 +35,7 @@ def run(
     split: bool,
     on_done: Callable[[int, int], None] | None = None,
 ) -> Ran:
-    """Let the named contenders answer all of a task's questions.
+    """Run the named contenders over all of a task's questions.
 
     Args:
         events: the stream.
@@ -60,7 +60,7 @@ def observe(
     contenders: Mapping[str, Contender],
     on_done: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[str, Floats], dict[str, Any]]:
-    """What each contender saw of each question ``(n, f)``, and the task's closing figures."""
+    """Each contender's features of each question ``(n, f)``, and the task's closing figures."""
     many = len(task.queries)
     observed: dict[str, Floats] = {}
     engine = Engine(events.catalogue, with_interventions=False)
@@ -71,10 +71,10 @@ def observe(
         for name, contender in contenders.items():
             if contender.observe is None:
                 continue
-            seen = np.asarray(contender.observe(scene), np.float64)
+            features = np.asarray(contender.observe(scene), np.float64)
             if name not in observed:
-                observed[name] = np.full((many, seen.shape[1]), np.nan)
-            observed[name][which] = seen
+                observed[name] = np.full((many, features.shape[1]), np.nan)
+            observed[name][which] = features
     nothing = np.zeros((many, 1))
     closing = task.closing(engine.state, events.last) if task.closes else {}
     return {name: observed.get(name, nothing) for name in contenders}, closing

@@ -25,7 +25,7 @@ def text(report: Report) -> str:
     lines.append(f"{report['n']:,} questions, {report['positives']:,} positive{_share(report)}")
     lines += [f"left out: {count:,} {why}" for why, count in report["left_out"].items()]
     lines += ["", *table(_scores(models))]
-    lines += ["", *(f"{name}: {found['what']}" for name, found in models.items())]
+    lines += ["", *(f"{name}: {figures['what']}" for name, figures in models.items())]
     for title, rows in (
         ("Alarms", _alarms(models)),
         ("Sessions", _hours(models)),
@@ -40,20 +40,20 @@ def text(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _at_end(found: Report) -> list[str]:
-    if not found:
+def _at_end(figures: Report) -> list[str]:
+    if not figures:
         return []
-    lines = ["", "At the end of the files", _standing(found)]
-    if urgent := found.get("urgent"):
-        lines.append(f"high and critical: {_standing(urgent)}")
+    lines = ["", "At the end of the files", _active_alarms(figures)]
+    if urgent := figures.get("urgent"):
+        lines.append(f"high and critical: {_active_alarms(urgent)}")
     return lines
 
 
-def _standing(found: Report) -> str:
-    levels = ", ".join(f"{count:,} {name}" for name, count in found["levels"].items())
-    skills = f"{found['active']:,} of {found['skills']:,} skills" + (f" ({levels})" if levels else "")
-    learners = f"{found['learners_with']:,} of {found['learners']:,} learners"
-    return f"{skills}, {learners}, at most {found['most_of_a_learner']} each"
+def _active_alarms(figures: Report) -> str:
+    levels = ", ".join(f"{count:,} {name}" for name, count in figures["levels"].items())
+    skills = f"{figures['active']:,} of {figures['skills']:,} skills" + (f" ({levels})" if levels else "")
+    learners = f"{figures['learners_with']:,} of {figures['learners']:,} learners"
+    return f"{skills}, {learners}, at most {figures['most_of_a_learner']} each"
 
 
 def _share(report: Report) -> str:
@@ -62,15 +62,15 @@ def _share(report: Report) -> str:
 
 def _scores(models: dict[str, Report]) -> Iterator[list[str]]:
     yield ["model", *COLUMNS]
-    for name, found in models.items():
-        yield [name, *(number(found[key]) for key in COLUMNS.values())]
+    for name, figures in models.items():
+        yield [name, *(number(figures[key]) for key in COLUMNS.values())]
 
 
 def _slices(models: dict[str, Report]) -> Iterator[list[str]]:
     yield ["slice", "n", "rate", "model", *COLUMNS]
     for slice_name in next(iter(models.values())).get("slices", ()):
-        for place, (name, found) in enumerate(models.items()):
-            part = found["slices"][slice_name]
+        for place, (name, figures) in enumerate(models.items()):
+            part = figures["slices"][slice_name]
             head = (
                 [slice_name, f"{part['n']:,}", number(part["positives"] / part["n"])]
                 if not place
@@ -91,14 +91,14 @@ def _alarms(models: dict[str, Report]) -> Iterator[list[str]]:
         "odds ratio (95 %)",
         "within learners",
     ]
-    for name, found in models.items():
-        if alarm := found.get("alarms"):
-            figures = [number(alarm[key]) for key in ("precision", "recall", "lift", "lift_over_rule")]
+    for name, figures in models.items():
+        if alarm := figures.get("alarms"):
+            shares = [number(alarm[key]) for key in ("precision", "recall", "lift", "lift_over_rule")]
             a_day = number(alarm["flagged_a_day"], 1)
             yield [
                 name,
                 f"{alarm['flagged']:,}",
-                *figures,
+                *shares,
                 a_day,
                 _odds(alarm["odds"]),
                 _odds(alarm["odds_within"]),
@@ -117,30 +117,30 @@ def _hours(models: dict[str, Report]) -> Iterator[list[str]]:
         "in good",
         "good covers",
     ]
-    for name, found in models.items():
-        if hours := found.get("hours"):
+    for name, figures in models.items():
+        if hours := figures.get("hours"):
             keys = ("mass", "surprise", "likeliest", "in_peaks", "peaks_cover", "in_good", "good_covers")
             yield [name, f"{hours['sessions']:,}", *(number(hours.get(key)) for key in keys)]
 
 
 def _levels(models: dict[str, Report]) -> Iterator[list[str]]:
     yield ["model", "day", "level", "n", "rate"]
-    for name, found in models.items():
-        for level, part in found.get("levels", {}).items():
+    for name, figures in models.items():
+        for level, part in figures.get("levels", {}).items():
             yield [name, "all", level, f"{part['n']:,}", number(part["rate"])]
         days = sorted(
-            {day for part in found.get("levels", {}).values() for day in part.get("days", {})}, key=int
+            {day for part in figures.get("levels", {}).values() for day in part.get("days", {})}, key=int
         )
         for day in days:
-            for level, part in found["levels"].items():
+            for level, part in figures["levels"].items():
                 yield [name, day, level, f"{part['days'][day]['n']:,}", number(part["days"][day]["rate"])]
 
 
 def _calibration(models: dict[str, Report]) -> Iterator[list[str]]:
     yield ["model", "predicted", "true", "n"]
-    for name, found in models.items():
-        for each in found["reliability"]:
-            yield [name, number(each["predicted"]), number(each["true"]), f"{each['n']:,}"]
+    for name, figures in models.items():
+        for bin_ in figures["reliability"]:
+            yield [name, number(bin_["predicted"]), number(bin_["true"]), f"{bin_['n']:,}"]
 
 
 def _odds(odds: Report | None) -> str:

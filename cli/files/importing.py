@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 
 from lyo.evaluation.formats import FORMATS, Output
-from lyo.evaluation.formats.tables import tables
+from lyo.evaluation.formats.csv_tables import tables
 from lyo.streams.event_files.writer import written
 
 

@@ -1,1 +1,1 @@
-"""Fitting the hazard of silence: on data of one's own, and the coefficients that are shipped."""
+"""Fits the hazard of silence, on a team's own data and for the shipped coefficients."""

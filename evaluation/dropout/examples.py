@@ -1,4 +1,4 @@
-"""What a fit learns from: learners' terms at moments of event files, and what came of them."""
+"""The examples of a fit: learners' terms at moments of event files, and their outcomes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from lyo.evaluation.contenders import Served
 from lyo.evaluation.dropout.fit import fit, fit_labels
 from lyo.evaluation.events.queries import Queries
 from lyo.evaluation.events.stream import Events
-from lyo.evaluation.metrics import reliability, scores
 from lyo.evaluation.run import observe
+from lyo.evaluation.scoring import reliability, scores
 from lyo.evaluation.splits import folds
 from lyo.evaluation.tasks.dropout import DropoutTask, terms_of
 from lyo.models.formulas.hazard import HORIZONS, SHIPPED, Hazard, stays
@@ -21,7 +21,7 @@ from lyo.models.formulas.hazard import HORIZONS, SHIPPED, Hazard, stays
 __all__ = ["LEAST", "Examples", "FitError", "Outcome", "gather", "held_out"]
 
 LEAST = 10
-"""So many of either outcome are needed to fit a piece."""
+"""Fewest examples of either outcome that a piece can be fitted on."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -29,12 +29,12 @@ Bools = NDArray[np.bool_]
 
 
 class FitError(ValueError):
-    """There is too little to fit on."""
+    """There are too few examples to fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What may come true of examples: its name, labels ``(n,)``, and the days of silence it stands for."""
+    """An outcome of examples: its name, labels ``(n,)``, and the days of silence that it stands for."""
 
     name: str
     label: Bools
@@ -54,19 +54,19 @@ class Examples:
     horizon: int
 
     def take(self, which: Bools) -> Examples:
-        """The chosen ones."""
+        """The chosen examples."""
         following = None if self.following is None else self.following[which]
         queries = self.queries.take(np.flatnonzero(which))
         return Examples(queries, self.terms[which], following, self.horizon)
 
     def outcomes(self) -> list[Outcome]:
-        """Silence for each of `HORIZONS`; of labels their own alone."""
+        """Silence for each of `HORIZONS`; of labels only their own outcome."""
         if self.following is None:
             return [Outcome("dropped", self.queries.label, self.horizon)]
         return [Outcome(f"silent for {days} days", self.following >= days, days) for days in HORIZONS]
 
     def fit(self) -> Hazard:
-        """Fit the hazard to these.
+        """Fit the hazard to these examples.
 
         Raises:
             FitError: too few of one outcome.
@@ -87,7 +87,7 @@ class Examples:
 
 
 def gather(events: Events, task: DropoutTask, since: int | None, until: int | None) -> Examples:
-    """Fold a stream in the order of time, and look at the learners at the moments of a task's questions.
+    """Fold a stream in the order of time, and collect learners' terms at the moments of a task's questions.
 
     Args:
         events: the stream.
@@ -109,7 +109,7 @@ def gather(events: Events, task: DropoutTask, since: int | None, until: int | No
 
 
 def held_out(examples: Examples) -> Iterator[dict[str, object]]:
-    """Of each outcome, and of labels by day: how good fits on the other folds are, and what is beside them.
+    """Held-out figures for each outcome, and of labels by day: fitted on the other folds, shipped, constant.
 
     Raises:
         FitError: too little is left without one of the folds, or all moments are of one group.
@@ -117,27 +117,30 @@ def held_out(examples: Examples) -> Iterator[dict[str, object]]:
     fold = folds(examples.queries.group)
     if fold.max(initial=0) < 1:
         raise FitError("held-out figures need two learners or groups at least: choose another --split")
-    fitted = [examples.take(fold != one).fit() for one in range(int(fold.max()) + 1)]
+    fitted = [examples.take(fold != number).fit() for number in range(int(fold.max()) + 1)]
     for outcome in examples.outcomes():
         ours, constant = np.empty(len(fold)), np.empty(len(fold))
-        for one, model in enumerate(fitted):
-            mine = fold == one
+        for number, model in enumerate(fitted):
+            mine = fold == number
             ours[mine] = stays(model, examples.terms[mine], outcome.days)
             constant[mine] = outcome.label[~mine].mean()
         shipped = stays(SHIPPED, examples.terms, outcome.days)
-        found = {"fitted": ours, "shipped": shipped, "constant": constant}
-        yield _figures(outcome.name, outcome.label, found, np.ones(len(fold), bool))
+        probabilities = {"fitted": ours, "shipped": shipped, "constant": constant}
+        yield _figures(outcome.name, outcome.label, probabilities, np.ones(len(fold), bool))
         if examples.following is None:
             for day in np.unique(examples.queries.stratum).tolist():
                 yield _figures(
-                    f"{outcome.name}, day {day}", outcome.label, found, examples.queries.stratum == day
+                    f"{outcome.name}, day {day}",
+                    outcome.label,
+                    probabilities,
+                    examples.queries.stratum == day,
                 )
 
 
-def _figures(name: str, label: Bools, found: dict[str, Floats], which: Bools) -> dict[str, object]:
+def _figures(name: str, label: Bools, probabilities: dict[str, Floats], which: Bools) -> dict[str, object]:
     rate = float(label[which].mean())
     models = {}
-    for model, probability in found.items():
+    for model, probability in probabilities.items():
         figures = scores(probability[which], label[which])
         models[model] = {
             "auc": figures.auc,
@@ -145,8 +148,8 @@ def _figures(name: str, label: Bools, found: dict[str, Floats], which: Bools) ->
             "ece": figures.ece,
             "mean": float(probability[which].mean()),
             "reliability": [
-                {"n": each.n, "predicted": each.predicted, "true": each.true}
-                for each in reliability(probability[which], label[which])
+                {"n": bin_.n, "predicted": bin_.predicted, "true": bin_.true}
+                for bin_ in reliability(probability[which], label[which])
             ],
         }
     return {

@@ -1,4 +1,4 @@
-"""Fitting the hazard of silence by penalised logistic regressions whose weights have lower bounds."""
+"""Fits the hazard of silence by penalised logistic regressions whose weights have lower bounds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROUNDS = 50
 LEAST_REFERENCE = 50
 CERTAIN = 30.0  # logit of what always happens
 FREE = np.where(RISING, 0.0, -np.inf)
-"""Lower bounds that keep the risk from falling in silence, and say nothing else."""
+"""Lower bounds of the weights that only keep the risk from falling in silence."""
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -25,12 +25,12 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Terms ``(m, 19)`` with a label each ``(m,)``: what else a fit looks at, with an intercept of its own.
+    """Terms ``(m, 19)`` and labels ``(m,)`` that a fit uses in addition, with an intercept of their own.
 
     Args:
         terms: as of the moments of the labels.
         label: whether the learner left.
-        weight: what one of them counts.
+        weight: how much one of them counts.
     """
 
     terms: Floats
@@ -49,9 +49,9 @@ def fit(
 
     Args:
         terms: ``(n, 19)`` of learners at moments.
-        following: whole days ``(n,)`` from each moment until something came of the learner.
+        following: whole days ``(n,)`` from each moment until the learner's next event.
         least: lower bounds ``(19,)`` of the weights.
-        beside: labels that every piece is fitted to as well, for what the terms tell apart among them.
+        beside: labelled terms to which every piece is fitted in addition.
     """
     reference = _reference(terms)
     intercepts, weights = np.zeros(len(HORIZONS)), np.zeros((len(HORIZONS), len(TERMS)))
@@ -64,8 +64,8 @@ def fit(
             x = np.r_[x, np.c_[beside.terms - reference, np.ones(len(beside.label))]]
             y = np.r_[y, beside.label]
             w = np.r_[w, np.full(len(beside.label), beside.weight)]
-        intercepts[piece], found = _bounded(x, y, w, bounds)
-        weights[piece] = found[:-1]
+        intercepts[piece], solution = _bounded(x, y, w, bounds)
+        weights[piece] = solution[:-1]
         begin = horizon
     return Hazard(reference, intercepts, weights)
 
@@ -73,9 +73,9 @@ def fit(
 def fit_labels(terms: Floats, label: Bools) -> Hazard:
     """Fit labels ``(n,)`` of no stated horizon: the probability of each horizon is that of the label."""
     reference = _reference(terms)
-    intercept, found = _bounded(terms - reference, label, np.ones(len(label)), FREE)
+    intercept, solution = _bounded(terms - reference, label, np.ones(len(label)), FREE)
     weights = np.zeros((len(HORIZONS), len(TERMS)))
-    weights[0] = found
+    weights[0] = solution
     return Hazard(reference, np.array([intercept, CERTAIN, CERTAIN]), weights)
 
 
@@ -92,16 +92,16 @@ def _reference(terms: Floats) -> Floats:
 def _bounded(x: Floats, y: Bools, w: Floats, least: Floats) -> tuple[float, Floats]:
     """Intercept and weights ``(f,)`` of the logistic regression, no weight under its bound ``(f,)``.
 
-    Weights that want to lie below their bounds are held there, and the others fitted anew.
+    Weights below their bounds are fixed at these, and the others are fitted again.
     """
-    held = np.zeros(x.shape[1], bool)
+    at_bound = np.zeros(x.shape[1], bool)
     while True:
-        weights = np.where(held, least, 0.0)
-        intercept, weights[~held] = _newton(x[:, ~held], y, w, x[:, held] @ weights[held])
-        below = ~held & (weights < least)
+        weights = np.where(at_bound, least, 0.0)
+        intercept, weights[~at_bound] = _newton(x[:, ~at_bound], y, w, x[:, at_bound] @ weights[at_bound])
+        below = ~at_bound & (weights < least)
         if not below.any():
             return intercept, weights
-        held |= below
+        at_bound |= below
 
 
 def _newton(x: Floats, y: Bools, w: Floats, offset: Floats) -> tuple[float, Floats]:
@@ -110,13 +110,13 @@ def _newton(x: Floats, y: Bools, w: Floats, offset: Floats) -> tuple[float, Floa
     scale = np.where(scale > 0, scale, 1.0)
     design = np.c_[np.ones(len(x)), (x - middle) / scale]
     ridge = np.diag(np.r_[0.0, np.full(x.shape[1], RIDGE)])
-    found = np.zeros(design.shape[1])
+    solution = np.zeros(design.shape[1])
     for _ in range(ROUNDS):
-        p = 0.5 * (1.0 + np.tanh((design @ found + offset) / 2.0))
+        p = 0.5 * (1.0 + np.tanh((design @ solution + offset) / 2.0))
         curvature = (design * (w * np.maximum(p * (1.0 - p), 1e-9))[:, None]).T @ design + ridge
-        step = np.linalg.solve(curvature, design.T @ (w * (y - p)) - ridge @ found)
-        found += step
+        step = np.linalg.solve(curvature, design.T @ (w * (y - p)) - ridge @ solution)
+        solution += step
         if np.abs(step).max() < 1e-9:
             break
-    weights = found[1:] / scale
-    return float(found[0] - (weights * middle).sum()), weights
+    weights = solution[1:] / scale
+    return float(solution[0] - (weights * middle).sum()), weights

@@ -1,11 +1,11 @@
-"""Simulated populations of learners, from those whom most leave to those whom few do.
+"""Simulates populations of learners, from those that most leave to those that few leave.
 
-What is assumed, and nothing else, is what the shipped coefficients know of silence: learners differ in how
-often they study and in how likely each day of study is their last (both by population and within one);
-some fade before they stop, some take breaks; who leaves early studies less and scores a little lower.
-Nothing is assumed of mood. Beta-distributed leaving and gamma-distributed gaps are those of the "buy till
-you die" models of customers (Fader, Hardie and Lee 2005). The ranges were chosen by hand, wide, with results
-on the files of docs/accuracy.md in view; none was fitted to them.
+The shipped coefficients know of silence only what is assumed here: learners differ in how often they study
+and in how likely each day of study is their last (both by population and within one); some fade before they
+stop, some take breaks; learners who leave early study less and score a little lower. Nothing is assumed of
+mood. Beta-distributed leaving and gamma-distributed gaps are those of the "buy till you die" models of
+customers (Fader, Hardie and Lee 2005). The ranges were chosen by hand, wide, with results on the files of
+docs/accuracy.md in view; none was fitted to them.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ def moments(populations: int, seed: int, each: int = 4) -> Iterator[Moment]:
     for _ in range(populations):
         people = _population(rng)
         for day in sorted(rng.choice(np.arange(2, LAST_ASKED), each, replace=False).tolist()):
-            begun = people.active[:, :day].any(axis=1)
-            later = people.active[begun, day:]
+            began = people.active[:, :day].any(axis=1)
+            later = people.active[began, day:]
             following = np.where(later.any(axis=1), later.argmax(axis=1), NEVER)
-            rows = _folded(people, day)[begun]
+            rows = _folded(people, day)[began]
             yield Moment(rows, np.full(len(rows), (FIRST_DAY + day) * DAY), following)
 
 

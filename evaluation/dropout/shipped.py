@@ -1,4 +1,4 @@
-"""The coefficients that are shipped: fitted on simulated populations, and on OULAD for what scores tell.
+"""Fits the shipped coefficients, on simulated populations and, for the weight of scores, on OULAD.
 
 `python -m lyo.evaluation.dropout.shipped OULAD_EVENTS OULAD_ENROLMENTS` writes
 `models/formulas/hazard_shipped.py` to standard output.
@@ -25,7 +25,7 @@ from lyo.models.formulas.hazard import RISING, TERMS, Hazard, terms
 from lyo.models.state.history import history
 
 POPULATIONS, SEED = 200, 1
-COUNTS = 10.0  # of one learner of OULAD, against one simulated
+COUNTS = 10.0  # weight of one learner of OULAD; a simulated one has 1
 Floats = NDArray[np.float64]
 
 
@@ -42,8 +42,8 @@ from typing import Final
 
 
 def main(arguments: list[str]) -> None:
-    """Fit and write."""
-    events, enrolments = (Path(one) for one in arguments)
+    """Fit, and write the module."""
+    events, enrolments = (Path(name) for name in arguments)
     sys.stdout.write(_module(shipped(events, enrolments)))
 
 
@@ -53,13 +53,13 @@ def shipped(events: Path, enrolments: Path) -> Hazard:
     A factor of the specification moves the probability by its weight at least, where the logistic curve is
     steepest (a quarter): what the simulation says of it is only what was assumed.
     """
-    given, following = [], []
+    terms_of_moments, following = [], []
     for moment in moments(POPULATIONS, SEED):
-        given.append(_terms(moment.rows, moment.as_of))
+        terms_of_moments.append(_terms(moment.rows, moment.as_of))
         following.append(moment.following)
     least = np.array([4.0 * WEIGHTS.get(name, 0.0) for name in TERMS])
     return fit(
-        np.concatenate(given),
+        np.concatenate(terms_of_moments),
         np.concatenate(following),
         least=np.where(RISING, least, -np.inf),
         beside=_withdrawals(events, enrolments),
@@ -72,11 +72,11 @@ def _terms(rows: NDArray[np.void], as_of: NDArray[np.int64]) -> Floats:
 
 
 def _withdrawals(events: Path, enrolments: Path) -> Labelled:
-    """Who withdraws within four weeks, asked on four days of each course of who is still enrolled."""
+    """Withdrawals within four weeks, of learners enrolled on each of four days of a course."""
     stream = read([events])
     task = DropoutTask.over(stream, Options(labels=enrolments))
-    seen, _ = observe(stream, task, {"terms": Served("the terms", terms_of)})
-    return Labelled(seen["terms"], task.queries.label, COUNTS)
+    features, _ = observe(stream, task, {"terms": Served("the terms", terms_of)})
+    return Labelled(features["terms"], task.queries.label, COUNTS)
 
 
 def _module(model: Hazard) -> str:

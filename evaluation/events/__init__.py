@@ -1,1 +1,1 @@
-"""A stream of events in the order of time, and what is asked on the way."""
+"""A stream of events in the order of time, and the questions on the way."""

@@ -1,4 +1,4 @@
-"""Attempts at skills, from the events alone: what came before each, and what comes after."""
+"""Attempts at skills, from the events alone, with what came before and after each."""
 
 from __future__ import annotations
 

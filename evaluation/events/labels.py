@@ -1,4 +1,4 @@
-"""Labels from a file: who had dropped out, asked when.
+"""Reads labels from a file: which learners had dropped out, and when the question is asked.
 
 Three kinds of CSV are read (plain or `.gz`, any order of columns, others are kept for `--split`):
 `user_id, at, dropped` asks at a time; `user_id, start, dropped` so many days after a date; OULAD's
@@ -83,20 +83,20 @@ def read_labels(path: Path, days: tuple[int, ...] | None, horizon: int | None) -
         header = [name.strip() for name in lines.fieldnames or ()]
         lines.fieldnames = header
         expand = _kind(header, days, horizon)
-        found: list[tuple[int, int, bool, int]] = []
+        rows: list[tuple[int, int, bool, int]] = []
         kept: dict[str, list[str]] = {name: [] for name in header if name != "user_id"}
         bad: list[tuple[int, str]] = []
         for row in lines:
             try:
                 user = int(float(row["user_id"]))
-                asked = [(user, *one) for one in expand(row)]
+                labels = [(user, *label) for label in expand(row)]
             except (ValueError, KeyError, TypeError) as error:
                 bad.append((lines.line_num, str(error)))
                 continue
-            found += asked
+            rows += labels
             for name in kept:
-                kept[name] += [row[name] or ""] * len(asked)
-    table = np.array(found, np.int64).reshape(-1, 4)
+                kept[name] += [row[name] or ""] * len(labels)
+    table = np.array(rows, np.int64).reshape(-1, 4)
     return Labelled(table[:, 0], table[:, 1], table[:, 2] == 1, table[:, 3], kept, bad)
 
 
@@ -109,7 +109,7 @@ def _opened(path: Path) -> IO[str]:
 def _kind(
     header: list[str], days: tuple[int, ...] | None, horizon: int | None
 ) -> Callable[[Row], Iterator[tuple[int, bool, int]]]:
-    """From a row to when is asked, what came of it, and how many days after the start."""
+    """A function from a row to the times of its questions, the label, and the days after the start."""
     if "user_id" not in header:
         raise ValueError(f"no column user_id: the columns are {', '.join(header) or 'none'}")
     if "dropped" in header and "at" in header:
@@ -126,7 +126,7 @@ def _kind(
 
 
 def _enrolled(row: Row, days: tuple[int, ...], horizon: int) -> Iterator[tuple[int, bool, int]]:
-    """Asked on each day on which the learner is enrolled."""
+    """Questions on each day on which the learner is enrolled."""
     year, presentation = row["course"].rpartition("-")[2][:4], row["course"][-1:]
     if presentation not in PRESENTATIONS or not year.isdecimal():
         raise ValueError(f"course: {row['course']!r} does not end in a presentation such as 2013J")

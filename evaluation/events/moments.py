@@ -1,4 +1,4 @@
-"""Activity and moments of a stream: when learners were there, and what had happened by then."""
+"""Activity in a stream, and how much of the stream was known at a moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked about whom and when, and what came of it."""
+"""The questions of an evaluation: learner, time and label of each."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Queries:
     left_out: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """How many questions there are."""
+        """The number of questions."""
         return len(self.user)
 
     def take(self, which: Ints) -> Queries:
-        """The chosen ones."""
+        """The chosen questions."""
         return Queries(
             self.user[which],
             self.at[which],

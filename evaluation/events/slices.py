@@ -1,4 +1,4 @@
-"""Parts of the questions that are looked at by themselves."""
+"""Slices: parts of the questions with figures of their own."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def first_answers(user: Ints, most: int = FIRST) -> Bools:
     starts = np.ones(len(order), bool)
     starts[1:] = user[order][1:] != user[order][:-1]
     place = np.arange(len(order))
-    found = np.zeros(len(order), bool)
-    found[order] = place - np.maximum.accumulate(np.where(starts, place, 0)) < most
-    return found
+    result = np.zeros(len(order), bool)
+    result[order] = place - np.maximum.accumulate(np.where(starts, place, 0)) < most
+    return result
 
 
 def cold_skill(tries: Attempts, rows: int) -> Bools:
@@ -69,8 +69,8 @@ def so_far(events: Events, user: Ints, turn: Ints, at: Ints) -> tuple[Ints, Ints
 
 def gap_slices(gap: Ints) -> dict[str, Bools]:
     """Slices by the time since the last attempt ``(n,)`` in ms."""
-    found = {"gap over 30 days": gap > 30 * DAY}
+    slices = {"gap over 30 days": gap > 30 * DAY}
     for low, high in GAPS:
         name = f"gap of {low} to {high} days" if high is not None else f"gap over {low} days"
-        found[name] = (gap >= low * DAY) & (gap < high * DAY if high is not None else True)
-    return found
+        slices[name] = (gap >= low * DAY) & (gap < high * DAY if high is not None else True)
+    return slices

@@ -1,4 +1,4 @@
-"""Event files as one stream in time order, without what the product would refuse or count once."""
+"""Reads event files as one stream in time order, without events that the product refuses or ignores."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OnBad = Callable[[Path, Bad], None]
 
 ACTIVITY = (Kind.LESSON_COMPLETION, Kind.SESSION, Kind.SENTIMENT)
 FOLDED = (*ACTIVITY, Kind.OUTCOME, Kind.PREFERENCES)
-"""Kinds that change rows. Requests are left out: what is asked here, the tasks say."""
+"""Kinds that change rows. Struggle requests are left out: the tasks ask their own questions."""
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class Events:
     columns: dict[Kind, Columns]
     turn: dict[Kind, Ints]
     when: dict[Kind, Ints]
-    """When each event became known, ms: a session when it ended."""
+    """When each event became known (ms); a session when it ended."""
     catalogue: Catalogue
     bad: int = 0
     repeated: int = 0
@@ -46,7 +46,7 @@ class Events:
     last: int = 0
 
     def __len__(self) -> int:
-        """How many events there are."""
+        """The number of events."""
         return sum(len(columns.user) for columns in self.columns.values())
 
     @property
@@ -70,18 +70,18 @@ def read(paths: Iterable[Path], on_bad: OnBad | None = None, on_bytes: OnBytes |
     Raises:
         lyo.streams.event_files.reader.EventFileError: a file cannot be read.
     """
-    found = _Read()
+    state = _Read()
     start = end = 0
     for path in paths:
         for piece in _pieces(path, on_bytes):
-            bad = _take(found, piece, start)
-            found.bad += len(bad)
-            for one in bad:
+            bad = _take(state, piece, start)
+            state.bad += len(bad)
+            for line in bad:
                 if on_bad is not None:
-                    on_bad(path, one)
+                    on_bad(path, line)
             end = start + piece.first + len(piece.lines)
         start = end
-    return _ordered(found)
+    return _ordered(state)
 
 
 def _pieces(path: Path, on_bytes: OnBytes | None) -> Iterator[Piece]:
@@ -92,24 +92,24 @@ def _pieces(path: Path, on_bytes: OnBytes | None) -> Iterator[Piece]:
                 on_bytes(piece.position, file.size)
 
 
-def _take(found: _Read, piece: Piece, start: int) -> list[Bad]:
-    """Decode a piece; `start` is added to its line numbers for the order. Gives the bad lines."""
+def _take(state: _Read, piece: Piece, start: int) -> list[Bad]:
+    """Decode a piece and return its bad lines; `start` is added to line numbers for the order."""
     typed, bad = by_type(piece)
     for kind, positions in typed.items():
-        lines = [piece.lines[one] for one in positions]
+        lines = [piece.lines[position] for position in positions]
         if kind in CATALOGUE:
-            bad += _learn(found.catalogue, kind, lines, [piece.first + one for one in positions])
+            bad += _learn(state.catalogue, kind, lines, [piece.first + position for position in positions])
             continue
         columns, refused = decode(kind, None, lines, [-1] * len(lines))
-        bad += [Bad(piece.first + positions[one.index], one.reason) for one in refused]
+        bad += [Bad(piece.first + positions[position.index], position.reason) for position in refused]
         if kind is Kind.ERASURE:
             for user, row in zip(columns.user.tolist(), columns.rows, strict=True):
-                known = found.markers.get(user)
-                found.markers[user] = marker_of(row) if known is None else known.merged(marker_of(row))
+                known = state.markers.get(user)
+                state.markers[user] = marker_of(row) if known is None else known.merged(marker_of(row))
         elif kind in FOLDED:
-            found.columns[kind].append(columns)
-            found.lines[kind].append(start + piece.first + np.array(positions, np.int64)[columns.index])
-    return sorted(bad, key=lambda one: one.line)
+            state.columns[kind].append(columns)
+            state.lines[kind].append(start + piece.first + np.array(positions, np.int64)[columns.index])
+    return sorted(bad, key=lambda position: position.line)
 
 
 def _learn(catalogue: Catalogue, kind: Kind, lines: list[bytes], numbers: list[int]) -> list[Bad]:
@@ -127,25 +127,25 @@ def _learn(catalogue: Catalogue, kind: Kind, lines: list[bytes], numbers: list[i
     return bad
 
 
-def _ordered(found: _Read) -> Events:
+def _ordered(state: _Read) -> Events:
     columns, lines, repeated = {}, {}, 0
     for kind in FOLDED:
-        joined = join(kind, found.columns[kind])
-        line = np.concatenate([np.zeros(0, np.int64), *found.lines[kind]])
-        keep = _let_in(joined, found.markers)
+        joined = join(kind, state.columns[kind])
+        line = np.concatenate([np.zeros(0, np.int64), *state.lines[kind]])
+        keep = _let_in(joined, state.markers)
         if kind in ACTIVITY:
             again = ~_first_of_id(joined)
             repeated += int((keep & again).sum())
             keep &= ~again
         which = np.flatnonzero(keep)
         columns[kind], lines[kind] = joined.take(which), line[which]
-    when = {kind: _when(each) for kind, each in columns.items()}
+    when = {kind: _when(columns_) for kind, columns_ in columns.items()}
     sizes = [len(when[kind]) for kind in FOLDED]
     times = np.concatenate([when[kind] for kind in FOLDED])
     order = np.lexsort((np.concatenate([lines[kind] for kind in FOLDED]), times))
     turn = np.empty(len(order), np.int64)
     turn[order] = np.arange(len(order))
-    events = Events({}, {}, {}, found.catalogue, found.bad, repeated)
+    events = Events({}, {}, {}, state.catalogue, state.bad, repeated)
     if len(times):
         events.first, events.last = int(times.min()), int(times.max())
     for kind, part in zip(FOLDED, np.split(turn, np.cumsum(sizes)[:-1]), strict=True):
@@ -160,7 +160,7 @@ def _when(columns: Columns) -> Ints:
 
 
 def _let_in(columns: Columns, markers: dict[int, ErasureMarker]) -> Bools:
-    """Which events no erasure holds back."""
+    """Which events no erasure excludes."""
     keep = np.ones(len(columns.user), bool)
     for user, marker in markers.items():
         mine = np.flatnonzero(columns.user == user)
@@ -169,7 +169,7 @@ def _let_in(columns: Columns, markers: dict[int, ErasureMarker]) -> Bools:
 
 
 def _first_of_id(columns: Columns) -> Bools:
-    """Which events are the first with their id of their learner."""
+    """Which events are the first of their learner with their id."""
     order = np.lexsort((columns.id, columns.user))
     user, number = columns.user[order], columns.id[order]
     first = np.ones(len(order), bool)
@@ -223,7 +223,7 @@ def reordered(columns: Columns, order: Ints) -> Columns:
 
 
 def sliced(columns: Columns, start: int, stop: int) -> Columns:
-    """Neighbouring events ``[start, stop)``, without a copy of what is not among them."""
+    """The events ``[start, stop)``, as views."""
     names = [name for name in COLUMN_NAMES if getattr(columns, name) is not None]
     result = Columns(
         columns.kind,

@@ -1,4 +1,4 @@
-"""Fold a stream and ask on the way, each question before what it is about is folded.
+"""Folds a stream and asks questions on the way, each before the event that it is about is folded.
 
 Learners do not depend on each other, and the fold gives the same rows for any cut into batches. So the
 stream is cut into rounds: in round k every learner's events up to the k-th moment at which something is
@@ -33,7 +33,7 @@ def walk(
     *,
     to_the_end: bool = False,
 ) -> Iterator[Ints]:
-    """Fold, and yield the places of the questions that are to be answered from the engine's state now.
+    """Fold, and yield the indexes of questions to be answered from the engine's present state.
 
     Args:
         engine: that nothing was folded into.
@@ -80,16 +80,18 @@ def _by_round(events: Events, kind: Kind, moments: tuple[Ints, Ints, Ints]) -> t
     columns, mine = events.columns[kind], events.turn[kind]
     people = np.unique(user)
     span = np.int64(max(int(turn.max(initial=0)), int(mine.max(initial=0))) + 2)
-    asked = np.searchsorted(people, user) * span + turn
+    asked_at = np.searchsorted(people, user) * span + turn
     who = np.searchsorted(people, columns.user)
     known = who < len(people)
     known[known] = people[who[known]] == columns.user[known]
     # The next moment of the same learner that comes after the event: a question does not see its own turn.
-    following = np.searchsorted(asked, who * span + mine, side="right")
-    held = known & (following < len(asked))
-    held[held] = user[following[held]] == columns.user[held]
+    following = np.searchsorted(asked_at, who * span + mine, side="right")
+    before_a_question = known & (following < len(asked_at))
+    before_a_question[before_a_question] = (
+        user[following[before_a_question]] == columns.user[before_a_question]
+    )
     last = int(rounds.max(initial=-1)) + 1
     at = np.full(len(mine), last)
-    at[held] = rounds[following[held]]
+    at[before_a_question] = rounds[following[before_a_question]]
     order = np.argsort(at, kind="stable")
     return reordered(columns, order), np.searchsorted(at[order], np.arange(last + 2))

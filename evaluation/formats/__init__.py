@@ -1,13 +1,13 @@
-"""Publishers' own formats, read into event files: one module each, which says what becomes of what.
+"""Converts publishers' formats into event files; each has a module that says how.
 
-A format is a function from tables and an output; whoever adds one puts it into `FORMATS`.
+A format is a function of tables and an output, listed in `FORMATS`.
 """
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from lyo.evaluation.formats import anki, assistments, kdd2015, oulad, xes3g5m
-from lyo.evaluation.formats.tables import Table
+from lyo.evaluation.formats.csv_tables import Table
 from lyo.evaluation.formats.writing import Output
 
 __all__ = ["FORMATS", "Output", "Table"]

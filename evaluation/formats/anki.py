@@ -3,8 +3,8 @@
 CSV: `card_id`, `review_time` (ms), `review_rating` (1 again, 2 hard, 3 good, 4 easy), `review_state`,
 `review_duration` (ms), and `user_id` where several learners share a file. Anki: a collection (`.anki2`,
 `.anki21`) or a package (`.apkg`, `.colpkg`), whose table `revlog` is read. A review becomes a completion of
-the card, which is also its skill; again is scored 0, hard .6, good .8, easy 1. What was no review (rating 0,
-states 4 and 5: rescheduled by hand or by the program) is left out.
+the card, which is also its skill; again is scored 0, hard .6, good .8, easy 1. Entries that are no
+reviews (rating 0, states 4 and 5: rescheduled by hand or by the program) are left out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from lyo.evaluation.formats.tables import BadLine, Table, number, text, whole
+from lyo.evaluation.formats.csv_tables import BadLine, Table, number, text, whole
 from lyo.evaluation.formats.writing import Output
 
 __all__ = ["convert"]
@@ -24,7 +24,7 @@ __all__ = ["convert"]
 SCORES = {1: 0.0, 2: 0.6, 3: 0.8, 4: 1.0}
 NO_REVIEW = (4, 5)
 COLLECTIONS = ("collection.anki21b", "collection.anki21", "collection.anki2")
-"""Inside a package, newest first: the older ones may only say that they need a newer program."""
+"""Names inside a package, newest first: an older one may only say that it needs a newer program."""
 LONGEST_SECONDS = 86_400.0
 
 Review = tuple[int, int, int, int, str, int, float | None]  # line, learner, ms, rating, card, state, seconds
@@ -93,8 +93,8 @@ def _collection(table: Table, user: int) -> Iterator[Review]:
         address = f"file:{path.resolve().as_posix()}?mode=ro&immutable=1"
         try:
             with closing(sqlite3.connect(address, uri=True)) as database:
-                found = database.execute("SELECT id, cid, ease, time, type FROM revlog ORDER BY id")
-                for line, (at, card, rating, taken, state) in enumerate(found, start=1):
+                reviews = database.execute("SELECT id, cid, ease, time, type FROM revlog ORDER BY id")
+                for line, (at, card, rating, taken, state) in enumerate(reviews, start=1):
                     yield line, user, int(at), int(rating), str(card), int(state), taken / 1000
         except sqlite3.Error as error:
             raise ValueError(f"{table.name}: not an Anki collection: {error}") from None
@@ -111,14 +111,14 @@ def _decompressed(path: Path, data: bytes) -> bytes:
 
 
 def _unpacked(path: Path, folder: Path) -> Path:
-    """The database: the file itself, or taken out of a package."""
+    """The database: the file itself, or extracted from a package."""
     if path.suffix in (".anki2", ".anki21"):
         return path
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path.name}: not an Anki package")
     with zipfile.ZipFile(path) as package:
         names = set(package.namelist())
-        name = next((one for one in COLLECTIONS if one in names), None)
+        name = next((candidate for candidate in COLLECTIONS if candidate in names), None)
         if name is None:
             raise ValueError(f"{path.name}: holds no collection")
         data = package.read(name)

@@ -1,9 +1,9 @@
-"""ASSISTments: the releases of 2009, 2012, 2015 and 2017, told apart by their columns.
+"""ASSISTments: the releases of 2009, 2012, 2015 and 2017, recognised by their columns.
 
 A problem becomes a lesson completion, right or wrong in its score (parts of a point as they are), with the
 skills of all its rows: 2009 repeats a problem for each of its skills under the same ``order_id``, 2017 under
 the same ``startTime``. Scaffolding questions (``original`` 0) are left out of 2009 and 2012. 2009 and 2015
-have no times, only an order: theirs are made up from it, so that gaps mean nothing.
+have no times, only an order: times are made up from it, so gaps mean nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lyo.evaluation.formats.tables import BadLine, Row, Table, instant, number, text, whole
+from lyo.evaluation.formats.csv_tables import BadLine, Row, Table, instant, number, text, whole
 from lyo.evaluation.formats.writing import Output
 
 __all__ = ["convert"]
@@ -39,7 +39,7 @@ class _Problem:
 
 @dataclass(frozen=True, slots=True)
 class _Release:
-    """Which columns hold what; `at` reads the time in ms.
+    """The columns of a release; `at` reads the time in ms.
 
     Rows of one `key`, learner and content are one problem; `repeats` says whether there are several.
     """
@@ -171,7 +171,7 @@ def _problem(row: Row, release: _Release, line: int) -> _Problem:
 
 
 def _seconds(row: Row, release: _Release) -> float | None:
-    """How long the answer took; what cannot be true (negative, over a day) counts as unknown."""
+    """How long the answer took (s); impossible values (negative, over a day) are unknown."""
     value = None
     if release.milliseconds is not None:
         value = number(row, release.milliseconds)
@@ -191,5 +191,5 @@ def _skills(row: Row, release: _Release) -> list[str]:
 
 
 def _plain(skill: str) -> str:
-    """Ids that a spreadsheet has made `12.0` of are 12."""
+    """An id without the `.0` that a spreadsheet has added."""
     return skill[:-2] if skill.endswith(".0") and skill[:-2].isdecimal() else skill

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from lyo.evaluation.formats.tables import BadLine, Table, instant, whole
+from lyo.evaluation.formats.csv_tables import BadLine, Table, instant, whole
 from lyo.evaluation.formats.writing import Output
 from lyo.models.arrays.zones import DAY
 
@@ -23,7 +23,7 @@ TRUTH = ("enrollment_id", "dropped")
 
 
 def convert(tables: list[Table], output: Output) -> None:
-    """Read what is there of log, enrollment, truth and date.
+    """Read log, enrollment, truth and date, as far as they are given.
 
     Raises:
         ValueError: there is no log.
@@ -39,7 +39,9 @@ def convert(tables: list[Table], output: Output) -> None:
     for user, course in courses.items():
         if course not in starts and user in first_click:
             mine = (
-                first_click[one] for one, name in courses.items() if name == course and one in first_click
+                first_click[enrolment]
+                for enrolment, name in courses.items()
+                if name == course and enrolment in first_click
             )
             starts[course] = min(mine) // DAY * DAY
     truths = _truths([table for table in tables if table.stem.startswith("truth")], output)
@@ -81,30 +83,30 @@ def _sessions(table: Table, first_click: dict[int, int], output: Output) -> None
 
 
 def _courses(tables: list[Table], output: Output) -> dict[int, str]:
-    found: dict[int, str] = {}
+    courses: dict[int, str] = {}
     for table in tables:
         for line, row in output.rows(table):
             try:
-                found.setdefault(whole(row, "enrollment_id"), row.get("course_id", ""))
+                courses.setdefault(whole(row, "enrollment_id"), row.get("course_id", ""))
             except BadLine as error:
                 output.refuse(table, line, error)
-    return found
+    return courses
 
 
 def _starts(tables: list[Table], output: Output) -> dict[str, int]:
-    found: dict[str, int] = {}
+    starts: dict[str, int] = {}
     for table in tables:
         for line, row in output.rows(table):
             try:
-                found[row.get("course_id", "")] = instant(row, "from")
+                starts[row.get("course_id", "")] = instant(row, "from")
             except BadLine as error:
                 output.refuse(table, line, error)
-    return found
+    return starts
 
 
 def _truths(tables: list[Table], output: Output) -> dict[int, int]:
     """`truth_train.csv` has no header: enrolment, and 1 for dropped."""
-    found: dict[int, int] = {}
+    truths: dict[int, int] = {}
     for table in tables:
         named = "enrollment_id" in table.header()
         for line, row in output.rows(table, None if named else TRUTH):
@@ -114,10 +116,10 @@ def _truths(tables: list[Table], output: Output) -> dict[int, int]:
                 output.refuse(table, line, error)
                 continue
             if value in (0, 1):
-                found.setdefault(user, value)
+                truths.setdefault(user, value)
             else:
                 output.refuse(table, line, f"{list(row)[1]}: {value} is neither 1 nor 0")
-    return found
+    return truths
 
 
 def _date(at: int) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import UTC, datetime
 
-from lyo.evaluation.formats.tables import BadLine, Row, Table, number, text, whole
+from lyo.evaluation.formats.csv_tables import BadLine, Row, Table, number, text, whole
 from lyo.evaluation.formats.writing import Output
 from lyo.models.arrays.zones import DAY
 
@@ -26,7 +26,7 @@ Enrolment = tuple[str, str, int]  # module, presentation, student
 
 
 def convert(tables: list[Table], output: Output) -> None:
-    """Read what is there of studentRegistration, assessments, studentAssessment, studentVle, studentInfo.
+    """Read studentRegistration, assessments, studentAssessment, studentVle, studentInfo, as far as given.
 
     Raises:
         ValueError: there is no studentRegistration, or studentAssessment without assessments.
@@ -35,7 +35,9 @@ def convert(tables: list[Table], output: Output) -> None:
     if "studentregistration" not in by_name:
         raise ValueError("studentRegistration.csv is missing: it says who is enrolled")
     if "studentassessment" in by_name and "assessments" not in by_name:
-        raise ValueError("studentAssessment.csv needs assessments.csv: it says of which module each one is")
+        raise ValueError(
+            "studentAssessment.csv needs assessments.csv, which names the module of each assessment"
+        )
     users, registered = _registrations(by_name["studentregistration"], output)
     if "studentassessment" in by_name:
         _assessments(by_name["assessments"], by_name["studentassessment"], users, output)
@@ -59,7 +61,7 @@ def _noon(presentation: str, day: float) -> int:
     if presentation[:4].isdecimal() and presentation[4:] in MONTHS:
         start = datetime(int(presentation[:4]), MONTHS[presentation[4:]], 1, tzinfo=UTC)
         return round(start.timestamp() * 1000) + round(day) * DAY + NOON
-    raise BadLine(f"code_presentation: {presentation[:20]!r} is not one such as 2013J")
+    raise BadLine(f"code_presentation: {presentation[:20]!r} is not a presentation such as 2013J")
 
 
 def _registrations(
@@ -70,12 +72,12 @@ def _registrations(
     for line, row in output.rows(table):
         try:
             who = _who(row)
-            found = number(row, "date_registration"), number(row, "date_unregistration")
+            dates = number(row, "date_registration"), number(row, "date_unregistration")
         except BadLine as error:
             output.refuse(table, line, error)
             continue
         users.setdefault(who, len(users) + 1)
-        days.setdefault(who, found)
+        days.setdefault(who, dates)
     return users, days
 
 
@@ -136,13 +138,13 @@ def _clicks(table: Table, users: dict[Enrolment, int], output: Output) -> None:
 
 
 def _results(table: Table, output: Output) -> dict[Enrolment, str]:
-    found: dict[Enrolment, str] = {}
+    results: dict[Enrolment, str] = {}
     for line, row in output.rows(table):
         try:
-            found[_who(row)] = row.get("final_result", "")
+            results[_who(row)] = row.get("final_result", "")
         except BadLine as error:
             output.refuse(table, line, error)
-    return found
+    return results
 
 
 def _enrolled(users: dict[Enrolment, int], who: Enrolment) -> int:

@@ -1,4 +1,4 @@
-"""The event file that comes out: checked, in the order of time, whatever the order of the rows was."""
+"""Writes the event file: checked, in the order of time, in whatever order rows come."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import IO, Any
 
 import msgspec
 
-from lyo.evaluation.formats.tables import BadLine, Row, Table
+from lyo.evaluation.formats.csv_tables import BadLine, Row, Table
 from lyo.models.events.decode import Kind, decode
 
 __all__ = ["Output"]
 
 PIECE = 200_000
-"""Events held in memory at once: the others wait in files, sorted."""
+"""Most events in memory; the others wait in sorted temporary files."""
 OFTEN = 20_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _encode = msgspec.json.encode
@@ -29,13 +29,13 @@ Line = tuple[int, int, bytes]
 
 @dataclass(slots=True)
 class Output:
-    """Takes events and bad lines.
+    """Collects events and bad lines.
 
     Args:
-        on_bad: told of each bad line: where, its number, and why.
-        labels: where labels go that the format knows; None: nowhere.
-        user: id of the learner where the format names none.
-        on_rows: told now and then which table is read, and how far.
+        on_bad: called for each bad line with table, number and reason.
+        labels: a file for the format's labels; None: they are not written.
+        user: id of the learner if the format names none.
+        on_rows: called from time to time with the table and line being read.
     """
 
     on_bad: Callable[[str, int, str], None]
@@ -50,7 +50,7 @@ class Output:
     _stack: ExitStack = field(default_factory=ExitStack)
 
     def rows(self, table: Table, columns: tuple[str, ...] | None = None) -> Iterator[tuple[int, Row]]:
-        """A table's good rows with their numbers; the bad ones are named."""
+        """A table's good rows with their numbers; bad ones are reported."""
         for number, row in table.rows(columns):
             if self.on_rows is not None and number % OFTEN == 0:
                 self.on_rows(table.name, number)
@@ -60,12 +60,12 @@ class Output:
                 yield number, row
 
     def refuse(self, table: Table, number: int, error: object) -> None:
-        """Name a bad line."""
+        """Report a bad line."""
         self.bad += 1
         self.on_bad(table.name, number, str(error))
 
     def completion(self, at: int, **fields: Any) -> None:
-        """Take a lesson completion that ended at ``at`` ms.
+        """Add a lesson completion that ended at ``at`` (ms).
 
         Raises:
             BadLine: it would be refused.
@@ -73,7 +73,7 @@ class Output:
         self._take(Kind.LESSON_COMPLETION, at, {"occurred_at": _text(at), **fields})
 
     def session(self, start: int, end: int, **fields: Any) -> None:
-        """Take a session, ms.
+        """Add a session from ``start`` to ``end`` (ms).
 
         Raises:
             BadLine: it would be refused.
@@ -88,7 +88,7 @@ class Output:
             table.writerows(rows)
 
     def lines(self) -> Iterator[bytes]:
-        """The event file, line by line, in the order of time; afterwards nothing is held any more."""
+        """The lines of the event file, in the order of time; afterwards the output is empty."""
         self._held.sort()
         with self._stack:
             for _, _, line in heapq.merge(self._held, *map(_read_back, self._spilled)):

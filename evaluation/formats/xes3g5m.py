@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from lyo.evaluation.formats.tables import BadLine, Row, Table, whole
+from lyo.evaluation.formats.csv_tables import BadLine, Row, Table, whole
 from lyo.evaluation.formats.writing import Output
 
 __all__ = ["convert"]
@@ -40,7 +40,7 @@ def convert(tables: list[Table], output: Output) -> None:
         missing = [name for name in NEEDED if name not in header]
         if missing:
             raise ValueError(f"{table.name}: no column {missing[0]}: not a table of question sequences")
-        seen: set[tuple[int, int, str]] = set()
+        written: set[tuple[int, int, str]] = set()
         for line, row in output.rows(table):
             try:
                 user = whole(row, "uid") + 1
@@ -50,8 +50,8 @@ def convert(tables: list[Table], output: Output) -> None:
                 continue
             for answer in answers:
                 name = user, answer.at, answer.question
-                if name not in seen:
-                    seen.add(name)
+                if name not in written:
+                    written.add(name)
                     _write(table, line, user, answer, output)
 
 
@@ -82,7 +82,7 @@ def _answers(row: Row) -> Iterator[_Answer]:
     for place in range(size):
         if responses[place].strip() in PADDING:
             continue
-        named = [one for one in concepts[place].strip().split("_") if one not in PADDING]
+        named = [concept for concept in concepts[place].strip().split("_") if concept not in PADDING]
         if last is not None and place < len(repeats) and repeats[place].strip() == "1":
             last.concepts += named
             continue

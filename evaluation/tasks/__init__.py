@@ -1,4 +1,4 @@
-"""The tasks: what is asked, what comes of it, and who competes.
+"""The tasks: their questions, labels and contenders.
 
 A model competes by standing in its task's `contenders`, under the name that `--model` takes.
 """

@@ -32,7 +32,7 @@ HORIZON = 14
 SILENT_WEEK = 7
 NEVER = 9_999
 GONE = 7
-"""Days of silence that a label without a horizon is taken for: whoever is gone is silent from now on."""
+"""Days of silence that a label without a horizon stands for."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -47,7 +47,7 @@ class Scene:
 
     @property
     def past(self) -> History:
-        """Their days."""
+        """The learners' daily history."""
         return self.learners.past
 
 
@@ -72,13 +72,13 @@ def _answer(probability: Floats, risk: dropout.DropoutRisk) -> Floats:
 
 
 def terms_of(scene: Scene) -> Floats:
-    """What the hazard looks at ``(m, 19)``."""
+    """The hazard's terms ``(m, 19)``."""
     return hazard.terms(scene.past, factors(scene.past))
 
 
 def _fit_hazard(terms: Floats, label: NDArray[np.bool_]) -> Callable[[Floats], Floats]:
     model = fit_labels(terms, label)
-    return lambda given: hazard.probabilities(model, given)[:, 0]
+    return lambda terms: hazard.probabilities(model, terms)[:, 0]
 
 
 def _silent_a_week(scene: Scene) -> Floats:
@@ -134,7 +134,7 @@ class DropoutTask(Task):
 
     @classmethod
     def over(cls, events: Events, options: Options) -> DropoutTask:
-        """The weeks of the learners, or the labels' moments.
+        """Questions at the ends of the learners' weeks, or at the labels' times.
 
         Raises:
             OSError, ValueError: the labels cannot be read, or have no such column.
@@ -161,7 +161,7 @@ class DropoutTask(Task):
         return task
 
     def scene(self, state: State, which: Ints) -> Scene:
-        """The learners' rows as of when they are asked about."""
+        """The learners' rows as of the questions."""
         rows = state.learners.rows[state.owners(self.queries.user[which])]
         return Scene(group(rows, self.queries.at[which], state.catalogue), self.horizon)
 
@@ -172,21 +172,21 @@ def _weekly(events: Events, horizon: int) -> tuple[Queries, Ints]:
     people, first, who = np.unique(user, return_index=True, return_inverse=True)
     start = at[first] // DAY * DAY
     weeks = np.maximum((events.last - horizon * DAY - start) // (7 * DAY), 0)
-    asked = np.repeat(np.arange(len(people)), weeks)
-    week = np.arange(len(asked)) - np.repeat(np.cumsum(weeks) - weeks, weeks) + 1
-    moment = start[asked] + week * 7 * DAY
+    learner = np.repeat(np.arange(len(people)), weeks)
+    week = np.arange(len(learner)) - np.repeat(np.cumsum(weeks) - weeks, weeks) + 1
+    moment = start[learner] + week * 7 * DAY
     base = at.min(initial=0)
     span = np.int64(events.last - base + 1000 * DAY)
     key = who * span + (at - base)
-    place = np.searchsorted(key, asked * span + (moment - base), side="left")
+    place = np.searchsorted(key, learner * span + (moment - base), side="left")
     previous = at[place - 1]
-    last = np.r_[first[1:], len(at)][asked]
+    last = np.r_[first[1:], len(at)][learner]
     days = (at[np.minimum(place, len(at) - 1)] - moment) // DAY
     following = np.where(place < last, np.minimum(days, NEVER), NEVER)
     kept = np.flatnonzero(moment - previous < horizon * DAY)
-    order = kept[np.lexsort((people[asked[kept]], moment[kept]))]
+    order = kept[np.lexsort((people[learner[kept]], moment[kept]))]
     queries = Queries(
-        user=people[asked[order]],
+        user=people[learner[order]],
         at=moment[order],
         turn=turns(events, moment[order]),
         label=following[order] >= horizon,
@@ -194,7 +194,7 @@ def _weekly(events: Events, horizon: int) -> tuple[Queries, Ints]:
         row=np.full(len(order), -1),
         skill=np.full(len(order), -1),
         stratum=np.zeros(len(order), np.int64),
-        group=people[asked[order]],
+        group=people[learner[order]],
         slices={
             "first week": week[order] == 1,
             "second to fourth week": (week[order] > 1) & (week[order] <= 4),
@@ -228,7 +228,7 @@ def _labelled(events: Events, labels: Labelled, options: Options) -> Queries:
 
 
 def _left_out(known: NDArray[np.bool_], dropped: NDArray[np.bool_]) -> dict[str, int]:
-    """Labels ``(n,)`` of whom nothing is known, and how many of these dropped out."""
+    """Which labels ``(n,)`` are of unknown learners, and how many of these dropped out."""
     if known.all():
         return {}
     return {

@@ -33,8 +33,8 @@ Bools = NDArray[np.bool_]
 
 
 def _weights(scene: Scene) -> Floats:
-    found = plateau.predict(scene.states, scene.as_of)
-    return np.stack([np.where(found.active, found.score / 100, 0.5), found.active], axis=1)
+    predictions = plateau.predict(scene.states, scene.as_of)
+    return np.stack([np.where(predictions.active, predictions.score / 100, 0.5), predictions.active], axis=1)
 
 
 def _mastery_low(scene: Scene) -> Floats:

@@ -73,11 +73,11 @@ class RecallTask(Task):
             (tries.before > 0) & ~np.isnan(tries.score) & (tries.gap >= (options.least_gap or 0.0) * DAY)
         )
         queries = about(tries, which, tries.score[which] >= 0.5, tries.at[which])
-        asked = queries.skill
+        which = queries.skill
         queries.slices = {
-            "first ten answers of a learner": first_answers(tries.user)[asked],
-            "a day and more": tries.gap[asked] >= DAY,
-            **gap_slices(tries.gap[asked]),
+            "first ten answers of a learner": first_answers(tries.user)[which],
+            "a day and more": tries.gap[which] >= DAY,
+            **gap_slices(tries.gap[which]),
         }
         return cls(asks, tries, queries)
 

@@ -32,9 +32,11 @@ Floats = NDArray[np.float64]
 
 
 def _weights(scene: Scene) -> Floats:
-    found = regression.predict(scene.states, scene.as_of, calibrate(scene.rows, scene.as_of))
-    level = np.where(found.active, found.urgency, -1)
-    return np.stack([np.where(found.active, found.score / 100, 0.5), level >= ALARMED_FROM, level], axis=1)
+    predictions = regression.predict(scene.states, scene.as_of, calibrate(scene.rows, scene.as_of))
+    level = np.where(predictions.active, predictions.urgency, -1)
+    return np.stack(
+        [np.where(predictions.active, predictions.score / 100, 0.5), level >= ALARMED_FROM, level], axis=1
+    )
 
 
 def _mastery_low(scene: Scene) -> Floats:
@@ -80,10 +82,10 @@ class RegressionTask(Task):
         """Active regressions by urgency, and those of urgency high and critical by learner."""
         states = state.skills.rows["now"]
         owner, as_of = state.skills.column("owner").astype(np.int64), np.maximum(states["last_at"], at)
-        found = regression.predict(states, as_of, calibrate(state.learners.rows[owner], as_of))
-        urgent = found.active & (found.urgency >= ALARMED_FROM)
-        everything = at_end(state, found.active, found.urgency, self.levels)
-        return {**everything, "urgent": at_end(state, urgent, found.urgency, self.levels)}
+        predictions = regression.predict(states, as_of, calibrate(state.learners.rows[owner], as_of))
+        urgent = predictions.active & (predictions.urgency >= ALARMED_FROM)
+        everything = at_end(state, predictions.active, predictions.urgency, self.levels)
+        return {**everything, "urgent": at_end(state, urgent, predictions.urgency, self.levels)}
 
     def scene(self, state: State, which: Ints) -> Scene:
         """Rows and states before the attempts."""

@@ -1,4 +1,4 @@
-"""What the tasks about skills share: the learner's row and the skill's state when a question is asked."""
+"""Shared by the tasks about skills: the learner's row and the skill's state at a question."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Scene:
 
 
 def at_end(state: State, active: Bools, level: Ints, names: Sequence[str]) -> dict[str, Any]:
-    """Alarms that stand at the end, over all skills ``(n,)``: in all, by level, and by learner.
+    """Alarms that are active at the end, over all skills ``(n,)``: in all, by level, and by learner.
 
     ``level`` is an index into ``names``.
     """
@@ -48,7 +48,7 @@ def at_end(state: State, active: Bools, level: Ints, names: Sequence[str]) -> di
         "active": int(active.sum()),
         "learners_with": int((learners > 0).sum()),
         "most_of_a_learner": int(learners.max(initial=0)),
-        "levels": {name: int((active & (level == one)).sum()) for one, name in enumerate(names)},
+        "levels": {name: int((active & (level == index)).sum()) for index, name in enumerate(names)},
     }
 
 
@@ -76,10 +76,10 @@ def scene(
     owner = state.owners(queries.user[which])
     rows = state.learners.rows[owner]
     about = queries.skill[which]
-    numbers = np.array([state.intern(tries.names[one]) for one in tries.skill[about].tolist()], np.int64)
+    numbers = np.array([state.intern(tries.names[skill]) for skill in tries.skill[about].tolist()], np.int64)
     slots = state.find_skills(owner, numbers)
-    seen = slots >= 0
+    known = slots >= 0
     states = empty_skills(queries.user[which])["now"]
-    states[seen] = state.skills.rows["now"][slots[seen]]
+    states[known] = state.skills.rows["now"][slots[known]]
     as_of = np.maximum(queries.at[which], states["last_at"])
     return Scene(rows, states, as_of, last[about], recent[about])

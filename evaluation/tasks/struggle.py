@@ -34,7 +34,7 @@ ASKS = "the learner struggles with the content (says so, or a score under 0.5)"
 
 @dataclass(slots=True)
 class Scene:
-    """``m`` questions: what the product would compute their answers from."""
+    """``m`` questions, with the inputs from which the product computes their answers."""
 
     learners: Group
     questions: struggle.Questions
@@ -99,10 +99,10 @@ class StruggleTask(Task):
         if prerequisites is None and similar is None:
             prerequisites = done.skills if self._skills_as == "prerequisites" else None
             similar = done.skills if self._skills_as == "similar" else None
-        asked = ContentMetadata(
+        metadata = ContentMetadata(
             difficulty_rating=done.difficulty, prerequisites=prerequisites, similar_topics=similar
         )
-        return Request("", done.content_id, 0, 0, asked)
+        return Request("", done.content_id, 0, 0, metadata)
 
 
 def _queries(events: Events) -> Queries:

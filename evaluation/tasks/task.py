@@ -1,4 +1,4 @@
-"""What every task gives: questions, the scene in which they are asked, and who competes."""
+"""What every task defines: questions, the state in which they are asked, and contenders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Options", "Task"]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What may be chosen of a task; None: its own default.
+    """The options of a task; None: the task's default.
 
     ``skills_as`` says which question a completion's skills stand for, ``least_gap`` leaves out repetitions
     after fewer days, ``horizon`` is that of dropout in days and ``days`` the days after a labelled start.
@@ -47,7 +47,7 @@ class Task(ABC):
     contenders: ClassVar[Mapping[str, Contender]]
     levels: ClassVar[tuple[str, ...]] = ()
     closes: ClassVar[bool] = False
-    """Whether `closing` has something to say."""
+    """Whether `closing` has figures."""
 
     def __init__(self, asks: str, queries: Queries, bad: Sequence[tuple[int, str]] = ()) -> None:
         self.asks, self.queries, self.bad = asks, queries, bad
@@ -63,7 +63,7 @@ class Task(ABC):
         """
 
     def contender(self, name: str) -> Contender:
-        """One of the task's own contenders, or of those beside."""
+        """One of the task's contenders, or of those of all tasks."""
         return self.beside[name] if name in self.beside else self.contenders[name]
 
     def closing(self, state: State, at: int) -> dict[str, Any]:
@@ -72,4 +72,4 @@ class Task(ABC):
 
     @abstractmethod
     def scene(self, state: State, which: NDArray[np.int64]) -> Any:
-        """What contenders see of the questions ``which (m,)``, whose learners' events are folded."""
+        """The state at the questions ``which (m,)``, with their learners' earlier events folded."""

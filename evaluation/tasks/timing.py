@@ -43,36 +43,38 @@ class Scene:
 def _profile(scene: Scene) -> Floats:
     """Shares of sessions by hour ``(m, 24)``, which hours are peaks, and what is called a good time."""
     learners = scene.learners
-    found = timing.predict(learners.past, learners.rows, learners.as_of, learners.zones, learners.quiet_hours)
-    unknown = found.begins.sum(axis=1, keepdims=True) <= 0
-    weeks = np.stack([good_hours(found, one) for one in range(len(scene.local))])
+    profile = timing.predict(
+        learners.past, learners.rows, learners.as_of, learners.zones, learners.quiet_hours
+    )
+    unknown = profile.begins.sum(axis=1, keepdims=True) <= 0
+    weeks = np.stack([good_hours(profile, learner) for learner in range(len(scene.local))])
     everyone = np.arange(len(weeks))
     begins = weeks[everyone, weekday(scene.local // DAY), scene.local // HOUR % HOURS]
     covers = weeks.mean(axis=(1, 2))
-    seen: Floats = np.c_[np.where(unknown, PEOPLES, found.begins), found.peak, begins, covers]
-    return seen
+    features: Floats = np.c_[np.where(unknown, PEOPLES, profile.begins), profile.peak, begins, covers]
+    return features
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Learned from sessions whose end was known before: `count` gives counts ``(n, 24)``."""
+    """A model that counts sessions that ended before the question: `count` gives ``(n, 24)``."""
 
     what: str
     count: Callable[[Queries, Ints], Floats]
 
     @staticmethod
     def observe(scene: Scene) -> Floats:
-        """The hour that came."""
+        """The hour in which the session began."""
         return (scene.local // HOUR % HOURS)[:, None].astype(np.float64)
 
     def conclude(self, observed: Floats, known: Known) -> Verdict:
-        """Shares of the counts, one added over all hours together."""
+        """Shares of the counts, with one count spread over all hours."""
         counts = self.count(known.queries, observed[:, 0].astype(np.int64)) + 1 / HOURS
         return Verdict(counts / counts.sum(axis=1, keepdims=True))
 
 
 def _counts(value: Ints, settled: Ints, at: Ints) -> Floats:
-    """How often each value of 0 to 23 was settled before each moment ``(m, 24)``; -1 counts nowhere."""
+    """How often each value of 0 to 23 was known before each moment ``(m, 24)``; -1 is not counted."""
     order = np.argsort(settled, kind="stable")
     once = np.zeros((len(order) + 1, HOURS))
     known = np.flatnonzero(value[order] >= 0)
@@ -95,13 +97,13 @@ def _own(queries: Queries, hour: Ints) -> Floats:
     begin = np.ones(len(order), bool)
     begin[1:] = user[1:] != user[:-1]
     first = np.maximum.accumulate(np.where(begin, np.arange(len(order)), 0))
-    found = np.empty_like(total)
-    found[order] = total - total[first]
-    return found
+    profile = np.empty_like(total)
+    profile[order] = total - total[first]
+    return profile
 
 
 def _around_last(queries: Queries, hour: Ints) -> Floats:
-    """How far sessions were from the learner's one before, laid around the last hour; else zeros."""
+    """Differences between the hours of consecutive sessions, counted around the last hour; else zeros."""
     order = np.argsort(queries.user, kind="stable")
     last = np.full(len(order), -1)
     same = queries.user[order][1:] == queries.user[order][:-1]
@@ -165,7 +167,7 @@ class TimingTask(Task):
 
 
 def _reached(user: Ints, end: Ints) -> Ints:
-    """Latest end so far of each learner's activity ``(n,)``; learners stand one after another."""
+    """Latest end so far of each learner's activity ``(n,)``; rows are ordered by learner."""
     _, who = np.unique(user, return_inverse=True)
     base = who.astype(np.int64) << 44
     reached: Ints = np.maximum.accumulate(base + end) - base

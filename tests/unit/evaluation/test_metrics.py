@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lyo.evaluation.alarms import alarms, odds_ratio, odds_ratio_within
 from lyo.evaluation.logistic import fit_logistic
-from lyo.evaluation.metrics import CLIP, auc, auc_within, reliability, scores
+from lyo.evaluation.scoring import CLIP, auc, auc_within, reliability, scores
 from lyo.evaluation.splits import folds
 
 DAY = 86_400_000

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from lyo.evaluation.events.queries import Queries
 from lyo.evaluation.events.stream import Events, read
 from lyo.evaluation.events.walk import walk
-from lyo.evaluation.metrics import auc
 from lyo.evaluation.run import observe, run
+from lyo.evaluation.scoring import auc
 from lyo.evaluation.tasks import TASKS, Options
 from lyo.models.engine import Engine
 from lyo.models.events.decode import Kind

@@ -1,4 +1,4 @@
-"""How good probabilities are: they tell the positives apart, and they mean what they say."""
+"""Scores probabilities: how well they separate the positives, and how well they are calibrated."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Scores of ``n`` probabilities; None where there is nothing to score, or one outcome only."""
+    """Scores of ``n`` probabilities; None without questions, or with one outcome only."""
 
     n: int
     positives: int
@@ -53,7 +53,7 @@ def scores(probability: Floats, label: Bools) -> Scores:
         log_loss=float(loss),
         accuracy=float(((probability >= 0.5) == label).mean()),
         brier=float(((probability - label) ** 2).mean()),
-        ece=float(sum(each.n * abs(each.predicted - each.true) for each in table) / len(label)),
+        ece=float(sum(bin_.n * abs(bin_.predicted - bin_.true) for bin_ in table) / len(label)),
     )
 
 
@@ -64,23 +64,23 @@ def reliability(probability: Floats, label: Bools) -> list[Bin]:
     predicted = np.bincount(which, probability, BINS) / np.maximum(count, 1)
     true = np.bincount(which, label, BINS) / np.maximum(count, 1)
     return [
-        Bin(int(count[one]), float(predicted[one]), float(true[one]))
-        for one in np.flatnonzero(count).tolist()
+        Bin(int(count[number]), float(predicted[number]), float(true[number]))
+        for number in np.flatnonzero(count).tolist()
     ]
 
 
 def auc(score: Floats, label: Bools) -> float | None:
     """Chance that a positive has a higher score than a negative, a tie counting half; None without both."""
-    found = _auc_by(np.zeros(len(label), np.int64), score, label, 1)[0]
-    return None if np.isnan(found) else float(found)
+    value = _auc_by(np.zeros(len(label), np.int64), score, label, 1)[0]
+    return None if np.isnan(value) else float(value)
 
 
 def auc_within(user: NDArray[np.int64], score: Floats, label: Bools) -> float | None:
     """Mean over the learners who have both outcomes of each one's own `auc`; None where nobody has."""
     people, who = np.unique(user, return_inverse=True)
-    found = _auc_by(who, score, label, len(people))
-    known = ~np.isnan(found)
-    return float(found[known].mean()) if known.any() else None
+    by_learner = _auc_by(who, score, label, len(people))
+    known = ~np.isnan(by_learner)
+    return float(by_learner[known].mean()) if known.any() else None
 
 
 def _auc_by(who: NDArray[np.int64], score: Floats, label: Bools, groups: int) -> Floats:

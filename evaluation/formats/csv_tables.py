@@ -1,4 +1,4 @@
-"""Tables as publishers ship them: CSV or TSV, plain, in `.gz` or `.zip`, in whatever encoding.
+"""Reads publishers' tables: CSV or TSV, plain, in `.gz` or `.zip`, in UTF-8 or Windows-1252.
 
 Each line is read as UTF-8, with or without a byte-order mark, and as Windows-1252 where it is not valid:
 some of these files change their encoding in the middle. Column names are compared in lower case.
@@ -27,7 +27,7 @@ Row = dict[str, str]
 
 
 class BadLine(ValueError):
-    """What is wrong with a line, by the name of its column."""
+    """A line that cannot be used; the message names the column."""
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ class Table:
         return [name.strip().lower() for name in next(csv.reader([first], delimiter=_delimiter(first)), [])]
 
     def rows(self, columns: tuple[str, ...] | None = None) -> Iterator[tuple[int, Row | BadLine]]:
-        """Each row by column, or what is wrong with it, with the number of its last line, counted from 1.
+        """Each row by column, or its error, with the number of its last line, counted from 1.
 
         Args:
             columns: names to use where the file has no header.
@@ -87,7 +87,7 @@ def tables(paths: list[Path]) -> Iterator[Table]:
     for path in paths:
         if path.suffix == ".zip" and zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                names = [one.filename for one in archive.infolist() if not one.is_dir()]
+                names = [member.filename for member in archive.infolist() if not member.is_dir()]
             for name in names:
                 if not Path(name).name.startswith("."):
                     yield Table(name, path, partial(_member, path, name))
@@ -172,7 +172,7 @@ def whole(row: Row, column: str) -> int:
     """A whole number that must be there.
 
     Raises:
-        BadLine: it is missing, or none.
+        BadLine: it is missing or malformed.
     """
     text = row.get(column, "")
     if text.isdecimal():
@@ -189,7 +189,7 @@ def instant(row: Row, column: str) -> int:
     """A time as ISO 8601 or close to it, in ms; UTC where it names no offset.
 
     Raises:
-        BadLine: it is missing, or none.
+        BadLine: it is missing or malformed.
     """
     text = row.get(column, "")
     if text.lower() in UNKNOWN:
