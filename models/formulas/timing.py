@@ -1,8 +1,8 @@
 """Timing profile: when a learner studies, in local time (specification, "Optimal Timing").
 
 Each active half hour is read with the offset valid at that moment, so daylight saving and a zone that
-became known late are right. Recent weeks weigh more. Scores by hour are drawn toward the learner's mean,
-since performance by hour rarely holds up.
+became known late are right. Recent weeks weigh more, but not in where sessions begin. Scores by hour are
+drawn toward the learner's mean, since performance by hour rarely holds up.
 """
 
 from __future__ import annotations
@@ -114,11 +114,14 @@ def predict(past: History, rows: Rows, as_of: Ints, zones: Zones, quiet_hours: Q
 
 
 def _begins(past: History, zones: Zones) -> Floats:
-    """Weighted counts ``(n, 24)`` of half hours with activity after two without, by local hour."""
+    """Counts ``(n, 24)`` of half hours with activity after two without, by local hour.
+
+    All ninety days count alike: where the next session begins is told better so (docs/accuracy.md).
+    """
     half = past.half
     first = half & ~(half << np.uint64(1)) & ~(half << np.uint64(2))
     entry, local = active_half_hours(replace(past, half=first), zones)
-    return _by(past, past.who[entry], local // HOUR % 24, 24, _RECENCY[past.age[entry]])
+    return _by(past, past.who[entry], local // HOUR % 24, 24, np.ones(len(entry)))
 
 
 def _by(past: History, who: Ints, column: Ints, width: int, weight: Floats) -> Floats:

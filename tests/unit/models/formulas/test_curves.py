@@ -29,6 +29,7 @@ from tests.support.learners.building import (
     session,
     skill_row,
 )
+from tests.support.learners.engines import fading
 
 MASTERED = [completion(1, START + day * DAY, "algebra", score=0.95) for day in range(6)]
 LAST = START + 5 * DAY
@@ -131,6 +132,23 @@ def test_the_curve_agrees_with_the_regression_that_goes_out(
         if lost.active[0]:
             assert lost.peak[0] - lost.current[0] >= curves.LOSS * 100 - 1
             assert lost.detected[0] <= now[0]
+
+
+def test_a_due_date_uses_only_reviews_of_the_days_before_it_is_set() -> None:
+    """What the learner does at other skills from that day on moves later due dates, and not this one."""
+    set_at = START + 9 * DAY
+    others = [completion(1, set_at + day * DAY, "other", score=0.1) for day in range(7)]
+    events = fading(START)
+    streams = run(events), run([*events, *others])
+    state = skill_row(streams[0], 1, "s")["now"]
+    assert skill_row(streams[1], 1, "s")["now"].tobytes() == state.tobytes()
+
+    def due(moment: int) -> list[int]:
+        known = [calibrate(learner_row(stream, 1), at(moment)) for stream in streams]
+        return [one(curves.forgetting(state, at(moment), learner), "review") for learner in known]
+
+    assert due(set_at)[0] == due(set_at)[1] > set_at
+    assert due(set_at + 7 * DAY)[0] != due(set_at + 7 * DAY)[1]
 
 
 def test_two_lucky_answers_have_no_peak_and_no_review_date() -> None:

@@ -260,6 +260,13 @@ def test_good_hours_are_the_fewest_in_which_half_of_the_sessions_begin(sessions:
         assert held - weakest < 0.5 + 1e-9, "one hour less would do"
 
 
+def test_every_session_of_the_last_ninety_days_counts_alike_in_where_sessions_begin() -> None:
+    start = ms("2026-01-05T00:00:00Z")
+    hours = [9] * 40 + [20] * 40
+    found = profile_of([session(1, start + day * DAY + hour * HOUR, 30) for day, hour in enumerate(hours)])
+    assert found.begins[0, [9, 20]].tolist() == [0.5, 0.5]
+
+
 def test_a_day_on_which_the_learner_hardly_studies_is_no_good_day() -> None:
     start = ms("2026-01-05T00:00:00Z")  # a Monday
     days = [day for day in range(84) if day % 7 < 5 or day == 5]
