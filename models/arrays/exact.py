@@ -16,6 +16,7 @@ Floats = NDArray[np.float64]
 _LN2_HIGH, _LN2_LOW = 0.693147180369123816490, 1.90821492927058770002e-10  # the first has few bits
 _ROOT_HALF = 0.7071067811865476
 _TERMS = 13
+_MOST_ODD = 19
 
 
 def exp(values: Floats) -> Floats:
@@ -23,9 +24,12 @@ def exp(values: Floats) -> Floats:
     clipped = np.minimum(np.maximum(values, -700.0), 700.0)
     power = np.rint(clipped / (_LN2_HIGH + _LN2_LOW))
     rest = clipped - power * _LN2_HIGH - power * _LN2_LOW
-    total = np.ones_like(rest)
-    for term in range(_TERMS, 0, -1):
-        total = 1.0 + total * rest / term
+    total = rest / _TERMS
+    total += 1.0
+    for term in range(_TERMS - 1, 0, -1):  # in place: rows come in small batches, where allocating costs
+        total *= rest
+        total /= term
+        total += 1.0
     return np.ldexp(total, power.astype(np.int64))
 
 
@@ -37,7 +41,8 @@ def log(values: Floats) -> Floats:
     power = power - low
     ratio = (fraction - 1.0) / (fraction + 1.0)
     square = ratio * ratio
-    total = np.zeros_like(ratio)
-    for odd in range(19, 0, -2):
-        total = total * square + 1.0 / odd
+    total = np.full_like(ratio, 1.0 / _MOST_ODD)
+    for odd in range(_MOST_ODD - 2, 0, -2):
+        total *= square
+        total += 1.0 / odd
     return 2.0 * ratio * total + (power * _LN2_LOW + power * _LN2_HIGH)

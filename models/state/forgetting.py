@@ -37,6 +37,10 @@ _FACTOR = 0.9803464944134797
 """``0.9 ** (-1 / _DECAY) - 1``, so that recall is 0.9 at the stability."""
 _GRADES = np.array([5_000, 7_000, 9_500])  # lowest scores, 1/10000, of hard, good and easy
 
+_SAME_DAY_LEAST = exp(np.array([_SAME_DAY * _SAME_DAY_SHIFT]))
+_DIFFICULTIES = np.clip(_FIRST_HARD - exp(_FIRST_EASE * np.arange(4.0)) + 1.0, 1.0, 10.0)
+"""After a first attempt, by grade."""
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -84,30 +88,33 @@ def after_attempt(
     grown = _grown(stability, hard, grade, elapsed)
     new = np.where(first, _FIRST[grade], np.where(scored, grown, stability / 1_000.0))
     harder = hard - _STEP * (grade - 2.0) * (10.0 - hard) / 9.0
-    harder = _PULL * _first_difficulty(np.full(len(grade), 3)) + (1.0 - _PULL) * harder
-    changed = np.where(first, _first_difficulty(grade), np.where(scored, harder, hard))
+    harder = _PULL * _DIFFICULTIES[3] + (1.0 - _PULL) * harder
+    changed = np.where(first, _DIFFICULTIES[grade], np.where(scored, harder, hard))
     return (
         np.clip(np.rint(new * 1_000.0), _LEAST, _MOST).astype(np.int32),
         np.clip(np.rint(changed * 1_000.0), 1_000, 10_000).astype(np.uint16),
     )
 
 
-def _first_difficulty(grade: Ints) -> Floats:
-    eased = exp(_FIRST_EASE * grade.astype(np.float64))
-    return np.clip(_FIRST_HARD - eased + 1.0, 1.0, 10.0)
-
-
 def _grown(stability: NDArray[np.int32], hard: Floats, grade: Ints, elapsed: Ints) -> Floats:
     """Stability in days ``(n,)`` after a later attempt."""
     days = stability / 1_000.0
-    size = log(days)
     forgotten = 1.0 - recall(elapsed, stability)
+    size, size_above, effort = log(np.stack([days, days + 1.0, hard]))
+    # One call for all: rows come in small batches, where calls cost more than elements.
+    damped, surprise, reach, lapse, short = exp(
+        np.stack(
+            [
+                _GROWTH - _GROWTH_DAMP * size,
+                _GROWTH_LAPSE * forgotten,
+                _LAPSE_GROWTH * size_above,
+                _LAPSE_RECALL * forgotten - _LAPSE_HARD * effort,
+                _SAME_DAY * (grade - 2.0 + _SAME_DAY_SHIFT) - _SAME_DAY_DAMP * size,
+            ]
+        )
+    )
     bonus = np.where(grade == 1, _HARD, np.where(grade == 3, _EASY, 1.0))
-    gain = (11.0 - hard) * exp(_GROWTH - _GROWTH_DAMP * size) * (exp(_GROWTH_LAPSE * forgotten) - 1.0)
-    kept = days * (1.0 + gain * bonus)
-    reach = exp(_LAPSE_GROWTH * log(days + 1.0)) - 1.0
-    lapsed = _LAPSE * exp(_LAPSE_RECALL * forgotten - _LAPSE_HARD * log(hard)) * reach
-    lapsed = np.minimum(lapsed, days / exp(np.full_like(days, _SAME_DAY * _SAME_DAY_SHIFT)))
-    short = exp(_SAME_DAY * (grade - 2.0 + _SAME_DAY_SHIFT) - _SAME_DAY_DAMP * size)
+    kept = days * (1.0 + (11.0 - hard) * damped * (surprise - 1.0) * bonus)
+    lapsed = np.minimum(_LAPSE * lapse * (reach - 1.0), days / _SAME_DAY_LEAST)
     short = days * np.where(grade >= 2, np.maximum(short, 1.0), short)
     return np.where(elapsed < DAY, short, np.where(grade == 0, lapsed, kept))
