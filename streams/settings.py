@@ -342,9 +342,7 @@ def describe(error: ValidationError) -> str:
     """One line for a refused setting: the variable and what is wrong, never the value of a secret."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     message = first["msg"].removeprefix("Value error, ")
-    if not first["loc"]:
-        return message
-    return f"{PREFIX}{str(first['loc'][0]).upper()}: {message}"
+    return f"{PREFIX}{str(first['loc'][0]).upper()}: {message}" if first["loc"] else message
 
 
 def _refuse(line: str) -> NoReturn:

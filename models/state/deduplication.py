@@ -11,9 +11,10 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
+from lyo.models.arrays.runs import ranks
 from lyo.models.arrays.zones import DAY
 from lyo.models.events.decode import Kind
-from lyo.models.state.learner import DAYS, RING, RING_KINDS, Rows, ranks
+from lyo.models.state.learner import DAYS, RING, RING_KINDS, Rows
 
 __all__ = ["far_behind", "late", "recognise"]
 

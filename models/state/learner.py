@@ -12,6 +12,7 @@ import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
+from lyo.models.arrays.runs import keep_largest, ranks
 from lyo.models.arrays.zones import DAY
 from lyo.models.events.decode import Columns, Kind, OutcomeKind, Preferences
 from lyo.models.events.types import INPUTS, QuietHours
@@ -144,7 +145,7 @@ def fold_sessions(rows: Rows, who: Indexes, events: Columns, take: NDArray[np.bo
     np.maximum.at(rows["last_session"], one, end)
     np.add.at(rows["sessions"], one, np.uint32(1))
     minutes = (end - start + MINUTE // 2) // MINUTE
-    _keep_newest(rows["recent_sessions"], one, ((end // 1000 + 1) << 16 | minutes).astype(np.uint64))
+    keep_largest(rows["recent_sessions"], one, ((end // 1000 + 1) << 16 | minutes).astype(np.uint64))
     last = np.maximum(end - 1, start)
     first_half, last_half = start // HALF_HOUR, last // HALF_HOUR
     crosses = last // DAY > start // DAY
@@ -165,7 +166,7 @@ def fold_completions(rows: Rows, who: Indexes, events: Columns, take: NDArray[np
     _first(rows, one, at)
     np.maximum.at(rows["last_completion"], one, at)
     np.add.at(rows["completions"], one, np.uint32(1))
-    _keep_newest(rows["recent_completions"], one, (at // 1000 + 1).astype(np.uint32))
+    keep_largest(rows["recent_completions"], one, (at // 1000 + 1).astype(np.uint32))
     scored, known = score >= 0, events.struggled[take] >= 0
     struggled = events.struggled[take] == 1
     np.add.at(rows["all_tried"], one[known], np.uint32(1))
@@ -273,30 +274,6 @@ def _first(rows: Rows, who: Indexes, at: Indexes) -> None:
 def _bits(first: Indexes, last: Indexes) -> NDArray[np.uint64]:
     one = np.uint64(1)
     return ((one << (last + 1).astype(np.uint64)) - one) & ~((one << first.astype(np.uint64)) - one)
-
-
-def _keep_newest(
-    columns: NDArray[np.uint64] | NDArray[np.uint32], who: Indexes, values: NDArray[np.unsignedinteger]
-) -> None:
-    """Merge values into ``columns (n, RECENT)``, which keep each row's largest in descending order."""
-    if not len(who):
-        return
-    order = np.lexsort((~values, who))
-    who, values = who[order], values[order]
-    rank = ranks(who)
-    kept = rank < RECENT
-    touched, local = np.unique(who[kept], return_inverse=True)
-    merged = np.zeros((len(touched), 2 * RECENT), values.dtype)
-    merged[:, :RECENT] = columns[touched]
-    merged[local, RECENT + rank[kept]] = values[kept]
-    merged.sort(axis=1)
-    columns[touched] = merged[:, : RECENT - 1 : -1]
-
-
-def ranks(groups: Indexes) -> NDArray[np.int64]:
-    """Position of each element within its run of equal neighbours ``(n,)``."""
-    starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
-    return np.arange(len(groups)) - np.repeat(starts, np.diff(np.r_[starts, len(groups)]))
 
 
 def _add_to_days(

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lyo.models.arrays.runs import ranks
 from lyo.models.state.forgetting import FIRST_DIFFICULTY, FIRST_STABILITY, after_attempt
-from lyo.models.state.learner import ranks
 from lyo.models.state.mastery import REVIEW_AFTER, RIGHT_FROM, add_evidence, mastery, strength
 from lyo.models.state.plateau_window import PLATEAU, end_window_by_gap, extend_window
 from lyo.models.state.regression_span import REGRESSION, close_span, open_by_silence

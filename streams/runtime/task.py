@@ -322,11 +322,8 @@ class Task:
     ) -> list[Pair]:
         """Dead letters of the refused records, except those about learners who stay erased."""
         of_records = [(records[kind][rejected.index], rejected) for kind, rejected in refused]
-        return [
-            encode.dead_letter(record, rejected, now)
-            for record, rejected in of_records
-            if not self._eraser.is_erased(record)
-        ]
+        erased = self._eraser.is_erased
+        return [encode.dead_letter(record, why, now) for record, why in of_records if not erased(record)]
 
 
 def _decode(

@@ -326,8 +326,6 @@ def _releases(members: Sequence[Member], groups: Sequence[GroupLag]) -> tuple[tu
 
 def _quality(quality: Quality | None) -> tuple[QualityView, ...]:
     """Every figure; with a bar if it is between 0 and 1."""
-    if quality is None:
-        return ()
     return tuple(
         QualityView(
             name=figure.name.replace("_", " "),
@@ -337,7 +335,7 @@ def _quality(quality: Quality | None) -> tuple[QualityView, ...]:
             bar=figure.value if figure.value is not None and 0 <= figure.value <= 1 else None,
             count=count(figure.size),
         )
-        for figure in quality.figures
+        for figure in (() if quality is None else quality.figures)
     )
 
 

@@ -13,14 +13,12 @@ from lyo.models.engine import Engine
 from lyo.models.erasure import ErasureMarkers
 from lyo.models.events.decode import Columns, Kind, Rejected, decode
 from lyo.models.predictions.records import IDENTITY_FREE
-from lyo.models.state import layout
 from lyo.models.state.catalogue import Catalogue
-from lyo.storage.sink import merges
 from lyo.streams.dead_letters import encode
 from tests.support.faults.agreement import rows as rows_of
 from tests.support.learners.building import ms
 from tests.support.simulation.kafka.log import Stored
-from tests.support.simulation.statements import returned_at
+from tests.support.simulation.table_oracle import current, differing_tables
 from tests.support.simulation.tally import Tally, total
 from tests.support.simulation.world import Failed, World
 
@@ -36,7 +34,7 @@ def check(world: World) -> dict[str, int]:
     engine, refused = _folded(world)
     rows, wrong_rows = _rows(world, engine)
     said = wrong_rows + _predictions(world, engine, refused) + _ids(world) + _letters(world, refused)
-    said += _database(world) + _once(world) + _erased(world)
+    said += differing_tables(world) + _once(world) + _erased(world)
     said += _early(world, refused) if isinstance(engine, Tally) else _unsettled(world)
     if said:
         lost = _lost(world, rows) if isinstance(engine, Tally) else ""
@@ -45,7 +43,7 @@ def check(world: World) -> dict[str, int]:
 
 
 def _lost(world: World, rows: dict[bytes, bytes]) -> str:
-    found = [record.value or b"" for record in _current(world, world.names.learner_rows).values()]
+    found = [record.value or b"" for record in current(world, world.names.learner_rows).values()]
     wanted = [value for key, value in rows.items() if b"|" not in key]
     return f" ({total(wanted)} events published, {total(found)} counted)"
 
@@ -109,15 +107,6 @@ def _all(world: World, topic: str) -> list[Stored]:
     return [r for tp, log in world.broker.logs.items() if tp.topic == topic for r in log.committed(tp)[0]]
 
 
-def _current(world: World, topic: str) -> dict[bytes, Stored]:
-    found = world.broker.newest(topic)
-    return {
-        key: record
-        for key, record in found.items()
-        if key is not None and not key.startswith(b"#") and record.value is not None
-    }
-
-
 # ------------------------------------------------------------ the topics
 
 
@@ -125,7 +114,7 @@ def _rows(world: World, engine: Any) -> tuple[dict[bytes, bytes], list[str]]:
     wanted: dict[bytes, bytes] = engine.rows() if isinstance(engine, Tally) else rows_of(engine)
     found: dict[bytes, bytes | None] = {}
     for topic in (world.names.learner_rows, world.names.skill_rows):
-        found |= {key: record.value for key, record in _current(world, topic).items()}
+        found |= {key: record.value for key, record in current(world, topic).items()}
     said = []
     for key in sorted(wanted.keys() | found.keys()):
         if key not in found or key not in wanted:
@@ -140,7 +129,7 @@ def _predictions(world: World, engine: Any, refused: Counter[Place]) -> list[str
     found = {
         (kind, key): _comparable(record.value or b"")
         for kind, topic in world.names.predictions.items()
-        for key, record in _current(world, topic).items()
+        for key, record in current(world, topic).items()
     }
     asked = _asked(world, refused)
     said = [f"prediction {key} is missing" for key in wanted.keys() - found.keys()]
@@ -251,12 +240,12 @@ def _erased(world: World) -> list[str]:
         said += [
             f"{topic} still holds {key!r} of an erased learner"
             for topic in outputs
-            for key in _current(world, topic)
+            for key in current(world, topic)
             if int(key.partition(b"|")[0]) == user
         ]
         said += [
             f"the letter {key!r} is about the erased learner {user}"
-            for key, letter in _current(world, names.dead_letters).items()
+            for key, letter in current(world, names.dead_letters).items()
             if user in encode.learners_of(letter.value or b"")
         ]
         said += [
@@ -267,84 +256,6 @@ def _erased(world: World) -> list[str]:
             if key[0] == user
         ]
     return said
-
-
-# ------------------------------------------------------------ the database
-
-
-def _database(world: World) -> list[str]:
-    """The tables hold what the topics hold, row by row."""
-    tables, said = world.database.tables, []
-    plans = {world.names.prediction(kind): plan for kind, plan in merges.PLANS.items()}
-    plans[world.names.interventions] = merges.INTERVENTIONS
-    for topic, plan in plans.items():
-        wanted = {}
-        for record in _current(world, topic).values():
-            body = json.loads(record.value or b"")
-            for episode in body["episodes"] if plan.episode else [{}]:
-                key = tuple((body | episode)[column] for column in plan.key)
-                wanted[key] = (body, record.partition, record.offset)
-        rows = tables.get(plan.table.name, {})
-        found = {key: (row["record"], row["log_partition"], row["log_offset"]) for key, row in rows.items()}
-        if plan.table.name == "struggle_predictions":
-            wanted |= _asked_before(found, wanted) | _answers(world, topic)
-        said += [
-            f"table {plan.table.name} differs at {key}"
-            for key in sorted(wanted.keys() | found.keys())
-            if wanted.get(key) != found.get(key)
-        ]
-    for name, topic in (("learner_rows", world.names.learner_rows), ("skill_rows", world.names.skill_rows)):
-        values = {
-            _split(raw): (record.value, record.offset) for raw, record in _current(world, topic).items()
-        }
-        stored = {key: (row["row"], row["log_offset"]) for key, row in tables.get(name, {}).items()}
-        said += [
-            f"table {name} differs at {key}"
-            for key in sorted(values.keys() | stored.keys())
-            if values.get(key) != stored.get(key)
-        ]
-    return said + _outcomes(world)
-
-
-Answers = dict[tuple[Any, ...], tuple[Any, int, int]]
-"""By learner, content and request: what was answered, its partition and its offset."""
-
-
-def _asked_before(found: Answers, current: Answers) -> Answers:
-    """The rows found of questions that were asked again; compaction may have removed their records."""
-    newest = {key[:2]: (partition, offset) for key, (_, partition, offset) in current.items()}
-    return {key: row for key, row in found.items() if key[:2] in newest and row[1:] < newest[key[:2]]}
-
-
-def _answers(world: World, topic: str) -> Answers:
-    """The last answer to every question that the topic has, since the newest tombstone of its key."""
-    found: dict[bytes, Answers] = {}
-    for tp, log in world.broker.logs.items():
-        for record in log.committed(tp)[0] if tp.topic == topic else ():
-            key = record.key or b""
-            if record.value is None:
-                found.pop(key, None)
-                continue
-            body = json.loads(record.value)
-            question = (*_split(key), body["request_id"])
-            found.setdefault(key, {})[question] = (body, record.partition, record.offset)
-    return {question: answer for answers in found.values() for question, answer in answers.items()}
-
-
-def _split(key: bytes) -> tuple[Any, ...]:
-    if b"|" not in key:
-        return (int(key),)
-    return layout.split_skill_key(key)
-
-
-def _outcomes(world: World) -> list[str]:
-    tables = world.database.tables
-    facts = tables.get("outcome_facts", {})
-    return [
-        f"dropout_risk_scores: returned_at of {key} is not what the outcomes say"
-        for key, row in tables.get("dropout_risk_scores", {}).items()
-        if row.get("returned_at") != returned_at(facts, key[0])
-    ]
 
 
 def _once(world: World) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from lyo.storage.sink import (
 )
 from lyo.storage.sink.merges import Plan, delete_sql, merge_sql
 from tests.support.simulation.database import Handler, Row, Session
+from tests.support.simulation.erasure_statements import erasure_statements
 
 _LOG = ("log_partition", "log_offset")
 _OUTCOME = ("user", "content", "tenant", "kind", "at", "event", "seconds", "gave_up", *_LOG)
@@ -245,64 +245,6 @@ async def _prefer(tx: Session, *arrays: list[Any]) -> None:
         await tx.put("preferences", key, row)
 
 
-# ------------------------------------------------------------ erasures
-
-
-async def _known(tx: Session, users: list[int]) -> list[Row]:
-    found = ((user, tx.get("erasure_fences", (user,))) for user in users)
-    return [{"user_id": user, **row} for user, row in found if row is not None]
-
-
-async def _marker(
-    tx: Session, users: list[int], tenants: list[int | None], erased: list[Any], epochs: list[Any]
-) -> None:
-    for user, tenant, erased_at, epoch in zip(users, tenants, erased, epochs, strict=True):
-        await tx.lock("erasure_fences", (user,))
-        old = tx.get("erasure_fences", (user,))
-        row: Row = old or {"erased_at": erased_at, "epoch": epoch, "removed": {}, "topics": None}
-        if old is not None and erased_at > old["erased_at"] and (epoch is None or epoch <= erased_at):
-            row = {**row, "removed": {}, "topics": None}
-        said = {
-            "organization_id": row.get("organization_id") if tenant is None else tenant,
-            "erased_at": max(row["erased_at"], erased_at),
-            "epoch": max((one for one in (row["epoch"], epoch) if one is not None), default=None),
-        }
-        await tx.put("erasure_fences", (user,), {**row, **said})
-
-
-async def _counted(tx: Session, users: list[int], names: list[str], counts: list[int]) -> None:
-    for user, name, count in zip(users, names, counts, strict=True):
-        await tx.lock("erasure_fences", (user,))
-        row = tx.get("erasure_fences", (user,))
-        if row is not None:
-            removed = {**row["removed"], name: row["removed"].get(name, 0) + count}
-            await tx.put("erasure_fences", (user,), {**row, "removed": removed})
-
-
-async def _mark(
-    tx: Session, users: list[int], erased: list[Any], done: list[Any], removed: list[str]
-) -> None:
-    for user, erased_at, _done_at, said in zip(users, erased, done, removed, strict=True):
-        await tx.lock("erasure_fences", (user,))
-        row = tx.get("erasure_fences", (user,))
-        if row is not None and erased_at >= row["erased_at"] and row["topics"] is None:
-            await tx.put("erasure_fences", (user,), {**row, "topics": said})
-
-
-def _erase(table: str) -> Handler:
-    async def erase(tx: Session, users: list[int], *_: Any) -> list[Row]:
-        """Each row goes; one that another transaction is writing is waited for."""
-        gone: Counter[int] = Counter()
-        for key in [key for key in tx.rows(table) if key[0] in users]:
-            await tx.lock(table, key)
-            if tx.get(table, key) is not None:
-                await tx.put(table, key, None)
-                gone[key[0]] += 1
-        return [{"user_id": user, "rows": count} for user, count in gone.items()]
-
-    return erase
-
-
 def statements() -> dict[str, Handler]:
     """Every statement that the sink runs."""
     found: dict[str, Handler] = {}
@@ -341,16 +283,8 @@ def statements() -> dict[str, Handler]:
         preferences.TENANTS_SQL: _tenants,
         preferences.WRITE_SQL: _prefer,
     }
-    found |= {
-        erasures._KNOWN_SQL: _known,
-        erasures._PUT_SQL: _marker,
-        erasures._COUNT_SQL: _counted,
-        erasures._MARK_SQL: _mark,
-        # Nothing is published through the outbox here.
-        erasures._OUTBOX_SQL: _nothing,
-    }
-    found |= {erasures._plain_sql(table): _erase(table) for table in erasures.PLAIN}
-    found |= {erasures._told_sql(plan): _erase(plan.table.name) for plan in _PLANS}
+    # Nothing is published through the outbox here.
+    found |= erasure_statements(_PLANS) | {erasures._OUTBOX_SQL: _nothing}
     found |= dict.fromkeys(outcomes.DERIVE_SQL, _nothing)
     found[outcomes._DROPOUT_SQL] = _derive_returned
     return found
