@@ -9,7 +9,7 @@ from typing import Final
 
 from lyo.ops.monitor.lag_series import POINTS, History, Point
 from lyo.ops.monitor.page.charts import LARGE, SMALL, Chart, chart, round_up
-from lyo.ops.monitor.page.words import UNKNOWN, count, drained, iso, moment, rate, span
+from lyo.ops.monitor.page.words import MARK, MEANING, UNKNOWN, count, drained, iso, moment, rate, span
 from lyo.ops.monitor.quality import FIGURES, Quality
 from lyo.ops.monitor.snapshot import (
     SEVERITY,
@@ -24,22 +24,6 @@ from lyo.ops.monitor.snapshot import (
 
 DEAD_LETTERS_SHOWN: Final = 25
 TITLES: Final = {"workers": "Workers: events to predictions", "sink": "Sink: predictions to Postgres"}
-MEANING: Final = {
-    Status.OK: "nothing waits for long",
-    Status.LAGGING: "behind, and working",
-    Status.STALLED: "behind, without progress",
-    Status.STOPPED: "no process is working",
-    Status.REWOUND: "log and offsets do not fit, or offsets were reset",
-    Status.UNKNOWN: "cannot be determined",
-}
-MARK: Final = {
-    Status.OK: "✓",
-    Status.LAGGING: "△",
-    Status.STALLED: "‖",
-    Status.STOPPED: "■",
-    Status.REWOUND: "↶",
-    Status.UNKNOWN: "?",
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,25 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
+from lyo.ops.monitor.snapshot import Status
+
 UNKNOWN: Final = "unknown"
+MEANING: Final = {
+    Status.OK: "nothing waits for long",
+    Status.LAGGING: "behind, and working",
+    Status.STALLED: "behind, without progress",
+    Status.STOPPED: "no process is working",
+    Status.REWOUND: "log and offsets do not fit, or offsets were reset",
+    Status.UNKNOWN: "cannot be determined",
+}
+MARK: Final = {
+    Status.OK: "✓",
+    Status.LAGGING: "△",
+    Status.STALLED: "‖",
+    Status.STOPPED: "■",
+    Status.REWOUND: "↶",
+    Status.UNKNOWN: "?",
+}
 
 
 def count(value: float | None) -> str:

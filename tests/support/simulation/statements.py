@@ -24,6 +24,7 @@ from tests.support.simulation.erasure_statements import erasure_statements
 
 _LOG = ("log_partition", "log_offset")
 _OUTCOME = ("user", "content", "tenant", "kind", "at", "event", "seconds", "gave_up", *_LOG)
+_SESSIONS = ("total_sessions", "avg_duration", "last_session")
 _PLANS = (*merges.PLANS.values(), merges.INTERVENTIONS)
 
 
@@ -259,7 +260,7 @@ def statements() -> dict[str, Handler]:
         writer._NOTIFY_SQL: _notify,
         session.QUEUE_SQL: _queue,
         rows.LEARNERS_SQL: _upsert(
-            "learner_rows", ("user_id", "organization_id", "row", *_LOG), ("user_id",)
+            "learner_rows", ("user_id", "organization_id", "row", *_LOG, *_SESSIONS), ("user_id",)
         ),
         rows.SKILLS_SQL: _upsert(
             "skill_rows", ("user_id", "skill_id", "row", *_LOG), ("user_id", "skill_id")
