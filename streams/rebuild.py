@@ -78,7 +78,8 @@ async def rebuild(settings: Settings, say: Callable[[str], None]) -> None:
                 f"group {busy[0]} has members: stop every worker and sink first (a killed process remains a "
                 f"member for another {settings.session_timeout_ms / 1000:g} s)"
             )
-        dropped = [name for name in derived(settings) if name in await client.list_topics()]
+        there = await clients.partition_counts(client, derived(settings))
+        dropped = [name for name in derived(settings) if name in there]
         if dropped:
             await client.delete_topics(dropped)
             await _until(lambda: _gone(client, dropped), "Kafka still lists topics that were deleted")
@@ -88,7 +89,7 @@ async def rebuild(settings: Settings, say: Callable[[str], None]) -> None:
 
 
 async def _gone(client: AIOKafkaAdminClient, names: list[str]) -> bool:
-    return not set(names) & set(await client.list_topics())
+    return not await clients.partition_counts(client, names)
 
 
 async def _created(settings: Settings) -> bool:

@@ -8,6 +8,7 @@ from typing import Final
 
 from lyo.models.events.types import CATALOGUE, INPUTS, Kind
 from lyo.models.predictions.kinds import BY_NAME
+from lyo.streams.kafka import existence
 from lyo.streams.settings import Settings
 
 DEFAULT_PREFIX: Final = "lyo."
@@ -17,8 +18,7 @@ INPUT_KINDS: Final = tuple(kind for kind in INPUTS if kind not in (*CATALOGUE, K
 """The kinds of event that a task processes, in topics partitioned by user."""
 
 
-class TopicError(RuntimeError):
-    """A topic that exists does not fit the settings, or could not be created."""
+TopicError = existence.TopicError
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from lyo.streams import topics
 from lyo.streams.clock import Clock
-from lyo.streams.kafka import clients, protocol
+from lyo.streams.kafka import clients, existence, protocol
 from lyo.streams.settings import Settings
 
 COORDINATOR_SECONDS: Final = 10.0
@@ -69,6 +69,8 @@ class Cluster:
     topics: dict[str, Topic] = field(default_factory=dict)
     groups: dict[str, int | str] = field(default_factory=dict)  # permitted operations, or an error
     transactions: str | None = None  # why no transaction can be begun
+    idempotence: str | None = None  # why no idempotent producer can be started
+    hidden: frozenset[str] = frozenset()  # topics of ours that may not be described
     committed: dict[TopicPartition, int] | str = field(default_factory=dict)
     ranges: dict[TopicPartition, tuple[int, int]] = field(default_factory=dict)
     ahead: dict[TopicPartition, int] = field(default_factory=dict)  # timestamp of a record from the future
@@ -88,10 +90,14 @@ async def look(settings: Settings, ahead_ms: int) -> Cluster:
     state = Cluster()
     async with clients.admin(settings) as client:
         await _members(client, state)
+        unseen = [spec.name for spec in topics.specs(settings) if spec.name not in state.topics]
+        asked = await existence.described(client, unseen) if unseen else []
+        state.hidden = frozenset(existence.hidden_among(asked or []))
         await _configurations(client, state, [spec.name for spec in topics.specs(settings)])
         for group in group_ids(settings):
             state.groups[group] = await _group(client, group)
         state.transactions = await _transactions(client, settings)
+        state.idempotence = await _idempotence(client, settings)
         state.committed = await _committed(client, settings)
     await _offsets(settings, state, ahead_ms)
     return state
@@ -166,6 +172,20 @@ async def _transactions(client: AIOKafkaAdminClient, settings: Settings) -> str 
 
     try:
         await _coordinated(ask)
+    except KafkaError as problem:
+        return clients.explain(problem)
+    return None
+
+
+async def _idempotence(client: AIOKafkaAdminClient, settings: Settings) -> str | None:
+    """Why no idempotent producer without transactions can be started; None if one can."""
+    request = InitProducerIdRequest(
+        transactional_id=None, transaction_timeout_ms=settings.transaction_timeout_ms
+    )
+    try:
+        answer = await client._send_request(request)  # noqa: SLF001 - there is no public method
+        if answer.error_code:
+            raise for_code(answer.error_code)("no producer id is given")
     except KafkaError as problem:
         return clients.explain(problem)
     return None

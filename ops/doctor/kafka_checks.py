@@ -30,6 +30,7 @@ CHECKS: Final = (
     "kafka.replication",
     "kafka.permissions",
     "kafka.transactions",
+    "kafka.idempotence",
     "kafka.offsets",
     "clock.events",
 )
@@ -42,6 +43,7 @@ def judge(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
     yield from _replication(settings, cluster)
     yield from _permissions(settings, cluster)
     yield _transactions(settings, cluster)
+    yield _idempotence(settings, cluster)
     yield from _offsets(settings, cluster)
     yield _stamps(settings, cluster)
 
@@ -174,8 +176,12 @@ def _permissions(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
     missing = False
     for spec in topics.specs(settings):
         topic = cluster.topics.get(spec.name)
+        if topic is None and spec.name in cluster.hidden:
+            missing = True
+            operations = (protocol.Operation.DESCRIBE, protocol.Operation.READ, protocol.Operation.WRITE)
+            yield _forbidden(f"topic {spec.name}", who, [operation.name for operation in operations])
         if topic is None:
-            continue  # missing or hidden: reported by the topics' checks
+            continue  # reported by the topics' checks
         lacking = [
             operation.name for operation in (protocol.Operation.READ, protocol.Operation.WRITE)
             if not protocol.allows(topic.operations, operation)
@@ -203,6 +209,18 @@ def _forbidden(about: str, who: str, lacking: list[str]) -> Finding:
         about,
         f"{who} may not {' and '.join(lacking)}",
         f"kafka-acls.sh --add --allow-principal User:{who} {operations} --{kind} {name}",
+    )
+
+
+def _idempotence(settings: Settings, cluster: Cluster) -> Finding:
+    who = settings.sasl_username or "this client"
+    if cluster.idempotence is None:
+        return ok("kafka.idempotence", who, "an idempotent producer can be started")
+    return error(
+        "kafka.idempotence",
+        who,
+        f"no idempotent producer can be started: {cluster.idempotence}",
+        f"kafka-acls.sh --add --allow-principal User:{who} --operation IdempotentWrite --cluster",
     )
 
 

@@ -14,7 +14,7 @@ from aiokafka.errors import for_code
 from aiokafka.structs import OffsetAndMetadata
 
 from lyo.ops.monitor.reading import Ends, LogReader
-from lyo.streams.kafka import clients
+from lyo.streams.kafka import clients, existence
 from lyo.streams.settings import Settings
 
 ANSWER_SECONDS: Final = 5.0
@@ -47,10 +47,11 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Logs:
-    """The partitions with a leader, by topic, and their beginning and end offsets."""
+    """The partitions with a leader, by topic, their beginning and end offsets, and topics that are hidden."""
 
     partitions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     ends: Ends = field(default_factory=lambda: Ends({}, {}, {}))
+    hidden: frozenset[str] = frozenset()
 
 
 class Broker:
@@ -80,18 +81,23 @@ class Broker:
         """Partitions of the topics with beginning and end offsets, except those without a leader."""
         wanted = set(topics)
         async with asyncio.timeout(ANSWER_SECONDS):
-            existing = sorted(wanted & set(await self._admin.list_topics()))
-            described = await self._admin.describe_topics(existing) if existing else []
+            described = await existence.described(self._admin, sorted(wanted))
+            if described is None:
+                seen = sorted(wanted & set(await self._admin.list_topics()))
+                described = await self._admin.describe_topics(seen) if seen else []
+            hidden = frozenset(existence.hidden_among(described))
             partitions = {
                 entry["topic"]: tuple(
                     sorted(part["partition"] for part in entry["partitions"] if part["leader"] >= 0)
                 )
                 for entry in described
+                if not entry["error_code"]
             }
             every = [
                 TopicPartition(topic, number) for topic, numbers in partitions.items() for number in numbers
             ]
-            return Logs(partitions, await self.reader.ends(every)) if every else Logs()
+            ends = await self.reader.ends(every) if every else Ends({}, {}, {})
+            return Logs(partitions, ends, hidden)
 
     async def group(self, name: str) -> Group:
         """A group's members and what it has committed.

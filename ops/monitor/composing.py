@@ -16,6 +16,7 @@ from lyo.ops.monitor.restores import Opening, Openings
 from lyo.ops.monitor.snapshot import GroupLag, Member, PartitionLag, Status
 from lyo.streams.kafka import offset_metadata
 from lyo.streams.kafka.client_ids import running
+from lyo.streams.kafka.existence import TopicHidden
 from lyo.streams.kafka.offset_metadata import EventCounts
 
 SETTLED = ("Stable", "Empty", "Dead")
@@ -116,7 +117,7 @@ def partition_lag(
 ) -> PartitionLag:
     """The lag of one topic-partition, with its status; history settles after ``settle`` ms."""
     state = state_of(tp, answers, now)
-    verdict, rates = _with_reason(track.add(state), answers), track.rates()
+    verdict, rates = _with_reason(track.add(state), tp, answers), track.rates()
     behind = lag.events(state)
     return PartitionLag(
         group=watched.name,
@@ -137,11 +138,13 @@ def partition_lag(
     )
 
 
-def _with_reason(verdict: lag.Verdict, answers: GroupAnswers) -> lag.Verdict:
-    """The verdict with what a sink of the group says in its offsets' metadata: why it cannot store.
+def _with_reason(verdict: lag.Verdict, tp: TopicPartition, answers: GroupAnswers) -> lag.Verdict:
+    """The verdict with a right that is missing, or with why a sink of the group cannot store.
 
-    A sink that could not claim its partitions yet says so with one of them.
+    It says so in its offsets' metadata; one that could not claim its partitions yet, with one of them.
     """
+    if answers.logs is not None and tp.topic in answers.logs.hidden:
+        return verdict._replace(why=f"{verdict.why}; {TopicHidden([tp.topic])}")
     entries = () if answers.group is None else answers.group.committed.values()
     said = next(filter(None, (offset_metadata.reason(entry.metadata) for entry in entries)), "")
     if not said or verdict.status is Status.OK:

@@ -21,7 +21,7 @@ from aiokafka.errors import (
 )
 
 from lyo.models.events.decode import partition
-from lyo.streams.kafka import clients
+from lyo.streams.kafka import clients, existence
 from lyo.streams.producers.transactional_producer import OVERHEAD
 from lyo.streams.settings import Settings
 
@@ -109,8 +109,12 @@ class OutboxSender:
             return
         async with asyncio.timeout(self._answer_seconds):
             async with clients.admin(self._settings) as admin:
-                existing = new & set(await admin.list_topics())
-                self._counts |= await clients.partition_counts(admin, existing)
+                hidden = set(existence.hidden_among(await existence.described(admin, new) or []))
+                self._counts |= await clients.partition_counts(admin, new - hidden)
+                existing = {*self._counts, *hidden}
+        for topic in hidden:
+            reason = str(existence.TopicHidden([topic]))
+            sent.refused |= {row["id"]: reason for row in rows if row["topic"] == topic}
         for topic in new - existing:
             if topic not in self._missing:
                 self._missing[topic] = time.monotonic() + MISSING_SECONDS

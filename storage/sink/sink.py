@@ -127,7 +127,10 @@ class Sink:
         await clients.reach(self.settings, lambda: self._follower.start(self._consumer))
 
     async def _subscribe(self) -> AIOKafkaConsumer:
-        existing = await clients.reach(self.settings, self._existing)
+        try:
+            existing = await clients.reach(self.settings, self._existing)
+        except topics.TopicError as hidden:
+            raise SinkError(str(hidden)) from None
         for topic in (*self.writer.topics, self._erasures):
             if topic not in existing:
                 raise SinkError(f"topic {topic} does not exist: create the topics with `lyo topics`")

@@ -15,7 +15,6 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
     GroupLoadInProgressError,
-    IncompatibleBrokerVersion,
     KafkaConnectionError,
     KafkaError,
     UnknownTopicOrPartitionError,
@@ -23,7 +22,7 @@ from aiokafka.errors import (
 from aiokafka.record import default_records
 from aiokafka.structs import OffsetAndMetadata
 
-from lyo.streams.kafka import protocol
+from lyo.streams.kafka import existence, protocol
 from lyo.streams.kafka.security import refusal, security
 from lyo.streams.settings import Settings
 
@@ -175,11 +174,15 @@ def _fast_records() -> Any:
 
 
 async def partition_counts(client: AIOKafkaAdminClient, topics: Iterable[str]) -> dict[str, int]:
-    """The number of partitions of those of the topics that exist."""
-    existing = set(await client.list_topics()) & set(topics)
-    if not existing:
-        return {}
-    described = await client.describe_topics(sorted(existing))
+    """The number of partitions of those of the topics that exist.
+
+    Raises:
+        lyo.streams.kafka.existence.TopicHidden: the user may not describe one of them.
+    """
+    wanted = sorted(set(topics))
+    described = await existence.existing(client, wanted) if wanted else []
+    if described is None:
+        described = await client.describe_topics(sorted(set(await client.list_topics()) & set(wanted)))
     # A topic with a partition without a leader cannot be read or written yet.
     return {
         entry["topic"]: len(entry["partitions"])
@@ -196,13 +199,7 @@ async def topic_ids(client: AIOKafkaAdminClient | AIOKafkaConsumer, topics: Iter
     Raises:
         aiokafka.errors.KafkaError: Kafka cannot be reached.
     """
-    # aiokafka's own requests have versions whose answers contain no ids.
-    inner = client._client  # noqa: SLF001 - not public
-    try:
-        answer = await inner.send(inner.get_random_node(), protocol.TopicIdsRequest(topics))
-    except (IncompatibleBrokerVersion, NotImplementedError):
-        return {}
-    return protocol.topic_ids(answer)
+    return protocol.topic_ids(await existence.described(client, topics) or [])
 
 
 async def partitions_of(settings: Settings, *topics: str) -> list[TopicPartition]:

@@ -6,7 +6,7 @@ Layouts: Kafka's protocol guide, messages Metadata 8 and 10, DescribeGroups 3 an
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from io import BytesIO
 from typing import Any, Final
@@ -39,6 +39,7 @@ class Operation(IntEnum):
     READ = 3
     WRITE = 4
     CREATE = 5
+    DESCRIBE = 8
     DESCRIBE_CONFIGS = 10
 
 
@@ -191,9 +192,9 @@ class TopicIdsRequest(Request[_IdsFields]):
         return request_struct_class(named, False, False, False, {})  # noqa: FBT003
 
 
-def topic_ids(answer: Any) -> dict[str, str]:
+def topic_ids(entries: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """The ids of the topics that exist, in the form that Kafka's own tools show."""
-    existing = [topic for topic in answer.to_object()["topics"] if not topic["error_code"]]
+    existing = [topic for topic in entries if not topic["error_code"]]
     return {
         topic["topic"]: urlsafe_b64encode(topic["topic_id"]).decode().rstrip("=")
         for topic in existing

@@ -14,7 +14,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from lyo.models.state.layout import LayoutError
 from lyo.streams.dead_letters.misplaced import elsewhere
-from lyo.streams.kafka import clients, offset_metadata
+from lyo.streams.kafka import clients, existence, offset_metadata
 from lyo.streams.kafka.offset_metadata import EventCounts
 from lyo.streams.runtime.ports import Engine
 from lyo.streams.settings import Settings
@@ -143,8 +143,16 @@ def _at_home(
 
 
 async def _check_existence(reader: AIOKafkaConsumer, sources: Iterable[TopicPartition]) -> None:
-    """Refuse a missing topic: a consumer would wait for it for ever."""
-    there = await reader.topics()
+    """Refuse a missing topic: a consumer would wait for it for ever. One that may not be seen is not missing.
+
+    Raises:
+        RestoreError: a topic is missing, or the user may not describe it.
+    """
+    try:
+        found = await existence.existing(reader, {tp.topic for tp in sources})
+    except existence.TopicHidden as hidden:
+        raise RestoreError(str(hidden)) from None
+    there = await reader.topics() if found is None else {entry["topic"] for entry in found}
     for tp in sources:
         if tp.topic not in there:
             raise RestoreError(f"topic {tp.topic} is missing, and with it what was kept in it: {REBUILD}")

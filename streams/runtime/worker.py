@@ -180,7 +180,11 @@ class Worker:
         await asyncio.gather(*(task.pause(PAUSE_SECONDS) for task in self.tasks.values()))
 
     async def _on_assigned(self, _app: Any, assigned: Iterable[Any] = (), **_: Any) -> None:
-        numbers = self.co_partitioned(assigned)
+        try:
+            numbers = self.co_partitioned(assigned)
+        except WorkerError as error:
+            self.end(await self._hidden() or str(error))
+            raise
         self._assignments += 1
         metrics.REBALANCES.inc()
         await self._close_tasks([number for number in self.tasks if number not in numbers])
@@ -201,8 +205,17 @@ class Worker:
         try:
             return partition_numbers(self.settings, self.names.inputs, assigned)
         except TopicError as error:
-            self.end(str(error))
             raise WorkerError(str(error)) from None
+
+    async def _hidden(self) -> str | None:
+        """Why topics seem to be missing: the user may not describe them; None if that is not why."""
+        with contextlib.suppress(KafkaError, OSError, TimeoutError):
+            async with clients.admin(self.settings) as admin:
+                try:
+                    await clients.partition_counts(admin, self.names.inputs)
+                except TopicError as hidden:
+                    return str(hidden)
+        return None
 
     def _open(self, number: int) -> None:
         if self.context is None:

@@ -10,6 +10,7 @@ from lyo.tools.stack.java import find_java
 from lyo.tools.stack.local import default_home
 
 GROUPS = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+ACLS = "org.apache.kafka.tools.AclCommand"
 CONFIGS = "org.apache.kafka.tools.ConfigCommand"
 
 
@@ -34,6 +35,11 @@ def describe(bootstrap_servers: str, group: str) -> dict[tuple[str, int], Row]:
 def configure(bootstrap_servers: str, *arguments: str) -> str:
     """`kafka-configs` with these arguments; gives what it printed."""
     return _run(CONFIGS, bootstrap_servers, *arguments)
+
+
+def allow(bootstrap_servers: str, *arguments: str) -> str:
+    """`kafka-acls` with these arguments; gives what it printed."""
+    return _run(ACLS, bootstrap_servers, *arguments)
 
 
 def _run(tool: str, bootstrap_servers: str, *arguments: str) -> str:

@@ -147,3 +147,24 @@ def test_operations_are_bits() -> None:
     read_only = 1 << protocol.Operation.READ
     assert protocol.allows(read_only, protocol.Operation.READ)
     assert not protocol.allows(read_only, protocol.Operation.WRITE)
+
+
+def test_a_hidden_topic_is_not_missing_and_never_a_reason_to_create_or_rebuild() -> None:
+    cluster = sound()
+    name = topics.names(SETTINGS).learner_rows
+    del cluster.topics[name]
+    cluster.hidden = frozenset({name})
+    found = [one for one in judged(cluster) if one.status is not Status.OK and one.check != "clock.events"]
+    assert {(one.check, one.status) for one in found} == {
+        ("topics.there", Status.UNKNOWN),
+        ("kafka.permissions", Status.ERROR),
+    }
+    assert all(one.fix is None for one in found)
+    (permission,) = [one for one in found if one.check == "kafka.permissions"]
+    assert "--operation Describe --operation Read --operation Write" in permission.to_do
+
+
+def test_an_idempotent_producer_that_is_refused_is_named_with_the_right() -> None:
+    cluster = sound()
+    cluster.idempotence = "ClusterAuthorizationFailedError"
+    assert only(cluster).to_do.endswith("--operation IdempotentWrite --cluster")

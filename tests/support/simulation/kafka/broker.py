@@ -53,6 +53,7 @@ class Broker(Server):
             for name, count in partitions.items()
             for number in range(count)
         }
+        self.hidden: set[str] = set()
         self.ids = {name: self._id(name, 0) for name in partitions}
         self.compacted: dict[str, int] = {}
         self.owners: dict[str, Owner] = {}

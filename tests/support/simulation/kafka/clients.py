@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import TopicPartition
 from aiokafka.errors import (
     KafkaConnectionError,
+    TopicAuthorizationFailedError,
 )
 
 from lyo.streams.kafka.protocol import TopicIdsRequest
@@ -42,9 +43,17 @@ class Client:
         """Say the ids of topics, as aiokafka's inner client does."""
 
         def known() -> dict[str, Any]:
-            ids = self.broker.ids
+            ids, counts, hidden = self.broker.ids, self.broker.partitions, self.broker.hidden
             return {
-                "topics": [{"topic": name, "topic_id": ids[name], "error_code": 0} for name in request.topics]
+                "topics": [
+                    {
+                        "topic": name,
+                        "topic_id": ids[name],
+                        "error_code": TopicAuthorizationFailedError.errno if name in hidden else 0,
+                        "partitions": [{"leader": 0}] * counts[name],
+                    }
+                    for name in request.topics
+                ]
             }
 
         said = await self.link.call(known)

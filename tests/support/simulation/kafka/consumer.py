@@ -183,8 +183,8 @@ class Consumer(Client):
             raise CommitFailedError from error
 
     async def topics(self) -> set[str]:
-        """Every topic."""
-        found: set[str] = await self.link.call(lambda: set(self.broker.partitions))
+        """Every topic that may be described."""
+        found: set[str] = await self.link.call(lambda: set(self.broker.partitions) - self.broker.hidden)
         return found
 
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> Offsets:
