@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from aiokafka.errors import KafkaError
+
+from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from lyo.streams.topics import TopicError
 
@@ -24,6 +28,17 @@ def partition_numbers(settings: Settings, inputs: Collection[str], assigned: Ite
         if missing := sorted(set(inputs) - there):
             raise TopicError(_why_apart(settings, number, there, missing))
     return set(topics_of)
+
+
+async def hidden_inputs(settings: Settings, inputs: Collection[str]) -> str | None:
+    """Why input topics seem to be missing: the user may not describe them; None if that is not why."""
+    with contextlib.suppress(KafkaError, OSError, TimeoutError):
+        async with clients.admin(settings) as admin:
+            try:
+                await clients.partition_counts(admin, inputs)
+            except TopicError as hidden:
+                return str(hidden)
+    return None
 
 
 def _why_apart(settings: Settings, number: int, there: Iterable[str], missing: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ from lyo.streams.kafka import clients
 from lyo.streams.kafka.clients import explain
 from lyo.streams.log import logger
 from lyo.streams.metrics import Sample
-from lyo.streams.runtime.assignment import partition_numbers
+from lyo.streams.runtime.assignment import hidden_inputs, partition_numbers
 from lyo.streams.runtime.context import TaskContext
 from lyo.streams.runtime.global_topics import Catalogue, CatalogueFollower
 from lyo.streams.runtime.ports import Engine
@@ -183,7 +183,7 @@ class Worker:
         try:
             numbers = self.co_partitioned(assigned)
         except WorkerError as error:
-            self.end(await self._hidden() or str(error))
+            self.end(await hidden_inputs(self.settings, self.names.inputs) or str(error))
             raise
         self._assignments += 1
         metrics.REBALANCES.inc()
@@ -206,16 +206,6 @@ class Worker:
             return partition_numbers(self.settings, self.names.inputs, assigned)
         except TopicError as error:
             raise WorkerError(str(error)) from None
-
-    async def _hidden(self) -> str | None:
-        """Why topics seem to be missing: the user may not describe them; None if that is not why."""
-        with contextlib.suppress(KafkaError, OSError, TimeoutError):
-            async with clients.admin(self.settings) as admin:
-                try:
-                    await clients.partition_counts(admin, self.names.inputs)
-                except TopicError as hidden:
-                    return str(hidden)
-        return None
 
     def _open(self, number: int) -> None:
         if self.context is None:
