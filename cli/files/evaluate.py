@@ -76,7 +76,7 @@ class Days(click.ParamType):
 def evaluate(
     *, files: tuple[Path, ...], task: str, models: str | None, as_json: bool, plot: Path | None, **chosen: Any
 ) -> None:
-    r"""Predict before each event of the files is folded in, and compare with what came.
+    """Predict before each event of the files is folded in, and compare with what came.
 
     \b
     struggle    every scored completion: its score is under 0.5
@@ -93,7 +93,7 @@ def evaluate(
     until then, and `rule` is what a team would do without predictions; the page says what each is. What
     learns from labels learns from what was known before each question, or with --split from other learners
     or groups. Lines that cannot be used are named on standard error; the exit code is then 1.
-    """
+    """  # noqa: D301 - click reads the backspace as: keep these lines
     console = Console(stderr=True)
     events = read_events(files, console)
     asked = task_of(task, events, Options(**chosen))

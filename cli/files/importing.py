@@ -46,7 +46,7 @@ from lyo.streams.event_files.writer import written
     help="anki, fsrs: the learner's id.",
 )
 def import_(*, name: str, files: tuple[Path, ...], output: Path, labels: Path | None, user: int) -> None:
-    r"""Convert publishers' files into events, ordered by time.
+    """Convert publishers' files into events, ordered by time.
 
     \b
     assistments  ASSISTments 2009, 2012, 2015 and 2017, told apart by their columns
@@ -57,7 +57,7 @@ def import_(*, name: str, files: tuple[Path, ...], output: Path, labels: Path | 
 
     Files may be plain, .gz or .zip, in UTF-8 (with or without a byte order mark) or Windows-1252. Lines that
     cannot be used are named on standard error and left out; the exit code is then 1.
-    """
+    """  # noqa: D301 - click reads the backspace as: keep these lines
     if labels is not None and name not in ("oulad", "kdd2015"):
         raise click.UsageError(f"--labels: {name} files do not say who dropped out")
     with ExitStack() as stack:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click import ClickException
+from click.testing import CliRunner
 
 from lyo.cli import main as front
 
@@ -29,6 +30,14 @@ def test_help_lists_every_command_and_imports_none() -> None:
         assert f"  {name} " in result.stdout
         assert entry.help in result.stdout
     assert "LOADED ['lyo.cli.main'] []" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["evaluate", "import"])
+def test_help_keeps_the_lines_of_a_list(name: str) -> None:
+    shown = CliRunner().invoke(front.lyo, [name, "--help"]).stdout
+    assert "\\b" not in shown
+    first = {"evaluate": "  recall      every repeated", "import": "  kdd2015      KDD Cup"}[name]
+    assert any(line.startswith(first) for line in shown.splitlines())
 
 
 def test_bad_usage_is_two_and_names_the_word() -> None:
