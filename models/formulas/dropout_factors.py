@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lyo.models.state.history import History, recent_sentiment
 from lyo.models.state.learner import DAYS
 
-__all__ = ["FACTORS", "WEIGHTS", "Factors", "factors"]
+__all__ = ["A_STREAK", "A_WHILE", "FACTORS", "WEIGHTS", "Factors", "evident", "factors"]
 
 WEIGHTS = {
     "declining_engagement": 0.25,
@@ -25,6 +25,10 @@ WEIGHTS = {
     "broken_streak": 0.10,
 }
 FACTORS = tuple(WEIGHTS)
+A_WHILE = 3
+"""Days without a finished lesson that are worth saying."""
+A_STREAK = 3
+"""Days in a row whose end is worth saying."""
 _RECENT, _USUAL = 0.86, 0.97  # a day's weight against the next
 _FAST = np.cumprod(np.r_[1.0, np.full(DAYS, _RECENT)])
 _SLOW = np.cumprod(np.r_[1.0, np.full(DAYS, _USUAL)])
@@ -97,6 +101,26 @@ def factors(past: History) -> Factors:
     )
 
 
+def evident(found: Factors) -> NDArray[np.bool_]:
+    """Whether what is said of each factor ``(n, 6)`` is so by the numbers that are shown beside it.
+
+    A factor may raise the risk and still not be said: who was frustrated a month ago is not so "lately", and
+    who is away for as long as ever is not away "longer than usual".
+    """
+    least = -0.005  # less is shown as 0
+    return np.stack(
+        [
+            found.trend < least,
+            (found.waiting > 0) & ~np.isnan(found.gap),
+            np.nan_to_num(found.sentiment) < least,
+            np.nan_to_num(found.since_completion) >= A_WHILE,
+            np.nan_to_num(found.performance) < least,
+            (found.longest_streak >= A_STREAK) & (found.current_streak < found.longest_streak),
+        ],
+        axis=1,
+    )
+
+
 def _either(*parts: Floats) -> Floats:
     """Soft "or" of numbers in [0, 1]: one minus the product of their complements."""
     rest = np.ones_like(parts[0])
@@ -153,11 +177,13 @@ def _infrequent_sessions(active: NDArray[np.bool_], gap: Floats, silent: Floats,
 
 
 def _negative_sentiment(past: History) -> _Factor:
-    """Mean sentiment of the seven days up to the last one known, drawn toward 0 by few observations."""
-    mean, count = recent_sentiment(past)
-    known = count > 0
+    """Mean sentiment of the seven days up to the last one known, drawn toward 0 by few observations.
+
+    It stays as it was before a silence; the metric is that of the last seven days alone.
+    """
+    mean, count, fresh = recent_sentiment(past)
     value = np.clip(-mean / 0.6, 0.0, 1.0)
-    return _Factor(value, count / (count + 1.5), np.where(known, mean, np.nan))
+    return _Factor(value, count / (count + 1.5), np.where(fresh, mean, np.nan))
 
 
 def _no_progress(past: History) -> _Factor:

@@ -17,12 +17,19 @@ from lyo.models.arrays.rounding import hundredths, round_contributions
 from lyo.models.arrays.zones import DAY, HOUR, Zones
 from lyo.models.formulas.timing import BANDS, TimingProfile, quiet, weekday
 
-__all__ = ["FACTORS", "GOOD_FROM", "PEOPLES", "Limits", "Moment", "check", "good_hours", "is_good"]
+__all__ = ["AGAINST", "FACTORS", "GOOD_FROM", "PEOPLES", "Limits", "Moment", "check", "good_hours", "is_good"]
 
 GOOD_FROM = 50
 HORIZON_HOURS = 14 * 24
 FACTORS = ("hour", "weekday", "studied_today")
 _MARGIN, _STUDIED = 0.2, -0.3
+
+AGAINST = {
+    "hour": "This is outside your usual study hours",
+    "weekday": "You rarely study on this day",
+    "studied_today": "You have already studied today",
+}
+"""What is said of a bad time, by what speaks most against it."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -67,7 +74,7 @@ def check(
     rounded = round_contributions(contributions, np.array([score - 50]))[0]
     return Moment(
         is_good=good,
-        reasoning=forbidden or _reason(profile, one, local, studied_today, good),
+        reasoning=forbidden or _reason(profile, one, local, contributions[0], good=good),
         score=score,
         contributions=tuple(int(part) for part in rounded),
         confidence=int(profile.confidence[one]),
@@ -144,19 +151,18 @@ def _forbidden(local: int, limits: Limits) -> str | None:
     return None
 
 
-def _reason(profile: TimingProfile, one: int, local: int, studied_today: bool, good: bool) -> str:
-    peak = bool(profile.peak[one, local // HOUR % 24])
-    usual = bool(profile.typical[one, int(weekday(np.array([local // DAY]))[0])])
+def _reason(profile: TimingProfile, one: int, local: int, parts: Floats, *, good: bool) -> str:
+    """Why, in words: of a good time what speaks for it, of a bad one what speaks most against it ``(3,)``."""
     if profile.confidence[one] == 0:
         few = f"Not enough sessions to know your rhythm yet ({int(profile.sessions[one])} of 10)"
         return f"{few}: by when people study, this is a {'good' if good else 'bad'} time"
-    if good and peak:
-        return "This aligns with your peak learning hours" + (" on a usual study day" if usual else "")
     if good:
+        peak = bool(profile.peak[one, local // HOUR % 24])
+        usual = bool(profile.typical[one, int(weekday(np.array([local // DAY]))[0])])
+        if peak:
+            return "This aligns with your peak learning hours" + (" on a usual study day" if usual else "")
         return "You often study around this time"
-    if studied_today:
-        return "You have already studied today, and this is outside your peak hours"
-    return "You rarely study on this day" if peak else "This is outside your usual study hours"
+    return AGAINST[FACTORS[int(np.argmin(parts))]]
 
 
 def _next(

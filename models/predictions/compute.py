@@ -137,7 +137,8 @@ def questions_of(
         request.resolve(catalogue, organization)
     prereq_of, prereq, prereq_seen = look_up(owner, [request.prerequisites for request in requests])
     similar_of, similar, similar_seen = look_up(owner, [request.similar for request in requests])
-    mood, moods = recent_sentiment(learners.past)
+    mood, moods, fresh = recent_sentiment(learners.past)
+    moods = np.where(fresh, moods, 0.0)  # how it felt weeks ago says nothing of today
     return struggle.Questions(
         as_of=learners.as_of[whose],
         own=own_rate(learners.rows, learners.as_of)[whose],

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from lyo.models.arrays.rounding import hundredths
 from lyo.models.arrays.zones import DAY
 from lyo.models.formulas import dropout, timing
+from lyo.models.formulas.dropout_factors import evident
 from lyo.models.formulas.strategy import strategy
 from lyo.models.predictions.types import DropoutRisk, Factor, Prediction, Strategy, TimingProfile
 
@@ -200,8 +201,13 @@ def _strategy(level: str, named: tuple[str, ...]) -> Strategy:
 
 
 def _strong(risk: dropout.DropoutRisk) -> list[tuple[str, ...]]:
-    """The factors that stand out, by weight, the strongest first."""
+    """The factors that stand out, by weight, the strongest first.
+
+    Each raises the score by what `factors` shows, and what is said of it agrees with the numbers beside it.
+    """
     strength = np.where(risk.enough[:, None], risk.factors.values * risk.factors.evidence, 0.0)
+    raised = risk.contributions[:, [risk.names.index(name) for name in dropout.FACTORS]] > 0
+    strength = np.where(raised & evident(risk.factors), strength, 0.0)
     order = np.argsort(-strength * np.array(list(dropout.WEIGHTS.values())), axis=1, kind="stable")
     return [
         tuple(dropout.FACTORS[factor] for factor in ranked if chosen[factor])

@@ -18,6 +18,7 @@ __all__ = ["HALF_HOUR", "History", "active_half_hours", "history", "recent_senti
 
 HALF_HOUR = DAY // 48
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(slots=True)
@@ -122,14 +123,17 @@ def active_half_hours(past: History, zones: Zones) -> tuple[Ints, Ints]:
     return entry, at + zones.offsets(at, past.who[entry])
 
 
-def recent_sentiment(past: History) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean sentiment of the seven days up to the last known, drawn toward 0 by few, and their count."""
+def recent_sentiment(past: History) -> tuple[NDArray[np.float64], NDArray[np.float64], Bools]:
+    """Mean sentiment of the seven days up to the last known, drawn toward 0 by few, and their count.
+
+    And whether the last known is of the last seven days, so that something is known of the present.
+    """
     felt = past.sentiments > 0
     latest = np.full(len(past.today), np.iinfo(np.int64).min)
     np.maximum.at(latest, past.who[felt], past.day[felt])
     week = felt & (past.day > latest[past.who] - 7)
     count = past.total(past.sentiments, week)
-    return past.total(past.sentiment, week) / (count + 2.0), count
+    return past.total(past.sentiment, week) / (count + 2.0), count, latest > past.today - 7
 
 
 def _column(rows: Rows, name: str, who: Ints, slot: Ints) -> Ints:

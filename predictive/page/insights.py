@@ -56,6 +56,7 @@ class DropoutRisk(msgspec.Struct, frozen=True):
     confidence: float | None = None
     reason: str | None = None
     factors: tuple[Factor, ...] = ()
+    risk_factors: tuple[str, ...] = ()
     avg_days_between_sessions: float | None = None
     days_since_last_completion: int | None = None
     longest_streak: int | None = None

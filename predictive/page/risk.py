@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lyo.models.formulas.dropout import FACTORS
 from lyo.predictive.page import words
 from lyo.predictive.page.charts import Axis, Bar, bar
 from lyo.predictive.page.insights import DropoutRisk, Step
@@ -66,7 +68,7 @@ def risk(answer: DropoutRisk | None) -> Risk:
         confidence=None if answer.confidence is None else words.number(round(answer.confidence * 100)),
         marker=_METER(score),
         bands=tuple((Bar(_METER(low), round(_METER(high) - _METER(low), 1)), of) for low, high, of in _BANDS),
-        parts=_parts(amounts),
+        parts=_parts(amounts, answer.risk_factors),
         sum=" ".join(
             [words.number(NEUTRAL), *(_term(amount) for _, amount in amounts), "=", words.number(score)]
         ),
@@ -87,19 +89,25 @@ def _term(amount: int) -> str:
     return f"{'−' if amount < 0 else '+'} {words.number(abs(amount))}"
 
 
-def _parts(amounts: list[tuple[str, int]]) -> tuple[Part, ...]:
+def _parts(amounts: list[tuple[str, int]], named: Sequence[str]) -> tuple[Part, ...]:
+    """Each part; what raises a factor is said only where the answer names it, so that it is so."""
     most = max((abs(amount) for _, amount in amounts), default=0)
     middle = BAR_WIDTH / 2
     return tuple(
         Part(
             name,
-            *words.FACTORS.get(name, (name.replace("_", " ").capitalize(), "")),
+            *_words(name, named),
             words.signed(amount),
             "raises" if amount > 0 else "lowers" if amount < 0 else "nothing",
             bar(amount, most, middle, middle - 2),
         )
         for name, amount in amounts
     )
+
+
+def _words(name: str, named: Sequence[str]) -> tuple[str, str]:
+    label, raised_by = words.FACTORS.get(name, (name.replace("_", " ").capitalize(), ""))
+    return label, "" if name in FACTORS and name not in named else raised_by
 
 
 def _facts(answer: DropoutRisk) -> tuple[tuple[str, str], ...]:

@@ -22,34 +22,37 @@ LEVELS: Final = {
     "low": ("Low", "You are on a steady course. Keep going the way that works for you."),
     "medium": (
         "Medium",
-        "Your rhythm has loosened a little. That happens; one small step is enough to pick it up again.",
+        "It is easy to lose the thread now; one small step is enough to keep it.",
     ),
     "high": (
         "High",
-        "Keeping at it has become harder lately. That happens to many people, and a small start helps.",
+        "Many people stop about here. That happens, and a small start helps.",
     ),
     "critical": (
         "Critical",
-        "Learning has slipped away lately. You can come back at any time, without catching up first.",
+        "It would be easy to stop here. You can come back at any time, without catching up first.",
     ),
 }
 """By risk level: its name, and what it means for the learner."""
 
 FACTORS: Final = {
     "declining_engagement": ("Sessions compared with your usual", "fewer sessions than you usually have"),
-    "infrequent_sessions": ("Time between sessions", "long gaps between sessions"),
+    "infrequent_sessions": ("Time between sessions", "away for longer than is usual for you"),
     "negative_sentiment": ("How it has felt lately", "frustration in the last week"),
     "no_progress": ("Finished lessons", "a while without a finished lesson"),
     "declining_performance": ("Scores over the last weeks", "scores going down"),
     "broken_streak": ("Your streak", "a streak that ended"),
-    "silence": ("Days since you were here", "more days away than usual for you"),
-    "active_days": ("Days you have studied", "few days of study so far"),
-    "amount": ("Time you have spent", "short visits"),
-    "rhythm": ("How long you have been learning", "a short time so far"),
-    "scores": ("Your scores", "low scores"),
+    "silence": ("Days since you were here", "each day away adds to it"),
+    "active_days": ("Days you have studied", "the fewer, the higher the risk"),
+    "amount": ("Time you have spent", "the less, the higher the risk"),
+    "rhythm": ("How long and how often you have been learning", ""),
+    "scores": ("Your scores", "the lower, the higher the risk"),
     "other": ("Other", "what the parts above leave open"),
 }
-"""By factor of the risk: its label, and what raises the risk."""
+"""By factor of the risk: its label, and what raises the risk.
+
+Of those that `risk_factors` names it is so by the numbers shown; of the others it says how the risk follows.
+"""
 
 URGENCY: Final = {"low": "Low", "medium": "Medium", "high": "High", "critical": "Very high"}
 

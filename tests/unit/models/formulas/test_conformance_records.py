@@ -151,6 +151,6 @@ def test_fewer_struggles_with_a_prerequisite_never_raise_the_probability(
 def test_recent_sentiment_counts_a_week() -> None:
     stream = run([sentiment(1, START + day * DAY, -1.0 if day < 10 else 1.0) for day in range(20)])
     rows = stream.engine.state.learners.rows
-    mean, count = recent_sentiment(history(rows, rows["newest"], Zones(["UTC"])))
+    mean, count, _ = recent_sentiment(history(rows, rows["newest"], Zones(["UTC"])))
     assert count.tolist() == [7]
     assert mean[0] > 0.7
