@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lyo.models.state.history import History, recent_sentiment
 from lyo.models.state.learner import DAYS
 
-__all__ = ["A_STREAK", "A_WHILE", "FACTORS", "WEIGHTS", "Factors", "evident", "factors"]
+__all__ = ["A_LONG_GAP", "A_STREAK", "A_WHILE", "FACTORS", "WEIGHTS", "Factors", "evident", "factors"]
 
 WEIGHTS = {
     "declining_engagement": 0.25,
@@ -25,6 +25,8 @@ WEIGHTS = {
     "broken_streak": 0.10,
 }
 FACTORS = tuple(WEIGHTS)
+A_LONG_GAP = 7
+"""Mean days between days of study from which they are far apart, however long the present gap is."""
 A_WHILE = 3
 """Days without a finished lesson that are worth saying."""
 A_STREAK = 3
@@ -111,7 +113,7 @@ def evident(found: Factors) -> NDArray[np.bool_]:
     return np.stack(
         [
             found.trend < least,
-            (found.waiting > 0) & ~np.isnan(found.gap),
+            ~np.isnan(found.gap) & ((found.waiting > 0) | (found.gap >= A_LONG_GAP)),
             np.nan_to_num(found.sentiment) < least,
             np.nan_to_num(found.since_completion) >= A_WHILE,
             np.nan_to_num(found.performance) < least,

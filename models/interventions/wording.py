@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from lyo.models.formulas.dropout_factors import A_LONG_GAP
 from lyo.models.formulas.strategy import INTERVENTIONS, UNNAMED
 from lyo.models.interventions.triggers import InterventionType
 
@@ -78,7 +79,10 @@ def _dropout(level: str, record: Mapping[str, Any]) -> Wording:
 
 
 def _educator(record: Mapping[str, Any]) -> Wording:
-    signs = [_FACTOR_WORDS[name] for name in record["risk_factors"]]
+    words = dict(_FACTOR_WORDS)
+    if (record.get("avg_days_between_sessions") or 0) >= A_LONG_GAP:
+        words["infrequent_sessions"] = "comes seldom"
+    signs = [words[name] for name in record["risk_factors"]]
     why = f"The learner {_listed(signs)}. " if signs else ""
     return Wording(
         f"Learner {record['user_id']} is about to drop out",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lyo.models.formulas.dropout import FACTORS
+from lyo.models.formulas.dropout_factors import A_LONG_GAP
 from lyo.predictive.page import words
 from lyo.predictive.page.charts import Axis, Bar, bar
 from lyo.predictive.page.insights import DropoutRisk, Step
@@ -68,7 +68,7 @@ def risk(answer: DropoutRisk | None) -> Risk:
         confidence=None if answer.confidence is None else words.number(round(answer.confidence * 100)),
         marker=_METER(score),
         bands=tuple((Bar(_METER(low), round(_METER(high) - _METER(low), 1)), of) for low, high, of in _BANDS),
-        parts=_parts(amounts, answer.risk_factors),
+        parts=_parts(amounts, answer),
         sum=" ".join(
             [words.number(NEUTRAL), *(_term(amount) for _, amount in amounts), "=", words.number(score)]
         ),
@@ -89,14 +89,14 @@ def _term(amount: int) -> str:
     return f"{'−' if amount < 0 else '+'} {words.number(abs(amount))}"
 
 
-def _parts(amounts: list[tuple[str, int]], named: Sequence[str]) -> tuple[Part, ...]:
+def _parts(amounts: list[tuple[str, int]], answer: DropoutRisk) -> tuple[Part, ...]:
     """Each part; what raises a factor is said only where the answer names it, so that it is so."""
     most = max((abs(amount) for _, amount in amounts), default=0)
     middle = BAR_WIDTH / 2
     return tuple(
         Part(
             name,
-            *_words(name, named),
+            *_words(name, answer),
             words.signed(amount),
             "raises" if amount > 0 else "lowers" if amount < 0 else "nothing",
             bar(amount, most, middle, middle - 2),
@@ -105,9 +105,11 @@ def _parts(amounts: list[tuple[str, int]], named: Sequence[str]) -> tuple[Part, 
     )
 
 
-def _words(name: str, named: Sequence[str]) -> tuple[str, str]:
+def _words(name: str, answer: DropoutRisk) -> tuple[str, str]:
     label, raised_by = words.FACTORS.get(name, (name.replace("_", " ").capitalize(), ""))
-    return label, "" if name in FACTORS and name not in named else raised_by
+    if name == "infrequent_sessions" and (answer.avg_days_between_sessions or 0) >= A_LONG_GAP:
+        raised_by = words.SELDOM
+    return label, "" if name in FACTORS and name not in answer.risk_factors else raised_by
 
 
 def _facts(answer: DropoutRisk) -> tuple[tuple[str, str], ...]:

@@ -8,6 +8,7 @@ __all__ = [
     "ENDED",
     "FACTORS",
     "LEVELS",
+    "SELDOM",
     "URGENCY",
     "days",
     "hours",
@@ -53,6 +54,9 @@ FACTORS: Final = {
 
 Of those that `risk_factors` names it is so by the numbers shown; of the others it says how the risk follows.
 """
+
+SELDOM: Final = "long gaps between sessions"
+"""The same of those whose days of study are far apart."""
 
 URGENCY: Final = {"low": "Low", "medium": "Medium", "high": "High", "critical": "Very high"}
 

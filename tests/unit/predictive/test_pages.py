@@ -256,6 +256,27 @@ def test_parts_always_add_up_to_the_score(amounts: list[int], off: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("named", "gap", "text"),
+    [
+        (True, 1.1, "away for longer than is usual for you"),
+        (True, 9.0, "long gaps between sessions"),
+        (False, 9.0, ""),
+    ],
+)
+def test_what_raises_a_factor_is_said_where_it_is_so(named: bool, gap: float, text: str) -> None:
+    names = ("infrequent_sessions",) if named else ()
+    said = DropoutRisk(
+        0.6,
+        "high",
+        confidence=0.5,
+        factors=(Factor("infrequent_sessions", 0.1),),
+        risk_factors=names,
+        avg_days_between_sessions=gap,
+    )
+    assert [part.raised_by for part in risk(said).parts] == [text]
+
+
+@pytest.mark.parametrize(
     "said", [None, DropoutRisk(0.5, "medium", confidence=0.0, reason="not enough data: x")]
 )
 def test_a_risk_that_is_not_known_has_no_number(said: DropoutRisk | None) -> None:

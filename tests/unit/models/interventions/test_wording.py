@@ -99,3 +99,15 @@ def test_an_educator_reads_whom_how_sure_and_why() -> None:
     assert "12" in words.title
     assert "83%" in words.message
     assert "has not finished a lesson for a while and has lost a streak" in words.message
+
+
+@pytest.mark.parametrize(("gap", "text"), [(1.1, "stays away longer than usual"), (9.0, "comes seldom")])
+def test_an_educator_reads_what_the_numbers_say(gap: float, text: str) -> None:
+    said = {
+        "user_id": 7,
+        "risk_score": 0.8,
+        "risk_factors": ["infrequent_sessions"],
+        "avg_days_between_sessions": gap,
+    }
+    words = wording(InterventionType.EMOTIONAL_SUPPORT, "critical", "educator", said, 7)
+    assert f"The learner {text}." in words.message
