@@ -63,7 +63,7 @@ URGENCY: Final = {"low": "Low", "medium": "Medium", "high": "High", "critical": 
 ENDED: Final = {
     "mastery_moved": "Your scores moved again.",
     "mastered": "You mastered it.",
-    "practice_moved_on": "You moved on to other things.",
+    "practice_moved_on": "You stopped practising it.",
 }
 """Why a plateau ended."""
 
