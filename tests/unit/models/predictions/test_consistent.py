@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lyo.evaluation.replay import Replay
-from lyo.models.arrays.zones import DAY, HOUR
+from lyo.models.arrays.zones import DAY, HOUR, Zones
 from lyo.models.formulas import send_time, struggle
 from lyo.models.formulas.dropout_factors import A_STREAK, A_WHILE
 from lyo.models.formulas.send_time import AGAINST, Limits
+from lyo.models.predictions.compute import Group, group
 from lyo.models.state.catalogue import Catalogue
 from lyo.models.state.partition import Ints
 from tests.support.learners.building import START, Sent, Stream, completion, request, sentiment, session
@@ -127,11 +128,13 @@ def test_how_it_felt_weeks_ago_is_no_reason_to_offer_help_today() -> None:
         assert (record["features"]["sentiment"] is not None) == (days < 7)
 
 
-def _hours(stream: Stream, at: int) -> list[tuple[Any, int, int]]:
+def _hours(stream: Stream, at: int) -> list[tuple[Group, int, int]]:
     state = stream.engine.state
     slots: Ints = np.flatnonzero(state.learners.rows["user"] > 0)
-    group = stream.engine._predicting._group(slots, np.full(len(slots), at))
-    return [(group, one, at + hour * HOUR) for one in range(0, len(slots), 3) for hour in range(0, 7 * 24, 5)]
+    learners = group(state.learners.rows[slots], np.full(len(slots), at), state.catalogue)
+    return [
+        (learners, one, at + hour * HOUR) for one in range(0, len(slots), 3) for hour in range(0, 7 * 24, 5)
+    ]
 
 
 def test_a_good_time_is_praised_and_a_bad_one_blamed_for_what_counts() -> None:
@@ -140,16 +143,16 @@ def test_a_good_time_is_praised_and_a_bad_one_blamed_for_what_counts() -> None:
     stream = Stream(known)
     stream.feed(events)
     said = set()
-    for group, one, at in _hours(stream, START + 40 * DAY):
-        zones = type(group.zones)([group.zones.names[one]])
+    for learners, one, at in _hours(stream, START + 40 * DAY):
+        zones = Zones([learners.zones.names[one]])
         for studied in (False, True):
-            answer = send_time.check(group.profile, one, at, zones, studied, Limits())
+            answer = send_time.check(learners.profile, one, at, zones, studied, Limits())
             parts = dict(zip(send_time.FACTORS, answer.contributions, strict=True))
             said.add(answer.reasoning)
             if answer.is_good:
                 assert parts["hour"] > 0, answer
                 assert answer.reasoning not in AGAINST.values()
-            elif group.profile.confidence[one] > 0:
+            elif learners.profile.confidence[one] > 0:
                 worst = next(name for name, text in AGAINST.items() if text == answer.reasoning)
                 assert parts[worst] == min(parts.values()) < 0, answer
                 assert worst != "studied_today" or studied
