@@ -109,9 +109,10 @@ class OutboxSender:
             return
         async with asyncio.timeout(self._answer_seconds):
             async with clients.admin(self._settings) as admin:
-                hidden = set(existence.hidden_among(await existence.described(admin, new) or []))
-                self._counts |= await clients.partition_counts(admin, new - hidden)
-                existing = {*self._counts, *hidden}
+                entries = await existence.described(admin, new)
+                hidden = set(existence.hidden_among(entries or []))
+                existing = new & set(await admin.list_topics()) | hidden
+                self._counts |= await clients.partition_counts(admin, existing - hidden)
         for topic in hidden:
             reason = str(existence.TopicHidden([topic]))
             sent.refused |= {row["id"]: reason for row in rows if row["topic"] == topic}
