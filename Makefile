@@ -29,7 +29,7 @@ demo: $(if $(wildcard $(VENV)/.locked),setup,$(VENV)/.demo)  ## everything runni
 	@exec $(BIN)/lyo demo $(if $(EVENTS),--events "$(EVENTS)") $(LYO_DEMO)
 
 test: setup browser promtool publishers  ## every test: unit, contract, integration, browser (LYO_TEST="-k word": options for pytest)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(TESTS) $(LYO_TEST)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 40 --durations-min 5 $(TESTS) $(LYO_TEST)
 
 test-containers: setup container-tools  ## the compose file end to end, on an engine of its own (root; 15 minutes at most)
 	LYO_TEST_CONTAINERS=1 timeout --signal=INT --kill-after=60 900 $(BIN)/python -m pytest tests/containers $(LYO_TEST)
