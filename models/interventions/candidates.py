@@ -1,8 +1,8 @@
-"""Reasons for interventions: which ones a learner has at a moment, and whether one is still there.
+"""Candidates for interventions: the reasons that a learner has at an instant, and whether one still holds.
 
-All of it is a pure function of rows, moment and zone. An episode's start names a reason for good: a silence
-begins with the last activity, a plateau or regression when it was detected, a nudge's day is its slot's local
-day.
+All of it is a pure function of rows, instant and zone. A reason is identified by its episode's start: a
+silence begins with the last activity, a plateau or regression when it was detected, a nudge with its slot's
+local day.
 """
 
 from __future__ import annotations
@@ -34,7 +34,17 @@ from lyo.models.state.history import HALF_HOUR, History, history
 if TYPE_CHECKING:
     from lyo.models.state.partition import State
 
-__all__ = ["EDUCATOR", "LEARNER", "Look", "Reason", "Sign", "View", "Wish", "identity", "signs_of"]
+__all__ = [
+    "EDUCATOR",
+    "LEARNER",
+    "Candidate",
+    "LearnerAt",
+    "LearnerColumns",
+    "OpenEpisode",
+    "Reason",
+    "identity",
+    "open_episodes",
+]
 
 LEARNER, EDUCATOR = "learner", "educator"
 OF_DROPOUT = (InterventionType.EMOTIONAL_SUPPORT, InterventionType.GENTLE_NUDGE)
@@ -44,7 +54,7 @@ Ints = NDArray[np.int64]
 
 
 class Reason(NamedTuple):
-    """Why somebody is to be told something: one decision each, for ever."""
+    """A reason for an intervention; each gets one decision, ever."""
 
     audience: str
     type: InterventionType
@@ -54,19 +64,19 @@ class Reason(NamedTuple):
 
     @property
     def of_dropout(self) -> bool:
-        """Whether it is the risk of dropping out."""
+        """Whether the reason is the dropout risk."""
         return self.type in OF_DROPOUT
 
     @property
     def rank(self) -> int:
-        """The level's place; 0 for the other types."""
+        """The level's index; 0 for the other types."""
         return dropout.LEVELS.index(self.level) if self.level else 0
 
     def waits_for(self, other: Reason) -> bool:
         """Whether the cool-down of what was decided for ``other`` holds this one back.
 
-        One of the same type does, and of the dropout risk a graver one: who comes back is still at some risk
-        the next day, and is not to be missed again at once.
+        One of the same type does, and of the dropout risk a graver one: a learner who comes back is still at
+        some risk the next day, and is not to be contacted again at once.
         """
         if self.audience != other.audience:
             return False
@@ -74,8 +84,8 @@ class Reason(NamedTuple):
         return graver or self.type is other.type
 
 
-class Wish(NamedTuple):
-    """A reason that a learner has, with what it calls for."""
+class Candidate(NamedTuple):
+    """A reason that a learner has, with the priority and level of its intervention."""
 
     reason: Reason
     priority: int
@@ -84,33 +94,33 @@ class Wish(NamedTuple):
     kind: str  # of the prediction that it rests on
 
 
-class Sign(NamedTuple):
-    """A plateau or regression of a skill that is not over."""
+class OpenEpisode(NamedTuple):
+    """A plateau or regression of a skill that has not ended."""
 
     start: int
     level: str | None
     score: int
-    priority: int  # 0: it calls for nothing (any more)
+    priority: int  # 0: it calls for no intervention
 
     @property
     def lasts(self) -> bool:
-        """Whether what was decided for it stands: a regression's urgency is left below its lower bound."""
+        """Whether a decision for it stands: a regression's urgency has hysteresis below its lower bound."""
         return self.level is None or self.score >= _REGRESSED_FROM
 
 
-Signs = dict[tuple[InterventionType, str], Sign]
+OpenEpisodes = dict[tuple[InterventionType, str], OpenEpisode]
 
 
 def identity(user: int, reason: Reason) -> str:
-    """The intervention's id: a hash of whose it is and why, 32 hex digits."""
+    """The intervention's id: a hash of learner and reason, 32 hex digits."""
     audience, kind, level, skill, start = reason
     text = f"intervention|{user}|{audience}|{kind}|{level}|{start}|{skill}"
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 @dataclass(slots=True)
-class Look:
-    """What ``n`` learners' rows say as of instants ``(n,)``; ``score`` in hundredths, -1 = unknown."""
+class LearnerColumns:
+    """``n`` learners as of instants ``(n,)`` (ms), in columns; ``score`` in hundredths, -1: unknown."""
 
     slots: Ints
     rows: NDArray[np.void]
@@ -122,8 +132,8 @@ class Look:
     profile: TimingProfile
 
     @classmethod
-    def at(cls, state: State, slots: Ints) -> Look:
-        """Look at learners as of the later of their newest event and their last boundary."""
+    def at(cls, state: State, slots: Ints) -> LearnerColumns:
+        """Learners as of the later of their newest event and their last boundary."""
         rows = state.learners.rows[slots]
         zones = state.zones(rows)
         as_of = np.maximum(rows["newest"], state.learners.column("swept")[slots])
@@ -157,67 +167,71 @@ class Look:
         return np.where(called, day, -1)
 
     def at_risk(self) -> NDArray[np.bool_]:
-        """Whose dropout risk calls for something, ``(n,)``."""
+        """Which learners' dropout risk calls for an intervention ``(n,)``."""
         return self.score > dropout.LEVEL_BOUNDS[0]
 
-    def studied(self, one: int, day: int, until: int) -> bool:
-        """Whether learner ``one`` was active on a local day, before an instant (ms)."""
+    def studied(self, index: int, day: int, until: int) -> bool:
+        """Whether learner ``index`` was active on a local day, before an instant (ms)."""
         past = self.past
-        low, high = np.searchsorted(past.who, [one, one + 1])
+        low, high = np.searchsorted(past.who, [index, index + 1])
         near = low + np.flatnonzero(np.abs(past.utc_day[low:high] - day) <= 1)
         for entry in near.tolist():
             half = np.flatnonzero(int(past.half[entry]) >> np.arange(48) & 1)
             at = past.utc_day[entry] * DAY + half * HALF_HOUR
-            local = (at + self.zones.offsets(at, np.full(len(at), one))) // DAY
+            local = (at + self.zones.offsets(at, np.full(len(at), index))) // DAY
             if ((local == day) & (at < until)).any():
                 return True
         return False
 
 
-def signs_of(state: State, skills: Ints) -> dict[int, Signs]:
-    """Plateaus and regressions of SKILL slots ``(m,)`` that are not over, by their learners' slots."""
+def open_episodes(state: State, skills: Ints) -> dict[int, OpenEpisodes]:
+    """Plateaus and regressions of SKILL slots ``(m,)`` that have not ended, by their learners' slots."""
     owner = state.skills.column("owner")[skills].astype(np.int64)
     states = state.skills.rows["now"][skills]
     as_of = np.maximum(states["last_at"], state.learners.column("swept")[owner])
-    found: dict[int, Signs] = {}
-    for one, kind, sign in _plateaus(states, as_of):
-        skill = state.name(int(state.skills.column("name")[skills[one]]))
-        found.setdefault(int(owner[one]), {})[kind, skill] = sign
+    by_learner: dict[int, OpenEpisodes] = {}
+    for index, kind, episode in _plateaus(states, as_of):
+        skill = state.name(int(state.skills.column("name")[skills[index]]))
+        by_learner.setdefault(int(owner[index]), {})[kind, skill] = episode
     learners = calibrate(state.learners.rows[owner], as_of)
-    for one, kind, sign in _regressions(states, as_of, learners):
-        skill = state.name(int(state.skills.column("name")[skills[one]]))
-        found.setdefault(int(owner[one]), {})[kind, skill] = sign
-    return found
+    for index, kind, episode in _regressions(states, as_of, learners):
+        skill = state.name(int(state.skills.column("name")[skills[index]]))
+        by_learner.setdefault(int(owner[index]), {})[kind, skill] = episode
+    return by_learner
 
 
-def _plateaus(states: NDArray[np.void], as_of: Ints) -> Iterator[tuple[int, InterventionType, Sign]]:
+def _plateaus(states: NDArray[np.void], as_of: Ints) -> Iterator[tuple[int, InterventionType, OpenEpisode]]:
     which = np.flatnonzero(states["window_detected"] > 0)
-    found = plateau.predict(states[which], as_of[which])
-    for place in np.flatnonzero(found.active).tolist():
-        trigger = of_plateau(int(found.days[place]))
-        start = int(found.detected[place]) // 1000 * 1000
-        sign = Sign(start, None, int(found.score[place]), 0 if trigger is None else trigger[1])
-        yield int(which[place]), InterventionType.ALTERNATIVE_APPROACH, sign
+    predictions = plateau.predict(states[which], as_of[which])
+    for place in np.flatnonzero(predictions.active).tolist():
+        trigger = of_plateau(int(predictions.days[place]))
+        start = int(predictions.detected[place]) // 1000 * 1000
+        episode = OpenEpisode(
+            start, None, int(predictions.score[place]), 0 if trigger is None else trigger[1]
+        )
+        yield int(which[place]), InterventionType.ALTERNATIVE_APPROACH, episode
 
 
 def _regressions(
     states: NDArray[np.void], as_of: Ints, learners: Calibration
-) -> Iterator[tuple[int, InterventionType, Sign]]:
-    found = regression.predict(states, as_of, learners)
-    for place in np.flatnonzero(found.active).tolist():
-        level = regression.LEVELS[int(found.urgency[place])]
+) -> Iterator[tuple[int, InterventionType, OpenEpisode]]:
+    predictions = regression.predict(states, as_of, learners)
+    for place in np.flatnonzero(predictions.active).tolist():
+        level = regression.LEVELS[int(predictions.urgency[place])]
         trigger = of_regression(level)
-        start = int(found.detected[place]) // 1000 * 1000
-        sign = Sign(start, level, int(found.score[place]), 0 if trigger is None else trigger[1])
-        yield place, InterventionType.SKILL_REFRESH, sign
+        start = int(predictions.detected[place]) // 1000 * 1000
+        episode = OpenEpisode(
+            start, level, int(predictions.score[place]), 0 if trigger is None else trigger[1]
+        )
+        yield place, InterventionType.SKILL_REFRESH, episode
 
 
 @dataclass(slots=True)
-class View:
-    """One learner at a moment: what decisions about the learner look at."""
+class LearnerAt:
+    """One learner at an instant, with everything that decisions depend on."""
 
-    look: Look
-    one: int
+    columns: LearnerColumns
+    index: int
     slot: int
     user: int
     organization: int
@@ -227,66 +241,68 @@ class View:
     score: int
     last: int
     nudged: int  # local day of a usual hour to be nudged for, -1 = none
-    signs: Signs
+    episodes: OpenEpisodes
     blocked: set[tuple[str, InterventionType]] = field(default_factory=set)
 
     @classmethod
-    def of(cls, look: Look, one: int, signs: Signs, *, nudged: int) -> View:
-        """Learner ``one`` of a look."""
+    def of(cls, columns: LearnerColumns, index: int, episodes: OpenEpisodes, *, nudged: int) -> LearnerAt:
+        """Learner ``index`` of the columns."""
         return cls(
-            look=look,
-            one=one,
-            slot=int(look.slots[one]),
-            user=int(look.rows["user"][one]),
-            organization=int(look.rows["organization"][one]),
-            zone=look.zones.names[one],
-            as_of=int(look.as_of[one]),
-            today=int(look.past.today[one]),
-            score=int(look.score[one]),
-            last=int(look.last[one]),
+            columns=columns,
+            index=index,
+            slot=int(columns.slots[index]),
+            user=int(columns.rows["user"][index]),
+            organization=int(columns.rows["organization"][index]),
+            zone=columns.zones.names[index],
+            as_of=int(columns.as_of[index]),
+            today=int(columns.past.today[index]),
+            score=int(columns.score[index]),
+            last=int(columns.last[index]),
             nudged=nudged,
-            signs=signs,
+            episodes=episodes,
         )
 
-    def wishes(self) -> list[Wish]:
-        """All reasons that the learner has now, the most urgent first."""
-        found = [*self._of_dropout(), *self._of_skills(), *self._of_timing()]
-        return sorted(found, key=lambda wish: (-wish.priority, -wish.order, wish.reason))
+    def candidates(self) -> list[Candidate]:
+        """All reasons of the learner at the instant, the most urgent first."""
+        reasons = [*self._of_dropout(), *self._of_skills(), *self._of_timing()]
+        return sorted(
+            reasons, key=lambda candidate: (-candidate.priority, -candidate.order, candidate.reason)
+        )
 
-    def _of_dropout(self) -> Iterator[Wish]:
+    def _of_dropout(self) -> Iterator[Candidate]:
         level = dropout.LEVELS[int(dropout.level_of(np.array([self.score]))[0])]
         trigger = of_dropout(level)
         if trigger is None:
             return
         for audience in (LEARNER, EDUCATOR) if level == dropout.LEVELS[-1] else (LEARNER,):
             reason = Reason(audience, trigger[0], level, "", self.last)
-            yield Wish(reason, trigger[1], level, self.score, DROPOUT_RISK.name)
+            yield Candidate(reason, trigger[1], level, self.score, DROPOUT_RISK.name)
 
-    def _of_skills(self) -> Iterator[Wish]:
-        for (kind, skill), sign in self.signs.items():
-            if sign.priority:
+    def _of_skills(self) -> Iterator[Candidate]:
+        for (kind, skill), episode in self.episodes.items():
+            if episode.priority:
                 is_stuck = kind is InterventionType.ALTERNATIVE_APPROACH
                 about = (PLATEAUS if is_stuck else REGRESSIONS).name
-                reason = Reason(LEARNER, kind, "", skill, sign.start)
-                yield Wish(reason, sign.priority, sign.level, sign.score, about)
+                reason = Reason(LEARNER, kind, "", skill, episode.start)
+                yield Candidate(reason, episode.priority, episode.level, episode.score, about)
 
-    def _of_timing(self) -> Iterator[Wish]:
-        if self.nudged >= 0 and not self.look.studied(self.one, self.nudged, self.as_of + 1):
+    def _of_timing(self) -> Iterator[Candidate]:
+        if self.nudged >= 0 and not self.columns.studied(self.index, self.nudged, self.as_of + 1):
             reason = Reason(LEARNER, InterventionType.OPTIMAL_TIMING_NUDGE, "", "", self.nudged * DAY)
-            yield Wish(reason, TIMING_PRIORITY, None, 0, TIMING.name)
+            yield Candidate(reason, TIMING_PRIORITY, None, 0, TIMING.name)
 
     def holds(self, reason: Reason, expires: int) -> bool:
-        """Whether a reason for which something was decided is still there."""
+        """Whether the reason of a decision still holds."""
         if reason.of_dropout:
             return self.score >= dropout.LEVEL_BOUNDS[reason.rank - 1] - HYSTERESIS
         if reason.type is InterventionType.OPTIMAL_TIMING_NUDGE:
-            return not self.look.studied(self.one, reason.start // DAY, expires)
-        sign = self.signs.get((reason.type, reason.skill))
-        return sign is not None and sign.start == reason.start and sign.lasts
+            return not self.columns.studied(self.index, reason.start // DAY, expires)
+        episode = self.episodes.get((reason.type, reason.skill))
+        return episode is not None and episode.start == reason.start and episode.lasts
 
     def is_current(self, reason: Reason) -> bool:
         """Whether the episode is the one that runs now, so that the decision must stay known."""
         if reason.of_dropout:
             return reason.start == self.last
-        sign = self.signs.get((reason.type, reason.skill))
-        return sign is not None and sign.start == reason.start
+        episode = self.episodes.get((reason.type, reason.skill))
+        return episode is not None and episode.start == reason.start

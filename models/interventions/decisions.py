@@ -12,7 +12,7 @@ import numpy as np
 
 from lyo.models.arrays.zones import HOUR, Zones
 from lyo.models.events.decode import milliseconds
-from lyo.models.interventions.candidates import OF_DROPOUT, Reason, View, Wish
+from lyo.models.interventions.candidates import OF_DROPOUT, Candidate, LearnerAt, Reason
 from lyo.models.interventions.records import Intervention, RefusedTime
 from lyo.models.interventions.send_slots import Limit, Refused, runs
 from lyo.models.interventions.triggers import InterventionType
@@ -87,15 +87,17 @@ def held_of(value: bytes) -> Held:
         msgspec.MsgspecError: not a record of this topic.
         ValueError: of a type that this version does not know, or without an episode.
     """
-    told = _decode(value)
-    kind = InterventionType(told.type)
-    if told.episode_start is None:
+    record = _decode(value)
+    kind = InterventionType(record.type)
+    if record.episode_start is None:
         raise ValueError("episode_start is null")
-    level = told.level or "" if kind in OF_DROPOUT else ""
-    reason = Reason(told.audience, kind, level, told.skill_id or "", _ms(told.episode_start))
-    after = 0 if told.changed_after is None else _ms(told.changed_after)
-    not_before, expires = _ms(told.not_before), _ms(told.expires_at)
-    return Held(reason, told.intervention_id, told.status, not_before, expires, after, value, told.reason)
+    level = record.level or "" if kind in OF_DROPOUT else ""
+    reason = Reason(record.audience, kind, level, record.skill_id or "", _ms(record.episode_start))
+    after = 0 if record.changed_after is None else _ms(record.changed_after)
+    not_before, expires = _ms(record.not_before), _ms(record.expires_at)
+    return Held(
+        reason, record.intervention_id, record.status, not_before, expires, after, value, record.reason
+    )
 
 
 def changed(user: int, held: Held, status: str, boundary: int, why: str | None) -> tuple[bytes, bytes]:
@@ -105,44 +107,50 @@ def changed(user: int, held: Held, status: str, boundary: int, why: str | None) 
     """
     if held.raw is None:
         raise RuntimeError(f"intervention {held.id} is over: its status cannot change")
-    told = _decode(held.raw)
-    held.status = told.status = status
+    record = _decode(held.raw)
+    held.status = record.status = status
     held.after = 0 if status == ACTIVE else boundary
-    held.why = told.reason = why
-    told.changed_after = None if status == ACTIVE else text(boundary)
-    held.raw = _encode(told)
+    held.why = record.reason = why
+    record.changed_after = None if status == ACTIVE else text(boundary)
+    held.raw = _encode(record)
     return f"{user}|{held.id}".encode(), held.raw
 
 
-def because(user: int, wish: Wish) -> bytes:
-    """Key of the prediction that a wish rests on, of the kind it names."""
-    return skill_key(user, wish.reason.skill) if wish.reason.skill else b"%d" % user
+def because(user: int, candidate: Candidate) -> bytes:
+    """Key of the prediction that a candidate rests on, on the topic of its kind."""
+    return skill_key(user, candidate.reason.skill) if candidate.reason.skill else b"%d" % user
 
 
 def encoded(
-    view: View,
-    wish: Wish,
+    learner: LearnerAt,
+    candidate: Candidate,
     held: Held,
     refused: list[Refused],
     supersedes: str | None,
     prediction: bytes,
 ) -> bytes:
     """The record of a new decision, worded from the prediction that it rests on."""
-    said: Mapping[str, Any] = msgspec.json.decode(prediction)
-    local = held.not_before + int(Zones([view.zone]).offsets(np.array([held.not_before]))[0])
-    words = wording(wish.reason.type, wish.level, wish.reason.audience, said, local // HOUR % 24)
+    prediction_fields: Mapping[str, Any] = msgspec.json.decode(prediction)
+    local = held.not_before + int(Zones([learner.zone]).offsets(np.array([held.not_before]))[0])
+    words = wording(
+        candidate.reason.type,
+        candidate.level,
+        candidate.reason.audience,
+        prediction_fields,
+        local // HOUR % 24,
+    )
     return _encode(
         Intervention(
             intervention_id=held.id,
-            user_id=view.user,
-            organization_id=view.organization or None,
-            audience=wish.reason.audience,
-            type=wish.reason.type,
-            priority=wish.priority,
+            user_id=learner.user,
+            organization_id=learner.organization or None,
+            audience=candidate.reason.audience,
+            type=candidate.reason.type,
+            priority=candidate.priority,
             title=words.title,
             message=words.message,
             action=words.action,
-            because=[said["prediction_id"]],
+            because=[prediction_fields["prediction_id"]],
             status=held.status,
             supersedes=supersedes,
             not_before=text(held.not_before),
@@ -151,14 +159,14 @@ def encoded(
                 RefusedTime(time=text(first), reason=str(limit), until=None if last == first else text(last))
                 for first, last, limit in runs(refused)
             ],
-            as_of=text(view.as_of),
-            skill_id=wish.reason.skill or None,
-            level=wish.level,
-            episode_start=text(wish.reason.start),
-            timezone=view.zone,
+            as_of=text(learner.as_of),
+            skill_id=candidate.reason.skill or None,
+            level=candidate.level,
+            episode_start=text(candidate.reason.start),
+            timezone=learner.zone,
         )
     )
 
 
-def _ms(moment: str) -> int:
-    return milliseconds(datetime.fromisoformat(moment))
+def _ms(text: str) -> int:
+    return milliseconds(datetime.fromisoformat(text))

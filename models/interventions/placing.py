@@ -17,7 +17,7 @@ from lyo.models.interventions.cadence import (
     URGENT_FROM,
     WAKING_HOURS,
 )
-from lyo.models.interventions.candidates import EDUCATOR, LEARNER, Reason, View, Wish
+from lyo.models.interventions.candidates import EDUCATOR, LEARNER, Candidate, LearnerAt, Reason
 from lyo.models.interventions.decisions import Held
 from lyo.models.interventions.send_slots import Limits, Refused, next_slots
 from lyo.models.interventions.triggers import InterventionType
@@ -38,11 +38,11 @@ class Placing:
         self._state = state
 
     def place(
-        self, view: View, known: dict[Reason, Held], wish: Wish, milder: list[Held]
+        self, learner: LearnerAt, known: dict[Reason, Held], candidate: Candidate, milder: list[Held]
     ) -> tuple[int, list[Refused]] | None:
         """The slot (ms) and the candidates refused before it; None if there is no slot within the search."""
-        reason, rule = wish.reason, RULES[wish.reason.type]
-        counted = [held for held in known.values() if held not in milder and held.counts(view.as_of)]
+        reason, rule = candidate.reason, RULES[candidate.reason.type]
+        counted = [held for held in known.values() if held not in milder and held.counts(learner.as_of)]
         cooling = [
             (held.not_before, RULES[held.reason.type].cool_down)
             for held in counted
@@ -53,40 +53,46 @@ class Placing:
             for held in counted
             if reason.skill and (held.reason.type, held.reason.skill) == (reason.type, reason.skill)
         ]
-        found: tuple[int, list[Refused]] | None = None
+        slot: tuple[int, list[Refused]] | None = None
         if reason.audience == EDUCATOR:
-            return None if self._waits(view, cooling, 1) else (view.as_of, [])
-        counted += [held for held in milder if held.not_before < view.as_of]
+            return None if self._waits(learner, cooling, 1) else (learner.as_of, [])
+        counted += [held for held in milder if held.not_before < learner.as_of]
         placed = tuple(held.not_before for held in counted if held.reason.audience == LEARNER)
-        if not self._waits(view, cooling + same, PLACED_WITHIN_DAYS):
-            limits = replace(self.limits(view), placed=placed, cooling=tuple(cooling + same))
-            found = self._search(view, wish, limits)
-        if found is None and not same:
-            view.blocked.add((reason.audience, reason.type))
-        return found
+        if not self._waits(learner, cooling + same, PLACED_WITHIN_DAYS):
+            limits = replace(self.limits(learner), placed=placed, cooling=tuple(cooling + same))
+            slot = self._search(learner, candidate, limits)
+        if slot is None and not same:
+            learner.blocked.add((reason.audience, reason.type))
+        return slot
 
-    def _waits(self, view: View, cooling: list[tuple[int, int]], days: int) -> bool:
+    def _waits(self, learner: LearnerAt, cooling: list[tuple[int, int]], days: int) -> bool:
         """Whether cool-downs alone forbid each of so many local days, so that no slot need be searched."""
         if not cooling:
             return False
-        moments = np.array([view.as_of, *(at for at, _ in cooling)], np.int64)
-        today, *near = Zones([view.zone] * len(moments)).local_days(moments).tolist()
+        instants = np.array([learner.as_of, *(at for at, _ in cooling)], np.int64)
+        today, *near = Zones([learner.zone] * len(instants)).local_days(instants).tolist()
         return all(
             any(abs(day - other) < apart for other, (_, apart) in zip(near, cooling, strict=True))
             for day in range(today, today + days)
         )
 
-    def _search(self, view: View, wish: Wish, limits: Limits) -> tuple[int, list[Refused]] | None:
+    def _search(
+        self, learner: LearnerAt, candidate: Candidate, limits: Limits
+    ) -> tuple[int, list[Refused]] | None:
         """The next slot in the learner's hours; if there is none, in waking hours, then in any hour."""
-        start, end = view.as_of, NEVER
-        if wish.reason.type is InterventionType.OPTIMAL_TIMING_NUDGE:
-            tries, days = [self._peaks(view)], 1
-            midnight = int(Zones([view.zone]).instants(np.array([wish.reason.start]))[0])
+        start, end = learner.as_of, NEVER
+        if candidate.reason.type is InterventionType.OPTIMAL_TIMING_NUDGE:
+            tries, days = [self._peaks(learner)], 1
+            midnight = int(Zones([learner.zone]).instants(np.array([candidate.reason.start]))[0])
             # A time past the end of the learner's day is decided at that end.
-            start, end = max(start, midnight), int(self._state.learners.column("due")[view.slot])
+            start, end = max(start, midnight), int(self._state.learners.column("due")[learner.slot])
         else:
-            hours = self._peaks(view) if view.look.profile.confidence[view.one] >= SURE_FROM else WAKING_HOURS
-            first = hours | WAKING_HOURS if wish.priority >= URGENT_FROM else hours
+            hours = (
+                self._peaks(learner)
+                if learner.columns.profile.confidence[learner.index] >= SURE_FROM
+                else WAKING_HOURS
+            )
+            first = hours | WAKING_HOURS if candidate.priority >= URGENT_FROM else hours
             quiet = [ANY_HOUR] if limits.quiet_from >= 0 else []
             tries, days = [first, WAKING_HOURS, *quiet], PLACED_WITHIN_DAYS
         for hours in tries:
@@ -95,11 +101,11 @@ class Placing:
                 return slots.found[0], slots.refused
         return None
 
-    def _peaks(self, view: View) -> frozenset[int]:
-        return frozenset(np.flatnonzero(view.look.profile.peak[view.one]).tolist())
+    def _peaks(self, learner: LearnerAt) -> frozenset[int]:
+        return frozenset(np.flatnonzero(learner.columns.profile.peak[learner.index]).tolist())
 
-    def limits(self, view: View) -> Limits:
+    def limits(self, learner: LearnerAt) -> Limits:
         """The learner's own quiet hours and daily cap, else the organization's, else the defaults."""
-        given = limits_by(view.look.rows[view.one], self._state.catalogue)
-        most = MOST_PER_DAY if given.most_per_day < 0 else given.most_per_day
-        return Limits(view.zone, given.quiet_from, given.quiet_to, most)
+        defaults = limits_by(learner.columns.rows[learner.index], self._state.catalogue)
+        most = MOST_PER_DAY if defaults.most_per_day < 0 else defaults.most_per_day
+        return Limits(learner.zone, defaults.quiet_from, defaults.quiet_to, most)

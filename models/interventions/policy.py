@@ -20,13 +20,13 @@ from lyo.models.interventions.cadence import (
 )
 from lyo.models.interventions.candidates import (
     LEARNER,
-    Look,
+    Candidate,
+    LearnerAt,
+    LearnerColumns,
+    OpenEpisodes,
     Reason,
-    Signs,
-    View,
-    Wish,
     identity,
-    signs_of,
+    open_episodes,
 )
 from lyo.models.interventions.decisions import (
     ACTIVE,
@@ -61,11 +61,11 @@ Pair = tuple[bytes, bytes | None]
 
 
 @dataclass(slots=True)
-class Made:
+class NewDecision:
     """A decision of this piece; its record is written when the predictions that it rests on are known."""
 
-    view: View
-    wish: Wish
+    learner: LearnerAt
+    candidate: Candidate
     held: Held
     refused: list[Refused]
     supersedes: str | None
@@ -113,11 +113,14 @@ class InterventionPolicy:
         chosen = slots[self._state.learners.column("open")[slots] != 0]
         out: list[Pair] = []
         for start in range(0, len(chosen), CHUNK):
-            look = Look.at(self._state, chosen[start : start + CHUNK])
-            signs = signs_of(self._state, self._skills_held(look.slots))
-            for one, slot in enumerate(look.slots.tolist()):
-                view, boundary = View.of(look, one, signs.get(slot, {}), nudged=-1), self._swept(slot)
-                out += self._review(view, boundary, before.get(slot, boundary))
+            columns = LearnerColumns.at(self._state, chosen[start : start + CHUNK])
+            episodes = open_episodes(self._state, self._skills_held(columns.slots))
+            for index, slot in enumerate(columns.slots.tolist()):
+                learner, boundary = (
+                    LearnerAt.of(columns, index, episodes.get(slot, {}), nudged=-1),
+                    self._swept(slot),
+                )
+                out += self._review(learner, boundary, before.get(slot, boundary))
         return out
 
     def sweep(self, slots: Ints, skills: Ints, before: Ints, sent: Sent) -> list[Pair]:
@@ -130,32 +133,38 @@ class InterventionPolicy:
             sent: the predictions sent in this piece; those that decisions rest on are added.
         """
         out: list[Pair] = []
-        made: list[Made] = []
+        new: list[NewDecision] = []
         owner = self._state.skills.column("owner")[skills]
         for start in range(0, len(slots), CHUNK):
             part = slots[start : start + CHUNK]
-            look = Look.at(self._state, part)
+            columns = LearnerColumns.at(self._state, part)
             mine = skills[(owner >= part[0]) & (owner <= part[-1])]
-            signs = signs_of(self._state, mine)
-            nudged = look.nudged()
-            for one in self._concerned(look, signs, nudged):
-                view = View.of(look, one, signs.get(int(part[one]), {}), nudged=int(nudged[one]))
-                out += self._retract(view, int(before[start + one]))
-                out += self._forget(view)
-                out += self._decide(view, made, int(before[start + one]))
-                self._mark(view.slot)
-        return out + self._written(made, sent)
+            episodes = open_episodes(self._state, mine)
+            nudged = columns.nudged()
+            for index in self._concerned(columns, episodes, nudged):
+                learner = LearnerAt.of(
+                    columns, index, episodes.get(int(part[index]), {}), nudged=int(nudged[index])
+                )
+                out += self._retract(learner, int(before[start + index]))
+                out += self._forget(learner)
+                out += self._decide(learner, new, int(before[start + index]))
+                self._mark(learner.slot)
+        return out + self._written(new, sent)
 
-    def _concerned(self, look: Look, signs: dict[int, Signs], nudged: Ints) -> list[int]:
+    def _concerned(
+        self, columns: LearnerColumns, episodes: dict[int, OpenEpisodes], nudged: Ints
+    ) -> list[int]:
         """Indexes of learners with a reason, an open decision, or one to be deleted."""
         learners = self._state.learners
-        chosen = (nudged >= 0) | look.at_risk() | (learners.column("open")[look.slots] != 0)
-        chosen |= learners.column("forget")[look.slots] <= look.as_of
-        calling = [slot for slot, some in signs.items() if any(sign.priority for sign in some.values())]
-        chosen |= np.isin(look.slots, np.array(calling, np.int64))
+        chosen = (nudged >= 0) | columns.at_risk() | (learners.column("open")[columns.slots] != 0)
+        chosen |= learners.column("forget")[columns.slots] <= columns.as_of
+        calling = [
+            slot for slot, some in episodes.items() if any(episode.priority for episode in some.values())
+        ]
+        chosen |= np.isin(columns.slots, np.array(calling, np.int64))
         return np.flatnonzero(chosen).tolist()
 
-    def _review(self, view: View, boundary: int, since: int) -> list[Pair]:
+    def _review(self, learner: LearnerAt, boundary: int, since: int) -> list[Pair]:
         """Retract decisions without a reason or against a limit; until the day ends, undo that if it changes.
 
         So between two sweeps the status depends on the row alone, in any batching. This includes a change of
@@ -163,80 +172,83 @@ class InterventionPolicy:
         the new boundary, or is undone if the decision had expired by it.
         """
         out: list[Pair] = []
-        for held in self._of.get(view.slot, {}).values():
+        for held in self._of.get(learner.slot, {}).values():
             today = held.status == RETRACTED and held.after >= since
             over = held.expires <= boundary
             if not today and (over or held.status != ACTIVE):
                 continue
-            why = None if over else self._why_not(view, held)
+            why = None if over else self._why_not(learner, held)
             if why != held.why or (today and held.after != boundary):
                 status = ACTIVE if why is None else RETRACTED
-                out.append(changed(view.user, held, status, boundary, why))
+                out.append(changed(learner.user, held, status, boundary, why))
         return out
 
-    def _retract(self, view: View, boundary: int) -> list[Pair]:
+    def _retract(self, learner: LearnerAt, boundary: int) -> list[Pair]:
         """Retract decisions without a reason at the end of the day that began at ``boundary`` (ms)."""
         out: list[Pair] = []
-        for held in self._of.get(view.slot, {}).values():
-            if held.status == ACTIVE and held.expires > max(boundary, view.as_of):
-                why = self._why_not(view, held)
+        for held in self._of.get(learner.slot, {}).values():
+            if held.status == ACTIVE and held.expires > max(boundary, learner.as_of):
+                why = self._why_not(learner, held)
                 if why is not None:
-                    out.append(changed(view.user, held, RETRACTED, boundary, why))
+                    out.append(changed(learner.user, held, RETRACTED, boundary, why))
         return out
 
-    def _why_not(self, view: View, held: Held) -> str | None:
+    def _why_not(self, learner: LearnerAt, held: Held) -> str | None:
         """Why a decision is to be retracted; None if it stands.
 
         The present limits apply to slots that lay ahead when the learner's day began: rows do not say at what
         time of that day a limit was set.
         """
-        if not view.holds(held.reason, held.expires):
+        if not learner.holds(held.reason, held.expires):
             return GONE[held.reason.type]
-        if held.reason.audience != LEARNER or held.not_before <= self._swept(view.slot):
+        if held.reason.audience != LEARNER or held.not_before <= self._swept(learner.slot):
             return None
-        limit = violated(held.not_before, self._placing.limits(view))
+        limit = violated(held.not_before, self._placing.limits(learner))
         return None if limit is None else FORBIDDEN[limit]
 
-    def _forget(self, view: View) -> list[Pair]:
+    def _forget(self, learner: LearnerAt) -> list[Pair]:
         """Delete decisions older than any cool-down, unless their episode still runs."""
-        known = self._of.get(view.slot, {})
+        known = self._of.get(learner.slot, {})
         old = [
             held
             for reason, held in known.items()
-            if held.expires + RULES[reason.type].kept <= view.as_of and not view.is_current(reason)
+            if held.expires + RULES[reason.type].kept <= learner.as_of and not learner.is_current(reason)
         ]
         for held in old:
             del known[held.reason]
-        return [(f"{view.user}|{held.id}".encode(), None) for held in old]
+        return [(f"{learner.user}|{held.id}".encode(), None) for held in old]
 
-    def _decide(self, view: View, made: list[Made], boundary: int) -> list[Pair]:
+    def _decide(self, learner: LearnerAt, new: list[NewDecision], boundary: int) -> list[Pair]:
         """Decide about each reason of the learner without a decision so far."""
-        known = self._of.setdefault(view.slot, {})
+        known = self._of.setdefault(learner.slot, {})
         out: list[Pair] = []
-        for wish in view.wishes():
-            if wish.reason in known or (wish.reason.audience, wish.reason.type) in view.blocked:
+        for candidate in learner.candidates():
+            if (
+                candidate.reason in known
+                or (candidate.reason.audience, candidate.reason.type) in learner.blocked
+            ):
                 continue
-            milder = self._milder(known, view, wish.reason) if wish.reason.of_dropout else []
+            milder = self._milder(known, learner, candidate.reason) if candidate.reason.of_dropout else []
             if milder is None:
                 continue
-            found = self._placing.place(view, known, wish, milder)
-            if found is None:
+            slot_found = self._placing.place(learner, known, candidate, milder)
+            if slot_found is None:
                 continue
-            slot, refused = found
-            out += [changed(view.user, held, SUPERSEDED, boundary, REPLACED) for held in milder]
-            known[wish.reason] = held = Held(
-                reason=wish.reason,
-                id=identity(view.user, wish.reason),
+            slot, refused = slot_found
+            out += [changed(learner.user, held, SUPERSEDED, boundary, REPLACED) for held in milder]
+            known[candidate.reason] = held = Held(
+                reason=candidate.reason,
+                id=identity(learner.user, candidate.reason),
                 status=ACTIVE,
                 not_before=slot,
-                expires=slot + RULES[wish.reason.type].lasts,
+                expires=slot + RULES[candidate.reason.type].lasts,
             )
-            made.append(Made(view, wish, held, refused, milder[-1].id if milder else None))
+            new.append(NewDecision(learner, candidate, held, refused, milder[-1].id if milder else None))
         if not known:
-            del self._of[view.slot]
+            del self._of[learner.slot]
         return out
 
-    def _milder(self, known: dict[Reason, Held], view: View, reason: Reason) -> list[Held] | None:
+    def _milder(self, known: dict[Reason, Held], learner: LearnerAt, reason: Reason) -> list[Held] | None:
         """Open decisions that a graver one supersedes; None if one as grave is open."""
         rivals = [
             held
@@ -244,7 +256,7 @@ class InterventionPolicy:
             if held.reason.of_dropout
             and held.reason.audience == reason.audience
             and held.status == ACTIVE
-            and held.expires > view.as_of
+            and held.expires > learner.as_of
         ]
         rivals.sort(key=lambda held: held.reason.rank)
         if rivals and rivals[-1].reason.rank >= reason.rank:
@@ -253,27 +265,44 @@ class InterventionPolicy:
 
     # -- records ---------------------------------------------------------------------------------------
 
-    def _written(self, made: list[Made], sent: Sent) -> list[Pair]:
+    def _written(self, new: list[NewDecision], sent: Sent) -> list[Pair]:
         """The records of new decisions, worded from the predictions that they rest on."""
-        if not made:
+        if not new:
             return []
-        wanted = {(one.wish.kind, because(one.view.user, one.wish)): one.view.slot for one in made}
-        said = self._said(wanted, sent)
+        rests_on = {
+            (
+                decision.candidate.kind,
+                because(decision.learner.user, decision.candidate),
+            ): decision.learner.slot
+            for decision in new
+        }
+        predictions = self._rested_on(rests_on, sent)
         out: list[Pair] = []
-        for one in made:
-            prediction = said[one.wish.kind, because(one.view.user, one.wish)]
-            one.held.raw = encoded(one.view, one.wish, one.held, one.refused, one.supersedes, prediction)
-            out.append((f"{one.view.user}|{one.held.id}".encode(), one.held.raw))
+        for decision in new:
+            prediction = predictions[
+                decision.candidate.kind, because(decision.learner.user, decision.candidate)
+            ]
+            decision.held.raw = encoded(
+                decision.learner,
+                decision.candidate,
+                decision.held,
+                decision.refused,
+                decision.supersedes,
+                prediction,
+            )
+            out.append((f"{decision.learner.user}|{decision.held.id}".encode(), decision.held.raw))
         return out
 
-    def _said(self, wanted: dict[tuple[str, bytes], int], sent: Sent) -> dict[tuple[str, bytes], bytes]:
+    def _rested_on(
+        self, rests_on: dict[tuple[str, bytes], int], sent: Sent
+    ) -> dict[tuple[str, bytes], bytes]:
         """Predictions by kind and key; one that is unchanged, so not in this piece, is sent again."""
-        found: dict[tuple[str, bytes], bytes] = {}
-        for kind in {kind for kind, _ in wanted}:
+        predictions: dict[tuple[str, bytes], bytes] = {}
+        for kind in {kind for kind, _ in rests_on}:
             for key, value in sent[kind]:
-                if value is not None and (kind, key) in wanted:
-                    found[kind, key] = value
-        missing = {place: slot for place, slot in wanted.items() if place not in found}
+                if value is not None and (kind, key) in rests_on:
+                    predictions[kind, key] = value
+        missing = {place: slot for place, slot in rests_on.items() if place not in predictions}
         if missing:
             again = self._emitter.everything(np.unique(np.array(list(missing.values()), np.int64)))
             for kind, pairs in again.items():
@@ -281,8 +310,8 @@ class InterventionPolicy:
                     (key, value) for key, value in pairs if (kind, key) in missing and value is not None
                 ]
                 sent[kind] += chosen
-                found |= {(kind, key): value for key, value in chosen}
-        return found
+                predictions |= {(kind, key): value for key, value in chosen}
+        return predictions
 
     # -- side columns ----------------------------------------------------------------------------------
 
@@ -300,8 +329,8 @@ class InterventionPolicy:
         if not pairs:
             return np.zeros(0, np.int64)
         owner, names = np.array(pairs, np.int64).T
-        found = self._state.find_skills(owner, names)
-        return np.unique(found[found >= 0])
+        skill_slots = self._state.find_skills(owner, names)
+        return np.unique(skill_slots[skill_slots >= 0])
 
     def _mark(self, slot: int) -> None:
         """Set the side columns: whether decisions may be open, and when one is to be deleted."""

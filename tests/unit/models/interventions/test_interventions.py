@@ -149,14 +149,14 @@ def test_hysteresis_by_the_score_itself(monkeypatch: pytest.MonkeyPatch, score: 
     stream = silent(2)
     nudges = stream.decided(type="gentle_nudge")
     assert [one["status"] for one in nudges] == ["active"]
-    true_look = candidates.Look.at.__func__  # type: ignore[attr-defined]
+    true_at = candidates.LearnerColumns.at.__func__  # type: ignore[attr-defined]
 
     def at(cls: Any, engine: Any, slots: Any) -> Any:
-        look = true_look(cls, engine, slots)
+        look = true_at(cls, engine, slots)
         look.score[:] = score
         return look
 
-    monkeypatch.setattr(candidates.Look, "at", classmethod(at))
+    monkeypatch.setattr(candidates.LearnerColumns, "at", classmethod(at))
     stream.feed([sentiment(1, START + 9 * DAY + 12 * HOUR, 0.0)])
     assert stream.decided(type="gentle_nudge")[0]["status"] == status
     day_by_day(stream, 10, 10)

@@ -192,14 +192,14 @@ Score = Callable[[int], None]
 @pytest.fixture
 def risk(monkeypatch: pytest.MonkeyPatch) -> Score:
     """Sets everybody's dropout risk, in hundredths."""
-    true_look, given = candidates.Look.at.__func__, [0]  # type: ignore[attr-defined]
+    true_at, given = candidates.LearnerColumns.at.__func__, [0]  # type: ignore[attr-defined]
 
     def at(cls: Any, state: Any, slots: Any) -> Any:
-        look = true_look(cls, state, slots)
+        look = true_at(cls, state, slots)
         look.score[:] = given[0]
         return look
 
-    monkeypatch.setattr(candidates.Look, "at", classmethod(at))
+    monkeypatch.setattr(candidates.LearnerColumns, "at", classmethod(at))
     return lambda score: given.__setitem__(0, score)
 
 
@@ -258,13 +258,13 @@ def test_a_regressions_urgency_is_left_five_points_below_where_it_is_entered(
     score = regression.LEVEL_BOUNDS[1] - below
 
     def signs(state: Any, skills: Any) -> dict[int, Any]:
-        found = candidates.signs_of(state, skills)
+        found = candidates.open_episodes(state, skills)
         return {
             slot: {of: sign._replace(score=score) for of, sign in some.items()}
             for slot, some in found.items()
         }
 
-    monkeypatch.setattr(policy, "signs_of", signs)
+    monkeypatch.setattr(policy, "open_episodes", signs)
     stream.feed([sentiment(1, START + day * DAY, 0.0)])
     (refresh,) = stream.decided(type="skill_refresh")
     assert refresh["status"] == now
