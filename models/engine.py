@@ -21,7 +21,8 @@ from lyo.models.predictions.emit import Emitter, Sent
 from lyo.models.renewal import Renewal
 from lyo.models.state import layout
 from lyo.models.state.catalogue import Catalogue
-from lyo.models.state.partition import NEVER, PIECE, Key, State, pairs
+from lyo.models.state.history import known
+from lyo.models.state.partition import NEVER, PIECE, Ints, Key, State, pairs
 from lyo.models.sweep import Sweeping
 
 __all__ = ["Changes", "Engine"]
@@ -105,6 +106,9 @@ class Engine:
     def loaded(self) -> None:
         """End the restore: compute when each learner is due and what was sent last."""
         rows = self.state.learners.rows
+        # A learner of whom only questions have come has no row: they say up to when it is known.
+        for slot, at in self.state.requests.newest():
+            rows["newest"][slot] = max(rows["newest"][slot], at)
         for user in rows["user"][rows["newest"] < 0].tolist():
             self.erasing.forget(user)  # no row of the learner is left
         self.sweeping.loaded(self._emitter)
@@ -141,13 +145,18 @@ class Engine:
         if self._policy is not None:
             changes.interventions = self._policy.review(slots, self.sweeping.boundaries_before())
         self._report(changes, sent)
-        changes.learner_rows += layout.encode_learners(self.state.learners.rows[slots], self._layout)
+        changes.learner_rows += self._rows(slots)
         changes.learner_rows += self._models_sent()
         if self._layout == layout.LAYOUT:  # readers of the layout before do not know such a record
             changes.learner_rows += self._backfill.records(slots)
         if len(skills):
             changes.skill_rows = self.state.encode_skills(skills, self._layout)
         return changes
+
+    def _rows(self, slots: Ints) -> list[Key]:
+        """Rows to be stored: of a learner nobody knows there is none."""
+        rows = self.state.learners.rows[slots]
+        return layout.encode_learners(rows[known(rows)], self._layout)
 
     def fold(self, batches: list[Columns]) -> Changes:
         """Fold events and send nothing; rows and counts are those of `apply`."""

@@ -55,11 +55,13 @@ class Zones:
 
     Args:
         names: IANA names ``(n,)``.
+        sources: who named each one ``(n,)``; left out where nobody asks.
     """
 
-    def __init__(self, names: list[str]) -> None:
+    def __init__(self, names: list[str], sources: list[str] | None = None) -> None:
         index: dict[str, int] = {}
         self.names = names
+        self.sources = sources or []
         self._of = np.fromiter((index.setdefault(name, len(index)) for name in names), np.int32, len(names))
         self._zones = [zone(name) for name in index]
 

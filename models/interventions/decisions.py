@@ -164,6 +164,7 @@ def encoded(
             level=candidate.level,
             episode_start=text(candidate.reason.start),
             timezone=learner.zone,
+            timezone_source=learner.columns.zones.sources[learner.index],
         )
     )
 

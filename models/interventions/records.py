@@ -6,7 +6,7 @@ from msgspec import Meta, Struct
 
 from lyo.models.events.types import Id, Name, Number
 from lyo.models.interventions.triggers import InterventionType
-from lyo.models.predictions.types import Instant, Level, open_list
+from lyo.models.predictions.types import Instant, Level, ZoneSource, open_list
 
 __all__ = ["Intervention", "RefusedTime"]
 
@@ -51,3 +51,4 @@ class Intervention(Struct, kw_only=True):
     changed_after: Annotated[
         Instant | None, Meta(description="End of the local day after which it ceased to be active.")
     ] = None
+    timezone_source: ZoneSource = "unknown"

@@ -23,7 +23,7 @@ from lyo.models.predictions.records import Head, dropout_records, timing_records
 from lyo.models.predictions.struggle_records import struggle_records
 from lyo.models.predictions.types import DropoutRisk, Struggle, TimingProfile
 from lyo.models.state.catalogue import Catalogue, Defaults, zones_of
-from lyo.models.state.history import History, history, recent_sentiment
+from lyo.models.state.history import History, history, known, recent_sentiment
 from lyo.models.state.mastery import MASTERY_UNIT, NO_STRENGTH
 from lyo.models.state.struggle_requests import Request
 
@@ -63,6 +63,11 @@ class Group:
     hazard: Hazard | None  # fitted; None: the shipped one
 
     @cached_property
+    def known(self) -> Bools:
+        """Whether anything but questions has come of the learners."""
+        return known(self.rows)
+
+    @cached_property
     def profile(self) -> timing.TimingProfile:
         """When the learners learn."""
         return timing.predict(self.past, self.rows, self.as_of, self.zones, self.quiet_hours)
@@ -96,12 +101,13 @@ def group(rows: NDArray[np.void], as_of: Ints, catalogue: Catalogue) -> Group:
 
 def dropout_risks(heads: list[Head], learners: Group) -> list[DropoutRisk]:
     """Dropout risks ``(n,)``."""
-    return dropout_records(heads, dropout.predict(learners.past, learners.hazard), learners.zones.names)
+    risk = dropout.predict(learners.past, learners.hazard)
+    return dropout_records(heads, risk, learners.zones, learners.known)
 
 
 def timing_profiles(heads: list[Head], learners: Group) -> list[TimingProfile]:
     """Timing profiles ``(n,)``."""
-    return timing_records(heads, learners.profile, learners.zones.names)
+    return timing_records(heads, learners.profile, learners.zones)
 
 
 def struggles(

@@ -191,7 +191,13 @@ class Emitter:
         rows, swept = self._state.learners.rows[slots], self._state.learners.column("swept")[slots]
         learners = self._group(slots, np.maximum(rows["newest"], swept))
         for kind in ABOUT_LEARNERS:
-            yield _Batch(of_learners(kind, learners), self._state.learners, slots, [])
+            made = of_learners(kind, learners)
+            # A question alone makes no learner.
+            made.records = [
+                record if known else None
+                for record, known in zip(made.records, learners.known.tolist(), strict=True)
+            ]
+            yield _Batch(made, self._state.learners, slots, [])
         whose, requests = self._open_requests(slots, learners.as_of, answered)
         if requests:
             yield self._answers(slots, learners, whose, requests)

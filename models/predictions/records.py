@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lyo.models.arrays.rounding import hundredths
-from lyo.models.arrays.zones import DAY
+from lyo.models.arrays.zones import DAY, Zones
 from lyo.models.formulas import dropout, timing
 from lyo.models.formulas.dropout_factors import evident
 from lyo.models.formulas.strategy import strategy
@@ -163,9 +163,15 @@ def seal(salt: str, key: bytes, moment: str, fingerprint: int, encoded: bytes) -
     return _UNIDENTIFIED + blake2b(seed, digest_size=16).hexdigest().encode() + encoded[start:]
 
 
-def dropout_records(heads: list[Head], risk: dropout.DropoutRisk, zones: list[str]) -> list[DropoutRisk]:
-    """Records of dropout risks ``(n,)`` in local days of ``zones (n,)``."""
-    levels = [dropout.LEVELS[level] for level in dropout.level_of(risk.score).tolist()]
+def dropout_records(
+    heads: list[Head], risk: dropout.DropoutRisk, zones: Zones, known: NDArray[np.bool_]
+) -> list[DropoutRisk]:
+    """Records of dropout risks ``(n,)`` in local days of ``zones (n,)``.
+
+    Of a learner nobody knows the level is low, although the score is neutral: who acts on levels would
+    otherwise nudge everybody new.
+    """
+    levels = [dropout.LEVELS[level] for level in np.where(known, dropout.level_of(risk.score), 0).tolist()]
     values, strong = risk.factors, _strong(risk)
     stays = np.where(risk.enough[:, None], risk.probability / 100, np.nan)
     return assemble(
@@ -191,7 +197,9 @@ def dropout_records(heads: list[Head], risk: dropout.DropoutRisk, zones: list[st
         probability_7d=optional(stays[:, 0]),
         probability_14d=optional(stays[:, 1]),
         probability_28d=optional(stays[:, 2]),
-        timezone=zones,
+        timezone=zones.names,
+        timezone_source=zones.sources,
+        known=known.tolist(),
     )
 
 
@@ -215,7 +223,7 @@ def _strong(risk: dropout.DropoutRisk) -> list[tuple[str, ...]]:
     ]
 
 
-def timing_records(heads: list[Head], profile: timing.TimingProfile, zones: list[str]) -> list[TimingProfile]:
+def timing_records(heads: list[Head], profile: timing.TimingProfile, zones: Zones) -> list[TimingProfile]:
     """Records of timing profiles ``(n,)`` in local hours of ``zones (n,)``."""
     sessions = profile.sessions.tolist()
     confidence = (profile.confidence / 100).tolist()
@@ -243,7 +251,8 @@ def timing_records(heads: list[Head], profile: timing.TimingProfile, zones: list
             None if at < 0 else moment
             for at, moment in zip(profile.recommended.tolist(), texts(profile.recommended), strict=True)
         ],
-        timezone=zones,
+        timezone=zones.names,
+        timezone_source=zones.sources,
     )
 
 

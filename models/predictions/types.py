@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 
 from lyo.models.events.types import ContentMetadata, Id, Name, Number, TypeName
 from lyo.models.formulas import dropout, struggle
+from lyo.models.state.catalogue import ZONE_SOURCES
 from lyo.models.state.plateau_window import Ended
 from lyo.models.state.struggle_requests import FirstAnswer
 
@@ -76,6 +77,14 @@ Reason: TypeAlias = Annotated[
     str | None, Meta(description="Why nothing can be said, or too little to offer help; null otherwise.")
 ]
 Factors: TypeAlias = Annotated[list[Factor], Meta(description="What the score is made of.")]
+ZoneSource: TypeAlias = Annotated[
+    str,
+    open_list(ZONE_SOURCES),
+    Meta(
+        description="Who named the time zone: the learner, the organization, or nobody (default: UTC); "
+        "unknown in records of before. Preferences with an unknown zone are refused, so they name none."
+    ),
+]
 SameMoment: TypeAlias = Annotated[Instant, Meta(description="The same as as_of.")]
 
 
@@ -135,6 +144,14 @@ class DropoutRisk(Prediction, frozen=True, kw_only=True, gc=False):
         Hundredths | None, Meta(description="The same of 14 days; the score is a function of it.")
     ] = None
     probability_28d: Annotated[Hundredths | None, Meta(description="The same of 28 days.")] = None
+    timezone_source: ZoneSource = "unknown"
+    known: Annotated[
+        bool,
+        Meta(
+            description="Whether anything is known of the learner; false for one unknown or erased: then the "
+            "score is 0.5, the level low, the confidence 0, and there is no strategy."
+        ),
+    ] = True
 
 
 class TimingProfile(Prediction, frozen=True, kw_only=True, gc=False):
@@ -162,6 +179,7 @@ class TimingProfile(Prediction, frozen=True, kw_only=True, gc=False):
     factors: Factors
     recommended_time: Annotated[Instant | None, Meta(description="The next good moment to reach out.")]
     timezone: Annotated[str, Meta(description="IANA time zone of the local hours.")]
+    timezone_source: ZoneSource = "unknown"
 
 
 class PlateauEpisode(Struct, frozen=True, kw_only=True, gc=False):

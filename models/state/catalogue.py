@@ -26,6 +26,8 @@ from lyo.models.state.learner import quiet_minutes
 __all__ = ["UTC", "Catalogue", "Defaults", "zones_of"]
 
 UTC = "UTC"
+ZONE_SOURCES = ("learner", "organization", "default", "unknown")
+"""Who named a learner's time zone; default: nobody did, so it is UTC; unknown: a record of before."""
 _MASK = (1 << 64) - 1
 _MOST_RESOLVED = 100_000
 
@@ -84,6 +86,11 @@ class Catalogue:
         """IANA name of an organization's time zone, UTC where it has none."""
         found = self.organizations.get(organization)
         return UTC if found is None or found.timezone is None else found.timezone
+
+    def names_zone(self, organization: int) -> bool:
+        """Whether an organization has a time zone."""
+        found = self.organizations.get(organization)
+        return found is not None and found.timezone is not None
 
     def limits(self, organization: int) -> Defaults:
         """Quiet hours and daily cap of an organization."""
@@ -182,14 +189,17 @@ class Catalogue:
 def zones_of(rows: NDArray[np.void], catalogue: Catalogue) -> Zones:
     """Time zones of LEARNER rows ``(n,)``: the learner's own, else the organization's, else UTC.
 
-    One that this machine does not know (any more) counts as none.
+    One that this version does not know (any more) counts as none.
     """
-    return Zones(
-        [
-            name if own and known(name := own.decode()) else catalogue.timezone(organization)
-            for own, organization in zip(rows["zone"].tolist(), rows["organization"].tolist(), strict=True)
-        ]
-    )
+    names, sources = [], []
+    for own, organization in zip(rows["zone"].tolist(), rows["organization"].tolist(), strict=True):
+        name, source = own.decode(), ZONE_SOURCES[0]
+        if not name or not known(name):
+            name = catalogue.timezone(organization)
+            source = ZONE_SOURCES[1 if catalogue.names_zone(organization) else 2]
+        names.append(name)
+        sources.append(source)
+    return Zones(names, sources)
 
 
 def _visible(content: Content, organization: int) -> bool:

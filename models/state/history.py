@@ -14,11 +14,18 @@ from numpy.typing import NDArray
 from lyo.models.arrays.zones import DAY, Zones
 from lyo.models.state.learner import DAYS, SENTIMENT_UNIT, Rows
 
-__all__ = ["HALF_HOUR", "History", "active_half_hours", "history", "recent_sentiment"]
+__all__ = ["HALF_HOUR", "History", "active_half_hours", "history", "known", "recent_sentiment"]
 
 HALF_HOUR = DAY // 48
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+
+def known(rows: Rows) -> NDArray[np.bool_]:
+    """Whether anything but questions has come of learners ``(n,)``: nobody knows the others."""
+    preferences = rows["zone_stamp"] | rows["quiet_stamp"] | rows["nudges_stamp"]
+    outcomes = rows["outcome_at"].any(axis=-1)
+    return np.asarray((rows["applied"] > 0) | (preferences > 0) | outcomes, bool)
 
 
 @dataclass(slots=True)

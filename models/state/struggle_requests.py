@@ -137,6 +137,12 @@ class Requests:
         self._of.pop(slot, None)
         self._past.pop(slot, None)
 
+    def newest(self) -> Iterator[tuple[int, int]]:
+        """When each learner asked last (ms), by slot; after a restore, before any is closed."""
+        for slot, known in self._of.items():
+            if known:
+                yield slot, max(request.at for request in known.values())
+
     def all(self) -> Iterator[Request]:
         """Every request that is not closed for good."""
         for known in self._of.values():

@@ -40,7 +40,7 @@ Fields: TypeAlias = Mapping[str, Any]
 
 INTERNAL: Final = ("prediction_id", "version", "catalogue_revision")
 """Fields that describe a record in the stream; an answer for a moment has no use for them."""
-JUDGED_BY: Final = ("timezone", "as_of", "valid_until", "model", "reason")
+JUDGED_BY: Final = ("timezone", "timezone_source", "as_of", "valid_until", "model", "reason")
 """Fields of the timing record in the answer whether a moment is a good one."""
 _LEFT_OUT: Final[Mapping[type[Prediction], frozenset[str]]] = {
     Plateaus: frozenset({*INTERNAL, "episodes"}),  # each is an answer

@@ -84,6 +84,8 @@ OUTPUT_EXAMPLES: Final[dict[str, dict[str, Any]]] = {
             {"name": "broken_streak", "contribution": 0.02},
         ],
         "timezone": "America/Los_Angeles",
+        "timezone_source": "learner",
+        "known": True,
     },
     "predictions.timing": {
         "prediction_id": "00b803c3cec79ddbda08f509900f57c6",
@@ -122,6 +124,7 @@ OUTPUT_EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         "factors": [],
         "recommended_time": "2026-11-24T07:00:00.000Z",
         "timezone": "Africa/Nairobi",
+        "timezone_source": "learner",
     },
     "predictions.plateaus": {
         "prediction_id": "2843b8fe1e7361b11b8ca636a989d7cf",
@@ -310,6 +313,7 @@ OUTPUT_EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         "level": "critical",
         "episode_start": "2026-04-30T20:24:41.438Z",
         "timezone": "UTC",
+        "timezone_source": "default",
         "reason": None,
         "changed_after": None,
     },

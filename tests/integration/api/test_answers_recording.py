@@ -178,7 +178,21 @@ async def test_a_question_about_an_unknown_learner_is_stored_with_its_tenant(wor
     assert answer["reason"] == "not enough data: nothing is known of this content"
     assert await world.rows("SELECT user_id, organization_id FROM struggle_predictions") == [(50, 7)]
     await world.relay()
-    assert await world.rows("SELECT user_id, organization_id FROM learner_rows") == [(50, None)]
+    tables = ("learner_rows", "dropout_risk_scores", "user_timing_profiles", "interventions")
+    rows = " UNION ALL ".join(f"SELECT user_id FROM {table}" for table in tables)
+    assert await world.rows(rows) == [], "a question alone makes no learner"
+    risk = await asked(world, answers.dropout_risk, 50, at=AT)
+    assert (risk["known"], risk["risk_score"], risk["risk_level"], risk["confidence"]) == (
+        False,
+        0.5,
+        "low",
+        0,
+    )
+    assert risk["reengagement_strategy"]["interventions"] == []
+    await world.feed([session(50, AT, organization_id=7)])
+    known = await asked(world, answers.dropout_risk, 50, at=AT + DAY)
+    assert known["known"]
+    assert await world.rows(f"SELECT DISTINCT user_id FROM ({rows}) AS every") == [(50,)]
 
 
 async def test_of_another_tenants_learner_nothing_is_written(world: World) -> None:

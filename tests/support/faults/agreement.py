@@ -15,6 +15,7 @@ from lyo.evaluation.replay import Replay
 from lyo.models.engine import Engine
 from lyo.models.predictions.records import IDENTITY_FREE
 from lyo.models.state import layout
+from lyo.models.state.history import known
 from lyo.storage.database import plain_url
 from lyo.streams import topics
 from lyo.streams.event_files.reader import opened
@@ -64,9 +65,10 @@ def asked_about(path: Path) -> set[tuple[str, str]]:
 
 
 def rows(engine: Engine, write_layout: int = layout.LAYOUT) -> dict[bytes, bytes]:
-    """Every row of an engine as it is stored."""
+    """Every row of an engine as it is stored: none of a learner of whom only questions have come."""
+    learners = engine.state.learners.rows
     skills = engine.state.encode_skills(np.arange(len(engine.state.skills)), write_layout)
-    found = dict(layout.encode_learners(engine.state.learners.rows, write_layout) + skills)
+    found = dict(layout.encode_learners(learners[known(learners)], write_layout) + skills)
     return {key: value for key, value in found.items() if key.partition(b"|")[0] != b"0"}  # of the forgotten
 
 

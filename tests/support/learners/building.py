@@ -16,6 +16,7 @@ from lyo.models.events.decode import Columns, Kind, decode
 from lyo.models.renewal import MODELS_KEY
 from lyo.models.state import layout
 from lyo.models.state.catalogue import Catalogue
+from lyo.models.state.history import known
 from lyo.models.state.partition import NEVER, PIECE
 
 MINUTE = 60_000
@@ -239,7 +240,8 @@ def run(events: Iterable[Sent], known: Catalogue | None = None) -> Stream:
 def stored(engine: Engine) -> tuple[Rows, Rows]:
     """All LEARNER and SKILL rows of an engine as they would be stored, by key."""
     skills = engine.state.encode_skills(np.arange(len(engine.state.skills)))
-    return dict(layout.encode_learners(engine.state.learners.rows)), dict(skills)
+    rows = engine.state.learners.rows
+    return dict(layout.encode_learners(rows[known(rows)])), dict(skills)
 
 
 def without(current: Current, fields: Iterable[str]) -> Current:
