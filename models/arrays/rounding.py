@@ -1,11 +1,13 @@
-"""Rounds numbers for records: to hundredths, and contributions so that they still add up."""
+"""Rounds numbers for records: to hundredths, so that they still add up, and counts to what is held."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["hundredths", "round_contributions"]
+__all__ = ["hundredths", "increased", "round_contributions"]
 
 Floats = NDArray[np.float64]
 
@@ -28,3 +30,8 @@ def round_contributions(contributions: Floats, totals: NDArray[np.int64]) -> NDA
     order = np.argsort(-np.round(remainder, 6), axis=1, kind="stable")
     rank = np.argsort(order, axis=1, kind="stable")
     return floors.astype(np.int64) + (rank < missing[:, None])
+
+
+def increased(column: NDArray[Any], more: NDArray[Any] | int) -> NDArray[np.int64]:
+    """The counts of a column ``(n,)`` and what is added to them, at most what its type holds."""
+    return np.minimum(column.astype(np.int64) + more, np.iinfo(column.dtype).max)

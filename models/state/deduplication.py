@@ -19,6 +19,7 @@ from lyo.models.state.learner import DAYS, RING, RING_KINDS, Rows
 __all__ = ["far_behind", "late", "recognise"]
 
 _LOW = np.uint64(0xFFFFFFFF)
+_MOST, _FEWER = 1 << 31, RING << 24
 
 
 def recognise(
@@ -138,4 +139,6 @@ def _remember(rows: Rows, who: NDArray[np.int64], ids: NDArray[np.uint64], ring:
     newest = rank >= np.repeat(counts, counts) - RING
     rings["low"][who[newest], ring, place[newest]] = (ids[newest] & _LOW).astype(np.uint32)
     rings["high"][who[newest], ring, place[newest]] = (ids[newest] >> np.uint64(32)).astype(np.uint16)
-    rings["count"][ones, ring] += counts.astype(np.uint32)
+    total = rings["count"][ones, ring].astype(np.int64) + counts
+    # Only the next place and whether the ring is full follow from it, so a multiple of the ring may go.
+    rings["count"][ones, ring] = np.where(total > _MOST, total - _FEWER, total)

@@ -193,7 +193,11 @@ def carry(old: Rows, new: Rows) -> None:
                 carry(source, target)
                 continue
             both = tuple(slice(min(pair)) for pair in zip(source.shape, target.shape, strict=True))
-            target[both] = source[both]
+            values = source[both]
+            if target.dtype.kind in "iu" and target.dtype.itemsize < source.dtype.itemsize:
+                # What the older layout cannot hold, a time after 2106, becomes the latest that it can.
+                values = np.minimum(values, np.iinfo(target.dtype).max)
+            target[both] = values
 
 
 def _moved(rows: Rows, into: Rows, finish: Callable[[Rows, Rows], None]) -> Rows:

@@ -12,6 +12,7 @@ import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
+from lyo.models.arrays.rounding import increased
 from lyo.models.arrays.runs import keep_largest, ranks
 from lyo.models.arrays.zones import DAY
 from lyo.models.events.decode import Columns, Kind, OutcomeKind, Preferences
@@ -73,15 +74,15 @@ LEARNER = np.dtype(
         ("quiet_stamp", "<u8"),
         ("nudges_stamp", "<u8"),
         ("recent_sessions", "<u8", (RECENT,)),  # newest ends: seconds + 1 << 16 | minutes, descending
-        ("recent_completions", "<u4", (RECENT,)),  # newest times in seconds + 1, descending
-        ("outcome_at", "<u4", (len(OUTCOME_KINDS),)),  # newest of each kind, seconds + 1
+        ("recent_completions", "<u8", (RECENT,)),  # newest times in seconds + 1, descending
+        ("outcome_at", "<u8", (len(OUTCOME_KINDS),)),  # newest of each kind, seconds + 1
         ("applied", "<u4"),
         ("sessions", "<u4"),
         ("completions", "<u4"),
         ("all_tried", "<u4"),  # as tried and struggled below, but of all days
         ("all_struggled", "<u4"),
         ("score_sum", "<u4", (DAYS,)),  # 1/10000
-        ("day", "<u2", (DAYS,)),  # UTC day number of each slot + 1, 0 = unused
+        ("day", "<u4", (DAYS,)),  # UTC day number of each slot + 1, 0 = unused
         ("minutes", "<u2", (DAYS,)),
         ("completed", "<u2", (DAYS,)),
         ("scored", "<u2", (DAYS,)),
@@ -143,7 +144,7 @@ def fold_sessions(rows: Rows, who: Indexes, events: Columns, take: NDArray[np.bo
     one, start, end = who[closed], events.at[closed], events.end[closed]
     _first(rows, one, start)
     np.maximum.at(rows["last_session"], one, end)
-    np.add.at(rows["sessions"], one, np.uint32(1))
+    _count(rows["sessions"], one)
     minutes = (end - start + MINUTE // 2) // MINUTE
     keep_largest(rows["recent_sessions"], one, ((end // 1000 + 1) << 16 | minutes).astype(np.uint64))
     last = np.maximum(end - 1, start)
@@ -165,12 +166,12 @@ def fold_completions(rows: Rows, who: Indexes, events: Columns, take: NDArray[np
     one, at, score = who[take], events.at[take], events.score[take].astype(np.int64)
     _first(rows, one, at)
     np.maximum.at(rows["last_completion"], one, at)
-    np.add.at(rows["completions"], one, np.uint32(1))
-    keep_largest(rows["recent_completions"], one, (at // 1000 + 1).astype(np.uint32))
+    _count(rows["completions"], one)
+    keep_largest(rows["recent_completions"], one, (at // 1000 + 1).astype(np.uint64))
     scored, known = score >= 0, events.struggled[take] >= 0
     struggled = events.struggled[take] == 1
-    np.add.at(rows["all_tried"], one[known], np.uint32(1))
-    np.add.at(rows["all_struggled"], one[struggled], np.uint32(1))
+    _count(rows["all_tried"], one[known])
+    _count(rows["all_struggled"], one[struggled])
     sums = {
         "completed": np.ones(len(one), np.int64),
         "scored": scored.astype(np.int64),
@@ -196,7 +197,7 @@ def fold_outcomes(rows: Rows, who: Indexes, events: Columns) -> None:
     """Remember the newest outcome of each kind; once or often makes no difference."""
     np.maximum.at(rows["newest"], who, events.at)
     kinds = np.fromiter((OUTCOME_KINDS.index(row.kind) for row in events.rows), np.int64, len(events.rows))
-    np.maximum.at(rows["outcome_at"], (who, kinds), (events.at // 1000 + 1).astype(np.uint32))
+    np.maximum.at(rows["outcome_at"], (who, kinds), (events.at // 1000 + 1).astype(np.uint64))
 
 
 def fold_requests(rows: Rows, who: Indexes, events: Columns) -> None:
@@ -262,7 +263,13 @@ def _note(rows: Rows, who: Indexes, events: Columns, take: NDArray[np.bool_]) ->
     one = who[take]
     np.maximum.at(rows["newest"], one, events.at[take])
     np.add.at(rows["fingerprint"], one, events.id[take])
-    np.add.at(rows["applied"], one, np.uint32(1))
+    _count(rows["applied"], one)
+
+
+def _count(column: NDArray[np.uint32], who: Indexes) -> None:
+    """Count one for each of ``who (m,)`` in place, up to what the column holds."""
+    ones, many = np.unique(who, return_counts=True)
+    column[ones] = increased(column[ones], many)
 
 
 def _first(rows: Rows, who: Indexes, at: Indexes) -> None:
@@ -296,9 +303,9 @@ def _add_to_days(
     if "sentiments" in sums:
         _bound_sentiment(rows, one, place, group, late, sums)
     for name, values in sums.items():
-        added = np.add.reduceat(np.where(late, 0, values)[order], starts)
+        more = np.add.reduceat(np.where(late, 0, values)[order], starts)
         limit = np.iinfo(LEARNER[name].base).max
-        rows[name][one, place] = np.minimum(rows[name][one, place].astype(np.int64) + added, limit)
+        rows[name][one, place] = np.minimum(rows[name][one, place].astype(np.int64) + more, limit)
     if mask is not None:
         bits = np.bitwise_or.reduceat(np.where(late, np.uint64(0), mask)[order], starts)
         for part in range(3):

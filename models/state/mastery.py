@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lyo.models.arrays.exact import log
+from lyo.models.arrays.rounding import increased
 from lyo.models.arrays.zones import DAY, HOUR
 from lyo.models.state.forgetting import days_until, logit_recall
 
@@ -64,8 +65,8 @@ def add_evidence(state: NDArray[np.void], right: NDArray[np.bool_], scored: NDAr
     hits, weight = state["hits"].astype(np.int64), state["weight"].astype(np.int64)
     state["hits"] = np.where(scored, (hits * 9 + 5) // 10 + right * MASTERY_UNIT, hits)
     state["weight"] = np.where(scored, (weight * 9 + 5) // 10 + MASTERY_UNIT, weight)
-    state["scored"] += scored
-    state["right"] += right
+    state["scored"] = increased(state["scored"], scored)
+    state["right"] = increased(state["right"], right)
 
 
 def strength(states: NDArray[np.void], elapsed: Ints) -> Floats:

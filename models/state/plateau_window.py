@@ -13,6 +13,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from lyo.models.arrays.rounding import increased
 from lyo.models.arrays.zones import DAY
 from lyo.models.state.mastery import RIGHT_FROM
 
@@ -39,13 +40,12 @@ FEWEST_RIGHT, MOST_RIGHT = 3, 4
 QUICK_SECONDS = 15
 SLOW_SECONDS = 120
 UNKNOWN_SECONDS = 65_535
-_MOST_COUNT = 65_535
 
 PLATEAU = np.dtype(
     [
-        ("since", "<u4"),  # seconds
-        ("detected", "<u4"),
-        ("ended", "<u4"),
+        ("since", "<i8"),  # seconds
+        ("detected", "<i8"),
+        ("ended", "<i8"),
         ("attempts", "<u4"),
         ("mastery", "<i4"),  # 1e-6
         ("improvement", "<i4"),
@@ -154,7 +154,7 @@ def _count(
     state["window_since"] = np.where(begins, at, state["window_since"])
     outcomes = (state["window_outcomes"] << 1 & 0b111_111) | (score >= RIGHT_FROM)
     state["window_outcomes"] = np.where(scored, outcomes, state["window_outcomes"])
-    state["window_attempts"] += scored
+    state["window_attempts"] = increased(state["window_attempts"], scored)
     day = at // DAY + 1
     new_day = scored & (state["window_last_day"] != day)
     known = seconds != UNKNOWN_SECONDS
@@ -165,7 +165,7 @@ def _count(
         "window_repeated": scored & (state["window_item"] == item),
     }
     for name, more in counts.items():
-        state[name] = np.minimum(state[name].astype(np.int64) + more, _MOST_COUNT)
+        state[name] = increased(state[name], more)
     state["window_last_day"] = np.where(scored, day, state["window_last_day"])
     state["window_item"] = np.where(scored, item, state["window_item"])
 

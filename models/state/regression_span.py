@@ -26,9 +26,9 @@ FALL = 0.5
 
 REGRESSION = np.dtype(
     [
-        ("detected", "<u4"),  # seconds
-        ("ended", "<u4"),
-        ("practised", "<u4"),  # last practice before the end
+        ("detected", "<i8"),  # seconds
+        ("ended", "<i8"),
+        ("practised", "<i8"),  # last practice before the end
         ("peak_strength", "<i2"),  # 1/1000, 0 = none
         ("strength", "<i2"),  # just before the end
     ]

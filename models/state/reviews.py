@@ -31,16 +31,17 @@ NO_REVIEW = -128
 """In place of a strength in 1/16: the attempt was no review."""
 REVIEW_DAY = np.dtype(
     [
-        ("day", "<u2"),  # UTC day number + 1, 0 = unused
-        ("scored", "<u2"),  # attempts; all counts modulo 2**16
-        ("right", "<u2"),
-        ("reviews", "<u2"),
-        ("recalled", "<u2"),  # right ones of the reviews
-        ("strength", "<i4"),  # sum of the reviews' strengths, 1/16
-        ("squares", "<i4"),  # sum of their squares, 1/256
+        ("day", "<u4"),  # UTC day number + 1, 0 = unused
+        ("scored", "<u4"),  # attempts
+        ("right", "<u4"),
+        ("reviews", "<u4"),
+        ("recalled", "<u4"),  # right ones of the reviews
+        ("strength", "<i4"),  # sum of the reviews' strengths, 1/16: holds 26 million reviews a day
+        ("squares", "<i8"),  # sum of their squares, 1/256
         ("recalled_strength", "<i4"),  # sum of the strengths of the recalled ones, 1/16
     ]
 )
+_DAY_BITS = 20  # of the number of a day before the year 2200
 _SUMS = ("scored", "right", "reviews", "recalled", "strength", "squares", "recalled_strength")
 
 Ints = NDArray[np.int64]
@@ -81,9 +82,9 @@ def add_reviews(rows: Rows, who: Ints, added: Contributions) -> None:
     if not len(who):
         return
     day = added.at // DAY + 1
-    keys, group = np.unique(who << 16 | day, return_inverse=True)
+    keys, group = np.unique(who << _DAY_BITS | day, return_inverse=True)
     sums = _sums(added, group, len(keys))
-    whose, days = keys >> 16, keys & 0xFFFF
+    whose, days = keys >> _DAY_BITS, keys & ((1 << _DAY_BITS) - 1)
     rank = np.arange(len(keys)) - np.searchsorted(whose, whose)
     for turn in range(int(rank.max()) + 1):
         chosen = np.flatnonzero(rank == turn)
@@ -124,4 +125,5 @@ def _add_one_day_each(held: Rows, day: Ints, sums: dict[str, Ints]) -> None:
     one, place = np.nonzero(found)
     for name in _SUMS:
         column = held[name]
-        column[one, place] += sums[name][one].astype(column.dtype)
+        held_now, limits = column[one, place].astype(np.int64), np.iinfo(column.dtype)
+        column[one, place] = np.clip(held_now + sums[name][one], limits.min, limits.max)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lyo.models.arrays.rounding import increased
 from lyo.models.arrays.runs import ranks
 from lyo.models.state.forgetting import FIRST_DIFFICULTY, FIRST_STABILITY, after_attempt
 from lyo.models.state.mastery import REVIEW_AFTER, RIGHT_FROM, add_evidence, mastery, strength
@@ -57,7 +58,7 @@ MEMORY = np.dtype(
         ("difficulty", "<u2"),  # [1, 10], 1e-3
         ("peak_strength", "<i2"),  # greatest strength after an attempt, 1e-3, 0 = none
         ("window_days", "<u2"),
-        ("window_last_day", "<u2"),  # UTC day number + 1, 0 = none
+        ("window_last_day", "<u4"),  # UTC day number + 1, 0 = none
         ("window_quick_wrong", "<u2"),
         ("window_slow_right", "<u2"),
         ("window_repeated", "<u2"),
@@ -251,7 +252,7 @@ def _insert(
         part = before[beyond]
         _step(part, attempts.take(beyond))
         before[beyond] = part
-        rows["reordered"][beyond] += 1
+        rows["reordered"][beyond] = increased(rows["reordered"][beyond], 1)
     placed = ~beyond
     if placed.any():
         part = rows[placed]
@@ -314,7 +315,7 @@ def _step(state: Rows, attempts: Attempts) -> NDArray[np.int64]:
     state["stability"], state["difficulty"] = after_attempt(
         state["stability"], state["difficulty"], attempts.score, gap, first
     )
-    state["attempts"] += 1
+    state["attempts"] = increased(state["attempts"], 1)
     close_span(state, at, before, scored)
     after = mastery(state["hits"], state["weight"])
     extend_window(state, attempts.score, attempts.seconds, attempts.item, at, after)

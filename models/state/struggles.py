@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lyo.models.arrays.rounding import increased
+
 __all__ = ["STRUGGLE_UNIT", "add_struggle"]
 
 STRUGGLE_UNIT = 1_000_000
@@ -38,4 +40,4 @@ def add_struggle(state: NDArray[np.void], struggled: NDArray[np.int8], seconds: 
     took = np.where(state["timed"] > 0, np.minimum(took, _LONGEST * np.maximum(usual, 1000)), took)
     follows = usual + (took - usual) // np.minimum(state["timed"].astype(np.int64) + 1, _SETTLED)
     state["usual_time"] = np.where(timed, follows, usual)
-    state["timed"] += timed
+    state["timed"] = increased(state["timed"], timed)
