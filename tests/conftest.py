@@ -40,6 +40,12 @@ def pytest_report_header() -> str:
     return f"stack: {containers.choice().because}"
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say it where the tests ran without testcontainers: then their Kafka and Postgres were no containers."""
+    if not containers.choice().containers:
+        terminalreporter.write_line(f"testcontainers was not used: {containers.choice().because}")
+
+
 @pytest.fixture(autouse=True)
 def _nothing_pending(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let clients that a test left behind report their errors now.
