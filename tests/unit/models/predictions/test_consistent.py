@@ -132,7 +132,7 @@ def _hours(stream: Stream, at: int) -> list[tuple[Group, int, int]]:
     state = stream.engine.state
     slots: Ints = np.flatnonzero(state.learners.rows["user"] > 0)
     learners = group(state.learners.rows[slots], np.full(len(slots), at), state.catalogue)
-    return [(learners, one, at + hour * HOUR) for one in range(len(slots)) for hour in range(0, 7 * 24)]
+    return [(learners, one, at + hour * HOUR) for one in range(len(slots)) for hour in range(7 * 24)]
 
 
 def test_a_good_time_is_praised_and_a_bad_one_blamed_for_what_counts() -> None:
