@@ -37,7 +37,7 @@ class Scene:
     """``m`` questions, with the inputs from which the product computes their answers."""
 
     learners: Group
-    questions: struggle.Questions
+    questions: struggle.StruggleInputs
     last_wrong: NDArray[np.bool_]
 
 

@@ -17,7 +17,7 @@ from lyo.evaluation.events.stream import Events
 from lyo.evaluation.tasks.task import Options, Task
 from lyo.models.arrays.zones import DAY, HOUR
 from lyo.models.formulas import timing
-from lyo.models.formulas.send_time import PEOPLES, good_hours
+from lyo.models.formulas.send_time import USUAL_HOURS, good_hours
 from lyo.models.formulas.timing import weekday
 from lyo.models.predictions.compute import Group, group
 from lyo.models.state.partition import State
@@ -51,7 +51,7 @@ def _profile(scene: Scene) -> Floats:
     everyone = np.arange(len(weeks))
     begins = weeks[everyone, weekday(scene.local // DAY), scene.local // HOUR % HOURS]
     covers = weeks.mean(axis=(1, 2))
-    features: Floats = np.c_[np.where(unknown, PEOPLES, profile.begins), profile.peak, begins, covers]
+    features: Floats = np.c_[np.where(unknown, USUAL_HOURS, profile.begins), profile.peak, begins, covers]
     return features
 
 

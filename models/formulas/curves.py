@@ -1,8 +1,8 @@
 """A skill's forgetting curve: mastery as it fades after the last practice, and when to review it.
 
 Mastery is the probability that the next answer is right (`lyo.models.formulas.recall`). The review date is
-the moment at which it reaches the limit under which the skill counts as regressed, by what is known when it
-is told; whoever reviews by then never sees the skill listed as fading.
+the instant at which mastery reaches the limit under which the skill counts as regressed, computed from what
+is known at the time of the prediction. A learner who reviews by then never sees the skill listed as fading.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(slots=True)
 class Curves:
-    """Forgetting curves of ``n`` skills as of a moment; levels in hundredths, -1 = there is none.
+    """Forgetting curves of ``n`` skills as of an instant; levels in hundredths, -1 = there is none.
 
     ``limit`` is the mastery at which to review and ``review`` when it is reached (ms; -1 = nothing mastered
     yet that could be lost, or not within ten years). ``learned`` is mastery at the last practice.
@@ -61,12 +61,15 @@ def limit_of(states: NDArray[np.void], learner: Calibration) -> Floats:
 
 
 def review_at(states: NDArray[np.void], learner: Calibration) -> Ints:
-    """When (ms) each skill ``(n,)`` reaches the limit under which it counts as regressed."""
+    """Instants ``(n,)`` in ms at which MEMORY states ``(n,)`` reach the limit of a regression."""
     return states["last_at"] + strength_falls_to(states, limit_of(states, learner))
 
 
 def forgetting(states: NDArray[np.void], as_of: Ints, learner: Calibration) -> Curves:
-    """Forgetting curves of MEMORY states ``(n,)`` as of instants ``(n,)``, by their learners' calibration."""
+    """Forgetting curves of MEMORY states ``(n,)`` as of instants ``(n,)`` in ms.
+
+    ``learner (n,)`` is the calibration of each skill's learner.
+    """
     elapsed = np.maximum(as_of - states["last_at"], 0)
     limit, review = limit_of(states, learner), review_at(states, learner)
     proven = states["peak_strength"] != NO_STRENGTH
@@ -84,7 +87,7 @@ def forgetting(states: NDArray[np.void], as_of: Ints, learner: Calibration) -> C
 
 
 def points(state: NDArray[np.void], at: Ints, learner: Calibration) -> Floats:
-    """Mastery ``(k,)`` in [0, 1] of one MEMORY state ``(1,)`` at instants ``(k,)``, along its curve."""
+    """Mastery ``(k,)`` in [0, 1] of one MEMORY state ``(1,)`` at instants ``(k,)`` in ms."""
     elapsed = np.maximum(at - state["last_at"][0], 0)
     many = np.repeat(0, len(at))
     return mastery_now(np.repeat(state, len(at)), elapsed, learner.take(many)) / MASTERY_UNIT

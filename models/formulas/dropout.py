@@ -1,7 +1,8 @@
-"""Dropout risk: how likely nothing more comes of a learner, as probabilities, a score and a level.
+"""Dropout risk: how likely a learner does not come back, as probabilities, a score and a level.
 
-Served is the hazard of silence (`lyo.models.formulas.hazard`); the specification's six weights are the
-model ``weights``. In both, silence never lowers the risk. Specification, "Dropout Prevention".
+The product serves the hazard of silence (`lyo.models.formulas.hazard`). `predict_weights` computes the risk
+by the specification's six weights. In both, silence never lowers the risk. Specification, "Dropout
+Prevention".
 """
 
 from __future__ import annotations
@@ -48,9 +49,10 @@ Ints = NDArray[np.int64]
 class DropoutRisk:
     """Risk of ``n`` learners. Scores, probabilities, contributions and confidence are whole hundredths.
 
-    ``probability (n, 3)`` is that of silence for each of `HORIZONS`, the longer never above the shorter.
-    ``contributions (n, k)``, as ``names``, add up to ``score - 50``; ``shown (n, k)`` those with evidence.
-    Where ``enough`` is false, the answer is neutral with confidence 0.
+    ``probability (n, 3)`` is that of silence for each of `HORIZONS`; a longer silence is never more likely
+    than a shorter one. ``contributions (n, k)``, one for each of ``names``, add up to ``score - 50``;
+    ``shown (n, k)`` marks those with evidence. Where ``enough`` is false, the score is neutral with
+    confidence 0.
     """
 
     score: Ints
@@ -64,56 +66,61 @@ class DropoutRisk:
 
 
 def level_of(score: Ints) -> Ints:
-    """Level ``(n,)``, an index into `LEVELS`, of scores in hundredths; upper bounds included."""
+    """Level ``(n,)`` of scores ``(n,)`` in hundredths: an index into `LEVELS`, each with its upper bound."""
     return np.searchsorted(np.array(LEVEL_BOUNDS), score, side="left")
 
 
 def predict(past: History, fitted: Hazard | None = None) -> DropoutRisk:
-    """Dropout risk of the learners of ``past`` by fitted coefficients, or those that are shipped.
+    """Dropout risk of the learners ``(n,)`` of ``past``, by the hazard of silence.
 
-    Of who was never active there is not enough to say.
+    A learner who was never active gets a neutral score with confidence 0.
+
+    Args:
+        past: the learners' days.
+        fitted: fitted coefficients; None: the shipped ones.
     """
     model = SHIPPED if fitted is None else fitted
-    found = factors(past)
-    terms = hazard.terms(past, found)
+    measured = factors(past)
+    terms = hazard.terms(past, measured)
     raw, parts = hazard.score(model, terms)
     probability = hazard.probabilities(model, terms)
-    enough = found.days > 0
+    enough = measured.days > 0
     score = hundredths(np.where(enough, raw, 0.5))
     return DropoutRisk(
         score=score,
         probability=hundredths(np.where(enough[:, None], probability, 0.5)),
-        confidence=np.where(enough, np.maximum(_confidence(found), 1), 0),
+        confidence=np.where(enough, np.maximum(_confidence(measured), 1), 0),
         names=PARTS,
         contributions=round_contributions(np.where(enough[:, None], parts, 0.0), score - 50),
-        shown=enough[:, None] & hazard.with_evidence(found.evidence),
+        shown=enough[:, None] & hazard.with_evidence(measured.evidence),
         enough=enough,
-        factors=found,
+        factors=measured,
     )
 
 
 def predict_weights(past: History) -> DropoutRisk:
-    """The same by the specification's six weights, which give a score and no probability of their own.
+    """Dropout risk of the learners ``(n,)`` of ``past``, by the specification's six weights.
 
-    A factor without evidence is left out and the weights of the others are scaled up. With less than three
-    sessions and three days the answer is neutral.
+    The weights give a score only; it stands in for the probability of each horizon. A factor without evidence
+    is left out, and the weights of the others are scaled up. With fewer than three sessions, or fewer than
+    three days since the first activity, the score is neutral with confidence 0.
     """
-    found = factors(past)
-    weights = _effective_weights(found.values, found.evidence, found.waiting)
+    measured = factors(past)
+    weights = _effective_weights(measured.values, measured.evidence, measured.waiting)
     sessions, known_days = past.total(past.sessions), past.today - past.first
     enough = (sessions >= LEAST_SESSIONS) & (known_days >= LEAST_DAYS)
-    raw = np.where(enough, (weights * found.values).sum(axis=1), 0.5)
+    raw = np.where(enough, (weights * measured.values).sum(axis=1), 0.5)
     score = hundredths(np.clip(raw, 0.0, 1.0))
-    contributions = np.where(enough[:, None], weights * (found.values - 0.5), 0.0)
+    contributions = np.where(enough[:, None], weights * (measured.values - 0.5), 0.0)
     return DropoutRisk(
         score=score,
         probability=np.repeat(score[:, None], len(HORIZONS), axis=1),
-        confidence=np.where(enough, _confidence(found), 0),
+        confidence=np.where(enough, _confidence(measured), 0),
         names=FACTORS,
         contributions=round_contributions(contributions, score - 50),
-        shown=enough[:, None] & (found.evidence > 0),
+        shown=enough[:, None] & (measured.evidence > 0),
         enough=enough,
-        factors=found,
+        factors=measured,
     )
 
 
@@ -134,8 +141,11 @@ def _effective_weights(values: Floats, evidence: Floats, waiting: Floats) -> Flo
     return share + moving / moved[:, None] * (1.0 - share.sum(axis=1))[:, None]
 
 
-def _confidence(found: Factors) -> Ints:
-    """Share of the weights that has evidence, less for few active days and for a long silence."""
-    covered = (found.evidence * _WEIGHT).sum(axis=1) / _WEIGHT.sum()
-    silence = 90.0 / (90.0 + np.maximum(found.waiting - 30.0, 0.0))
-    return hundredths(covered * found.days / (found.days + 3.0) * silence)
+def _confidence(measured: Factors) -> Ints:
+    """Confidence ``(n,)`` in hundredths: the share of the weights that has evidence.
+
+    Few active days and a long silence lower it.
+    """
+    covered = (measured.evidence * _WEIGHT).sum(axis=1) / _WEIGHT.sum()
+    silence = 90.0 / (90.0 + np.maximum(measured.waiting - 30.0, 0.0))
+    return hundredths(covered * measured.days / (measured.days + 3.0) * silence)

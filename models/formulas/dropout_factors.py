@@ -1,7 +1,7 @@
 """The six factors of dropout risk (specification, "Dropout Prevention"), from a learner's local days.
 
-Each is a continuous number in [0, 1] with its own evidence in [0, 1]. All but mood and scores only grow
-with silence; those two stay as they were before it.
+Each is a continuous number in [0, 1] with its own evidence in [0, 1]. Silence leaves sentiment and
+performance as they were; it never lowers the others.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ WEIGHTS = {
 }
 FACTORS = tuple(WEIGHTS)
 A_LONG_GAP = 7
-"""Mean days between days of study from which they are far apart, however long the present gap is."""
+"""From this mean gap in days on, days of study count as far apart, however long the present gap is."""
 A_WHILE = 3
-"""Days without a finished lesson that are worth saying."""
+"""Days without a finished lesson from which `no_progress` is shown."""
 A_STREAK = 3
-"""Days in a row whose end is worth saying."""
+"""Days in a row from which the end of a streak is shown."""
 _RECENT, _USUAL = 0.86, 0.97  # a day's weight against the next
 _FAST = np.cumprod(np.r_[1.0, np.full(DAYS, _RECENT)])
 _SLOW = np.cumprod(np.r_[1.0, np.full(DAYS, _USUAL)])
@@ -72,13 +72,13 @@ class _Factor:
 
 
 def factors(past: History) -> Factors:
-    """Factors of the learners of ``past``."""
+    """Factors of the learners ``(n,)`` of ``past``."""
     active = past.active_days()
     gap = _usual_gap(active)
     silent = past.silent.astype(float)
     waiting = np.maximum(silent - np.where(np.isnan(gap), 2.0, gap), 0.0)
     longest, ending, streak = _streaks(active, silent)
-    found = {
+    by_name = {
         "declining_engagement": _declining_engagement(past, waiting),
         "infrequent_sessions": _infrequent_sessions(active, gap, silent, waiting),
         "negative_sentiment": _negative_sentiment(past),
@@ -87,37 +87,37 @@ def factors(past: History) -> Factors:
         "broken_streak": streak,
     }
     return Factors(
-        values=np.stack([found[name].value for name in FACTORS], axis=1),
-        evidence=np.stack([found[name].evidence for name in FACTORS], axis=1),
+        values=np.stack([by_name[name].value for name in FACTORS], axis=1),
+        evidence=np.stack([by_name[name].evidence for name in FACTORS], axis=1),
         days=active.sum(axis=1),
         span=np.where(active.any(axis=1), _oldest(active), 0),
         silent=silent,
         waiting=waiting,
-        trend=found["declining_engagement"].metric,
+        trend=by_name["declining_engagement"].metric,
         gap=gap,
-        sentiment=found["negative_sentiment"].metric,
-        since_completion=found["no_progress"].metric,
-        performance=found["declining_performance"].metric,
+        sentiment=by_name["negative_sentiment"].metric,
+        since_completion=by_name["no_progress"].metric,
+        performance=by_name["declining_performance"].metric,
         longest_streak=longest,
         current_streak=np.where(silent <= 1, ending, 0),
     )
 
 
-def evident(found: Factors) -> NDArray[np.bool_]:
-    """Whether what is said of each factor ``(n, 6)`` is so by the numbers that are shown beside it.
+def evident(measured: Factors) -> NDArray[np.bool_]:
+    """Whether the metrics shown beside each factor ``(n, 6)`` support the factor's wording.
 
-    A factor may raise the risk and still not be said: who was frustrated a month ago is not so "lately", and
-    who is away for as long as ever is not away "longer than usual".
+    A factor may raise the risk and still not be shown: a learner who was frustrated a month ago is not
+    frustrated "lately", and one whose gap is as long as always is not away "longer than usual".
     """
     least = -0.005  # less is shown as 0
     return np.stack(
         [
-            found.trend < least,
-            ~np.isnan(found.gap) & ((found.waiting > 0) | (found.gap >= A_LONG_GAP)),
-            np.nan_to_num(found.sentiment) < least,
-            np.nan_to_num(found.since_completion) >= A_WHILE,
-            np.nan_to_num(found.performance) < least,
-            (found.longest_streak >= A_STREAK) & (found.current_streak < found.longest_streak),
+            measured.trend < least,
+            ~np.isnan(measured.gap) & ((measured.waiting > 0) | (measured.gap >= A_LONG_GAP)),
+            np.nan_to_num(measured.sentiment) < least,
+            np.nan_to_num(measured.since_completion) >= A_WHILE,
+            np.nan_to_num(measured.performance) < least,
+            (measured.longest_streak >= A_STREAK) & (measured.current_streak < measured.longest_streak),
         ],
         axis=1,
     )
@@ -158,7 +158,7 @@ def _declining_engagement(past: History, waiting: Floats) -> _Factor:
     half = (known + 1) / 2.0
     early = (past.total(past.sessions * (past.age + 0.5)) / count - half) / half
     early = np.clip((early - 0.5 / np.sqrt(count)) / 0.2, 0.0, 1.0)
-    # Who comes back has all sessions long ago but one: the recent level counts then.
+    # Of a learner who has just come back, all sessions but one are long ago: the recent level counts.
     value = _either((1.0 - ratio) / 0.45, early * np.clip((1.0 - ratio) / 0.3, 0.0, 1.0))
     enough = np.clip(past.total(past.sessions) / 4.0, 0.0, 1.0)
     return _Factor(value, enough, np.clip(ratio - 1.0, -1.0, 1.0))
@@ -242,7 +242,7 @@ def _streaks(active: NDArray[np.bool_], silent: Floats) -> tuple[Ints, Ints, _Fa
     lost_before = np.clip((before - ending - 1.0) / 6.0, 0.0, 1.0) * np.clip(
         1.0 - before_end / 28.0, 0.0, 1.0
     )
-    # A streak that ended long before the last active day says nothing any more.
+    # A streak that ended long before the last active day is no evidence any more.
     known = np.maximum(
         np.clip((before - 1.0) / 3.0, 0.0, 1.0) * np.clip(1.0 - before_end / 28.0, 0.0, 1.0),
         np.clip((ending - 1.0) / 3.0, 0.0, 1.0),

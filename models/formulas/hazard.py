@@ -3,8 +3,8 @@
 A discrete-time hazard with one piece for each stretch of days (a piecewise-exponential model, which is a
 logistic regression for each piece; Allison 1982, "Discrete-Time Methods for the Analysis of Event
 Histories"): a learner stays silent for 14 days by staying silent for 7, and then for 7 more. So the
-probabilities of longer silences never exceed those of shorter ones. Little data is itself evidence: who
-came once is asked about like everybody else.
+probabilities of longer silences never exceed those of shorter ones. Little data is itself evidence: a
+learner who came once gets a probability like everybody else.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ _PART_OF = {
     **{name: name for name in FACTORS},
 }
 TERMS = tuple(_PART_OF)
-"""What the logits are linear in; each is static or never falls while a learner is silent."""
+"""The logits are linear in these; each is static or never falls while a learner is silent."""
 PARTS = (*FACTORS, "silence", "active_days", "amount", "rhythm", "scores")
-"""Terms by what they tell a reader, as a score's contributions are named."""
+"""Groups of terms, by which a score's contributions are named."""
 RISING = np.array([name not in {"span", "gap"} for name in TERMS])
 """Terms whose weights must not be negative: silence never lowers the risk, and activity never raises it."""
 
@@ -72,50 +72,50 @@ SHIPPED = Hazard(
     np.array(INTERCEPTS),
     np.array([WEIGHTS[name][1:] for name in TERMS]).T.copy(),
 )
-"""The coefficients that are served without a fit of one's own; `hazard_shipped` says where they come from."""
+"""The coefficients served where none were fitted; `hazard_shipped` says where they come from."""
 
 
-def terms(past: History, found: Factors) -> Floats:
-    """Terms ``(n, 19)`` of the learners of ``past``, whose factors are ``found``.
+def terms(past: History, measured: Factors) -> Floats:
+    """Terms ``(n, 19)``, as `TERMS`, of the learners of ``past``, whose factors are ``measured``.
 
     Amounts are minutes; a day without a timed session counts five for each completion.
     """
-    days = found.days.astype(np.float64)
-    gap = (found.span + 3.0) / np.maximum(days, 1.0)
+    days = measured.days.astype(np.float64)
+    gap = (measured.span + 3.0) / np.maximum(days, 1.0)
     ago = past.today[past.who] - past.day
     busy = ((past.sessions > 0) | (past.completed > 0)).astype(np.float64)
     amount = np.maximum(past.minutes, _MINUTES_OF_COMPLETION * past.completed)
     scores = past.total(past.scored)
     mean = (past.total(past.score) + _PRIOR_SCORE * _PRIOR_SCORES) / (scores + _PRIOR_SCORES)
     columns = {
-        "silence": np.log1p(found.silent),
-        "overdue": np.log1p(found.silent / gap),
+        "silence": np.log1p(measured.silent),
+        "overdue": np.log1p(measured.silent / gap),
         "days": -np.log1p(days),
         "days_7": -np.log1p(past.total(busy, ago <= 7)),
         "days_3": -np.log1p(past.total(busy, ago <= 3)),
         "amount": -np.log1p(past.total(amount)),
         "amount_7": -np.log1p(past.total(amount, ago <= 7)),
         "amount_3": -np.log1p(past.total(amount, ago <= 3)),
-        "amount_first": -np.log1p(past.total(amount, past.age == found.span[past.who])),
+        "amount_first": -np.log1p(past.total(amount, past.age == measured.span[past.who])),
         "amount_last": -np.log1p(past.total(amount, past.age == 0)),
-        "span": -np.log1p(found.span),
+        "span": -np.log1p(measured.span),
         "gap": np.log(gap),
         "score": -mean,
     }
-    values = found.values * found.evidence
+    values = measured.values * measured.evidence
     return np.stack([*columns.values(), *values.T], axis=1)
 
 
 def probabilities(model: Hazard, given: Floats) -> Floats:
-    """Probability ``(n, 3)`` of silence for each of `HORIZONS`, by terms ``(n, 19)``."""
+    """Probability ``(n, 3)`` in (0, 1) of silence for each of `HORIZONS`, from terms ``(n, 19)``."""
     stays = [_sigmoid(logit) for logit in _logits(model, given)]
     return np.stack([stays[0], stays[0] * stays[1], stays[0] * stays[1] * stays[2]], axis=1)
 
 
 def stays(model: Hazard, given: Floats, days: float) -> Floats:
-    """Probability ``(n,)`` of silence for any number of days, the hazard being even within each piece.
+    """Probability ``(n,)`` of silence for ``days`` days, from terms ``(n, 19)``.
 
-    Beyond the last horizon it stays that of the last piece.
+    The hazard is constant within each piece; beyond the last horizon it is that of the last piece.
     """
     logarithms = np.log(np.maximum(probabilities(model, given), 1e-12))
     known = np.concatenate([np.zeros((len(given), 1)), logarithms], axis=1)
@@ -134,23 +134,25 @@ def score(model: Hazard, given: Floats) -> tuple[Floats, Floats]:
     add up.
     """
     changes = given - model.reference
-    first, second = (_each(model.weights[piece] * changes) for piece in (0, 1))
+    first, second = (_by_part(model.weights[piece] * changes) for piece in (0, 1))
     to_first, to_second = _sum(first), _sum(second)
     level = _log_odds(model.intercepts[0], model.intercepts[1])
     by_first, by_second = np.zeros(len(given)), np.zeros(len(given))
     for node, weight in zip(_NODES.tolist(), _NODE_WEIGHTS.tolist(), strict=True):
-        one, two = model.intercepts[0] + node * to_first, model.intercepts[1] + node * to_second
-        here = _sigmoid(_SLOPE * (_log_odds(one, two) - level))
-        steep = weight * _SLOPE * here * (1.0 - here) / (1.0 - _sigmoid(one) * _sigmoid(two))
-        by_first += steep * (1.0 - _sigmoid(one))
-        by_second += steep * (1.0 - _sigmoid(two))
+        first_logit = model.intercepts[0] + node * to_first
+        second_logit = model.intercepts[1] + node * to_second
+        here = _sigmoid(_SLOPE * (_log_odds(first_logit, second_logit) - level))
+        both = _sigmoid(first_logit) * _sigmoid(second_logit)
+        steep = weight * _SLOPE * here * (1.0 - here) / (1.0 - both)
+        by_first += steep * (1.0 - _sigmoid(first_logit))
+        by_second += steep * (1.0 - _sigmoid(second_logit))
     logits = _log_odds(model.intercepts[0] + to_first, model.intercepts[1] + to_second)
     parts = by_first[:, None] * first + by_second[:, None] * second
     return _sigmoid(_SLOPE * (logits - level)), parts
 
 
 def with_evidence(evidence: Floats) -> NDArray[np.bool_]:
-    """Which parts ``(n, 11)`` are about something known, by the evidence ``(n, 6)`` of the factors."""
+    """Which parts ``(n, 11)`` rest on evidence, from the evidence ``(n, 6)`` of the factors."""
     rest = np.ones((len(evidence), len(PARTS) - len(FACTORS)), bool)
     return np.concatenate([evidence > 0, rest], axis=1)
 
@@ -163,8 +165,8 @@ def _logits(model: Hazard, given: Floats) -> list[Floats]:
     ]
 
 
-def _each(changes: Floats) -> Floats:
-    """Changes of a logit by term ``(n, 19)``, added up by part ``(n, 11)``."""
+def _by_part(changes: Floats) -> Floats:
+    """Sums by part ``(n, 11)`` of a logit's changes by term ``(n, 19)``."""
     return np.stack([_sum(changes[:, members]) for members in _MEMBERS], axis=1)
 
 

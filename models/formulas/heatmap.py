@@ -17,8 +17,8 @@ Ints = NDArray[np.int64]
 def week(past: History, zones: Zones) -> Ints:
     """Half hours with activity ``(n, 7, 24)`` by local weekday (Monday = 0) and hour.
 
-    Of the 90 days up to each learner's last active one; each half hour counts once however much was done
-    in it, and weighs the same however long ago it was.
+    The 90 days up to each learner's last active one count. Each half hour counts once, however much was done
+    in it and however long ago it was.
     """
     entry, local = active_half_hours(past, zones)
     cell = (past.who[entry] * 7 + weekday(local // DAY)) * 24 + local // HOUR % 24

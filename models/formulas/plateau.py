@@ -1,4 +1,4 @@
-"""Plateaus: practice of a skill that has stopped to improve it (specification, "learning_plateaus")."""
+"""Plateaus: practice that no longer improves a skill (specification, "learning_plateaus")."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ Ints = NDArray[np.int64]
 class Plateaus:
     """The window of ``n`` skills as a plateau. ``mastery``, ``improvement`` and ``confidence`` in hundredths.
 
-    ``found`` says whether the window is a plateau (open or left without an end), ``active`` whether it
-    still is; ``score`` is how clear it is, 50 plus ``contributions (n, 3)``, neutral where nothing is found.
+    ``is_plateau`` says whether the window is a plateau (open, or left without an end), ``active`` whether it
+    still is. ``score`` is how clear it is: 50 plus ``contributions (n, 3)``, and 50 without a plateau.
     """
 
-    found: NDArray[np.bool_]
+    is_plateau: NDArray[np.bool_]
     active: NDArray[np.bool_]
     detected: Ints  # ms
     left: Ints  # ms: when practice moved on, if it did
@@ -65,7 +65,7 @@ def is_active(states: NDArray[np.void], as_of: Ints) -> NDArray[np.bool_]:
 
 def predict(states: NDArray[np.void], as_of: Ints) -> Plateaus:
     """Plateaus of MEMORY states ``(n,)`` as of instants ``(n,)`` in ms."""
-    found = states["window_detected"] > 0
+    is_plateau = states["window_detected"] > 0
     left = states["last_at"] + GAP
     level = mastery(states["hits"], states["weight"])
     improvement = improvement_of(states)
@@ -79,13 +79,13 @@ def predict(states: NDArray[np.void], as_of: Ints) -> Plateaus:
         ],
         axis=1,
     )
-    contributions = np.where(found[:, None], _WEIGHTS * (values - 0.5), 0.0)
+    contributions = np.where(is_plateau[:, None], _WEIGHTS * (values - 0.5), 0.0)
     score = hundredths(0.5 + contributions.sum(axis=1))
     days = states["window_days"]
     evidence = attempts / (attempts + LEAST_ATTEMPTS) * (days / (days + float(LEAST_DAYS)))
     kept = recall(as_of - states["last_at"], states["stability"])
     return Plateaus(
-        found=found,
+        is_plateau=is_plateau,
         active=is_active(states, as_of),
         detected=states["window_detected"],
         left=left,
@@ -96,5 +96,5 @@ def predict(states: NDArray[np.void], as_of: Ints) -> Plateaus:
         pattern=pattern_of(states),
         score=score,
         contributions=round_contributions(contributions, score - 50),
-        confidence=np.where(found, hundredths(2.0 * evidence / (1.0 + evidence) * kept), 0),
+        confidence=np.where(is_plateau, hundredths(2.0 * evidence / (1.0 + evidence) * kept), 0),
     )

@@ -6,8 +6,8 @@ covariance of strength and outcome over the variance that a logistic would give 
 learner's share of right answers and then follows the residuals of the reviews: of all that the row holds, of
 the last 256, of the last 16, each drawn toward the one before by 8, 64 and 32 reviews' worth.
 
-What is told of a skill uses the reviews of days before the one it is told as of, so that a practice of one
-skill does not change what was told of the others; an answer to a question uses all.
+Predictions about a skill use the reviews of days before the day that they hold for, so that practice of one
+skill does not change the predictions about the others. Answers to struggle requests use all reviews.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 USED_DAYS = 30
-"""Two fewer than a row holds: so a day that begins does not push out one that is used."""
+"""Two fewer than a row holds, so that a new day does not push out a day that is used."""
 SLOPE, SLOPE_WEIGHT = 0.4, 16.0
 LEAST_SLOPE, MOST_SLOPE = 0.1, 1.5
 SHARE, SHARE_WEIGHT = 0.85, 2.0
@@ -47,14 +47,14 @@ class Calibration:
     usual: Floats
 
     def take(self, which: Ints) -> Calibration:
-        """The chosen learners', which may be there more than once."""
-        return Calibration(*(getattr(self, each.name)[which] for each in fields(self)))
+        """Calibrations ``(k,)`` of the learners at ``which (k,)``; an index may occur more than once."""
+        return Calibration(*(getattr(self, field.name)[which] for field in fields(self)))
 
 
 def calibrate(rows: NDArray[np.void], until: Ints) -> Calibration:
     """Calibrations ``(n,)`` of LEARNER rows by the days that ended at ``until (n,)`` in ms or before.
 
-    An instant on a UTC day leaves that day out; to use all, say an instant after it.
+    The UTC day of ``until`` is left out; an instant after the newest day uses all days.
     """
     days = rows["review_days"]
     used = (days["day"] > 0) & (days["day"] <= (until // DAY)[:, None])
@@ -83,8 +83,8 @@ def _slope(totals: dict[str, Floats]) -> Floats:
     rate = (totals["recalled"] + _RATE_WEIGHT * _RATE) / (totals["reviews"] + _RATE_WEIGHT)
     covariance = totals["recalled_strength"] - totals["strength"] * totals["recalled"] / reviews
     variance = np.maximum(totals["squares"] - totals["strength"] ** 2 / reviews, 0.0)
-    found = (covariance + SLOPE_WEIGHT * SLOPE) / (variance * rate * (1.0 - rate) + SLOPE_WEIGHT)
-    return np.clip(found, LEAST_SLOPE, MOST_SLOPE)
+    slope = (covariance + SLOPE_WEIGHT * SLOPE) / (variance * rate * (1.0 - rate) + SLOPE_WEIGHT)
+    return np.clip(slope, LEAST_SLOPE, MOST_SLOPE)
 
 
 def _newest(columns: dict[str, Floats], most: float) -> list[Floats]:
@@ -96,17 +96,17 @@ def _newest(columns: dict[str, Floats], most: float) -> list[Floats]:
 
 
 def probability(calibration: Calibration, odds: Floats) -> Floats:
-    """Probability of a right answer ``(n,)`` at strengths ``(n,)``."""
+    """Probability ``(n,)`` in (0, 1) of a right answer at strengths ``(n,)``."""
     return _share(calibration.slope * odds + calibration.offset)
 
 
 def mastery_now(states: NDArray[np.void], elapsed: Ints, calibration: Calibration) -> Ints:
-    """That probability ``(n,)`` in millionths, of MEMORY states ``elapsed`` ms after their last attempt."""
+    """Mastery ``(n,)`` in millionths of MEMORY states ``(n,)``, ``elapsed`` ms after their last attempt."""
     return _millionths(probability(calibration, strength(states, elapsed)))
 
 
 def peak_mastery(states: NDArray[np.void], calibration: Calibration) -> Ints:
-    """The same at the peak of each skill's strength ``(n,)``."""
+    """Mastery ``(n,)`` in millionths at the peak of each MEMORY state's strength."""
     return _millionths(probability(calibration, states["peak_strength"] / STRENGTH_UNIT))
 
 

@@ -1,7 +1,7 @@
 """Regressions: skills that were mastered and are fading (specification, "skill_regressions").
 
-What one claims: the next answer fails more often than those at the skills that this learner usually reviews.
-The urgency is the probability that it fails.
+A regression claims that the next answer fails more often than answers at the skills that this learner usually
+reviews. The urgency is the probability that the next answer fails.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ Ints = NDArray[np.int64]
 
 @dataclass(slots=True)
 class Regressions:
-    """``n`` skills as of a moment; mastery, amounts, scores and confidence in hundredths.
+    """``n`` skills as of an instant; mastery, amounts, scores and confidence in hundredths.
 
-    ``active`` says whether the skill has regressed; ``score`` is the urgency, 50 plus
-    ``contributions (n, 3)``, neutral where nothing has; ``urgency`` is an index into `LEVELS`. What
-    contributes: how the learner usually fails, how the skill's record differs from that, and how much of it
-    has been forgotten since the last practice, which never falls while nothing is practised.
+    ``active`` says whether the skill has regressed. ``score`` is the urgency: 50 plus
+    ``contributions (n, 3)``, and 50 where the skill has not regressed; ``urgency`` is an index into `LEVELS`.
+    The contributions are how often the learner usually fails, how the skill's record differs from that, and
+    how much has been forgotten since the last practice, which never falls without practice.
     """
 
     active: NDArray[np.bool_]
@@ -83,9 +83,9 @@ def predict(states: NDArray[np.void], as_of: Ints, learner: Calibration) -> Regr
 
 
 def past(states: NDArray[np.void], learner: Calibration) -> tuple[NDArray[np.bool_], Ints, Ints]:
-    """Of the spans that ended ``(n, 2)``: which were regressions, and mastery at the peak and at the end.
+    """Which of the ended spans ``(n, 2)`` of MEMORY states were regressions, with mastery at peak and end.
 
-    Mastery in millionths, both by what is known of the learners ``(n,)`` now.
+    Both masteries ``(n, 2)`` are in millionths, by the present calibration of the learners ``(n,)``.
     """
     spans = states["regressions"]
     ended = np.repeat(states[:, None], 2, axis=1)

@@ -1,9 +1,10 @@
-"""Is a moment a good time to reach a learner, why, and when would be the next one.
+"""Whether an instant is a good time to reach a learner, why, and when the next good time is.
 
-Good are the fewest hours of the local day in which half of the learner's sessions begin, but on weekdays that
-the learner hardly studies on; with under ten sessions, people's hours in general fill in.
+Good hours are the fewest hours of the local day in which half of the learner's sessions begin, except on
+weekdays on which the learner hardly studies. With fewer than ten sessions, the hours at which people usually
+study fill in.
 
-One learner at a time: asked by the API and by whoever delivers. Specification, "Optimal Timing".
+Each call is about one learner: the API and the delivering service ask. Specification, "Optimal Timing".
 """
 
 from __future__ import annotations
@@ -17,7 +18,17 @@ from lyo.models.arrays.rounding import hundredths, round_contributions
 from lyo.models.arrays.zones import DAY, HOUR, Zones
 from lyo.models.formulas.timing import BANDS, TimingProfile, quiet, weekday
 
-__all__ = ["AGAINST", "FACTORS", "GOOD_FROM", "PEOPLES", "Limits", "Moment", "check", "good_hours", "is_good"]
+__all__ = [
+    "AGAINST",
+    "FACTORS",
+    "GOOD_FROM",
+    "USUAL_HOURS",
+    "Limits",
+    "TimeCheck",
+    "check",
+    "good_hours",
+    "is_good",
+]
 
 GOOD_FROM = 50
 HORIZON_HOURS = 14 * 24
@@ -29,7 +40,7 @@ AGAINST = {
     "weekday": "You rarely study on this day",
     "studied_today": "You have already studied today",
 }
-"""What is said of a bad time, by what speaks most against it."""
+"""Reason given for a bad time, by the factor that lowers the score most."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -37,13 +48,13 @@ Ints = NDArray[np.int64]
 _NIGHT, _DAY = [4, 2, 1, 1, 1, 2, 5], [10, 12, 12, 12, 11, 10, 10, 12, 12]
 _EVENING = [13, 14, 15, 16, 16, 15, 11, 7]
 _WAKING = np.array([*_NIGHT, *_DAY, *_EVENING], np.float64)
-PEOPLES: Floats = _WAKING / _WAKING.sum()
-"""Shares of study by local hour ``(24,)`` where a learner's own are unknown: assumed, evenings most."""
+USUAL_HOURS: Floats = _WAKING / _WAKING.sum()
+"""Assumed shares of study by local hour ``(24,)`` where a learner's own are unknown; evenings have most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What forbids a moment: quiet hours in minutes of the local day (-1 = none), and the daily cap."""
+    """What forbids an instant: quiet hours in minutes of the local day (-1 = none), and the daily cap."""
 
     quiet_from: int = -1
     quiet_to: int = -1
@@ -52,8 +63,12 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """The answer: ``score`` and ``contributions`` in hundredths around 50, ``alternative`` in ms."""
+class TimeCheck:
+    """Result of a check: ``score`` and ``confidence`` in hundredths, ``alternative`` in ms.
+
+    ``contributions``, one for each of `FACTORS`, add up to ``score - 50``. ``alternative`` is the next good
+    time; None if the checked one is good, or no good one lies within two weeks.
+    """
 
     is_good: bool
     reasoning: str
@@ -64,37 +79,48 @@ class Moment:
 
 
 def check(
-    profile: TimingProfile, one: int, at: int, zones: Zones, studied_today: bool, limits: Limits
-) -> Moment:
-    """Judge the instant ``at`` (ms) for learner ``one`` of ``profile``, whose zone is ``zones``' only one."""
+    profile: TimingProfile, learner: int, at: int, zones: Zones, studied_today: bool, limits: Limits
+) -> TimeCheck:
+    """Check the instant ``at`` (ms) for one learner.
+
+    Args:
+        profile: timing profiles.
+        learner: the learner's index in ``profile``.
+        at: the instant, ms.
+        zones: the learner's time zone alone.
+        studied_today: whether the learner has studied on the local day of ``at``.
+        limits: the learner's limits.
+    """
     local = _local(at, zones)
-    score, contributions = _score(profile, one, local, studied_today)
+    score, contributions = _score(profile, learner, local, studied_today)
     forbidden = _forbidden(local, limits)
     good = forbidden is None and score >= GOOD_FROM
     rounded = round_contributions(contributions, np.array([score - 50]))[0]
-    return Moment(
+    return TimeCheck(
         is_good=good,
-        reasoning=forbidden or _reason(profile, one, local, contributions[0], good=good),
+        reasoning=forbidden or _reason(profile, learner, local, contributions[0], good=good),
         score=score,
         contributions=tuple(int(part) for part in rounded),
-        confidence=int(profile.confidence[one]),
-        alternative=None if good else _next(profile, one, local, zones, studied_today, limits),
+        confidence=int(profile.confidence[learner]),
+        alternative=None if good else _next(profile, learner, local, zones, studied_today, limits),
     )
 
 
 def is_good(
-    profile: TimingProfile, one: int, at: int, zones: Zones, studied_today: bool, limits: Limits
+    profile: TimingProfile, learner: int, at: int, zones: Zones, studied_today: bool, limits: Limits
 ) -> bool:
-    """Whether `check` calls the instant a good one, without the reasons and the search for another."""
+    """Whether `check` calls the instant good, without its reason and search; arguments as in `check`."""
     local = _local(at, zones)
-    return _forbidden(local, limits) is None and _score(profile, one, local, studied_today)[0] >= GOOD_FROM
+    return (
+        _forbidden(local, limits) is None and _score(profile, learner, local, studied_today)[0] >= GOOD_FROM
+    )
 
 
-def good_hours(profile: TimingProfile, one: int) -> NDArray[np.bool_]:
-    """Which hours of the local week ``(7, 24)`` `check` calls good, where nothing forbids or was done yet."""
+def good_hours(profile: TimingProfile, learner: int) -> NDArray[np.bool_]:
+    """Which hours of the local week ``(7, 24)``, Monday first, `check` calls good without limits or study."""
     monday = 4 * DAY
     local = monday + np.arange(7 * 24, dtype=np.int64) * HOUR
-    contributions = _contributions(profile, one, local, np.zeros(len(local), bool))
+    contributions = _contributions(profile, learner, local, np.zeros(len(local), bool))
     return (hundredths(0.5 + contributions.sum(axis=1)) >= GOOD_FROM).reshape(7, 24)
 
 
@@ -102,18 +128,18 @@ def _local(at: int, zones: Zones) -> int:
     return at + int(zones.offsets(np.array([at]))[0])
 
 
-def _contributions(profile: TimingProfile, one: int, local: Ints, studied: NDArray[np.bool_]) -> Floats:
-    """Contributions ``(k, 3)`` around 0.5 at local times ``(k,)`` in ms, and whether studied that day.
+def _contributions(profile: TimingProfile, learner: int, local: Ints, studied: NDArray[np.bool_]) -> Floats:
+    """Contributions ``(k, 3)`` to the score, in shares around 0.5, at local times ``(k,)`` in ms.
 
-    The score is logistic in the sum of three parts: how much the hour has against the least of the good
-    ones, how rare the weekday is, and a little less on a day on which the learner has studied.
+    The score is logistic in the sum of three parts: the hour's share of sessions against the least good
+    hour's, how rare the weekday is, and a small deduction where the learner has ``studied (k,)`` that day.
     """
-    rhythm = _rhythm(profile, one)
+    rhythm = _rhythm(profile, learner)
     least = _least_good(rhythm)
     against = np.log(np.maximum(rhythm, 1e-4) / least)
     hours = np.clip(against + np.where(rhythm >= least, _MARGIN, -_MARGIN), -2.0, 1.5)
-    days = np.log(np.clip(2.0 * 7.0 * profile.weekdays[one], 0.1, 1.0))
-    days = np.where(profile.confidence[one] == 0, 0.0, days)
+    days = np.log(np.clip(2.0 * 7.0 * profile.weekdays[learner], 0.1, 1.0))
+    days = np.where(profile.confidence[learner] == 0, 0.0, days)
     parts = np.stack(
         [hours[local // HOUR % 24], days[weekday(local // DAY)], np.where(studied, _STUDIED, 0.0)], axis=1
     )
@@ -123,22 +149,22 @@ def _contributions(profile: TimingProfile, one: int, local: Ints, studied: NDArr
     return parts * slope
 
 
-def _rhythm(profile: TimingProfile, one: int) -> Floats:
-    """Shares of sessions by local hour ``(24,)``; below ten sessions the rest is people's in general."""
-    own = min(int(profile.sessions[one]), BANDS[0]) / BANDS[0]
-    if not profile.begins[one].any():
+def _rhythm(profile: TimingProfile, learner: int) -> Floats:
+    """Shares of sessions by local hour ``(24,)``; below ten sessions `USUAL_HOURS` fill in."""
+    own = min(int(profile.sessions[learner]), BANDS[0]) / BANDS[0]
+    if not profile.begins[learner].any():
         own = 0.0
-    return own * profile.begins[one] + (1.0 - own) * PEOPLES
+    return own * profile.begins[learner] + (1.0 - own) * USUAL_HOURS
 
 
 def _least_good(rhythm: Floats) -> float:
-    """The least share of an hour among the fewest hours that hold half of the sessions."""
+    """Smallest share of an hour among the fewest hours that hold half of the sessions."""
     shares = np.sort(rhythm)[::-1]
     return float(shares[np.searchsorted(np.cumsum(shares), 0.5 - 1e-9)])
 
 
-def _score(profile: TimingProfile, one: int, local: int, studied_today: bool) -> tuple[int, Floats]:
-    contributions = _contributions(profile, one, np.array([local]), np.array([studied_today]))
+def _score(profile: TimingProfile, learner: int, local: int, studied_today: bool) -> tuple[int, Floats]:
+    contributions = _contributions(profile, learner, np.array([local]), np.array([studied_today]))
     return int(hundredths(0.5 + contributions.sum(axis=1))[0]), contributions
 
 
@@ -151,14 +177,14 @@ def _forbidden(local: int, limits: Limits) -> str | None:
     return None
 
 
-def _reason(profile: TimingProfile, one: int, local: int, parts: Floats, *, good: bool) -> str:
-    """Why, in words: of a good time what speaks for it, of a bad one what speaks most against it ``(3,)``."""
-    if profile.confidence[one] == 0:
-        few = f"Not enough sessions to know your rhythm yet ({int(profile.sessions[one])} of 10)"
+def _reason(profile: TimingProfile, learner: int, local: int, parts: Floats, *, good: bool) -> str:
+    """The reason in words, from contributions ``(3,)``: for a bad time the one that lowers the score most."""
+    if profile.confidence[learner] == 0:
+        few = f"Not enough sessions to know your rhythm yet ({int(profile.sessions[learner])} of 10)"
         return f"{few}: by when people study, this is a {'good' if good else 'bad'} time"
     if good:
-        peak = bool(profile.peak[one, local // HOUR % 24])
-        usual = bool(profile.typical[one, int(weekday(np.array([local // DAY]))[0])])
+        peak = bool(profile.peak[learner, local // HOUR % 24])
+        usual = bool(profile.typical[learner, int(weekday(np.array([local // DAY]))[0])])
         if peak:
             return "This aligns with your peak learning hours" + (" on a usual study day" if usual else "")
         return "You often study around this time"
@@ -166,7 +192,7 @@ def _reason(profile: TimingProfile, one: int, local: int, parts: Floats, *, good
 
 
 def _next(
-    profile: TimingProfile, one: int, now: int, zones: Zones, studied_today: bool, limits: Limits
+    profile: TimingProfile, learner: int, now: int, zones: Zones, studied_today: bool, limits: Limits
 ) -> int | None:
     """First full local hour after ``now``, a local time, that is allowed and good, within two weeks."""
     hours = (now // HOUR + 1 + np.arange(HORIZON_HOURS)) * HOUR
@@ -177,7 +203,8 @@ def _next(
     if limits.most_per_day >= 0:
         shut |= np.where(today, limits.sent_today, 0) >= limits.most_per_day
     good = (
-        hundredths(0.5 + _contributions(profile, one, local, today & studied_today).sum(axis=1)) > GOOD_FROM
+        hundredths(0.5 + _contributions(profile, learner, local, today & studied_today).sum(axis=1))
+        > GOOD_FROM
     )
-    found = np.flatnonzero(~shut & good)
-    return int(instants[found[0]]) if len(found) else None
+    free = np.flatnonzero(~shut & good)
+    return int(instants[free[0]]) if len(free) else None

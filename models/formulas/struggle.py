@@ -1,9 +1,8 @@
-"""Will a learner struggle with a content: six weighted features (specification, "Struggle Predictor").
+"""How likely a learner struggles with a content, by six features (specification, "Struggle Predictor").
 
-A feature that the question does not ask for is left out and costs nothing; one that it asks for and of
-which little is known costs confidence. What each feature says is read on the learner's own scale: where it
-is neutral, the learner struggles as often as usual, so that the weighted mean is a probability
-(docs/accuracy.md).
+A feature that the request does not ask for is left out and costs nothing. A requested feature of which little
+is known costs confidence. Each feature is read on the learner's own scale: a neutral feature means that the
+learner struggles as often as usual, so the weighted mean is a probability (docs/accuracy.md).
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ __all__ = [
     "HELP_PROBABILITY",
     "MODEL",
     "WEIGHTS",
-    "Questions",
     "Struggle",
+    "StruggleInputs",
     "cognitive_load",
     "help_message",
     "predict",
@@ -65,7 +64,7 @@ LOAD_WINDOW = 2 * HOUR
 LATE_HOURS = (23, 0, 1, 2, 3, 4)
 WEAKEST_SHARE = 0.6
 _WEIGHT = np.array(list(WEIGHTS.values()))
-# Features of each part that a question may be: recency comes with the prerequisites, load and mood with all.
+# The features of each subset of a request's metadata: recency comes with prerequisites, load and mood always.
 _PARTS = [
     np.array([prereq, similar, difficulty, prereq, True, True])
     for prereq, similar, difficulty in product((False, True), repeat=3)
@@ -77,11 +76,11 @@ Bools = NDArray[np.bool_]
 
 
 @dataclass(slots=True)
-class Questions:
-    """``n`` questions. Skills that they name are flat: ``prereq_of (k,)`` says whose each one is.
+class StruggleInputs:
+    """Inputs of ``n`` requests. Named skills are flat: ``prereq_of (k,)`` is the index of each one's request.
 
-    States of skills never practised are zero rows with ``seen`` false. ``difficulty`` and ``sentiment``
-    are NaN where unknown.
+    States of skills never practised are zero rows with ``seen`` false. ``difficulty`` and ``load`` are in
+    [0, 1]. ``difficulty`` and ``sentiment`` are NaN where unknown.
     """
 
     as_of: Ints
@@ -100,11 +99,11 @@ class Questions:
 
 @dataclass(slots=True)
 class Struggle:
-    """Answers. ``score``, ``confidence`` and ``contributions (n, 6)`` in hundredths; NaN = unknown.
+    """Predictions for ``n`` requests; ``score``, ``confidence`` and ``contributions (n, 6)`` in hundredths.
 
-    ``features (n, 6)`` are as named in the specification: mastery, performance, recency and sentiment are
-    high when all is well. ``days_since_review`` is -1 where nothing was ever practised. ``unsure``: help
-    would be offered if more were known.
+    ``features (n, 6)`` are in [0, 1], named as in the specification, NaN where unknown: mastery,
+    performance, recency and sentiment are high when all is well. ``days_since_review`` is -1 where nothing
+    was ever practised. ``unsure`` marks requests for which help would be offered if more were known.
     """
 
     score: Ints
@@ -118,12 +117,15 @@ class Struggle:
 
 
 def help_message(contributions: Ints) -> str:
-    """What to say, from one answer's contributions ``(6,)``: about the feature that weighs most."""
+    """Message that offers help, about the largest of one prediction's contributions ``(6,)``."""
     return MESSAGES[FEATURES[int(np.argmax(contributions))]]
 
 
 def cognitive_load(rows: Rows, as_of: Ints, zones: Zones) -> Floats:
-    """Load ``(n,)`` in [0, 1] from the last two hours' minutes and completions, and the hour of the night."""
+    """Cognitive load ``(n,)`` in [0, 1] of LEARNER rows ``(n,)`` as of instants ``(n,)`` in ms.
+
+    It grows with the minutes and completions of the last two hours, and at night.
+    """
     now, since = as_of[:, None], as_of[:, None] - LOAD_WINDOW
     sessions = rows["recent_sessions"]
     ended = ((sessions >> np.uint64(16)).astype(np.int64) - 1) * 1000
@@ -136,22 +138,22 @@ def cognitive_load(rows: Rows, as_of: Ints, zones: Zones) -> Floats:
     return 0.6 * minutes / 120.0 + 0.3 * np.minimum(completions / 12.0, 1.0) + 0.1 * late
 
 
-def predict(questions: Questions) -> Struggle:
-    """Answer each question."""
-    many, own = len(questions.as_of), questions.own
-    prereq = _skills(questions.prereq_of, questions.prereq, questions.prereq_seen, own, WEAKEST_SHARE)
-    similar = _skills(questions.similar_of, questions.similar, questions.similar_seen, own, 0.0)
-    fresh, reviewed, days = _recency(questions, many)
-    mood = np.where(questions.sentiments > 0, (1.0 + np.nan_to_num(questions.sentiment)) / 2.0, np.nan)
-    difficult = ~np.isnan(questions.difficulty)
+def predict(inputs: StruggleInputs) -> Struggle:
+    """Struggle predictions for the requests ``(n,)`` of ``inputs``; none is below 0.01 or above 0.99."""
+    many, own = len(inputs.as_of), inputs.own
+    prereq = _skills(inputs.prereq_of, inputs.prereq, inputs.prereq_seen, own, WEAKEST_SHARE)
+    similar = _skills(inputs.similar_of, inputs.similar, inputs.similar_seen, own, 0.0)
+    fresh, reviewed, days = _recency(inputs, many)
+    mood = np.where(inputs.sentiments > 0, (1.0 + np.nan_to_num(inputs.sentiment)) / 2.0, np.nan)
+    difficult = ~np.isnan(inputs.difficulty)
     features = np.stack(
-        [1.0 - prereq.rate, 1.0 - similar.rate, questions.difficulty, fresh, questions.load, mood], axis=1
+        [1.0 - prereq.rate, 1.0 - similar.rate, inputs.difficulty, fresh, inputs.load, mood], axis=1
     )
-    always, felt = np.ones(many), questions.sentiments / (questions.sentiments + 1.5)
+    always, felt = np.ones(many), inputs.sentiments / (inputs.sentiments + 1.5)
     asked = np.stack([prereq.asked, similar.asked, difficult, prereq.asked, always > 0, always > 0], axis=1)
     known = np.stack([prereq.known, similar.known, difficult * 1.0, reviewed * 1.0, always, felt], axis=1)
     enough = prereq.asked | similar.asked | difficult
-    # Rates are drawn toward the learner's own by thin evidence: that is not done again by their weights.
+    # Thin evidence has already drawn the rates toward the learner's own; their weights do not do it again.
     usable = np.stack([asked[:, 0], asked[:, 1], difficult, reviewed, always, felt], axis=1) * _WEIGHT
     shares = usable / np.maximum(usable.sum(axis=1, keepdims=True), 1e-9)
     contributions = np.where(enough[:, None], shares * (_values(np.nan_to_num(features), own) - 0.5), 0.0)
@@ -164,7 +166,7 @@ def predict(questions: Questions) -> Struggle:
     best[:, 0], best[:, 1] = prereq.best, similar.best
     supported = hundredths(_best_covered(best, asked)) >= HELP_CONFIDENCE
     likely = enough & (score >= HELP_PROBABILITY)
-    # What else is asked and not known makes an answer less sure, and takes no help away.
+    # A requested feature that is unknown lowers the confidence, but does not withdraw help.
     confidence = np.where(likely & supported, np.maximum(confidence, HELP_CONFIDENCE), confidence)
     offered = likely & (confidence >= HELP_CONFIDENCE)
     return Struggle(
@@ -180,7 +182,7 @@ def predict(questions: Questions) -> Struggle:
 
 
 def _values(features: Floats, own: Floats) -> Floats:
-    """What each feature ``(n, 6)`` says of the probability, in [0, 1]; zeros stand for unknown ones."""
+    """Probability of struggle ``(n, 6)`` by each feature ``(n, 6)`` alone; unknown features are zeros."""
     prereq, similar = 1.0 - features[:, 0], 1.0 - features[:, 1]
     forgotten = 1.0 - features[:, 3]
     return np.stack(
@@ -188,7 +190,7 @@ def _values(features: Floats, own: Floats) -> Floats:
             prereq,
             similar,
             _on_own_scale(features[:, 2], own),
-            # A little forgetting is what spaced practice intends; only much of it is a burden.
+            # Spaced practice intends some forgetting; only much of it is a burden.
             prereq + forgotten * forgotten * forgotten * (1.0 - prereq),
             _on_own_scale(features[:, 4], own),
             _on_own_scale(1.0 - features[:, 5], own),
@@ -198,18 +200,18 @@ def _values(features: Floats, own: Floats) -> Floats:
 
 
 def _on_own_scale(burden: Floats, own: Floats) -> Floats:
-    """What a burden in [0, 1] says ``(n,)``: 0 no struggle, a half the learner's own rate, 1 surely one."""
+    """Probability of struggle ``(n,)`` by a burden in [0, 1]: 0 at 0, the own rate at 0.5, 1 at 1."""
     return np.where(burden <= 0.5, 2.0 * burden * own, own + (2.0 * burden - 1.0) * (1.0 - own))
 
 
 def _covered(known: Floats, asked: Bools) -> Floats:
-    """The share of what was asked that is known ``(n,)``, by weight."""
+    """Share ``(n,)`` of the requested features' weight that is known."""
     covered: Floats = (known * asked * _WEIGHT).sum(axis=1) / np.maximum((asked * _WEIGHT).sum(axis=1), 1e-9)
     return covered
 
 
 def _best_covered(known: Floats, asked: Bools) -> Floats:
-    """The same for the part of a question that is known best: some of its three kinds of metadata."""
+    """The largest `_covered` ``(n,)`` of any subset of a request's three kinds of metadata."""
     best = np.zeros(len(known))
     for chosen in _PARTS:
         has = asked & chosen
@@ -219,9 +221,9 @@ def _best_covered(known: Floats, asked: Bools) -> Floats:
 
 @dataclass(slots=True)
 class _Skills:
-    """What a question's skills say ``(n,)``: ``rate`` is NaN where none is named.
+    """The skills that requests ``(n,)`` name: ``rate`` of struggle, NaN where none is named.
 
-    ``known`` in [0, 1] counts each skill, ``best`` what is known of all together.
+    ``known`` in [0, 1] is the mean evidence of the skills, ``best`` that of all their attempts together.
     """
 
     rate: Floats
@@ -231,7 +233,7 @@ class _Skills:
 
 
 def _skills(of: Ints, states: NDArray[np.void], seen: Bools, own: Floats, weakest: float) -> _Skills:
-    """The rate of struggling with the skills named: their mean, and the worst with a share of ``weakest``."""
+    """Rate of struggle with the named skills: their mean, and the worst with a share of ``weakest``."""
     many = len(own)
     rate, count = skill_rate(states, own[of]), np.bincount(of, minlength=many)
     worst = np.zeros(many)
@@ -248,11 +250,11 @@ def _skills(of: Ints, states: NDArray[np.void], seen: Bools, own: Floats, weakes
     )
 
 
-def _recency(questions: Questions, many: int) -> tuple[Floats, Bools, Ints]:
-    """Mean recall of the practised prerequisites, whether there is any, days since the longest ago."""
-    of, seen = questions.prereq_of, questions.prereq_seen
-    elapsed = questions.as_of[of] - questions.prereq["last_at"]
-    kept = recall(elapsed, np.maximum(questions.prereq["stability"], 1))
+def _recency(inputs: StruggleInputs, many: int) -> tuple[Floats, Bools, Ints]:
+    """Mean recall of the practised prerequisites, whether there are any, days since the oldest practice."""
+    of, seen = inputs.prereq_of, inputs.prereq_seen
+    elapsed = inputs.as_of[of] - inputs.prereq["last_at"]
+    kept = recall(elapsed, np.maximum(inputs.prereq["stability"], 1))
     count = np.bincount(of[seen], minlength=many)
     fresh = np.bincount(of[seen], kept[seen], many) / np.maximum(count, 1)
     days = np.full(many, -1)

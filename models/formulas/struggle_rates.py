@@ -1,8 +1,8 @@
-"""How often a learner struggles: of all that was tried, of late, and with one skill.
+"""How often a learner struggles: over all attempts, lately, and with one skill.
 
-Each rate is drawn toward the one before it by as much as its own evidence is thin: the learner's whole
-history toward a fixed prior, the last week toward the history, today toward the week, a skill toward the
-learner. Nothing of other learners comes in. How the numbers were chosen: docs/accuracy.md.
+Thin evidence draws each rate toward the one before it: the learner's whole history toward a fixed prior, the
+last week toward the history, today toward the week, a skill toward the learner. Other learners play no part.
+docs/accuracy.md says how the numbers were chosen.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lyo.models.state.struggles import STRUGGLE_UNIT
 __all__ = ["PRIOR_RATE", "own_rate", "skill_rate"]
 
 PRIOR_RATE = 0.3
-"""Of a learner of whom nothing is known: about what public sets of exercises have."""
+"""Rate of a learner of whom nothing is known: about that of public data sets of exercises."""
 PRIOR_TRIES = 1.0
 WEEK_DAYS, WEEK_TRIES = 7, 40.0
 TODAY_TRIES = 40.0
@@ -28,7 +28,7 @@ Ints = NDArray[np.int64]
 
 
 def own_rate(rows: Rows, as_of: Ints) -> Floats:
-    """How often each learner struggles ``(n,)``, in (0, 1), from LEARNER rows as of instants in ms."""
+    """Rate ``(n,)`` in (0, 1) at which learners struggle, from LEARNER rows ``(n,)`` as of instants in ms."""
     tried, struggled = rows["all_tried"].astype(np.float64), rows["all_struggled"].astype(np.float64)
     rate: Floats = (struggled + PRIOR_TRIES * PRIOR_RATE) / (tried + PRIOR_TRIES)
     today = (as_of // DAY)[:, None]
@@ -42,9 +42,9 @@ def own_rate(rows: Rows, as_of: Ints) -> Floats:
 
 
 def skill_rate(states: NDArray[np.void], own: Floats) -> Floats:
-    """How often a learner struggles with each skill ``(k,)``, from MEMORY states and the learners' rates.
+    """Rate ``(k,)`` in (0, 1) of struggle with skills, from MEMORY states ``(k,)`` and own rates ``(k,)``.
 
-    A skill never tried has the learner's own rate.
+    A skill that was never tried has the learner's own rate.
     """
     struggles, tries = states["struggles"] / STRUGGLE_UNIT, states["tries"] / STRUGGLE_UNIT
     rate: Floats = (struggles + SKILL_TRIES * own) / (tries + SKILL_TRIES)

@@ -1,8 +1,8 @@
 """Timing profile: when a learner studies, in local time (specification, "Optimal Timing").
 
-Each active half hour is read with the offset valid at that moment, so daylight saving and a zone that
-became known late are right. Recent weeks weigh more, but not in where sessions begin. Scores by hour are
-drawn toward the learner's mean, since performance by hour rarely holds up.
+Each active half hour is read with the offset valid at that instant, so daylight saving and a zone that
+became known late are right. Recent weeks weigh more, except in the hours at which sessions begin. Scores by
+hour are drawn toward the learner's mean, since differences by hour rarely last.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 QuietHours: TypeAlias = tuple[Ints, Ints]
-"""Of ``n`` learners, the minutes of the local day ``(n,)`` at which quiet hours begin and end; -1 = none."""
+"""Minutes of the local day ``(n,)`` at which the quiet hours of ``n`` learners begin and end; -1 = none."""
 
 _RECENCY: Floats = np.cumprod(np.r_[1.0, np.full(DAYS, 0.985)]).astype(np.float64)
 
@@ -65,7 +65,7 @@ class TimingProfile:
 
 
 def weekday(day: Ints) -> Ints:
-    """Weekday of day numbers since 1970-01-01, Monday = 0."""
+    """Weekdays ``(n,)`` of day numbers ``(n,)`` since 1970-01-01, Monday = 0."""
     return (day + 3) % 7
 
 
@@ -81,7 +81,7 @@ def quiet(minute: Ints, start: Ints, end: Ints) -> Bools:
 
 
 def predict(past: History, rows: Rows, as_of: Ints, zones: Zones, quiet_hours: QuietHours) -> TimingProfile:
-    """Timing profiles of LEARNER rows ``(n,)``, of which ``past`` is the history, as of instants ``(n,)``."""
+    """Timing profiles of LEARNER rows ``(n,)`` as of instants ``(n,)`` in ms; ``past`` is their history."""
     entry, local = active_half_hours(past, zones)
     hour = local // HOUR % 24
     by_hour = _by(past, past.who[entry], hour, 24, _RECENCY[past.age[entry]])
@@ -116,7 +116,7 @@ def predict(past: History, rows: Rows, as_of: Ints, zones: Zones, quiet_hours: Q
 def _begins(past: History, zones: Zones) -> Floats:
     """Counts ``(n, 24)`` of half hours with activity after two without, by local hour.
 
-    All ninety days count alike: where the next session begins is told better so (docs/accuracy.md).
+    All ninety days count alike, which predicts the start of the next session better (docs/accuracy.md).
     """
     half = past.half
     first = half & ~(half << np.uint64(1)) & ~(half << np.uint64(2))
@@ -191,9 +191,9 @@ def _recommended(quiet_hours: QuietHours, optimal: Ints, best: Bools, as_of: Int
     local_now = as_of + zones.offsets(as_of)
     today = local_now // DAY
     days = best | ~best.any(axis=1, keepdims=True)
-    found = np.full(len(as_of), -1)
+    chosen = np.full(len(as_of), -1)
     for ahead in range(7, -1, -1):
         local = (today + ahead) * DAY + minute * 60_000
         fits = days[np.arange(len(as_of)), weekday(today + ahead)] & (local > local_now)
-        found = np.where(fits, local, found)
-    return np.where((optimal >= 0) & (found >= 0), zones.instants(found), -1)
+        chosen = np.where(fits, local, chosen)
+    return np.where((optimal >= 0) & (chosen >= 0), zones.instants(chosen), -1)

@@ -137,7 +137,7 @@ def struggles(
 
 def questions_of(
     learners: Group, whose: Ints, owner: Ints, requests: list[Request], catalogue: Catalogue, look_up: LookUp
-) -> struggle.Questions:
+) -> struggle.StruggleInputs:
     """The inputs of the struggle formula for requests ``(m,)``; arguments as in `struggles`."""
     for request, organization in zip(requests, learners.rows["organization"][whose].tolist(), strict=True):
         request.resolve(catalogue, organization)
@@ -145,7 +145,7 @@ def questions_of(
     similar_of, similar, similar_seen = look_up(owner, [request.similar for request in requests])
     mood, moods, fresh = recent_sentiment(learners.past)
     moods = np.where(fresh, moods, 0.0)  # how it felt weeks ago says nothing of today
-    return struggle.Questions(
+    return struggle.StruggleInputs(
         as_of=learners.as_of[whose],
         own=own_rate(learners.rows, learners.as_of)[whose],
         prereq_of=prereq_of,

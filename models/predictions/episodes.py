@@ -46,7 +46,7 @@ def plateau_records(heads: list[Head], skills: Skills, catalogue: Catalogue) -> 
     found = plateau.predict(skills.states, skills.as_of)
     episodes = plateau_episodes(skills.states, found, skills.weak)
     records: list[Plateaus | None] = [None] * len(episodes)
-    for one, told in _told(episodes, found, found.found, plateau.FACTORS, "plateau_score"):
+    for one, told in _told(episodes, found, found.is_plateau, plateau.FACTORS, "plateau_score"):
         name, organization = skills.names[one], int(skills.organizations[one])
         records[one] = Plateaus(
             **heads[one],
@@ -121,7 +121,7 @@ def _open_plateaus(
     found: plateau.Plateaus, weak: Sequence[str | None]
 ) -> Iterator[tuple[int, PlateauEpisode]]:
     """Which states have one, and the episode."""
-    places = np.flatnonzero(found.found)
+    places = np.flatnonzero(found.is_plateau)
     for one, active, detected, left, days, attempts, mastery, improvement, pattern in zip(
         places.tolist(),
         found.active[places].tolist(),

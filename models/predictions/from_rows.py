@@ -15,7 +15,7 @@ from lyo.models.arrays.zones import Zones
 from lyo.models.events.types import OutcomeKind
 from lyo.models.formulas import send_time
 from lyo.models.formulas.recall import calibrate
-from lyo.models.formulas.send_time import Limits, Moment, check
+from lyo.models.formulas.send_time import Limits, TimeCheck, check
 from lyo.models.predictions import compute
 from lyo.models.predictions.compute import Group
 from lyo.models.predictions.episodes import Skills
@@ -181,7 +181,7 @@ def limits_of(learners: Group, learner: int, catalogue: Catalogue, at: int) -> L
     )
 
 
-def check_time(learners: Group, learner: int, at: int, catalogue: Catalogue) -> Moment:
+def check_time(learners: Group, learner: int, at: int, catalogue: Catalogue) -> TimeCheck:
     """Whether an instant in ms is a good time for one of the learners, why, and when the next one is."""
     return check(learners.profile, learner, at, *_context(learners, learner, at, catalogue))
 

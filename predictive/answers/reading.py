@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from lyo.models.events.decode import milliseconds
-from lyo.models.formulas.send_time import Moment
+from lyo.models.formulas.send_time import TimeCheck
 from lyo.models.predictions import from_rows
 from lyo.models.predictions.compute import Group
 from lyo.models.predictions.from_rows import StoredRows, of_values
@@ -116,7 +116,7 @@ class LearnerSnapshot:
     group: Group | None = None
     place: int = 0
 
-    def judged(self) -> Moment:
+    def judged(self) -> TimeCheck:
         """Whether the instant asked about is a good time."""
         return from_rows.check_time(self._group, self.place, self.query.at, self.catalogue)
 

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from lyo.models.formulas.regression import LEVELS
-from lyo.models.formulas.send_time import FACTORS, Moment
+from lyo.models.formulas.send_time import FACTORS, TimeCheck
 from lyo.models.predictions.records import text, written
 from lyo.models.predictions.types import (
     DropoutRisk,
@@ -108,7 +108,7 @@ def stored_struggle_answer(row: Fields) -> Answer:
     return {name: stored[name] for name in Struggle.__struct_fields__ if name not in left_out(Struggle)}
 
 
-def moment_answer(judged: Moment, profile: TimingProfile, *, studied: bool) -> Answer:
+def moment_answer(judged: TimeCheck, profile: TimingProfile, *, studied: bool) -> Answer:
     """Whether a moment is a good time, with fields of the timing record by which it was judged."""
     shares = zip(FACTORS, judged.contributions, strict=True)
     known = judged.confidence > 0

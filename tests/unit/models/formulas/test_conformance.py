@@ -145,7 +145,7 @@ PREDICTORS = [
         "struggle",
         question_inputs,
         one_question,
-        lambda inputs: struggle.predict(struggle.Questions(**inputs)),
+        lambda inputs: struggle.predict(struggle.StruggleInputs(**inputs)),
         no_question,
         ("features",),
     ),
@@ -235,8 +235,8 @@ def test_without_data_the_answer_is_neutral_without_confidence(predictor: Predic
 @given(seed=SEEDS)
 def test_a_neutral_answer_has_no_confidence_and_no_contribution(predictor: Predictor, seed: int) -> None:
     prediction = predictor.call(predictor.make(seed))
-    for flag in ("enough", "found", "active"):
-        if hasattr(prediction, flag) and not (flag == "active" and hasattr(prediction, "found")):
+    for flag in ("enough", "is_plateau", "active"):
+        if hasattr(prediction, flag) and not (flag == "active" and hasattr(prediction, "is_plateau")):
             unknown = ~getattr(prediction, flag)
             assert (prediction.score[unknown] == 50).all()
             assert (prediction.confidence[unknown] == 0).all()
@@ -250,7 +250,7 @@ def test_the_suite_sees_answers_of_every_sort() -> None:
             prediction = predictor.call(predictor.make(seed))
             seen[f"{predictor.name} sure"] += int((prediction.confidence > 0).sum())
             seen[f"{predictor.name} not"] += int((prediction.confidence == 0).sum())
-            for flag in ("enough", "found", "active", "help"):
+            for flag in ("enough", "is_plateau", "active", "help"):
                 if hasattr(prediction, flag):
                     seen[f"{predictor.name} {flag}"] += int(getattr(prediction, flag).sum())
     assert min(seen.values()) >= 5, seen

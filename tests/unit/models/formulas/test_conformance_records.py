@@ -139,12 +139,12 @@ def test_fewer_struggles_with_a_prerequisite_never_raise_the_probability(
     inputs = question_inputs(seed)
     if not len(inputs["prereq"]):
         return
-    before = struggle.predict(struggle.Questions(**inputs))
+    before = struggle.predict(struggle.StruggleInputs(**inputs))
     inputs = copy.deepcopy(inputs)
     one = which % len(inputs["prereq"])
     state = inputs["prereq"][one : one + 1]
     state["struggles"] = np.maximum(state["struggles"] - fewer, 0)
-    after = struggle.predict(struggle.Questions(**inputs))
+    after = struggle.predict(struggle.StruggleInputs(**inputs))
     assert (after.score <= before.score).all()
 
 

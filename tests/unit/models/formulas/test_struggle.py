@@ -65,7 +65,7 @@ def ask(
     tries = states["tries"].sum()
     usual = states["struggles"].sum() / tries if tries else PRIOR_RATE
     return struggle.predict(
-        struggle.Questions(
+        struggle.StruggleInputs(
             as_of=np.array([START]),
             own=np.array([usual if own is None else own]),
             prereq_of=np.zeros(many, np.int64),

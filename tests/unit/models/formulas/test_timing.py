@@ -165,7 +165,7 @@ def profiled(events: list[Sent]) -> tuple[timing.TimingProfile, Zones]:
     return timing.predict(past, rows, rows["newest"], zones, loud), zones
 
 
-def check(events: list[Sent], at: str, *, studied: bool = False, **limits: int) -> send_time.Moment:
+def check(events: list[Sent], at: str, *, studied: bool = False, **limits: int) -> send_time.TimeCheck:
     found, zones = profiled(events)
     return send_time.check(found, 0, ms(at), zones, studied, send_time.Limits(**limits))
 
