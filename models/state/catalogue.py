@@ -27,7 +27,7 @@ __all__ = ["UTC", "Catalogue", "Defaults", "zones_of"]
 
 UTC = "UTC"
 ZONE_SOURCES = ("learner", "organization", "default", "unknown")
-"""Who named a learner's time zone; default: nobody did, so it is UTC; unknown: a record of before."""
+"""Who named a learner's time zone. Default: nobody, so it is UTC. Unknown: an older record does not say."""
 _MASK = (1 << 64) - 1
 _MOST_RESOLVED = 100_000
 
@@ -58,10 +58,10 @@ class Catalogue:
         self._resolved: dict[tuple[tuple[str, ...], int], tuple[str, ...]] = {}
 
     def put(self, kind: Kind, key: bytes | None, value: bytes | None) -> Rejected | None:
-        """Take one record of the content or organizations topic.
+        """Load one record of the content or organizations topic.
 
-        No value, or one that cannot be used, removes what the key names: compaction forgets what was there
-        before, so only "nothing" is the same for everyone who reads the topic.
+        A tombstone, or a value that cannot be used, removes the record that the key names: compaction deletes
+        the record before, so only "no record" is the same for every reader of the topic.
 
         Returns:
             Why the record was refused, if it was.
@@ -84,59 +84,59 @@ class Catalogue:
 
     def timezone(self, organization: int) -> str:
         """IANA name of an organization's time zone, UTC where it has none."""
-        found = self.organizations.get(organization)
-        return UTC if found is None or found.timezone is None else found.timezone
+        record = self.organizations.get(organization)
+        return UTC if record is None or record.timezone is None else record.timezone
 
     def names_zone(self, organization: int) -> bool:
         """Whether an organization has a time zone."""
-        found = self.organizations.get(organization)
-        return found is not None and found.timezone is not None
+        record = self.organizations.get(organization)
+        return record is not None and record.timezone is not None
 
     def limits(self, organization: int) -> Defaults:
         """Quiet hours and daily cap of an organization."""
-        found = self.organizations.get(organization)
-        if found is None:
+        record = self.organizations.get(organization)
+        if record is None:
             return Defaults()
-        most = -1 if found.max_nudges_per_day is None else found.max_nudges_per_day
-        hours = found.quiet_hours
+        most = -1 if record.max_nudges_per_day is None else record.max_nudges_per_day
+        hours = record.quiet_hours
         if hours is None:
             return Defaults(most_per_day=most)
         return Defaults(*quiet_minutes(hours), most)
 
     def content(self, content_id: str, organization: int) -> Content | None:
-        """A content that this organization may see."""
-        found = self.contents.get(content_id)
-        return found if found is not None and _visible(found, organization) else None
+        """A content that this organization may see; None if there is none."""
+        content = self.contents.get(content_id)
+        return content if content is not None and _visible(content, organization) else None
 
     def skills_of(self, names: Iterable[str], organization: int) -> tuple[str, ...]:
-        """Skills that content ids, topics or skills stand for, looked up in that order; no skill twice."""
+        """Distinct skills that content ids, topics or skills stand for, looked up in that order."""
         key = (tuple(names), organization)
-        found = self._resolved.get(key)
-        if found is None:
+        skills = self._resolved.get(key)
+        if skills is None:
             if len(self._resolved) >= _MOST_RESOLVED:
                 self._resolved.clear()
-            found = self._resolved[key] = self._resolve(*key)
-        return found
+            skills = self._resolved[key] = self._resolve(*key)
+        return skills
 
     def _resolve(self, names: tuple[str, ...], organization: int) -> tuple[str, ...]:
         skills: dict[str, None] = {}
         for name in names:
-            content = self.content(name, organization)
-            contents = [content] if content is not None else self._by_topic(name, organization)
-            for found in contents:
-                skills.update(dict.fromkeys(found.skills))
+            by_id = self.content(name, organization)
+            contents = [by_id] if by_id is not None else self._by_topic(name, organization)
+            for content in contents:
+                skills.update(dict.fromkeys(content.skills))
             if not contents:
                 skills[name] = None
         return tuple(skills)
 
     def skill_name(self, skill: str, organization: int) -> str:
-        """A skill's name for people, its id where the catalogue has none."""
+        """A skill's display name; its id where the catalogue has none."""
         content = self._by_skill(skill, organization)
         names = (content.skill_names or {}) if content is not None else {}
         return names.get(skill) or skill
 
     def topic_of(self, skill: str, organization: int) -> str | None:
-        """The topic under which a skill is taught."""
+        """The topic under which a skill is taught; None if the catalogue has none."""
         content = self._by_skill(skill, organization)
         return None if content is None else content.topic
 
@@ -189,7 +189,7 @@ class Catalogue:
 def zones_of(rows: NDArray[np.void], catalogue: Catalogue) -> Zones:
     """Time zones of LEARNER rows ``(n,)``: the learner's own, else the organization's, else UTC.
 
-    One that this version does not know (any more) counts as none.
+    A zone that this version's time zone data does not have counts as not set.
     """
     names, sources = [], []
     for own, organization in zip(rows["zone"].tolist(), rows["organization"].tolist(), strict=True):
@@ -207,7 +207,7 @@ def _visible(content: Content, organization: int) -> bool:
 
 
 def _fingerprint(kind: Kind, key: bytes, record: Content | Organization) -> int:
-    """Of what is known of a record, not of its bytes: Postgres keeps the fields, and gives the same."""
+    """Hash of a record's fields, not of its bytes, so that the fields kept in Postgres give the same."""
     known = msgspec.json.encode(record, order="sorted")
     digest = blake2b(known, digest_size=8, key=kind.encode()[:64], salt=b"")
     digest.update(key)

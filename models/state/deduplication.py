@@ -1,7 +1,7 @@
-"""Recognising an event that was sent again: each learner's last 64 event ids of a topic.
+"""Deduplication: recognises an event that was sent again by each learner's last 64 event ids of a topic.
 
-Ids are remembered as 48-bit hashes in arrival order. Deciding a batch at once gives the same answer as
-deciding event by event, so batches do not matter.
+Ids are stored as 48-bit hashes in arrival order. A batch gives the same result as its events one by one, so
+batching makes no difference.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MOST, _FEWER = 1 << 31, RING << 24
 def recognise(
     rows: Rows, who: NDArray[np.int64], ids: NDArray[np.uint64], kind: Kind, allowed: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Say which events are new, and remember those, in place.
+    """Which events are new; their ids are stored in the rows, in place.
 
     Args:
         rows: LEARNER rows ``(n,)``.
@@ -39,12 +39,12 @@ def recognise(
     """
     ring = RING_KINDS.index(kind)
     fresh = allowed.copy()
-    doubtful = np.unique(who[_suspects(rows, who, ids, ring, allowed)])
-    if len(doubtful):
-        mine = np.isin(who, doubtful)
-        fresh[mine] = _one_by_one(rows, who[mine], ids[mine], ring, allowed[mine])
-        mine = ~mine & allowed
-        _remember(rows, who[mine], ids[mine], ring)
+    repeating = np.unique(who[_suspects(rows, who, ids, ring, allowed)])
+    if len(repeating):
+        slow = np.isin(who, repeating)
+        fresh[slow] = _one_by_one(rows, who[slow], ids[slow], ring, allowed[slow])
+        fast = ~slow & allowed
+        _remember(rows, who[fast], ids[fast], ring)
     else:
         _remember(rows, who[fresh], ids[fresh], ring)
     return fresh
@@ -58,10 +58,10 @@ def far_behind(
     kind: Kind,
     counted: NDArray[np.bool_],
 ) -> int:
-    """How many counted events ``(m,)`` might have been counted before, without anyone being able to tell.
+    """Number of counted events ``(m,)`` that may be undetected duplicates.
 
-    They are more than a day older than their learner's newest event before this batch (``newest``, ms), and
-    the ring of ids is full: an event sent again from further back than it reaches looks like a late one.
+    They are more than a day older than their learner's newest event before this batch (``newest (m,)``, ms),
+    and the learner's ring of ids is full: a duplicate from before its oldest id looks like a late event.
     """
     behind = counted & (at < newest - DAY)
     if not behind.any():
@@ -77,7 +77,7 @@ def late(
     who: NDArray[np.int64],
     counted: NDArray[np.bool_],
 ) -> int:
-    """How many counted events ``(m,)`` came when their learner's newest was 90 days ahead: no day holds them.
+    """Number of counted events ``(m,)`` 90 days or more older than their learner's newest: no day holds them.
 
     ``before`` and ``after (m,)`` are the learners' newest events without and with this batch, ms.
     """
@@ -93,7 +93,7 @@ def late(
 def _suspects(
     rows: Rows, who: NDArray[np.int64], ids: NDArray[np.uint64], ring: int, allowed: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Events that equal one in the ring or an earlier one of the batch; all others are surely new."""
+    """Events ``(m,)`` that may equal one in the ring or an earlier one of the batch; all others are new."""
     low = (ids & _LOW).astype(np.uint32)
     held = rows["rings"]["low"][:, ring][who] == low[:, None]
     suspects = held.any(axis=1)
@@ -107,18 +107,18 @@ def _one_by_one(
     rows: Rows, who: NDArray[np.int64], ids: NDArray[np.uint64], ring: int, allowed: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     fresh = np.zeros(len(who), bool)
-    rings: dict[int, deque[int]] = {one: _held(rows[one], ring) for one in np.unique(who).tolist()}
-    for position, (one, number, usable) in enumerate(
+    rings: dict[int, deque[int]] = {row: _ids_of(rows[row], ring) for row in np.unique(who).tolist()}
+    for position, (row, number, usable) in enumerate(
         zip(who.tolist(), ids.tolist(), allowed.tolist(), strict=True)
     ):
-        if usable and number not in rings[one]:
-            rings[one].append(number)
+        if usable and number not in rings[row]:
+            rings[row].append(number)
             fresh[position] = True
     _remember(rows, who[fresh], ids[fresh], ring)
     return fresh
 
 
-def _held(row: np.void, ring: int) -> deque[int]:
+def _ids_of(row: np.void, ring: int) -> deque[int]:
     """The ids of one ring, oldest first."""
     count = int(row["rings"]["count"][ring])
     places = np.arange(max(0, count - RING), count) % RING
@@ -134,11 +134,11 @@ def _remember(rows: Rows, who: NDArray[np.int64], ids: NDArray[np.uint64], ring:
     who, ids = who[order], ids[order]
     rank = ranks(who)
     rings = rows["rings"]
-    ones, counts = np.unique(who, return_counts=True)
+    distinct, counts = np.unique(who, return_counts=True)
     place = (rings["count"][who, ring].astype(np.int64) + rank) % RING
     newest = rank >= np.repeat(counts, counts) - RING
     rings["low"][who[newest], ring, place[newest]] = (ids[newest] & _LOW).astype(np.uint32)
     rings["high"][who[newest], ring, place[newest]] = (ids[newest] >> np.uint64(32)).astype(np.uint16)
-    total = rings["count"][ones, ring].astype(np.int64) + counts
+    total = rings["count"][distinct, ring].astype(np.int64) + counts
     # Only the next place and whether the ring is full follow from it, so a multiple of the ring may go.
-    rings["count"][ones, ring] = np.where(total > _MOST, total - _FEWER, total)
+    rings["count"][distinct, ring] = np.where(total > _MOST, total - _FEWER, total)

@@ -22,7 +22,7 @@ Bools = NDArray[np.bool_]
 
 
 def known(rows: Rows) -> NDArray[np.bool_]:
-    """Whether anything but questions has come of learners ``(n,)``: nobody knows the others."""
+    """Whether learners ``(n,)`` have any event besides struggle requests, by their LEARNER rows."""
     preferences = rows["zone_stamp"] | rows["quiet_stamp"] | rows["nudges_stamp"]
     outcomes = rows["outcome_at"].any(axis=-1)
     return np.asarray((rows["applied"] > 0) | (preferences > 0) | outcomes, bool)
@@ -76,7 +76,7 @@ class History:
 
 
 def history(rows: Rows, as_of: Ints, zones: Zones) -> History:
-    """Read LEARNER rows ``(n,)`` as of instants ``(n,)`` in ms, in the learners' zones."""
+    """History of LEARNER rows ``(n,)`` as of instants ``(n,)`` in ms, in the learners' zones."""
     utc_today = as_of // DAY
     stamps = rows["day"].astype(np.int64) - 1
     newest = stamps.max(axis=1)
@@ -131,9 +131,10 @@ def active_half_hours(past: History, zones: Zones) -> tuple[Ints, Ints]:
 
 
 def recent_sentiment(past: History) -> tuple[NDArray[np.float64], NDArray[np.float64], Bools]:
-    """Mean sentiment of the seven days up to the last known, drawn toward 0 by few, and their count.
+    """Mean sentiment ``(n,)`` in [-1, 1] of the seven days up to the last known one, and the count ``(n,)``.
 
-    And whether the last known is of the last seven days, so that something is known of the present.
+    Few observations draw the mean toward 0. Third, whether the last known one is of the last seven days
+    ``(n,)``, so that it says something about the present.
     """
     felt = past.sentiments > 0
     latest = np.full(len(past.today), np.iinfo(np.int64).min)

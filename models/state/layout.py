@@ -116,10 +116,10 @@ def decode_skills(values: list[bytes]) -> tuple[Rows, list[str | None]]:
     for layout, places in _by_layout(values, "skill"):
         dtype = SKILL if layout == LAYOUT else _OLDER[layout].SKILL
         end = 1 + dtype.itemsize
-        found = _frombuffer([values[place][:end] for place in places], dtype)
+        stored = _frombuffer([values[place][:end] for place in places], dtype)
         if layout != LAYOUT:
-            found = _moved(found, empty_skills(found["user"]), _OLDER[layout].raise_skills)
-        rows[places] = found
+            stored = _moved(stored, empty_skills(stored["user"]), _OLDER[layout].raise_skills)
+        rows[places] = stored
         for place in places:
             topics[place] = values[place][end:]
     return rows, [_text(topic, "a skill row's topic") or None for topic in topics]
@@ -153,7 +153,7 @@ def decode_sweeping(value: bytes) -> tuple[int, int]:
 def _by_layout(values: list[bytes], name: str) -> list[tuple[int, list[int]]]:
     """Places of values by their layouts."""
     heads = [value[0] if value else -1 for value in values]
-    found = []
+    grouped = []
     for layout in sorted(set(heads)):
         if layout not in LAYOUTS:
             raise LayoutError(
@@ -161,8 +161,8 @@ def _by_layout(values: list[bytes], name: str) -> list[tuple[int, list[int]]]:
                 f"{', '.join(map(str, LAYOUTS))}; "
                 "start the version that wrote it, or rebuild the rows from the log"
             )
-        found.append((layout, [place for place, head in enumerate(heads) if head == layout]))
-    return found
+        grouped.append((layout, [place for place, head in enumerate(heads) if head == layout]))
+    return grouped
 
 
 def _frombuffer(values: list[bytes], dtype: np.dtype[np.void]) -> Rows:

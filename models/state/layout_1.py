@@ -144,8 +144,8 @@ def raise_learners(old: Rows, new: Rows) -> None:
     _no_time(new["last_session"], old["sessions"] == 0)
     _no_time(new["last_completion"], old["completions"] == 0)
     _no_time(new["open_since"], old["open_since"] == 0)
-    for name, one in _COUNTED.items():
-        new[name] += np.where(old[name] > 0, one, 0).astype(old[name].dtype)
+    for name, offset in _COUNTED.items():
+        new[name] += np.where(old[name] > 0, offset, 0).astype(old[name].dtype)
 
 
 def lower_learners(new: Rows, old: Rows) -> None:
@@ -154,8 +154,8 @@ def lower_learners(new: Rows, old: Rows) -> None:
         old[column] = new["rings"][name][:, :RINGS]
     for name in ("newest", "first", "last_session", "last_completion", "open_since"):
         old[name] = np.maximum(new[name], 0)
-    for name, one in _COUNTED.items():
-        old[name] -= np.where(new[name] > 0, one, 0).astype(new[name].dtype)
+    for name, offset in _COUNTED.items():
+        old[name] -= np.where(new[name] > 0, offset, 0).astype(new[name].dtype)
 
 
 def raise_skills(old: Rows, new: Rows) -> None:

@@ -42,9 +42,8 @@ __all__ = [
 DAYS = 90
 RING = 64
 RECENT = 16
-RING_KINDS = tuple(kind for kind, each in INPUTS.items() if each.recognised)
-"""Kinds whose events are recognised when they are sent again, in the order of their rings in stored rows: a
-new one comes last, and needs no new layout."""
+RING_KINDS = tuple(kind for kind, topic in INPUTS.items() if topic.recognised)
+"""Deduplicated kinds in the order of their rings in stored rows; a new one comes last, in the same layout."""
 OUTCOME_KINDS = tuple(OutcomeKind)
 SENTIMENT_UNIT = 127
 MINUTE = 60_000
@@ -102,9 +101,9 @@ LEARNER = np.dtype(
     ]
 )
 BOOKKEEPING = ("rings",)
-"""Columns that remember the order of arrival; all others are the same for every order inside the bounds.
+"""Columns that depend on the order of arrival; all others are the same for every order inside the bounds.
 
-Those are 90 days; of ``review_days``, which come from the skills, eight later attempts at the same skill.
+The bounds are 90 days, and for ``review_days`` eight later attempts at the same skill.
 """
 
 _TIMES = ("newest", "first", "last_session", "last_completion", "open_since")
@@ -114,21 +113,21 @@ Indexes = NDArray[np.int64]
 
 
 def empty_learners(users: NDArray[np.int64]) -> Rows:
-    """Rows ``(n,)`` of learners of whom nothing is known."""
+    """LEARNER rows ``(n,)`` of learners ``(n,)`` without events."""
     rows = np.zeros(len(users), LEARNER)
     begin_learners(rows, np.arange(len(users)), users)
     return rows
 
 
 def begin_learners(rows: Rows, slots: Indexes, users: NDArray[np.int64]) -> None:
-    """Make the zeroed rows at ``slots (n,)`` those of ``users (n,)``, of whom nothing is known."""
+    """Make the zeroed rows at ``slots (n,)`` those of ``users (n,)`` without events, in place."""
     rows["user"][slots] = users
     for name in (*_TIMES, "quiet_from", "quiet_to", "nudges"):
         rows[name][slots] = -1
 
 
 def fold_sessions(rows: Rows, who: Indexes, events: Columns, take: NDArray[np.bool_]) -> None:
-    """Fold sessions into ``rows`` in place; an open session only says since when the learner is active.
+    """Fold sessions into ``rows`` in place; of an open session only its start is kept.
 
     Args:
         rows: LEARNER rows ``(n,)``.
@@ -141,21 +140,21 @@ def fold_sessions(rows: Rows, who: Indexes, events: Columns, take: NDArray[np.bo
     closed = take & (events.end >= 0)
     opened = take & ~closed
     np.maximum.at(rows["open_since"], who[opened], events.at[opened])
-    one, start, end = who[closed], events.at[closed], events.end[closed]
-    _first(rows, one, start)
-    np.maximum.at(rows["last_session"], one, end)
-    _count(rows["sessions"], one)
+    row, start, end = who[closed], events.at[closed], events.end[closed]
+    _first(rows, row, start)
+    np.maximum.at(rows["last_session"], row, end)
+    _count(rows["sessions"], row)
     minutes = (end - start + MINUTE // 2) // MINUTE
-    keep_largest(rows["recent_sessions"], one, ((end // 1000 + 1) << 16 | minutes).astype(np.uint64))
+    keep_largest(rows["recent_sessions"], row, ((end // 1000 + 1) << 16 | minutes).astype(np.uint64))
     last = np.maximum(end - 1, start)
     first_half, last_half = start // HALF_HOUR, last // HALF_HOUR
     crosses = last // DAY > start // DAY
     mask = _bits(first_half % 48, np.where(crosses, 47, last_half % 48))
-    sums = {"started": np.ones(len(one), np.int64), "minutes": minutes}
-    _add_to_days(rows, one, start // DAY, sums, mask)
+    sums = {"started": np.ones(len(row), np.int64), "minutes": minutes}
+    _add_to_days(rows, row, start // DAY, sums, mask)
     if crosses.any():
         tail = _bits(np.zeros(int(crosses.sum()), np.int64), last_half[crosses] % 48)
-        _add_to_days(rows, one[crosses], last[crosses] // DAY, {}, tail)
+        _add_to_days(rows, row[crosses], last[crosses] // DAY, {}, tail)
 
 
 def fold_completions(rows: Rows, who: Indexes, events: Columns, take: NDArray[np.bool_]) -> None:
@@ -163,54 +162,54 @@ def fold_completions(rows: Rows, who: Indexes, events: Columns, take: NDArray[np
     assert events.score is not None
     assert events.struggled is not None
     _note(rows, who, events, take)
-    one, at, score = who[take], events.at[take], events.score[take].astype(np.int64)
-    _first(rows, one, at)
-    np.maximum.at(rows["last_completion"], one, at)
-    _count(rows["completions"], one)
-    keep_largest(rows["recent_completions"], one, (at // 1000 + 1).astype(np.uint64))
+    row, at, score = who[take], events.at[take], events.score[take].astype(np.int64)
+    _first(rows, row, at)
+    np.maximum.at(rows["last_completion"], row, at)
+    _count(rows["completions"], row)
+    keep_largest(rows["recent_completions"], row, (at // 1000 + 1).astype(np.uint64))
     scored, known = score >= 0, events.struggled[take] >= 0
     struggled = events.struggled[take] == 1
-    _count(rows["all_tried"], one[known])
-    _count(rows["all_struggled"], one[struggled])
+    _count(rows["all_tried"], row[known])
+    _count(rows["all_struggled"], row[struggled])
     sums = {
-        "completed": np.ones(len(one), np.int64),
+        "completed": np.ones(len(row), np.int64),
         "scored": scored.astype(np.int64),
         "score_sum": np.where(scored, score, 0),
         "tried": known.astype(np.int64),
         "struggled": struggled.astype(np.int64),
     }
     half = at // HALF_HOUR % 48
-    _add_to_days(rows, one, at // DAY, sums, _bits(half, half))
+    _add_to_days(rows, row, at // DAY, sums, _bits(half, half))
 
 
 def fold_sentiment(rows: Rows, who: Indexes, events: Columns, take: NDArray[np.bool_]) -> None:
     """Fold sentiment into ``rows`` in place, at most 255 a day; arguments as in `fold_sessions`."""
     assert events.sentiment is not None
     _note(rows, who, events, take)
-    one, at = who[take], events.at[take]
+    row, at = who[take], events.at[take]
     value = np.rint(events.sentiment[take] * (SENTIMENT_UNIT / 10_000)).astype(np.int64)
-    sums = {"sentiments": np.ones(len(one), np.int64), "sentiment_sum": value}
-    _add_to_days(rows, one, at // DAY, sums, None)
+    sums = {"sentiments": np.ones(len(row), np.int64), "sentiment_sum": value}
+    _add_to_days(rows, row, at // DAY, sums, None)
 
 
 def fold_outcomes(rows: Rows, who: Indexes, events: Columns) -> None:
-    """Remember the newest outcome of each kind; once or often makes no difference."""
+    """Keep the newest time of each kind of outcome, in place; duplicates make no difference."""
     np.maximum.at(rows["newest"], who, events.at)
     kinds = np.fromiter((OUTCOME_KINDS.index(row.kind) for row in events.rows), np.int64, len(events.rows))
     np.maximum.at(rows["outcome_at"], (who, kinds), (events.at // 1000 + 1).astype(np.uint64))
 
 
 def fold_requests(rows: Rows, who: Indexes, events: Columns) -> None:
-    """A request for a prediction changes nothing but the time up to which the learner is known."""
+    """Fold requests for predictions, in place: they change nothing but the time of the newest event."""
     np.maximum.at(rows["newest"], who, events.at)
 
 
 def fold_preferences(rows: Rows, who: Indexes, events: Columns) -> None:
-    """Set each preference that an event names, the newest event winning field by field."""
+    """Set each preference that an event names, in place; of each preference the newest event wins."""
     np.maximum.at(rows["newest"], who, events.at)
     marks = stamps(events)
-    for one, stamp, event in zip(who.tolist(), marks.tolist(), events.rows, strict=True):
-        row = rows[one]
+    for place, stamp, event in zip(who.tolist(), marks.tolist(), events.rows, strict=True):
+        row = rows[place]
         for name, values in _settings(event).items():
             if stamp > int(row[f"{name}_stamp"]):
                 row[f"{name}_stamp"] = stamp
@@ -218,7 +217,7 @@ def fold_preferences(rows: Rows, who: Indexes, events: Columns) -> None:
                     row[column] = value
 
 
-# Kinds that are recognised are told which events count; of the others those that do not are left out.
+# Folds of deduplicated kinds are passed which events count; the others are passed only events that count.
 FOLDS: dict[Kind, Callable[..., None]] = {
     Kind.LESSON_COMPLETION: fold_completions,
     Kind.SESSION: fold_sessions,
@@ -244,9 +243,9 @@ def _settings(event: Preferences) -> dict[str, dict[str, int | bytes]]:
 
 
 def quiet_minutes(hours: QuietHours | None) -> tuple[int, int]:
-    """The minutes of the local day in which quiet hours begin and from which they are over, -1 = none.
+    """First minute of the local day in quiet hours, and the first minute after them; -1 = none.
 
-    Quiet hours keep their whole minutes: seconds begin with their minute and end with it.
+    A minute that quiet hours touch lies in them whole: seconds are rounded outward.
     """
     if hours is None:
         return -1, -1
@@ -255,21 +254,21 @@ def quiet_minutes(hours: QuietHours | None) -> tuple[int, int]:
 
 
 def stamps(events: Columns) -> NDArray[np.uint64]:
-    """Time, and bits of the event's hash for two events of one millisecond, in one comparable number."""
+    """Comparable numbers ``(m,)`` of events: the time, then bits of the id's hash within a millisecond."""
     return ((events.at + 1).astype(np.uint64) << np.uint64(21)) | (events.id >> np.uint64(27))
 
 
 def _note(rows: Rows, who: Indexes, events: Columns, take: NDArray[np.bool_]) -> None:
-    one = who[take]
-    np.maximum.at(rows["newest"], one, events.at[take])
-    np.add.at(rows["fingerprint"], one, events.id[take])
-    _count(rows["applied"], one)
+    row = who[take]
+    np.maximum.at(rows["newest"], row, events.at[take])
+    np.add.at(rows["fingerprint"], row, events.id[take])
+    _count(rows["applied"], row)
 
 
 def _count(column: NDArray[np.uint32], who: Indexes) -> None:
     """Count one for each of ``who (m,)`` in place, up to what the column holds."""
-    ones, many = np.unique(who, return_counts=True)
-    column[ones] = increased(column[ones], many)
+    distinct, many = np.unique(who, return_counts=True)
+    column[distinct] = increased(column[distinct], many)
 
 
 def _first(rows: Rows, who: Indexes, at: Indexes) -> None:
@@ -293,30 +292,30 @@ def _add_to_days(
     order = np.argsort(key, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(key[order]) != 0])
     slots = key[order][starts]
-    one, place = slots // DAYS, slots % DAYS
+    row, place = slots // DAYS, slots % DAYS
     newest = np.maximum.reduceat(day[order], starts)
-    _take_over(rows, one, place, newest)
-    kept_day = rows["day"][one, place].astype(np.int64) - 1
+    _take_over(rows, row, place, newest)
+    kept_day = rows["day"][row, place].astype(np.int64) - 1
     group = np.empty(len(key), np.int64)
     group[order] = np.repeat(np.arange(len(slots)), np.diff(np.r_[starts, len(key)]))
     late = day != kept_day[group]
     if "sentiments" in sums:
-        _bound_sentiment(rows, one, place, group, late, sums)
+        _bound_sentiment(rows, row, place, group, late, sums)
     for name, values in sums.items():
         more = np.add.reduceat(np.where(late, 0, values)[order], starts)
         limit = np.iinfo(LEARNER[name].base).max
-        rows[name][one, place] = np.minimum(rows[name][one, place].astype(np.int64) + more, limit)
+        rows[name][row, place] = np.minimum(rows[name][row, place].astype(np.int64) + more, limit)
     if mask is not None:
         bits = np.bitwise_or.reduceat(np.where(late, np.uint64(0), mask)[order], starts)
         for part in range(3):
-            rows["halfhours"][one, place, part] |= (
+            rows["halfhours"][row, place, part] |= (
                 (bits >> np.uint64(16 * part)) & np.uint64(0xFFFF)
             ).astype("<u2")
 
 
-def _take_over(rows: Rows, one: Indexes, place: Indexes, newest: Indexes) -> None:
-    taken = newest >= rows["day"][one, place]  # which is one more than the day that it holds
-    one, place = one[taken], place[taken]
+def _take_over(rows: Rows, row: Indexes, place: Indexes, newest: Indexes) -> None:
+    taken = newest >= rows["day"][row, place]  # which is one more than the day that it holds
+    row, place = row[taken], place[taken]
     for name in (
         "score_sum",
         "minutes",
@@ -329,20 +328,20 @@ def _take_over(rows: Rows, one: Indexes, place: Indexes, newest: Indexes) -> Non
         "started",
         "sentiments",
     ):
-        rows[name][one, place] = 0
-    rows["day"][one, place] = newest[taken] + 1
+        rows[name][row, place] = 0
+    rows["day"][row, place] = newest[taken] + 1
 
 
 def _bound_sentiment(
     rows: Rows,
-    one: Indexes,
+    row: Indexes,
     place: Indexes,
     group: Indexes,
     late: NDArray[np.bool_],
     sums: dict[str, Indexes],
 ) -> None:
     """Drop what goes over 255 sentiments of a day, so that count and sum stay about the same events."""
-    held = rows["sentiments"][one, place].astype(np.int64)[group]
+    held = rows["sentiments"][row, place].astype(np.int64)[group]
     order = np.lexsort((np.arange(len(group)), late, group))
     rank = np.empty(len(group), np.int64)
     rank[order] = ranks(group[order])

@@ -79,13 +79,13 @@ class State:
         return number
 
     def numbers(self, names: tuple[str, ...]) -> Ints:
-        """Numbers of several skill ids ``(n,)``; asked for again and again with the same names."""
-        found = self._number_cache.get(names)
-        if found is None:
+        """Numbers of skill ids ``(n,)``, cached, since the same names are asked for again and again."""
+        numbers = self._number_cache.get(names)
+        if numbers is None:
             if len(self._number_cache) >= _MOST_CACHED:
                 self._number_cache.clear()
-            found = self._number_cache[names] = np.array([self.intern(name) for name in names], np.int64)
-        return found
+            numbers = self._number_cache[names] = np.array([self.intern(name) for name in names], np.int64)
+        return numbers
 
     def name(self, number: int) -> str:
         """The skill id or topic of a number."""
@@ -124,21 +124,23 @@ class State:
 
     def skills_of(self, slots: Ints) -> Ints:
         """Slots of all skills of these learners."""
-        mine = np.zeros(len(self.learners) + 1, bool)  # the last place is for skills of nobody (-1)
-        mine[slots] = True
-        return np.flatnonzero(mine[self.skills.column("owner")])
+        chosen = np.zeros(len(self.learners) + 1, bool)  # the last place is for skills without a learner (-1)
+        chosen[slots] = True
+        return np.flatnonzero(chosen[self.skills.column("owner")])
 
     def find_skills(self, owner: Ints, names: Ints) -> Ints:
         """Slots of learners' skills, -1 where one was never practised."""
         return self.skills.index.find(pairs(owner, names)).astype(np.int64)
 
     def memories(self, owner: Ints, names: list[tuple[str, ...]]) -> tuple[Ints, NDArray[np.void], Bools]:
-        """Skills that ``n`` learners are asked about, flat: whose each is, its MEMORY, whether it is known.
+        """States of named skills of learners' slots ``owner (n,)``, flat ``(k,)``; see `compute.LookUp`.
 
-        One that was never practised is unknown, and has zeros.
+        Returns the index into ``owner``, the MEMORY state and whether the skill was ever practised. A skill
+        that was never practised has a zero state.
         """
         of = np.repeat(np.arange(len(names)), np.fromiter(map(len, names), np.int64, len(names)))
-        numbers = np.concatenate([self.numbers(each) for each in names]) if names else np.zeros(0, np.int64)
+        parts = [self.numbers(skills) for skills in names]
+        numbers = np.concatenate(parts) if parts else np.zeros(0, np.int64)
         slots = self.find_skills(owner[of], numbers)
         seen = slots >= 0
         states = np.zeros(len(slots), MEMORY)
@@ -154,7 +156,7 @@ class State:
     # -- the changelogs --------------------------------------------------------------------------------
 
     def load_learners(self, newest: dict[bytes, bytes | None]) -> None:
-        """Take rows of learners from their changelog, by key; None: deleted.
+        """Load rows of learners from their changelog, by key; None: deleted.
 
         Raises:
             LayoutError: a row that this version cannot read.
@@ -171,7 +173,7 @@ class State:
             self.learners.rows[slots] = rows
 
     def load_skills(self, newest: dict[bytes, bytes | None]) -> None:
-        """Take rows of skills from their changelog, by key; None: deleted.
+        """Load rows of skills from their changelog, by key; None: deleted.
 
         Raises:
             LayoutError: a row that this version cannot read.
@@ -192,8 +194,8 @@ class State:
     def _unload_skill(self, key: bytes) -> None:
         user, name = layout.split_skill_key(key)
         owner = self.learners.index.find(np.array([user], np.uint64)).astype(np.int64)
-        found = self.find_skills(owner, np.array([self.intern(name)]))
-        self.forget_skills(found[(found >= 0) & (owner >= 0)])
+        slots = self.find_skills(owner, np.array([self.intern(name)]))
+        self.forget_skills(slots[(slots >= 0) & (owner >= 0)])
 
     def encode_skills(self, slots: Ints, write_layout: int = layout.LAYOUT) -> list[Key]:
         """Keys and values of rows of skills ``(n,)``, for their changelog."""

@@ -1,7 +1,7 @@
-"""A learner's reviews, as sums per day: what the learner's own memory is calibrated by.
+"""A learner's reviews, as sums per day, from which the learner's memory is calibrated.
 
-A review is a scored attempt eight hours or more after the one before at the same skill. Its strength is what
-was known of the skill just before. A row holds the newest `REVIEW_DAYS` UTC days with a scored attempt,
+A review is a scored attempt eight hours or more after the one before at the same skill. Its strength is the
+skill's strength just before. A row holds the newest `REVIEW_DAYS` UTC days with a scored attempt,
 newest first. All are sums, so they do not depend on the order in which skills are folded; an attempt that is
 folded again in another place takes its old contribution back.
 """
@@ -62,11 +62,11 @@ class Contributions:
 
     @classmethod
     def joined(cls, parts: list[Contributions]) -> Contributions:
-        """All of several, in their order."""
+        """Several contributions as one, in their order."""
         if not parts:
             none = np.zeros(0, np.int64)
             return cls(none, none, none, none, none, none.astype(bool), none)
-        return cls(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(cls)))
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
 def sixteenths(strength: NDArray[np.float64]) -> Ints:
@@ -75,9 +75,9 @@ def sixteenths(strength: NDArray[np.float64]) -> Ints:
 
 
 def add_reviews(rows: Rows, who: Ints, added: Contributions) -> None:
-    """Add to the days of LEARNER rows ``(n,)`` in place; ``who (k,)`` says whose each contribution is.
+    """Add contributions ``(k,)`` to the days of LEARNER rows ``(n,)`` in place; ``who (k,)`` are their rows.
 
-    A day older than all of a full row's is left out: so the newest days stay, in whatever order they come.
+    A day older than all days of a full row is left out, so that the newest days stay in any order of arrival.
     """
     if not len(who):
         return
@@ -106,24 +106,24 @@ def _sums(added: Contributions, group: Ints, many: int) -> dict[str, Ints]:
         "recalled_strength": kept * added.strength,
     }
     sums = {name: np.zeros(many, np.int64) for name in _SUMS}
-    for name, each in values.items():
-        np.add.at(sums[name], group, each)
+    for name, added_values in values.items():
+        np.add.at(sums[name], group, added_values)
     return sums
 
 
 def _add_one_day_each(held: Rows, day: Ints, sums: dict[str, Ints]) -> None:
     """Add to one day of each learner's ``(m, REVIEW_DAYS)`` in place; a new day pushes the oldest out."""
-    found = held["day"] == day[:, None]
-    begins = ~found.any(axis=1) & (day > held["day"][:, -1])
+    is_day = held["day"] == day[:, None]
+    begins = ~is_day.any(axis=1) & (day > held["day"][:, -1])
     if begins.any():
         part = held[begins]
         part[:, -1] = 0
         part["day"][:, -1] = day[begins]
         order = np.argsort(-part["day"].astype(np.int64), axis=1, kind="stable")
         held[begins] = np.take_along_axis(part, order, axis=1)
-        found = held["day"] == day[:, None]
-    one, place = np.nonzero(found)
+        is_day = held["day"] == day[:, None]
+    row, place = np.nonzero(is_day)
     for name in _SUMS:
         column = held[name]
-        held_now, limits = column[one, place].astype(np.int64), np.iinfo(column.dtype)
-        column[one, place] = np.clip(held_now + sums[name][one], limits.min, limits.max)
+        held_now, limits = column[row, place].astype(np.int64), np.iinfo(column.dtype)
+        column[row, place] = np.clip(held_now + sums[name][row], limits.min, limits.max)

@@ -134,8 +134,8 @@ def fold_attempts(
         attempts: the attempts ``(m,)``.
 
     Returns:
-        Attempts ``(m,)`` that came after more than eight later ones: folded as well as the row can. And what
-        all of them contribute to their learners' reviews.
+        Which attempts ``(m,)`` came after more than eight later ones and were folded as well as the row
+        allows; and what all attempts contribute to their learners' reviews.
     """
     reordered = np.zeros(len(which), bool)
     order = _in_turn(rows, which, attempts)
@@ -172,10 +172,10 @@ def _fold_one_each(
 ) -> NDArray[np.bool_]:
     """Fold one attempt into each row ``(m,)``, the ``which (m,)`` of all; note what they contribute."""
     held = rows["held"].astype(np.int64)
-    everyone = np.arange(len(rows))
+    every_row = np.arange(len(rows))
     newest = np.maximum(held - 1, 0)
     later = (held == 0) | _after(
-        attempts.at, attempts.id, rows["at"][everyone, newest], rows["id"][everyone, newest]
+        attempts.at, attempts.id, rows["at"][every_row, newest], rows["id"][every_row, newest]
     )
     reordered = np.zeros(len(rows), bool)
     for chosen, fold in ((later, _append), (~later, _insert)):
@@ -201,12 +201,12 @@ def _append(
         part = rows[full]
         _drop_oldest(part)
         rows[full] = part
-    everyone, place = np.arange(len(rows)), rows["held"].astype(np.int64)
+    every_row, place = np.arange(len(rows)), rows["held"].astype(np.int64)
     for name in _ATTEMPT:
-        rows[name][everyone, place] = getattr(attempts, name)
+        rows[name][every_row, place] = getattr(attempts, name)
     rows["held"] += 1
     strengths = _step(rows["now"], attempts)
-    rows["strength"][everyone, place] = strengths
+    rows["strength"][every_row, place] = strengths
     added.append(_contributions(which, attempts.at, attempts.score, strengths, new=True))
     return np.zeros(len(rows), bool)
 
@@ -273,9 +273,9 @@ def _insert(
 
 def _contribute_held(rows: Rows, which: NDArray[np.int64], added: list[Contributions], *, sign: int) -> None:
     """Note what the held attempts contribute as reviews."""
-    one, place = np.nonzero(np.arange(HELD) < rows["held"][:, None])
-    at, score, strengths = (rows[name][one, place] for name in ("at", "score", "strength"))
-    added.append(_contributions(which[one], at, score, strengths.astype(np.int64), sign=sign))
+    row, place = np.nonzero(np.arange(HELD) < rows["held"][:, None])
+    at, score, strengths = (rows[name][row, place] for name in ("at", "score", "strength"))
+    added.append(_contributions(which[row], at, score, strengths.astype(np.int64), sign=sign))
 
 
 def _place(rows: Rows, attempts: Attempts, which: NDArray[np.int64], added: list[Contributions]) -> None:

@@ -1,8 +1,8 @@
 """Struggle requests: which are open and what they ask for.
 
-A request is answered when it comes. While it is among the four contents that a learner asked about last,
-and not older than a week, the answer follows the learner; the first one is kept beside it. Which requests
-are open depends on their times alone, so the order of arrival does not show.
+A request is answered when it comes. While its content is among the four that the learner asked about last,
+and it is not older than a week, the answer is updated as the learner's rows change; the first answer is kept
+beside it. Which requests are open depends on their times alone, so the order of arrival makes no difference.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class FirstAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ]
 
 
-class _Stored(msgspec.Struct, frozen=True):
-    """What a struggle record on the topic says of the request that it answers."""
+class _AnswerRecord(msgspec.Struct, frozen=True):
+    """Fields of a struggle record on the topic that describe the request that it answers."""
 
     request_id: str
     content_id: str
@@ -48,12 +48,12 @@ class _Stored(msgspec.Struct, frozen=True):
     answered: FirstAnswer | None = None
 
 
-_decode_stored = msgspec.json.Decoder(_Stored).decode
+_decode_answer = msgspec.json.Decoder(_AnswerRecord).decode
 
 
 @dataclass(slots=True)
 class Request:
-    """One question about a content and what it resolves to in the catalogue."""
+    """One request about a content, and what it resolves to in the catalogue."""
 
     request_id: str
     content_id: str
@@ -62,16 +62,16 @@ class Request:
     metadata: ContentMetadata
     answered: FirstAnswer | None = None
     sent: int = 0  # hash of the content sent last
-    revision: int = -1  # of the catalogue that the next ones come from
-    organization: int = 0  # that they were looked up for
+    revision: int = -1  # of the catalogue that the fields below come from
+    organization: int = 0  # for which they were looked up
     prerequisites: tuple[str, ...] = ()
     similar: tuple[str, ...] = ()
     difficulty: float = float("nan")
     type: str = UNKNOWN_TYPE
-    as_of: int = 0  # ms, the newest that was known of the learner when it came
+    as_of: int = 0  # ms, the newest time known of the learner when it came
 
     def resolve(self, catalogue: Catalogue, organization: int) -> None:
-        """Look up what the question names, filling what it leaves out from the catalogue."""
+        """Look up the names of the request; what it leaves out comes from the catalogue."""
         if (self.revision, self.organization) == (catalogue.revision, organization):
             return
         self.revision, self.organization = catalogue.revision, organization
@@ -94,8 +94,8 @@ class Request:
 class Requests:
     """The requests of the learners of one partition, by learner slot.
 
-    Of contents asked about before the last four, only when is remembered, so that a request that is sent
-    again is recognised: the last 64 of a learner.
+    Of contents before the last four only the time of the request is kept, for the last 64 of a learner, so
+    that a duplicate request is recognised.
     """
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class Requests:
         self._past: dict[int, dict[str, tuple[int, int]]] = {}
 
     def add(self, slot: int, event: StruggleRequest, at: int, number: int) -> Request | None:
-        """Take a request; None for one that is known or older than the newest about its content."""
+        """Add a request; None if it is a duplicate, or older than the newest one about its content."""
         known, past = self._of.setdefault(slot, {}), self._past.get(slot, {})
         before = known.get(event.content_id)
         last = past.get(event.content_id) if before is None else (before.at, before.id)
@@ -115,8 +115,8 @@ class Requests:
         return request
 
     def load(self, slot: int, value: bytes) -> None:
-        """Take a request from the record that answered it."""
-        stored = _decode_stored(value)
+        """Load a request from the record that answered it."""
+        stored = _decode_answer(value)
         at = milliseconds(stored.requested_at)
         request = Request(
             stored.request_id,
@@ -129,7 +129,7 @@ class Requests:
         self._of.setdefault(slot, {})[stored.content_id] = request
 
     def unload(self, slot: int, content_id: str) -> None:
-        """Take a tombstone of the topic: the request about this content is gone."""
+        """Apply a tombstone of the topic: delete the request about this content."""
         self._of.get(slot, {}).pop(content_id, None)
 
     def forget(self, slot: int) -> None:
@@ -138,7 +138,7 @@ class Requests:
         self._past.pop(slot, None)
 
     def newest(self) -> Iterator[tuple[int, int]]:
-        """When each learner asked last (ms), by slot; after a restore, before any is closed."""
+        """Each learner's slot and newest request time (ms); after a restore, before any is closed."""
         for slot, known in self._of.items():
             if known:
                 yield slot, max(request.at for request in known.values())
@@ -153,7 +153,7 @@ class Requests:
         return list(self._of.get(slot, {}).values())
 
     def open(self, slot: int, as_of: int) -> list[Request]:
-        """A learner's requests that follow the learner, newest first."""
+        """A learner's open requests as of an instant in ms, newest first."""
         known = self._of.get(slot)
         if not known:
             return []
@@ -163,7 +163,7 @@ class Requests:
         return [request for request in newest[:OPEN_CONTENTS] if request.at >= as_of - OPEN_FOR]
 
     def _close(self, slot: int, known: dict[str, Request], requests: list[Request]) -> None:
-        """Forget all of these but when they were asked: four newer ones have come for good."""
+        """Keep only the times of these requests: four newer contents have taken their place for good."""
         past = self._past.setdefault(slot, {})
         for request in reversed(requests):
             del known[request.content_id]

@@ -1,8 +1,8 @@
 """Struggles with one skill: how often of late, and whether an attempt took longer than usual.
 
-An attempt counts as a whole struggle if the learner gave up, is said to have struggled, or scored under a
-half; a success that took longer than this learner usually takes for this skill is a sign of one, and counts
-as up to a quarter. Grades above the half make no difference. Integer arithmetic throughout.
+An attempt counts as a whole struggle if the learner gave up, is reported to have struggled, or scored under
+one half. A success that took longer than this learner usually takes for this skill counts as up to a quarter.
+Scores above one half make no difference. All arithmetic is on integers.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ __all__ = ["STRUGGLE_UNIT", "add_struggle"]
 
 STRUGGLE_UNIT = 1_000_000
 SLOW_SHARE = STRUGGLE_UNIT // 4
-"""What a success counts as that took twice as long as usual, or longer."""
+"""Share of a struggle that a success counts as if it took twice the usual time or longer."""
 TIMED_LEAST = 3
-"""Attempts with a duration before there is a usual one."""
+"""Attempts with a duration before there is a usual duration."""
 UNKNOWN_SECONDS = 65_535
 _SETTLED = 5  # attempts; from there the usual time follows with a fifth of each
 _LONGEST = 3  # times the usual: a longer one was an interruption
@@ -27,7 +27,13 @@ _LONGEST = 3  # times the usual: a longer one was an interruption
 def add_struggle(state: NDArray[np.void], struggled: NDArray[np.int8], seconds: NDArray[np.uint16]) -> None:
     """Add an attempt to each MEMORY ``(n,)`` in place.
 
-    ``struggles = sum(0.7**age * share)`` and ``tries = sum(0.7**age)``, age in attempts that say anything.
+    ``struggles = sum(0.7**age * share)`` and ``tries = sum(0.7**age)``; the age counts later attempts of
+    which it is known whether the learner struggled.
+
+    Args:
+        state: MEMORY states ``(n,)``.
+        struggled: 1 struggled, 0 not, -1 unknown ``(n,)``.
+        seconds: durations ``(n,)``; 65535 = unknown.
     """
     took, usual = seconds.astype(np.int64) * 1000, state["usual_time"].astype(np.int64)
     timed = seconds != UNKNOWN_SECONDS
