@@ -19,7 +19,7 @@ from lyo.models.arrays.zones import DAY
 from lyo.models.events.decode import Kind
 from lyo.models.events.types import ContentMetadata
 from lyo.models.formulas import struggle
-from lyo.models.predictions.compute import Group, group, questions_of
+from lyo.models.predictions.compute import Group, group, struggle_inputs
 from lyo.models.state.partition import State
 from lyo.models.state.struggle_requests import Request
 
@@ -37,12 +37,12 @@ class Scene:
     """``m`` questions, with the inputs from which the product computes their answers."""
 
     learners: Group
-    questions: struggle.StruggleInputs
+    inputs: struggle.StruggleInputs
     last_wrong: NDArray[np.bool_]
 
 
 def _weights(scene: Scene) -> Floats:
-    answers = struggle.predict(scene.questions)
+    answers = struggle.predict(scene.inputs)
     return np.stack([answers.score / 100, answers.help], axis=1)
 
 
@@ -90,8 +90,8 @@ class StruggleTask(Task):
         learners = group(rows, np.maximum(rows["newest"], self.queries.at[which]), state.catalogue)
         requests = [self._request(row) for row in self.queries.row[which].tolist()]
         everyone = np.arange(len(which))
-        questions = questions_of(learners, everyone, owner, requests, state.catalogue, state.memories)
-        return Scene(learners, questions, self._last_wrong[which])
+        inputs = struggle_inputs(learners, everyone, owner, requests, state.catalogue, state.memories)
+        return Scene(learners, inputs, self._last_wrong[which])
 
     def _request(self, row: int) -> Request:
         done = self._rows[row]

@@ -1,6 +1,6 @@
-"""Computes what is predicted of learners as of instants; stream and API both call it, through `kinds`.
+"""Computes predictions about learners as of instants; stream and API both call it, through `kinds`.
 
-The two differ in where rows are kept, so callers pass a function that looks up skills.
+Stream and API keep rows in different places, so callers pass a function that looks up skills.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ __all__ = [
     "group",
     "limits_by",
     "name_weak",
-    "questions_of",
     "quiet_hours_of",
     "reportable",
+    "struggle_inputs",
     "struggles",
     "timing_profiles",
 ]
@@ -64,12 +64,12 @@ class Group:
 
     @cached_property
     def known(self) -> Bools:
-        """Whether anything but questions has come of the learners."""
+        """Whether the learners ``(n,)`` have any event besides struggle requests."""
         return known(self.rows)
 
     @cached_property
     def profile(self) -> timing.TimingProfile:
-        """When the learners learn."""
+        """Timing profiles of the learners ``(n,)``."""
         return timing.predict(self.past, self.rows, self.as_of, self.zones, self.quiet_hours)
 
 
@@ -100,13 +100,13 @@ def group(rows: NDArray[np.void], as_of: Ints, catalogue: Catalogue) -> Group:
 
 
 def dropout_risks(heads: list[Head], learners: Group) -> list[DropoutRisk]:
-    """Dropout risks ``(n,)``."""
+    """Records of the learners' dropout risks ``(n,)``."""
     risk = dropout.predict(learners.past, learners.hazard)
     return dropout_records(heads, risk, learners.zones, learners.known)
 
 
 def timing_profiles(heads: list[Head], learners: Group) -> list[TimingProfile]:
-    """Timing profiles ``(n,)``."""
+    """Records of the learners' timing profiles ``(n,)``."""
     return timing_records(heads, learners.profile, learners.zones)
 
 
@@ -122,20 +122,20 @@ def struggles(
     """Answers to struggle requests ``(m,)``.
 
     Args:
-        heads: of the answers.
+        heads: heads of the answers ``(m,)``.
         learners: the learners.
         whose: learner of each request ``(m,)``, an index into ``learners``.
-        owner: the same learner as ``look_up`` knows it ``(m,)``.
-        requests: the requests; one without an answer so far keeps this one as its first.
-        catalogue: the catalogue with their contents.
-        look_up: looks up the skills that they name.
+        owner: the same learner's number for ``look_up`` ``(m,)``.
+        requests: the requests ``(m,)``; a request without an earlier answer keeps this one as its first.
+        catalogue: the catalogue with the requests' contents.
+        look_up: looks up the skills that the requests name.
     """
-    inputs = questions_of(learners, whose, owner, requests, catalogue, look_up)
+    inputs = struggle_inputs(learners, whose, owner, requests, catalogue, look_up)
     feeling = np.where(inputs.sentiments > 0, inputs.sentiment, np.nan)
     return struggle_records(heads, requests, struggle.predict(inputs), feeling)
 
 
-def questions_of(
+def struggle_inputs(
     learners: Group, whose: Ints, owner: Ints, requests: list[Request], catalogue: Catalogue, look_up: LookUp
 ) -> struggle.StruggleInputs:
     """The inputs of the struggle formula for requests ``(m,)``; arguments as in `struggles`."""
@@ -144,7 +144,7 @@ def questions_of(
     prereq_of, prereq, prereq_seen = look_up(owner, [request.prerequisites for request in requests])
     similar_of, similar, similar_seen = look_up(owner, [request.similar for request in requests])
     mood, moods, fresh = recent_sentiment(learners.past)
-    moods = np.where(fresh, moods, 0.0)  # how it felt weeks ago says nothing of today
+    moods = np.where(fresh, moods, 0.0)  # sentiment of weeks ago is no evidence about today
     return struggle.StruggleInputs(
         as_of=learners.as_of[whose],
         own=own_rate(learners.rows, learners.as_of)[whose],
@@ -178,8 +178,8 @@ def name_weak(
 
     Args:
         skills: skills ``(n,)``.
-        owner: each one's learner as ``look_up`` knows it ``(n,)``.
-        catalogue: says what a skill builds on.
+        owner: each skill's learner, as its number for ``look_up`` ``(n,)``.
+        catalogue: the catalogue with the skills' prerequisites.
         look_up: looks up the prerequisites' states.
         watch: called with each plateau's index and the prerequisites that it depends on.
     """

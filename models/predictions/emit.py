@@ -51,12 +51,12 @@ class _Batch:
 
     @property
     def column(self) -> NDArray[np.int64]:
-        """Hashes of what was sent last, by slot; 0: nothing."""
+        """Hashes of the contents sent last, by slot; 0: nothing."""
         assert self.table is not None
         return self.table.column(self.predictions.kind.name)
 
     def forget(self, places: list[int]) -> None:
-        """Mark what was sent last of these places as unknown."""
+        """Mark the content sent last at these places as unknown."""
         if self.table is not None:
             self.column[self.slots[places]] = UNKNOWN
             return
@@ -113,10 +113,10 @@ class Emitter:
         return np.array(sorted(slots), np.int64)
 
     def remember(self, learners: Ints, *, sure: bool = True) -> None:
-        """Remember these learners' present predictions as what was sent last.
+        """Remember these learners' present predictions as sent last.
 
-        Unless ``sure``, what was remembered before may have been sent last instead. Where the two differ, the
-        last is unknown, so the next prediction is sent.
+        Unless ``sure``, the predictions remembered before may have been sent last instead. Where the two
+        differ, the content sent last counts as unknown, so the next prediction is sent.
         """
         for batch in self._make(learners, self._state.skills_of(learners), set()):
             changed = self._changed(batch, set(), set())
@@ -124,12 +124,12 @@ class Emitter:
                 batch.forget(changed)
 
     def forget(self, learners: Ints) -> None:
-        """Mark what was sent last of these learners as unknown, so that everything is sent next."""
+        """Mark the contents sent last about these learners as unknown, so that all are sent next."""
         for batch in self._make(learners, self._state.skills_of(learners), set()):
             batch.forget(list(range(len(batch.encoded))))
 
     def forget_local(self, learners: Ints) -> None:
-        """Let what these learners' local time is part of go out next."""
+        """Mark the contents sent last that depend on these learners' local time as unknown."""
         for kind in ABOUT_LEARNERS:
             if kind.local:
                 self._state.learners.column(kind.name)[learners] = UNKNOWN
@@ -139,7 +139,7 @@ class Emitter:
                     request.sent = UNKNOWN
 
     def forget_kinds(self, names: Collection[str]) -> None:
-        """Mark what was sent last of these kinds as unknown: all is sent next, deletions included."""
+        """Mark the contents sent last of these kinds as unknown: all are sent next, deletions included."""
         for table, kinds in ((self._state.learners, ABOUT_LEARNERS), (self._state.skills, ABOUT_SKILLS)):
             for kind in kinds:
                 if kind.name in names:
@@ -192,7 +192,7 @@ class Emitter:
         learners = self._group(slots, np.maximum(rows["newest"], swept))
         for kind in ABOUT_LEARNERS:
             made = of_learners(kind, learners)
-            # A question alone makes no learner.
+            # A learner with struggle requests alone has no predictions of these kinds.
             made.records = [
                 record if known else None
                 for record, known in zip(made.records, learners.known.tolist(), strict=True)
@@ -206,16 +206,16 @@ class Emitter:
         return group(self._state.learners.rows[slots], as_of, self._state.catalogue)
 
     def _answers(self, slots: Ints, learners: Group, whose: list[int], requests: list[Request]) -> _Batch:
-        """Answers to requests; ``whose`` is each one's learner as an index into ``slots``."""
+        """Answers to requests; ``whose`` holds the index of each request's learner in ``slots``."""
         places = np.array(whose)
         state = self._state
         answers = of_requests(learners, places, slots[places], requests, state.catalogue, state.memories)
         return _Batch(answers, None, places, requests)
 
     def _open_requests(self, slots: Ints, as_of: Ints, answered: set[int]) -> tuple[list[int], list[Request]]:
-        """Open requests, and the index of each one's learner in ``slots``.
+        """Open requests, and the index of each request's learner in ``slots``.
 
-        Requests just answered as of the learner's present time are left out: nothing has come since.
+        Requests just answered as of the learner's present time are left out: no event has come since.
         """
         whose: list[int] = []
         requests: list[Request] = []

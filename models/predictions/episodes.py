@@ -29,85 +29,87 @@ Ints = NDArray[np.int64]
 
 @dataclass(slots=True)
 class Skills:
-    """``n`` skills to report on: states, and what people call them."""
+    """``n`` skills to predict about: states and names."""
 
     states: NDArray[np.void]  # (n,) MEMORY
     users: NDArray[np.int64]
     organizations: NDArray[np.int64]  # 0 = none
     names: list[str]  # skill ids
-    topics: list[str | None]  # as said by the events
+    topics: list[str | None]  # from the events
     as_of: NDArray[np.int64]
-    weak: list[str | None]  # a prerequisite not yet mastered, by name
-    learners: Calibration  # of each skill's learner, as of then
+    weak: list[str | None]  # name of a prerequisite that is not mastered
+    learners: Calibration  # of each skill's learner, as of the same instant
 
 
 def plateau_records(heads: list[Head], skills: Skills, catalogue: Catalogue) -> list[Plateaus | None]:
     """Records of the skills' plateaus ``(n,)``, None for a skill that never had one."""
-    found = plateau.predict(skills.states, skills.as_of)
-    episodes = plateau_episodes(skills.states, found, skills.weak)
+    predicted = plateau.predict(skills.states, skills.as_of)
+    episodes = plateau_episodes(skills.states, predicted, skills.weak)
     records: list[Plateaus | None] = [None] * len(episodes)
-    for one, told in _told(episodes, found, found.is_plateau, plateau.FACTORS, "plateau_score"):
-        name, organization = skills.names[one], int(skills.organizations[one])
-        records[one] = Plateaus(
-            **heads[one],
-            updated_at=heads[one]["as_of"],
+    for index, fields in _common_fields(
+        episodes, predicted, predicted.is_plateau, plateau.FACTORS, "plateau_score"
+    ):
+        name, organization = skills.names[index], int(skills.organizations[index])
+        records[index] = Plateaus(
+            **heads[index],
+            updated_at=heads[index]["as_of"],
             skill_id=name,
-            topic=skills.topics[one]
+            topic=skills.topics[index]
             or catalogue.topic_of(name, organization)
             or catalogue.skill_name(name, organization),
-            **told,
+            **fields,
         )
     return records
 
 
-def _told(
+def _common_fields(
     episodes: Sequence[list[Any]],
-    found: plateau.Plateaus | regression.Regressions,
+    predicted: plateau.Plateaus | regression.Regressions,
     is_open: NDArray[np.bool_],
     names: Sequence[str],
     scored: str,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Which states had episodes ``(n,)``, and what is told of them; only an open one has factors."""
-    had = [one for one, each in enumerate(episodes) if each]
+    """Index and common record fields of each skill with an episode; only an open episode has factors."""
+    had = [index for index, skill_episodes in enumerate(episodes) if skill_episodes]
     shown = np.repeat(is_open[had][:, None], len(names), axis=1)
-    for one, score, confidence, parts in zip(
+    for index, score, confidence, parts in zip(
         had,
-        (found.score[had] / 100).tolist(),
-        (found.confidence[had] / 100).tolist(),
-        factors(names, found.contributions[had], shown),
+        (predicted.score[had] / 100).tolist(),
+        (predicted.confidence[had] / 100).tolist(),
+        factors(names, predicted.contributions[had], shown),
         strict=True,
     ):
         yield (
-            one,
+            index,
             {
-                **msgspec.structs.asdict(episodes[one][-1]),
+                **msgspec.structs.asdict(episodes[index][-1]),
                 scored: score,
                 "confidence": confidence,
                 "reason": None,
                 "factors": parts,
-                "episodes": episodes[one],
+                "episodes": episodes[index],
             },
         )
 
 
 def plateau_episodes(
-    states: NDArray[np.void], found: plateau.Plateaus, weak: Sequence[str | None]
+    states: NDArray[np.void], predicted: plateau.Plateaus, weak: Sequence[str | None]
 ) -> list[list[PlateauEpisode]]:
-    """Plateaus of MEMORY states ``(n,)``: of each at most two that ended, then the window's.
+    """Plateaus of MEMORY states ``(n,)``: of each at most two that ended, then that of the window.
 
     Args:
         states: the states.
-        found: their windows as plateaus.
-        weak: of each a prerequisite not yet mastered, by name ``(n,)``.
+        predicted: their windows as plateaus.
+        weak: for each the name of a prerequisite that is not mastered, or None ``(n,)``.
     """
     episodes = _past_plateaus(states["plateaus"])
-    for one, episode in _open_plateaus(found, weak):
-        episodes[one].append(episode)
-    return [_distinct(each) for each in episodes]
+    for index, episode in _open_plateaus(predicted, weak):
+        episodes[index].append(episode)
+    return [_distinct(skill_episodes) for skill_episodes in episodes]
 
 
 def _distinct(episodes: list[E]) -> list[E]:
-    """Of episodes detected within one second the last: the instant is what tells them apart in a table."""
+    """Of episodes detected within one second only the last: the table's key holds the detection time."""
     return list({episode.detected_at: episode for episode in episodes}.values())
 
 
@@ -118,24 +120,24 @@ def _suggestion(pattern: int, weak: str | None) -> str:
 
 
 def _open_plateaus(
-    found: plateau.Plateaus, weak: Sequence[str | None]
+    predicted: plateau.Plateaus, weak: Sequence[str | None]
 ) -> Iterator[tuple[int, PlateauEpisode]]:
-    """Which states have one, and the episode."""
-    places = np.flatnonzero(found.is_plateau)
-    for one, active, detected, left, days, attempts, mastery, improvement, pattern in zip(
+    """Index and episode of each state whose window is a plateau."""
+    places = np.flatnonzero(predicted.is_plateau)
+    for index, active, detected, left, days, attempts, mastery, improvement, pattern in zip(
         places.tolist(),
-        found.active[places].tolist(),
-        _seconds(found.detected[places]),
-        texts(found.left[places]),
-        found.days[places].tolist(),
-        found.attempts[places].tolist(),
-        (found.mastery[places] / 100).tolist(),
-        (found.improvement[places] / 100).tolist(),
-        found.pattern[places].tolist(),
+        predicted.active[places].tolist(),
+        _seconds(predicted.detected[places]),
+        texts(predicted.left[places]),
+        predicted.days[places].tolist(),
+        predicted.attempts[places].tolist(),
+        (predicted.mastery[places] / 100).tolist(),
+        (predicted.improvement[places] / 100).tolist(),
+        predicted.pattern[places].tolist(),
         strict=True,
     ):
         yield (
-            one,
+            index,
             PlateauEpisode(
                 detected_at=detected,
                 days_on_topic=days,
@@ -147,18 +149,18 @@ def _open_plateaus(
                 resolved_at=None,
                 ended_at=None if active else left,
                 ended_because=None if active else Ended.PRACTICE_MOVED_ON.name.lower(),
-                intervention_suggested=_suggestion(pattern, weak[one]),
+                intervention_suggested=_suggestion(pattern, weak[index]),
             ),
         )
 
 
 def _past_plateaus(past: NDArray[np.void]) -> list[list[PlateauEpisode]]:
-    """Plateaus that ended ``(n, k)``, by state."""
-    found: list[list[PlateauEpisode]] = [[] for _ in past]
+    """Episodes by state ``(n,)`` of plateaus ``(n, k)`` that ended."""
+    episodes: list[list[PlateauEpisode]] = [[] for _ in past]
     whose, place = np.nonzero(past["detected"])
     flat = past[whose, place]
     began, over = (flat[name].astype(np.int64) * 1000 for name in ("since", "ended"))
-    for one, detected, days, attempts, mastery, improvement, ended, reason, pattern in zip(
+    for index, detected, days, attempts, mastery, improvement, ended, reason, pattern in zip(
         whose.tolist(),
         texts(flat["detected"].astype(np.int64) * 1000),
         ((over - began) // DAY + 1).tolist(),
@@ -171,7 +173,7 @@ def _past_plateaus(past: NDArray[np.void]) -> list[list[PlateauEpisode]]:
         strict=True,
     ):
         resolved = reason is not Ended.PRACTICE_MOVED_ON
-        found[one].append(
+        episodes[index].append(
             PlateauEpisode(
                 detected_at=detected,
                 days_on_topic=days,
@@ -186,48 +188,50 @@ def _past_plateaus(past: NDArray[np.void]) -> list[list[PlateauEpisode]]:
                 intervention_suggested=_suggestion(pattern, None),
             )
         )
-    return found
+    return episodes
 
 
 def regression_records(heads: list[Head], skills: Skills, catalogue: Catalogue) -> list[Regressions | None]:
     """Records of the skills' regressions ``(n,)``, None for a skill that never had one."""
-    found = regression.predict(skills.states, skills.as_of, skills.learners)
+    predicted = regression.predict(skills.states, skills.as_of, skills.learners)
     ended = regression.past(skills.states, skills.learners)
     episodes = _past_regressions(skills.states["regressions"], *ended)
-    for one, episode in _open_regressions(found, skills.states["last_at"]):
-        episodes[one].append(episode)
-    episodes = [_distinct(each) for each in episodes]
+    for index, episode in _open_regressions(predicted, skills.states["last_at"]):
+        episodes[index].append(episode)
+    episodes = [_distinct(skill_episodes) for skill_episodes in episodes]
     records: list[Regressions | None] = [None] * len(episodes)
-    for one, told in _told(episodes, found, found.active, regression.FACTORS, "urgency_score"):
-        name = skills.names[one]
-        records[one] = Regressions(
-            **heads[one],
+    for index, fields in _common_fields(
+        episodes, predicted, predicted.active, regression.FACTORS, "urgency_score"
+    ):
+        name = skills.names[index]
+        records[index] = Regressions(
+            **heads[index],
             skill_id=name,
-            skill_name=catalogue.skill_name(name, int(skills.organizations[one])),
-            **told,
+            skill_name=catalogue.skill_name(name, int(skills.organizations[index])),
+            **fields,
         )
     return records
 
 
 def _open_regressions(
-    found: regression.Regressions, practised: Ints
+    predicted: regression.Regressions, practised: Ints
 ) -> Iterator[tuple[int, RegressionEpisode]]:
-    """Which states have one, and the episode; ``practised (n,)`` in ms is when each was last."""
-    places = np.flatnonzero(found.active)
-    for one, detected, peak, current, amount, days, last, next_week, urgency in zip(
+    """Index and episode of each regressed skill; ``practised (n,)`` is the last practice in ms."""
+    places = np.flatnonzero(predicted.active)
+    for index, detected, peak, current, amount, days, last, next_week, urgency in zip(
         places.tolist(),
-        _seconds(found.detected[places]),
-        (found.peak[places] / 100).tolist(),
-        (found.current[places] / 100).tolist(),
-        (found.amount[places] / 100).tolist(),
-        found.days[places].tolist(),
+        _seconds(predicted.detected[places]),
+        (predicted.peak[places] / 100).tolist(),
+        (predicted.current[places] / 100).tolist(),
+        (predicted.amount[places] / 100).tolist(),
+        predicted.days[places].tolist(),
         texts(practised[places]),
-        (found.next_week[places] / 100).tolist(),
-        found.urgency[places].tolist(),
+        (predicted.next_week[places] / 100).tolist(),
+        predicted.urgency[places].tolist(),
         strict=True,
     ):
         yield (
-            one,
+            index,
             RegressionEpisode(
                 detected_at=detected,
                 peak_mastery=peak,
@@ -247,12 +251,12 @@ def _open_regressions(
 def _past_regressions(
     past: NDArray[np.void], had: NDArray[np.bool_], peaks: Ints, currents: Ints
 ) -> list[list[RegressionEpisode]]:
-    """Of spans that ended ``(n, k)`` those that were regressions, by state; mastery in its unit."""
-    found: list[list[RegressionEpisode]] = [[] for _ in past]
+    """Episodes by state ``(n,)`` of ended spans ``(n, k)`` that were regressions; mastery in millionths."""
+    episodes: list[list[RegressionEpisode]] = [[] for _ in past]
     whose, place = np.nonzero(had)
     flat = past[whose, place]
     practised, over = (flat[name].astype(np.int64) * 1000 for name in ("practised", "ended"))
-    for one, detected, peak, current, days, last, ended in zip(
+    for index, detected, peak, current, days, last, ended in zip(
         whose.tolist(),
         texts(flat["detected"].astype(np.int64) * 1000),
         _levels(peaks[whose, place]),
@@ -262,7 +266,7 @@ def _past_regressions(
         texts(over),
         strict=True,
     ):
-        found[one].append(
+        episodes[index].append(
             RegressionEpisode(
                 detected_at=detected,
                 peak_mastery=peak,
@@ -277,7 +281,7 @@ def _past_regressions(
                 user_reviewed=True,
             )
         )
-    return found
+    return episodes
 
 
 def _seconds(at: Ints) -> list[str]:
@@ -286,5 +290,5 @@ def _seconds(at: Ints) -> list[str]:
 
 
 def _levels(values: NDArray[Any]) -> list[float]:
-    """Mastery in its unit as shares to a hundredth, none of them minus zero."""
+    """Mastery in millionths as shares, to a hundredth, never -0.0."""
     return [round(value / MASTERY_UNIT, 2) + 0.0 for value in values.tolist()]

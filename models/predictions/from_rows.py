@@ -85,10 +85,10 @@ def of_values(
     """Decode stored rows.
 
     Args:
-        users: learners ``(n,)``; one may be there more than once.
-        values: each one's LEARNER row; None: nothing is known of this learner.
+        users: learners ``(n,)``; a learner may occur more than once.
+        values: each learner's stored LEARNER row ``(n,)``; None: the learner has none.
         skills: SKILL rows as place in `users`, skill and bytes.
-        organizations: of the learners of whom nothing is known ``(n,)``.
+        organizations: organizations ``(n,)``, used for learners without a row.
 
     Raises:
         LayoutError: a row that this version cannot read.
@@ -157,7 +157,7 @@ def _report(
 
 
 def studied(learners: Group, learner: int, at: int) -> bool:
-    """Whether a learner was active on the local day of an instant in ms."""
+    """Whether one learner, by index, was active on the local day of an instant in ms."""
     past = learners.past
     day = int(learners.zones.local_days(np.array([at]), np.array([learner]))[0])
     busy = (past.who == learner) & (past.day == day)
@@ -165,9 +165,9 @@ def studied(learners: Group, learner: int, at: int) -> bool:
 
 
 def limits_of(learners: Group, learner: int, catalogue: Catalogue, at: int) -> Limits:
-    """The limits on times for a learner: own preferences, else the organization's.
+    """The limits on times for one learner, by index: own preferences, else the organization's.
 
-    The row holds only the newest nudge and the newest reminder, so of those sent today at most two count.
+    The row holds only the newest nudge and the newest reminder, so at most two of today's count.
     """
     row = learners.rows[learner]
     limits = compute.limits_by(row, catalogue)
@@ -182,7 +182,7 @@ def limits_of(learners: Group, learner: int, catalogue: Catalogue, at: int) -> L
 
 
 def check_time(learners: Group, learner: int, at: int, catalogue: Catalogue) -> TimeCheck:
-    """Whether an instant in ms is a good time for one of the learners, why, and when the next one is."""
+    """Whether an instant in ms is a good time for one learner, by index, why, and when the next one is."""
     return check(learners.profile, learner, at, *_context(learners, learner, at, catalogue))
 
 

@@ -1,7 +1,7 @@
 """Every kind of prediction: its name, model, record, what it is about, and how it is computed.
 
-Topics, metrics, contracts, the sink's tables and the API go through `KINDS`. A kind is about learners, about
-skills of learners, or answers requests; what `compute` takes after the heads follows from that.
+Topics, metrics, contracts, the sink's tables and the API iterate over `KINDS`. A kind is about learners,
+about skills of learners, or answers requests; this decides which arguments `compute` takes after the heads.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ class PredictionKind:
 
     Attributes:
         name: the last part of its topic's name.
-        model: name and version of what computes it; `model_of` tells where that is fitted.
-        record: what its topic carries.
-        subject: the field that the key names beside the user; "": none.
-        compute: takes heads ``(n,)`` and the learners, skills or requests; gives records ``(n,)``, None for a
-            skill of which there is nothing to say.
-        local: whether it looks at the learner's local time, so that other time zone data changes it.
+        model: name and version of its model; `model_of` names a fitted one.
+        record: the record on its topic.
+        subject: the field that the key holds beside the user; "": none.
+        compute: takes heads ``(n,)`` and the learners, skills or requests; returns records ``(n,)``, None for
+            a skill without a prediction.
+        local: whether it depends on the learner's local time, so that new time zone data changes it.
     """
 
     name: str
@@ -71,7 +71,7 @@ class PredictionKind:
 
 @dataclass(slots=True)
 class Predictions:
-    """Records ``(n,)`` of one kind, without ids, and what their ids are made of."""
+    """Records ``(n,)`` of one kind, without ids, and the inputs of their ids."""
 
     kind: PredictionKind
     keys: list[bytes]
@@ -80,7 +80,7 @@ class Predictions:
     fingerprints: list[int]  # of the learners' rows
 
     def sealed(self, place: int, encoded: bytes | None = None) -> bytes:
-        """The bytes of a record with its id, as they go out; `encoded` are those without it, if known."""
+        """The bytes of a record with its id, as they are sent; `encoded` are those without it, if known."""
         record = self.records[place]
         salt = f"{self.kind.name}|{record.model}|{self.revision:x}|"
         return seal(salt, self.keys[place], record.as_of, self.fingerprints[place], encoded or encode(record))

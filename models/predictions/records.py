@@ -1,7 +1,7 @@
 """Prediction records about learners, and the head, bytes and id of every record.
 
-A record's content is a pure function of (row, as_of, model, catalogue, zone) in rounded numbers, so contents
-can be compared byte by byte; the head names their sources.
+A record's content is a pure function of (row, as_of, model, catalogue, zone) with rounded numbers, so
+contents are compared byte by byte. The head names the sources.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def heads(model: str, revision: int, as_of: Ints, rows: NDArray[np.void]) -> lis
 
 
 def assemble(record: type[P], heads: list[Head], **columns: Sequence[Any]) -> list[P]:
-    """Records ``(n,)`` of their heads and of their other fields' values ``(n,)``."""
+    """Records ``(n,)`` from heads ``(n,)`` and columns ``(n,)`` of the other fields."""
     names = list(columns)
     return [
         record(**head, **dict(zip(names, values, strict=True)))
@@ -118,7 +118,7 @@ def text(at: int) -> str:
 
 
 def written(moment: datetime) -> str:
-    """A moment in UTC as RFC 3339, to the millisecond."""
+    """An instant in UTC as RFC 3339, to the millisecond."""
     return f"{moment.isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"
 
 
@@ -130,7 +130,7 @@ def optional(values: Floats) -> list[float | None]:
 
 
 def factors(names: Sequence[str], contributions: Ints, shown: NDArray[np.bool_]) -> list[list[Factor]]:
-    """Each prediction's ``factors``: the contributions ``(n, k)`` in hundredths that are to be shown."""
+    """The ``factors`` of predictions ``(n,)``: the contributions ``(n, k)`` in hundredths to show."""
     return [
         [
             Factor(name=name, contribution=part)
@@ -147,9 +147,9 @@ def content_of(encoded: bytes) -> bytes:
 
 
 def seal(salt: str, key: bytes, moment: str, fingerprint: int, encoded: bytes) -> bytes:
-    """A record's bytes with its id: a hash of all that it was computed from and says.
+    """A record's bytes with its id: a hash of its inputs and its content.
 
-    So no id ever has two contents.
+    Two contents never share an id.
 
     Args:
         salt: kind, model and state of the catalogue.
@@ -168,8 +168,8 @@ def dropout_records(
 ) -> list[DropoutRisk]:
     """Records of dropout risks ``(n,)`` in local days of ``zones (n,)``.
 
-    Of a learner nobody knows the level is low, although the score is neutral: who acts on levels would
-    otherwise nudge everybody new.
+    A learner who is not ``known (n,)`` gets level low although the score is neutral: otherwise an app that
+    acts on levels would nudge every new learner.
     """
     levels = [dropout.LEVELS[level] for level in np.where(known, dropout.level_of(risk.score), 0).tolist()]
     values, strong = risk.factors, _strong(risk)
@@ -209,9 +209,9 @@ def _strategy(level: str, named: tuple[str, ...]) -> Strategy:
 
 
 def _strong(risk: dropout.DropoutRisk) -> list[tuple[str, ...]]:
-    """The factors that stand out, by weight, the strongest first.
+    """The factors that stand out in each risk ``(n,)``, the strongest first.
 
-    Each raises the score by what `factors` shows, and what is said of it agrees with the numbers beside it.
+    Each has a positive contribution, and the metrics shown beside it support its wording.
     """
     strength = np.where(risk.enough[:, None], risk.factors.values * risk.factors.evidence, 0.0)
     raised = risk.contributions[:, [risk.names.index(name) for name in dropout.FACTORS]] > 0

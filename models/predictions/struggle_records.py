@@ -19,7 +19,7 @@ _ACTIONS = msgspec.convert(struggle.ACTIONS, list[HelpAction])
 def struggle_records(
     heads: list[Head], requests: list[Request], answers: struggle.Struggle, sentiment: NDArray[np.float64]
 ) -> list[Struggle]:
-    """Records of answers ``(n,)``; a request that has not been answered before remembers this answer."""
+    """Records of answers ``(n,)``; a request that was not answered before keeps this answer as its first."""
     features = [
         Features(**dict(zip(struggle.FEATURES, values, strict=True)))
         for values in zip(*(optional(column) for column in answers.features.T), strict=True)
