@@ -1,8 +1,8 @@
-"""Candidates for interventions: the reasons that a learner has at an instant, and whether one still holds.
+"""Candidates for interventions: a learner's reasons at an instant, and whether a reason still holds.
 
-All of it is a pure function of rows, instant and zone. A reason is identified by its episode's start: a
-silence begins with the last activity, a plateau or regression when it was detected, a nudge with its slot's
-local day.
+All functions are pure functions of rows, instant and zone. A reason is identified by its episode's start: a
+silence begins with the last activity, a plateau or regression at its detection, a nudge with its slot's local
+day.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ __all__ = [
     "EDUCATOR",
     "LEARNER",
     "Candidate",
+    "DecisionReason",
     "LearnerAt",
     "LearnerColumns",
     "OpenEpisode",
-    "Reason",
     "identity",
     "open_episodes",
 ]
@@ -53,13 +53,13 @@ _REGRESSED_FROM = regression.LEVEL_BOUNDS[1] - HYSTERESIS
 Ints = NDArray[np.int64]
 
 
-class Reason(NamedTuple):
-    """A reason for an intervention; each gets one decision, ever."""
+class DecisionReason(NamedTuple):
+    """A reason for an intervention; each reason gets one decision, ever."""
 
     audience: str
     type: InterventionType
     level: str  # of the dropout risk; '' for the other types
-    skill: str  # '' if it is about none
+    skill: str  # '' for types that are not about a skill
     start: int  # of the episode, ms; of a nudge, the local day's number in ms
 
     @property
@@ -72,11 +72,11 @@ class Reason(NamedTuple):
         """The level's index; 0 for the other types."""
         return dropout.LEVELS.index(self.level) if self.level else 0
 
-    def waits_for(self, other: Reason) -> bool:
-        """Whether the cool-down of what was decided for ``other`` holds this one back.
+    def waits_for(self, other: DecisionReason) -> bool:
+        """Whether the cool-down of a decision for ``other`` delays a decision for this reason.
 
-        One of the same type does, and of the dropout risk a graver one: a learner who comes back is still at
-        some risk the next day, and is not to be contacted again at once.
+        A reason of the same type does, and so does a dropout risk of the same or a higher level: a learner
+        who comes back is still at some risk the next day, and is not to be contacted again at once.
         """
         if self.audience != other.audience:
             return False
@@ -87,10 +87,10 @@ class Reason(NamedTuple):
 class Candidate(NamedTuple):
     """A reason that a learner has, with the priority and level of its intervention."""
 
-    reason: Reason
+    reason: DecisionReason
     priority: int
     level: str | None  # of the risk or the regression
-    order: int  # among equals, the larger first
+    order: int  # of equal priority, the larger one comes first
     kind: str  # of the prediction that it rests on
 
 
@@ -100,7 +100,7 @@ class OpenEpisode(NamedTuple):
     start: int
     level: str | None
     score: int
-    priority: int  # 0: it calls for no intervention
+    priority: int  # 0: no intervention
 
     @property
     def lasts(self) -> bool:
@@ -111,7 +111,7 @@ class OpenEpisode(NamedTuple):
 OpenEpisodes = dict[tuple[InterventionType, str], OpenEpisode]
 
 
-def identity(user: int, reason: Reason) -> str:
+def identity(user: int, reason: DecisionReason) -> str:
     """The intervention's id: a hash of learner and reason, 32 hex digits."""
     audience, kind, level, skill, start = reason
     text = f"intervention|{user}|{audience}|{kind}|{level}|{start}|{skill}"
@@ -152,10 +152,10 @@ class LearnerColumns:
         )
 
     def nudged(self) -> Ints:
-        """Local day of the next usual hour, if it is a usual day, ``(n,)``; else -1.
+        """Local day ``(n,)`` of the next usual hour, if it is a usual day; else -1.
 
-        A day ends up to an hour after midnight, so who learns at midnight alone is nudged for the next one.
-        Who studied on that day may still be among them.
+        A day ends up to an hour after midnight, so a learner who studies only at midnight is nudged for the
+        next day. Learners who have already studied on the day may be included.
         """
         profile, past = self.profile, self.past
         since = (self.as_of + self.zones.offsets(self.as_of)) % DAY
@@ -185,7 +185,7 @@ class LearnerColumns:
 
 
 def open_episodes(state: State, skills: Ints) -> dict[int, OpenEpisodes]:
-    """Plateaus and regressions of SKILL slots ``(m,)`` that have not ended, by their learners' slots."""
+    """Plateaus and regressions of SKILL slots ``(m,)`` that have not ended, by the learners' slots."""
     owner = state.skills.column("owner")[skills].astype(np.int64)
     states = state.skills.rows["now"][skills]
     as_of = np.maximum(states["last_at"], state.learners.column("swept")[owner])
@@ -263,10 +263,10 @@ class LearnerAt:
         )
 
     def candidates(self) -> list[Candidate]:
-        """All reasons of the learner at the instant, the most urgent first."""
-        reasons = [*self._of_dropout(), *self._of_skills(), *self._of_timing()]
+        """All candidates of the learner at the instant, the most urgent first."""
+        candidates = [*self._of_dropout(), *self._of_skills(), *self._of_timing()]
         return sorted(
-            reasons, key=lambda candidate: (-candidate.priority, -candidate.order, candidate.reason)
+            candidates, key=lambda candidate: (-candidate.priority, -candidate.order, candidate.reason)
         )
 
     def _of_dropout(self) -> Iterator[Candidate]:
@@ -275,7 +275,7 @@ class LearnerAt:
         if trigger is None:
             return
         for audience in (LEARNER, EDUCATOR) if level == dropout.LEVELS[-1] else (LEARNER,):
-            reason = Reason(audience, trigger[0], level, "", self.last)
+            reason = DecisionReason(audience, trigger[0], level, "", self.last)
             yield Candidate(reason, trigger[1], level, self.score, DROPOUT_RISK.name)
 
     def _of_skills(self) -> Iterator[Candidate]:
@@ -283,16 +283,16 @@ class LearnerAt:
             if episode.priority:
                 is_stuck = kind is InterventionType.ALTERNATIVE_APPROACH
                 about = (PLATEAUS if is_stuck else REGRESSIONS).name
-                reason = Reason(LEARNER, kind, "", skill, episode.start)
+                reason = DecisionReason(LEARNER, kind, "", skill, episode.start)
                 yield Candidate(reason, episode.priority, episode.level, episode.score, about)
 
     def _of_timing(self) -> Iterator[Candidate]:
         if self.nudged >= 0 and not self.columns.studied(self.index, self.nudged, self.as_of + 1):
-            reason = Reason(LEARNER, InterventionType.OPTIMAL_TIMING_NUDGE, "", "", self.nudged * DAY)
+            reason = DecisionReason(LEARNER, InterventionType.OPTIMAL_TIMING_NUDGE, "", "", self.nudged * DAY)
             yield Candidate(reason, TIMING_PRIORITY, None, 0, TIMING.name)
 
-    def holds(self, reason: Reason, expires: int) -> bool:
-        """Whether the reason of a decision still holds."""
+    def holds(self, reason: DecisionReason, expires: int) -> bool:
+        """Whether the reason of a decision that expires at ``expires`` (ms) still holds."""
         if reason.of_dropout:
             return self.score >= dropout.LEVEL_BOUNDS[reason.rank - 1] - HYSTERESIS
         if reason.type is InterventionType.OPTIMAL_TIMING_NUDGE:
@@ -300,8 +300,8 @@ class LearnerAt:
         episode = self.episodes.get((reason.type, reason.skill))
         return episode is not None and episode.start == reason.start and episode.lasts
 
-    def is_current(self, reason: Reason) -> bool:
-        """Whether the episode is the one that runs now, so that the decision must stay known."""
+    def is_current(self, reason: DecisionReason) -> bool:
+        """Whether the reason's episode still runs, so that its decision must be kept."""
         if reason.of_dropout:
             return reason.start == self.last
         episode = self.episodes.get((reason.type, reason.skill))

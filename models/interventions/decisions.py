@@ -1,4 +1,4 @@
-"""One decision: what is remembered of it, and its record on the topic."""
+"""One decision: what the policy keeps of it, and its record on the topic."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from lyo.models.arrays.zones import HOUR, Zones
 from lyo.models.events.decode import milliseconds
-from lyo.models.interventions.candidates import OF_DROPOUT, Candidate, LearnerAt, Reason
+from lyo.models.interventions.candidates import OF_DROPOUT, Candidate, DecisionReason, LearnerAt
 from lyo.models.interventions.records import Intervention, RefusedTime
 from lyo.models.interventions.send_slots import Limit, Refused, runs
 from lyo.models.interventions.triggers import InterventionType
@@ -27,7 +27,7 @@ __all__ = [
     "REPLACED",
     "RETRACTED",
     "SUPERSEDED",
-    "Held",
+    "HeldDecision",
     "because",
     "changed",
     "encoded",
@@ -57,17 +57,17 @@ _decode = msgspec.json.Decoder(Intervention).decode
 
 
 @dataclass(slots=True, eq=False)
-class Held:
-    """What is remembered of a decision; times in ms. The record itself only while its status may change."""
+class HeldDecision:
+    """What the policy keeps of a decision; times in ms. ``raw`` is kept only while the status may change."""
 
-    reason: Reason
+    reason: DecisionReason
     id: str
     status: str
     not_before: int
     expires: int
     after: int = 0
     raw: bytes | None = None
-    why: str | None = None  # it is not active
+    why: str | None = None  # reason for which it is not active
 
     def is_open(self, boundary: int) -> bool:
         """Whether the status may change, as seen from the learner's last boundary (ms)."""
@@ -76,34 +76,39 @@ class Held:
         return self.status == ACTIVE or (self.status == RETRACTED and self.after >= boundary)
 
     def counts(self, as_of: int) -> bool:
-        """Whether it counts toward caps and cool-downs: not if it ended before its time had come."""
+        """Whether it counts toward caps and cool-downs: not if it ended before its slot."""
         return self.status == ACTIVE or self.not_before < as_of
 
 
-def held_of(value: bytes) -> Held:
-    """What to remember of a record.
+def held_of(value: bytes) -> HeldDecision:
+    """The decision of a record of the topic.
 
     Raises:
-        msgspec.MsgspecError: not a record of this topic.
-        ValueError: of a type that this version does not know, or without an episode.
+        msgspec.MsgspecError: the value is not a record of this topic.
+        ValueError: this version does not know the record's type, or the record has no episode.
     """
     record = _decode(value)
     kind = InterventionType(record.type)
     if record.episode_start is None:
         raise ValueError("episode_start is null")
     level = record.level or "" if kind in OF_DROPOUT else ""
-    reason = Reason(record.audience, kind, level, record.skill_id or "", _ms(record.episode_start))
+    reason = DecisionReason(record.audience, kind, level, record.skill_id or "", _ms(record.episode_start))
     after = 0 if record.changed_after is None else _ms(record.changed_after)
     not_before, expires = _ms(record.not_before), _ms(record.expires_at)
-    return Held(
+    return HeldDecision(
         reason, record.intervention_id, record.status, not_before, expires, after, value, record.reason
     )
 
 
-def changed(user: int, held: Held, status: str, boundary: int, why: str | None) -> tuple[bytes, bytes]:
-    """Give a decision another status, or the same for another reason, and its record.
+def changed(
+    user: int, held: HeldDecision, status: str, boundary: int, why: str | None
+) -> tuple[bytes, bytes]:
+    """Change a decision's status, or only the reason of its status; returns the record's key and value.
 
-    Made active again, which has no reason, the record is as it was at first.
+    A decision made active again has no reason, and its record is the original one.
+
+    Raises:
+        RuntimeError: the decision is over, so its status cannot change.
     """
     if held.raw is None:
         raise RuntimeError(f"intervention {held.id} is over: its status cannot change")
@@ -124,12 +129,12 @@ def because(user: int, candidate: Candidate) -> bytes:
 def encoded(
     learner: LearnerAt,
     candidate: Candidate,
-    held: Held,
+    held: HeldDecision,
     refused: list[Refused],
     supersedes: str | None,
     prediction: bytes,
 ) -> bytes:
-    """The record of a new decision, worded from the prediction that it rests on."""
+    """The record of a new decision; its texts come from the prediction that it rests on."""
     prediction_fields: Mapping[str, Any] = msgspec.json.decode(prediction)
     local = held.not_before + int(Zones([learner.zone]).offsets(np.array([held.not_before]))[0])
     words = wording(

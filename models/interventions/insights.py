@@ -37,9 +37,9 @@ def priority_actions(
     """The priority actions, the most urgent first; equally urgent ones in the specification's order.
 
     Args:
-        risk: fields of the dropout risk.
-        plateaus: of the active plateaus.
-        regressions: of the active regressions.
+        risk: fields of the dropout risk's record.
+        plateaus: fields of the active plateaus' records.
+        regressions: fields of the active regressions' records.
         nudge: whether now is a good time and the learner has not studied today.
     """
     actions = _of_risk(risk) + _of_plateaus(plateaus) + _of_regressions(regressions)

@@ -1,4 +1,4 @@
-"""Chooses the send slot of a decision: the next one that all limits admit."""
+"""Chooses the send slot of a decision: the next slot that satisfies all limits."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from lyo.models.interventions.cadence import (
     URGENT_FROM,
     WAKING_HOURS,
 )
-from lyo.models.interventions.candidates import EDUCATOR, LEARNER, Candidate, LearnerAt, Reason
-from lyo.models.interventions.decisions import Held
+from lyo.models.interventions.candidates import EDUCATOR, LEARNER, Candidate, DecisionReason, LearnerAt
+from lyo.models.interventions.decisions import HeldDecision
 from lyo.models.interventions.send_slots import Limits, Refused, next_slots
 from lyo.models.interventions.triggers import InterventionType
 from lyo.models.predictions.compute import limits_by
@@ -38,7 +38,11 @@ class Placing:
         self._state = state
 
     def place(
-        self, learner: LearnerAt, known: dict[Reason, Held], candidate: Candidate, milder: list[Held]
+        self,
+        learner: LearnerAt,
+        known: dict[DecisionReason, HeldDecision],
+        candidate: Candidate,
+        milder: list[HeldDecision],
     ) -> tuple[int, list[Refused]] | None:
         """The slot (ms) and the candidates refused before it; None if there is no slot within the search."""
         reason, rule = candidate.reason, RULES[candidate.reason.type]
@@ -97,8 +101,8 @@ class Placing:
             tries, days = [first, WAKING_HOURS, *quiet], PLACED_WITHIN_DAYS
         for hours in tries:
             slots = next_slots(start, days, replace(limits, hours=hours))
-            if slots.found and slots.found[0] < end:
-                return slots.found[0], slots.refused
+            if slots.instants and slots.instants[0] < end:
+                return slots.instants[0], slots.refused
         return None
 
     def _peaks(self, learner: LearnerAt) -> frozenset[int]:

@@ -1,8 +1,8 @@
-"""Decides interventions, and remembers what was decided.
+"""Decides interventions, and keeps the decisions.
 
-The memory of a partition is its interventions topic. A restore reads it, and a new decision is sent in the
-transaction of the predictions that it rests on, so neither a crash nor a replay decides twice. Decisions are
-made only when a learner's day ends; in between, an open decision may lose its reason, and get it back.
+The interventions topic is the changelog of the decisions. A restore reads it, and a new decision is sent in
+the transaction of the predictions that it rests on, so neither a crash nor a replay decides twice. Decisions
+are made only when a learner's day ends; in between, an open decision may lose its reason, and regain it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from lyo.models.interventions.cadence import (
 from lyo.models.interventions.candidates import (
     LEARNER,
     Candidate,
+    DecisionReason,
     LearnerAt,
     LearnerColumns,
     OpenEpisodes,
-    Reason,
     identity,
     open_episodes,
 )
@@ -35,7 +35,7 @@ from lyo.models.interventions.decisions import (
     REPLACED,
     RETRACTED,
     SUPERSEDED,
-    Held,
+    HeldDecision,
     because,
     changed,
     encoded,
@@ -66,7 +66,7 @@ class NewDecision:
 
     learner: LearnerAt
     candidate: Candidate
-    held: Held
+    held: HeldDecision
     refused: list[Refused]
     supersedes: str | None
 
@@ -76,7 +76,7 @@ class InterventionPolicy:
 
     def __init__(self, state: State, emitter: Emitter) -> None:
         self._state, self._emitter, self._placing = state, emitter, Placing(state)
-        self._of: dict[int, dict[Reason, Held]] = {}
+        self._of: dict[int, dict[DecisionReason, HeldDecision]] = {}
 
     # -- restore ---------------------------------------------------------------------------------------
 
@@ -130,7 +130,7 @@ class InterventionPolicy:
             slots: the learners' slots ``(n,)``, ascending.
             skills: slots of all their skills.
             before: each learner's boundary of the last decisions ``(n,)``, ms.
-            sent: the predictions sent in this piece; those that decisions rest on are added.
+            sent: the predictions sent in this piece; predictions that decisions rest on are added.
         """
         out: list[Pair] = []
         new: list[NewDecision] = []
@@ -138,8 +138,8 @@ class InterventionPolicy:
         for start in range(0, len(slots), CHUNK):
             part = slots[start : start + CHUNK]
             columns = LearnerColumns.at(self._state, part)
-            mine = skills[(owner >= part[0]) & (owner <= part[-1])]
-            episodes = open_episodes(self._state, mine)
+            part_skills = skills[(owner >= part[0]) & (owner <= part[-1])]
+            episodes = open_episodes(self._state, part_skills)
             nudged = columns.nudged()
             for index in self._concerned(columns, episodes, nudged):
                 learner = LearnerAt.of(
@@ -154,12 +154,12 @@ class InterventionPolicy:
     def _concerned(
         self, columns: LearnerColumns, episodes: dict[int, OpenEpisodes], nudged: Ints
     ) -> list[int]:
-        """Indexes of learners with a reason, an open decision, or one to be deleted."""
+        """Indexes of learners with a reason, an open decision, or a decision to delete."""
         learners = self._state.learners
         chosen = (nudged >= 0) | columns.at_risk() | (learners.column("open")[columns.slots] != 0)
         chosen |= learners.column("forget")[columns.slots] <= columns.as_of
         calling = [
-            slot for slot, some in episodes.items() if any(episode.priority for episode in some.values())
+            slot for slot, by_key in episodes.items() if any(episode.priority for episode in by_key.values())
         ]
         chosen |= np.isin(columns.slots, np.array(calling, np.int64))
         return np.flatnonzero(chosen).tolist()
@@ -193,7 +193,7 @@ class InterventionPolicy:
                     out.append(changed(learner.user, held, RETRACTED, boundary, why))
         return out
 
-    def _why_not(self, learner: LearnerAt, held: Held) -> str | None:
+    def _why_not(self, learner: LearnerAt, held: HeldDecision) -> str | None:
         """Why a decision is to be retracted; None if it stands.
 
         The present limits apply to slots that lay ahead when the learner's day began: rows do not say at what
@@ -219,7 +219,7 @@ class InterventionPolicy:
         return [(f"{learner.user}|{held.id}".encode(), None) for held in old]
 
     def _decide(self, learner: LearnerAt, new: list[NewDecision], boundary: int) -> list[Pair]:
-        """Decide about each reason of the learner without a decision so far."""
+        """Decide about each reason of the learner that has no decision yet."""
         known = self._of.setdefault(learner.slot, {})
         out: list[Pair] = []
         for candidate in learner.candidates():
@@ -236,7 +236,7 @@ class InterventionPolicy:
                 continue
             slot, refused = slot_found
             out += [changed(learner.user, held, SUPERSEDED, boundary, REPLACED) for held in milder]
-            known[candidate.reason] = held = Held(
+            known[candidate.reason] = held = HeldDecision(
                 reason=candidate.reason,
                 id=identity(learner.user, candidate.reason),
                 status=ACTIVE,
@@ -248,8 +248,10 @@ class InterventionPolicy:
             del self._of[learner.slot]
         return out
 
-    def _milder(self, known: dict[Reason, Held], learner: LearnerAt, reason: Reason) -> list[Held] | None:
-        """Open decisions that a graver one supersedes; None if one as grave is open."""
+    def _milder(
+        self, known: dict[DecisionReason, HeldDecision], learner: LearnerAt, reason: DecisionReason
+    ) -> list[HeldDecision] | None:
+        """Open decisions of lower levels than ``reason``; None if one of its level or above is open."""
         rivals = [
             held
             for held in known.values()
@@ -266,7 +268,7 @@ class InterventionPolicy:
     # -- records ---------------------------------------------------------------------------------------
 
     def _written(self, new: list[NewDecision], sent: Sent) -> list[Pair]:
-        """The records of new decisions, worded from the predictions that they rest on."""
+        """The records of new decisions; their texts come from the predictions that they rest on."""
         if not new:
             return []
         rests_on = {
@@ -296,7 +298,7 @@ class InterventionPolicy:
     def _rested_on(
         self, rests_on: dict[tuple[str, bytes], int], sent: Sent
     ) -> dict[tuple[str, bytes], bytes]:
-        """Predictions by kind and key; one that is unchanged, so not in this piece, is sent again."""
+        """Predictions by kind and key; an unchanged one, which this piece does not send, is sent again."""
         predictions: dict[tuple[str, bytes], bytes] = {}
         for kind in {kind for kind, _ in rests_on}:
             for key, value in sent[kind]:
@@ -333,7 +335,7 @@ class InterventionPolicy:
         return np.unique(skill_slots[skill_slots >= 0])
 
     def _mark(self, slot: int) -> None:
-        """Set the side columns: whether decisions may be open, and when one is to be deleted."""
+        """Set the side columns: whether decisions may be open, and when the next one is to be deleted."""
         known, learners = self._of.get(slot, {}), self._state.learners
         earliest = self._swept(slot) - MOVES_BACK
         over = [held for held in known.values() if not held.is_open(earliest)]

@@ -66,11 +66,11 @@ class Refused:
 class Slots:
     """Slots (ms) in order, the candidates refused before the last one, and why there are no more.
 
-    ``ended`` is None if as many slots as wanted were found; DAILY_CAP if the cap is 0, so that there is never
-    a slot; "horizon" if the given days hold no more.
+    ``ended`` is None if as many slots as wanted were found, DAILY_CAP if the cap is 0, so that there is never
+    a slot, and "horizon" if the given days have no more.
     """
 
-    found: list[int]
+    instants: list[int]
     refused: list[Refused]
     ended: str | None
 

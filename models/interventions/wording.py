@@ -51,11 +51,11 @@ def wording(
     """The wording of one intervention.
 
     Args:
-        kind: its type.
-        level: of the dropout risk, or the urgency of the regression.
-        audience: learner or educator.
-        record: the record of the prediction it rests on.
-        hour: local hour of its slot.
+        kind: the intervention's type.
+        level: level of the dropout risk, or urgency of the regression; None for the other types.
+        audience: "learner" or "educator".
+        record: fields of the prediction that it rests on.
+        hour: local hour of its slot, [0, 23].
     """
     if kind in (InterventionType.EMOTIONAL_SUPPORT, InterventionType.GENTLE_NUDGE):
         return _educator(record) if audience == "educator" else _dropout(str(level), record)

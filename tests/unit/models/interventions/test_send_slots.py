@@ -122,7 +122,7 @@ def test_every_slot_satisfies_every_limit_and_no_earlier_one_does(
         for at in full_hours(start, days, given_limits.zone)
         if not any(violates(at, limit, given_limits) for limit in Limit)
     ]
-    assert next_slots(start, days, given_limits, most).found == free[:most]
+    assert next_slots(start, days, given_limits, most).instants == free[:most]
 
 
 @many
@@ -135,9 +135,9 @@ def test_every_refused_time_violates_the_limit_that_it_names(
     for one in slots.refused:
         assert violates(one.at, one.limit, given_limits), one
     # Found and refused are all there is up to the last slot, in order, each once.
-    together = sorted([*slots.found, *(one.at for one in slots.refused)])
+    together = sorted([*slots.instants, *(one.at for one in slots.refused)])
     candidates = full_hours(start, days, given_limits.zone)
-    end = slots.found[-1] if slots.ended is None else start + 100 * DAY
+    end = slots.instants[-1] if slots.ended is None else start + 100 * DAY
     assert together == [at for at in candidates if at <= end]
 
 
@@ -147,9 +147,9 @@ def test_it_says_why_there_are_no_more(asked: tuple[int, int, Limits], most: int
     start, days, given_limits = asked
     slots = next_slots(start, days, given_limits, most)
     if given_limits.most_per_day == 0:
-        assert (slots.found, slots.ended) == ([], "daily_cap")
+        assert (slots.instants, slots.ended) == ([], "daily_cap")
     else:
-        assert slots.ended == (None if len(slots.found) == most else "horizon")
+        assert slots.ended == (None if len(slots.instants) == most else "horizon")
 
 
 @many
@@ -170,7 +170,7 @@ def test_the_order_of_what_is_placed_does_not_matter(
 def test_more_limits_never_give_more(asked: tuple[int, int, Limits], at: int, apart: int) -> None:
     start, days, given_limits = asked
     every = days * 25
-    free = set(next_slots(start, days, given_limits, every).found)
+    free = set(next_slots(start, days, given_limits, every).instants)
     stricter = (
         replace(given_limits, placed=(*given_limits.placed, start + at)),
         replace(given_limits, cooling=(*given_limits.cooling, (start + at, apart))),
@@ -178,20 +178,20 @@ def test_more_limits_never_give_more(asked: tuple[int, int, Limits], at: int, ap
         replace(given_limits, hours=given_limits.hours - {at % 24}),
     )
     for one in stricter:
-        assert set(next_slots(start, days, one, every).found) <= free
-    assert set(next_slots(start, days, replace(given_limits, quiet_from=-1), every).found) >= free
+        assert set(next_slots(start, days, one, every).instants) <= free
+    assert set(next_slots(start, days, replace(given_limits, quiet_from=-1), every).instants) >= free
 
 
 @many
 @given(limits(), st.integers(0, DAY))
 def test_later_starts_and_longer_horizons_agree(asked: tuple[int, int, Limits], more: int) -> None:
     start, days, given_limits = asked
-    wide = next_slots(start, days + 3, given_limits, 200).found
-    found = next_slots(start, days, given_limits, 200).found
+    wide = next_slots(start, days + 3, given_limits, 200).instants
+    found = next_slots(start, days, given_limits, 200).instants
     assert wide[: len(found)] == found
     last = local(start + more, given_limits.zone).date() + timedelta(days=days)
     inside = [at for at in wide if at >= start + more and local(at, given_limits.zone).date() < last]
-    assert next_slots(start + more, days, given_limits, 200).found == inside
+    assert next_slots(start + more, days, given_limits, 200).instants == inside
 
 
 @many
@@ -201,9 +201,9 @@ def test_one_decision_placed_in_a_slot_keeps_the_cap(asked: tuple[int, int, Limi
     placed = given_limits.placed
     while True:
         slots = next_slots(start, days, replace(given_limits, placed=placed))
-        if not slots.found:
+        if not slots.instants:
             break
-        placed = (*placed, slots.found[0])
+        placed = (*placed, slots.instants[0])
     counted: dict[object, int] = {}
     for at in placed[len(given_limits.placed) :]:
         day = local(at, given_limits.zone).date()
@@ -221,24 +221,25 @@ def hours(texts: list[int], zone: str) -> list[str]:
 def test_quiet_hours_over_midnight() -> None:
     night = Limits("UTC", quiet_from=22 * 60, quiet_to=7 * 60 + 30)
     slots = next_slots(START + 21 * HOUR + 1, 2, night, 2)
-    assert slots.found == [START + DAY + 8 * HOUR, START + DAY + 9 * HOUR]
+    assert slots.instants == [START + DAY + 8 * HOUR, START + DAY + 9 * HOUR]
     assert runs(slots.refused) == [(START + 22 * HOUR, START + DAY + 7 * HOUR, Limit.QUIET_HOURS)]
 
 
 def test_an_hour_that_does_not_exist_is_no_candidate() -> None:
     only_two = Limits("Europe/Berlin", hours=frozenset({2, 3}))
     slots = next_slots(ms("2026-03-28T23:00:00Z"), 2, only_two, 9)
-    assert hours(slots.found, "Europe/Berlin") == ["29 03:00", "30 02:00", "30 03:00"]
+    assert hours(slots.instants, "Europe/Berlin") == ["29 03:00", "30 02:00", "30 03:00"]
     alone = replace(only_two, hours=frozenset({2}))
     assert next_slots(ms("2026-03-28T23:00:00Z"), 1, alone).ended == "horizon"
 
 
 def test_of_an_hour_that_comes_twice_the_first_counts() -> None:
     slots = next_slots(ms("2026-10-24T22:00:00Z"), 1, Limits("Europe/Berlin", hours=frozenset({2})), 9)
-    assert slots.found == [ms("2026-10-25T00:00:00Z")]
+    assert slots.instants == [ms("2026-10-25T00:00:00Z")]
     # In the second of the two it has passed.
     assert (
-        next_slots(ms("2026-10-25T01:00:00Z"), 1, Limits("Europe/Berlin", hours=frozenset({2}))).found == []
+        next_slots(ms("2026-10-25T01:00:00Z"), 1, Limits("Europe/Berlin", hours=frozenset({2}))).instants
+        == []
     )
 
 
@@ -246,18 +247,18 @@ def test_of_an_hour_that_comes_twice_the_first_counts() -> None:
 def test_a_day_of_the_change_counts_as_one(day: str, length: int) -> None:
     start = ms(day)
     slots = next_slots(start, 1, Limits("Europe/Berlin"), 99)
-    assert len(slots.found) == length
+    assert len(slots.instants) == length
     # Two placed on that day at its ends are two of one day.
-    full = Limits("Europe/Berlin", most_per_day=2, placed=(slots.found[0], slots.found[-1]))
+    full = Limits("Europe/Berlin", most_per_day=2, placed=(slots.instants[0], slots.instants[-1]))
     refused = next_slots(start, 1, full, 99)
-    assert refused.found == []
+    assert refused.instants == []
     assert {one.limit for one in refused.refused} == {Limit.DAILY_CAP}
 
 
 def test_cool_down_counts_local_days_on_both_sides() -> None:
     noon = START + 3 * DAY + 12 * HOUR
     cooling = Limits("UTC", hours=frozenset({12}), cooling=((noon, 2),))
-    found = next_slots(START, 7, cooling, 9).found
+    found = next_slots(START, 7, cooling, 9).instants
     assert found == [START + day * DAY + 12 * HOUR for day in (0, 1, 5, 6)]
 
 
@@ -278,4 +279,4 @@ def test_an_unknown_zone_is_named() -> None:
 def test_the_same_question_has_the_same_answer() -> None:
     asked = Limits("America/New_York", 60, 400, 2, frozenset({1, 5, 9}), (START,), ((START, 1),))
     assert next_slots(START, 3, asked, 4) == next_slots(START, 3, asked, 4)
-    assert iso(next_slots(START, 3, asked, 4).found[0]) == "2026-03-02T14:00:00.000Z"
+    assert iso(next_slots(START, 3, asked, 4).instants[0]) == "2026-03-02T14:00:00.000Z"
