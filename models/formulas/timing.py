@@ -19,7 +19,7 @@ from lyo.models.state.learner import DAYS, Rows
 
 __all__ = ["MODEL", "WEEKDAYS", "QuietHours", "TimingProfile", "confidence_of", "predict", "quiet", "weekday"]
 
-MODEL = "timing-1"
+MODEL = "timing-2"
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 BANDS = (10, 30, 50)
 BAND_CONFIDENCE = np.array([0, 50, 70, 90])

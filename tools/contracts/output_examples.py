@@ -93,7 +93,7 @@ OUTPUT_EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         "as_of": "2026-11-23T21:36:55.209Z",
         "valid_until": "2026-11-24T22:36:55.209Z",
         "updated_at": "2026-11-23T21:36:55.209Z",
-        "model": "timing-1",
+        "model": "timing-2",
         "catalogue_revision": "46b38a49403e0db1",
         "user_id": 14,
         "organization_id": 7,

@@ -181,7 +181,7 @@ async def test_a_strangers_prediction_gives_way_once_the_learners_organization_i
         theirs = (await ask(client, "POST", path, ISSUER.service(7), NOBODY)).json()
         await world.feed([session(NOBODY, NOW - DAY, organization_id=8)])
         own = (await ask(client, "POST", path, ISSUER.learner(NOBODY, 8))).json()
-    assert own["prediction_id"] == theirs["prediction_id"]
+    assert own["prediction_id"] != theirs["prediction_id"]
     assert await world.rows("SELECT organization_id, request_id FROM struggle_predictions") == [
         (8, own["request_id"])
     ]

@@ -38,19 +38,19 @@ async def test_restore_reads_what_was_committed_and_nothing_that_was_aborted(
     rows = names.learner_rows
     first = opened(kafka_settings)
     await first.start()
-    await first.transact({}, {rows: [(b"1", b"[1,10]"), (b"2", b"[1,20]")]}, {}, 0)
-    await first.transact({}, {rows: [(b"1", b"[2,30]")]}, {}, 0)
+    await first.transact({}, {rows: [(b"4", b"[1,10]"), (b"16", b"[1,20]")]}, {}, 0)
+    await first.transact({}, {rows: [(b"4", b"[2,30]")]}, {}, 0)
     lost = clients.producer(kafka_settings, f"{kafka_settings.app_id}-other")
     await lost.start()
     await lost.begin_transaction()
-    await lost.send_and_wait(rows, b"[99,99]", b"2", partition=1)
+    await lost.send_and_wait(rows, b"[99,99]", b"16", partition=1)
     await lost.abort_transaction()
     await lost.stop()
-    await first.transact({}, {rows: [(b"3", b"[7,40]")]}, {}, 0)
+    await first.transact({}, {rows: [(b"24", b"[7,40]")]}, {}, 0)
     await first.stop()
     engine = CountingEngine()
     assert (await restore(kafka_settings, names, 1, engine)).rows == 4
-    assert engine.users == {1: (2, 30), 2: (1, 20), 3: (7, 40)}
+    assert engine.users == {4: (2, 30), 16: (1, 20), 24: (7, 40)}
     other = CountingEngine()
     assert (await restore(kafka_settings, names, 2, other)).rows == 0
     assert other.users == {}
@@ -137,7 +137,7 @@ async def test_offsets_are_read_when_no_earlier_owner_can_move_them_any_more(
         """The earlier owner's last batch comes in the moment before it is fenced."""
 
         async def start(self) -> None:
-            await earlier.transact({}, {names.learner_rows: [(b"1", b"[2,20]")]}, {tp: 2}, 0)
+            await earlier.transact({}, {names.learner_rows: [(b"4", b"[2,20]")]}, {tp: 2}, 0)
             await super().start()
 
     monkeypatch.setattr("lyo.streams.runtime.task.TransactionalProducer", Late)
@@ -146,7 +146,7 @@ async def test_offsets_are_read_when_no_earlier_owner_can_move_them_any_more(
     try:
         async with publisher(kafka_settings) as producer, clients.admin(kafka_settings) as client:
             for _ in range(3):
-                await producer.send_and_wait(tp.topic, b"{}", b"1", partition=1)
+                await producer.send_and_wait(tp.topic, b"{}", b"4", partition=1)
             context = TaskContext(
                 kafka_settings,
                 names,
@@ -159,7 +159,7 @@ async def test_offsets_are_read_when_no_earlier_owner_can_move_them_any_more(
             task = Task(1, context)
             await task._open()
             assert task.input.expected[tp] == 2
-            assert cast("Any", task.engine).users == {1: (2, 20)}
+            assert cast("Any", task.engine).users == {4: (2, 20)}
             await task._discard()
     finally:
         await offsets.stop()

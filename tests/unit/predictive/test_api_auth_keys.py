@@ -117,13 +117,13 @@ def test_only_keys_fit_for_their_purpose_are_used() -> None:
 
 
 async def test_a_token_seen_before_is_refused_once_it_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
-    using, token = verifier(jwt_leeway_seconds=30), ISSUER.token(sub="5", exp=NOW + 600)
+    using, token = verifier(jwt_leeway_seconds=30), ISSUER.token(sub="5", exp=NOW + 86_400)
     assert (await using.caller(f"Bearer {token}")).user_id == 5
     clock = Ticks()
     monkeypatch.setattr("lyo.predictive.api.access.auth.time.time", clock)
-    clock.now = NOW + 629.0
+    clock.now = NOW + 86_429.0
     assert (await using.caller(f"Bearer {token}")).user_id == 5, "without another look at the signature"
-    clock.now = NOW + 630.0
+    clock.now = NOW + 86_430.0
     monkeypatch.setattr("jwt.api_jwt.datetime", _Later)
     assert await refusal(token, using) == "The token has expired."
 
@@ -133,7 +133,7 @@ class _Later(datetime):
 
     @classmethod
     def now(cls, tz: Any = None) -> _Later:
-        return cls.fromtimestamp(NOW + 631, tz)
+        return cls.fromtimestamp(NOW + 86_431, tz)
 
 
 async def test_a_token_seen_before_is_refused_once_its_key_is_gone() -> None:

@@ -122,7 +122,7 @@ def test_a_changed_formula_changes_its_own_records_alone_and_names_another_model
     changed = {now["type"] for was, now in zip(before, after, strict=True) if was != now}
     assert changed == {"timing"}
     (was,), (now,) = ([each for each in some if each["type"] == "timing"] for some in (before, after))
-    assert (was["model"], now["model"]) == ("timing-1", "timing-2")
+    assert (was["model"], now["model"]) == ("timing-2", "timing-3")
     assert set(now["peak_hours"]) < set(was["peak_hours"])
 
 

@@ -175,7 +175,6 @@ def restores(monkeypatch: pytest.MonkeyPatch) -> SlowRestores:
     )
     monkeypatch.setattr("lyo.streams.runtime.opening.restore", made.restore)
     monkeypatch.setattr("lyo.streams.runtime.opening.same_topics", nothing)
-    monkeypatch.setattr("lyo.streams.runtime.task.committed_offsets", nothing)
     monkeypatch.setattr("lyo.streams.runtime.opening.committed_offsets", nothing)
     monkeypatch.setattr("lyo.streams.runtime.opening.committed_counts", nothing)
     return made

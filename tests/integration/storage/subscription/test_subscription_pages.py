@@ -99,7 +99,12 @@ async def test_what_is_told_of_a_row(store: Store) -> None:
         "user_id": 1,
         "organization_id": 7,
         "subject": "lesson",
-        "key": {"user_id": 1, "content_id": "lesson", "id": row["id"]},
+        "key": {
+            "user_id": 1,
+            "content_id": "lesson",
+            "request_id": row["request_id"],
+            "id": row["id"],
+        },
         "row": row,
         "log_partition": 3,
         "log_offset": 40,
