@@ -8,7 +8,7 @@ from typing import Final
 
 from lyo.models.events.types import CATALOGUE, INPUTS, Kind
 from lyo.models.predictions.kinds import BY_NAME
-from lyo.streams.kafka import existence
+from lyo.streams.kafka import errors
 from lyo.streams.settings import Settings
 
 DEFAULT_PREFIX: Final = "lyo."
@@ -17,8 +17,7 @@ CATALOGUE_KINDS: Final = CATALOGUE
 INPUT_KINDS: Final = tuple(kind for kind in INPUTS if kind not in (*CATALOGUE, Kind.ERASURE))
 """The kinds of event that a task processes, in topics partitioned by user."""
 
-
-TopicError = existence.TopicError
+TopicError = errors.TopicError
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import IncompatibleBrokerVersion, TopicAuthorizationFailedError
 
 from lyo.streams.kafka import protocol
+from lyo.streams.kafka.errors import TopicError
 
 Client: TypeAlias = "AIOKafkaAdminClient | AIOKafkaConsumer"
-
-
-class TopicError(RuntimeError):
-    """A topic does not fit the settings, could not be created, or may not be described."""
 
 
 class TopicHidden(TopicError):
