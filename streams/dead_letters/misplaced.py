@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
-from typing import Final
 
 from aiokafka import ConsumerRecord, TopicPartition
 
@@ -30,7 +29,6 @@ __all__ = [
     "user_of",
 ]
 
-RECORDS_AT_ONCE: Final = 2_000
 Keys = dict[TopicPartition, dict[bytes, int]]
 """Keys with a value by topic-partition, each with its learner."""
 
@@ -66,7 +64,8 @@ async def read_whole(
 ) -> AsyncIterator[tuple[TopicPartition, list[ConsumerRecord]]]:
     """Read topic-partitions up to their log end offsets, waiting for open transactions.
 
-    ``read`` is called with numbers of records.
+    Kafka answers a commit before the partitions know of it, so the last stable offset may lie before a
+    transaction that is already committed. ``read`` is called with numbers of records.
     """
     partitions = list(wanted)
     if not partitions:
@@ -77,7 +76,7 @@ async def read_whole(
     try:
         reader.assign(partitions)
         await reader.seek_to_beginning(*partitions)
-        async for tp, records in clients.read_up_to(reader, ends, max_records=RECORDS_AT_ONCE):
+        async for tp, records in clients.read_up_to(reader, ends, max_records=clients.RECORDS_AT_ONCE):
             yield tp, records
             if read is not None:
                 read(len(records))

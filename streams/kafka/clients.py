@@ -37,6 +37,8 @@ STOP_SECONDS: Final = 3.0
 ABANDON_SECONDS: Final = 0.5
 _LZ4_LEVEL: Final = 1
 _POLL_SECONDS: Final = 0.2
+RECORDS_AT_ONCE: Final = 2_000
+"""Most records of a poll that leaves the event loop to others in between."""
 
 
 class Stalled(RuntimeError):

@@ -52,7 +52,7 @@ def token_provider(settings: Settings) -> AbstractTokenProvider:
     """The one source of tokens of a process's clients, whose tokens they share.
 
     Raises:
-        TokenError: AWS_MSK_IAM without the extra `msk`.
+        TokenError: the extra that the mechanism needs is not installed.
     """
     if settings.sasl_mechanism == "AWS_MSK_IAM":
         return _Msk(settings)

@@ -21,7 +21,6 @@ from lyo.streams.settings import Settings
 from lyo.streams.topics import Names
 
 # Rows have about 4 KB.
-RECORDS_AT_ONCE = 2_000
 FIRST_GROUP_SECONDS = 15.0
 
 
@@ -109,7 +108,7 @@ async def restore(
     try:
         await _check_existence(reader, sources)
         reading = clients.read_to_end(
-            reader, sources, max_records=RECORDS_AT_ONCE, stalled_seconds=settings.stalled_seconds / 2
+            reader, sources, max_records=clients.RECORDS_AT_ONCE, stalled_seconds=settings.stalled_seconds / 2
         )
         async for tp, records in reading:
             for record in records:

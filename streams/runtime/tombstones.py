@@ -19,12 +19,11 @@ from lyo.models.erasure import (
 )
 from lyo.models.events.decode import Kind, partition
 from lyo.streams.dead_letters import encode
-from lyo.streams.kafka import clients
+from lyo.streams.dead_letters.misplaced import read_whole
 from lyo.streams.log import logger
 from lyo.streams.producers.transactional_producer import TransactionalProducer
 from lyo.streams.runtime.context import TaskContext
 from lyo.streams.runtime.ports import Changes, Engine
-from lyo.streams.runtime.restore import RECORDS_AT_ONCE
 from lyo.streams.settings import Settings
 from lyo.streams.topics import Names
 
@@ -73,30 +72,16 @@ async def stored_keys(
     users: Collection[int],
     read: Callable[[int], None] | None = None,
 ) -> StoredKeys:
-    """Read topic-partitions whole for keys of these learners; ``read`` is called with numbers of records.
-
-    It reads up to the log end offsets and waits for open transactions. Kafka answers a commit before the
-    partitions know of it, so the last stable offset may lie before a transaction that is already committed.
-    """
-    stored, partitions = StoredKeys(), list(wanted)
-    ends = await clients.log_end_offsets(settings, partitions)
-    reader = clients.consumer(settings, fetch_max_wait_ms=100)
-    await reader.start()
-    try:
-        reader.assign(partitions)
-        await reader.seek_to_beginning(*partitions)
-        async for tp, records in clients.read_up_to(reader, ends, max_records=RECORDS_AT_ONCE):
-            keys = stored.keys.setdefault(tp, {})
-            if read is not None:
-                read(len(records))
-            for record in records:
-                if record.value is None:
-                    keys.pop(record.key, None)
-                elif (user := _owner(names, record, users)) is not None:
-                    keys[record.key] = user
-                    stored.records[user, tp.topic] += 1
-    finally:
-        await clients.stop(reader)
+    """Read topic-partitions whole for keys of these learners; ``read`` is called with numbers of records."""
+    stored = StoredKeys()
+    async for tp, records in read_whole(settings, wanted, read):
+        keys = stored.keys.setdefault(tp, {})
+        for record in records:
+            if record.value is None:
+                keys.pop(record.key, None)
+            elif (user := _owner(names, record, users)) is not None:
+                keys[record.key] = user
+                stored.records[user, tp.topic] += 1
     return stored
 
 
