@@ -66,3 +66,18 @@ async def lag(settings: Settings) -> int:
     finally:
         await reader.stop()
     return sum(end - max(done[tp].offset if tp in done else 0, 0) for tp, end in ends.items())
+
+
+def lyo(
+    environment: dict[str, str], *arguments: str, seconds: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """A command that has ended, with what it wrote; it may take so many seconds."""
+    return subprocess.run(
+        [sys.executable, "-m", "lyo.cli.main", *arguments],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=seconds,
+    )

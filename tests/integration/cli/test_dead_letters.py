@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from lyo.streams.dead_letters import encode
 from lyo.streams.dead_letters.reader import DeadLetterReader
 from lyo.streams.dead_letters.retry import HEADER, Retrier, Status
 from lyo.streams.settings import Settings
-from tests.support.processes import ROOT, Environment, lag
+from tests.support.processes import Environment, lag, lyo
 from tests.support.worker.running import (
     WorkerProcess,
     all_done,
@@ -87,15 +86,7 @@ class Bench:
         return name
 
     def lyo(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "lyo.cli.main", "dlq", *words],
-            env=self.environment,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        return lyo(self.environment, "dlq", *words)
 
     async def run(self, *words: str, code: int = 0) -> list[Any]:
         """What a command prints with --json."""

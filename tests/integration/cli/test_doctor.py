@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from lyo.streams.kafka import clients
 from lyo.streams.settings import Settings
 from lyo.tools.stack import LocalKafka, LocalPostgres
 from lyo.tools.stack.local import default_home
-from tests.support.processes import Environment
+from tests.support.processes import Environment, lyo
 from tests.support.servers.doctor import bad, execute
 from tests.support.servers.guarded_kafka import (
     ALLOW,
@@ -40,19 +39,8 @@ from tests.support.servers.guarded_kafka import (
 pytestmark = pytest.mark.integration
 
 
-ROOT = Path(__file__).parents[3]
-
-
-def lyo(variables: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "lyo.cli.main", "doctor", *arguments],
-        env=variables,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+def doctor(variables: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
+    return lyo(variables, "doctor", *options)
 
 
 # ---------------------------------------------------------------- nothing wrong, and everything missing
@@ -61,7 +49,7 @@ def lyo(variables: dict[str, str], *arguments: str) -> subprocess.CompletedProce
 async def test_a_sound_deployment_has_no_error_and_says_what_was_checked(
     ready: Settings, environment: Environment
 ) -> None:
-    done = await asyncio.to_thread(lyo, environment(ready), "--json")
+    done = await asyncio.to_thread(doctor, environment(ready), "--json")
     answer = json.loads(done.stdout)
     assert (done.returncode, answer["ok"]) == (0, True), done.stdout + done.stderr
     assert {one["status"] for one in answer["findings"]} == {"ok", "warning"}
@@ -75,20 +63,20 @@ async def test_a_sound_deployment_has_no_error_and_says_what_was_checked(
 async def test_fix_creates_what_is_missing_and_the_next_look_finds_nothing(
     settings: Settings, environment: Environment
 ) -> None:
-    first = await asyncio.to_thread(lyo, environment(settings))
+    first = await asyncio.to_thread(doctor, environment(settings))
     assert first.returncode == 1
     assert "it is missing" in first.stdout
     assert "→ lyo migrate" in first.stdout
     missing = {spec.name for spec in topics.specs(settings)}
     assert {name for name in missing if name in first.stdout} == missing
 
-    fixed = await asyncio.to_thread(lyo, environment(settings), "--fix", "--json")
+    fixed = await asyncio.to_thread(doctor, environment(settings), "--fix", "--json")
     answer = json.loads(fixed.stdout)
     assert (fixed.returncode, answer["ok"]) == (0, True), fixed.stdout
     assert {line.removeprefix("created ") for line in answer["done"]} > missing
     assert await topic_admin.ensure(settings) == []
 
-    again = await asyncio.to_thread(lyo, environment(settings), "--fix", "--json")
+    again = await asyncio.to_thread(doctor, environment(settings), "--fix", "--json")
     assert (again.returncode, json.loads(again.stdout)["done"]) == (0, [])
 
 
@@ -236,7 +224,7 @@ async def test_with_postgres_down_its_checks_are_unknown_and_kafka_is_still_look
     url = own_postgres.database_url
     own_postgres.stop()
     settings = ready.model_copy(update={"database_url": url})
-    done = await asyncio.to_thread(lyo, environment(settings), "--json", "--fix")
+    done = await asyncio.to_thread(doctor, environment(settings), "--json", "--fix")
     assert done.returncode == 1
     found = json.loads(done.stdout)["findings"]
     assert [one["check"] for one in found if one["status"] == "error"] == ["postgres.reachable"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-import sys
 import time
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -34,7 +33,7 @@ from lyo.streams.settings import Settings
 from tests.support import logs
 from tests.support.learners.building import Sent, sentiment
 from tests.support.monitor.watching import seen, watching
-from tests.support.processes import ROOT, Environment, lag, process, wait_for
+from tests.support.processes import LONGEST, Environment, lag, lyo, process, wait_for
 from tests.support.worker.erased import DAY, on_topics
 from tests.support.worker.erasing import quick, shifted
 from tests.support.worker.running import publisher
@@ -98,15 +97,7 @@ class Run:
             await self.settle("an earlier version has counted it")
 
     async def lyo(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-m", "lyo.cli.main", *words],
-            env=self.variables,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return await asyncio.to_thread(lyo, self.variables, *words, seconds=LONGEST)
 
     async def astray(self) -> tuple[dict[str, int], dict[str, list[int]]]:
         """Keys in wrong partitions by topic, and learners with rows from there in Postgres."""

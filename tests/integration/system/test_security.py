@@ -23,14 +23,14 @@ from lyo.streams import topics
 from lyo.streams.settings import Settings
 from tests.support.api.client import address_in
 from tests.support.api.tokens import SECRET
-from tests.support.processes import Environment, lag, process, wait_for
+from tests.support.processes import Environment, lag, lyo, process, wait_for
 from tests.support.servers import broker_tool
 from tests.support.servers.secure import (
     LEAVER,
     NEXT_PASSWORD,
     SUCCESSOR,
 )
-from tests.support.servers.secure_clients import SECRETS, Secure, kafka_way, lyo
+from tests.support.servers.secure_clients import SECRETS, Secure, kafka_way
 
 pytestmark = pytest.mark.integration
 

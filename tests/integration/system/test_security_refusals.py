@@ -13,12 +13,12 @@ from lyo.storage.session import Session
 from lyo.streams.kafka import clients as kafka
 from lyo.streams.kafka.clients import Unreachable
 from lyo.streams.settings import Settings
-from tests.support.processes import Environment
+from tests.support.processes import Environment, lyo
 from tests.support.servers.certificates import Authority
 from tests.support.servers.secure import (
     PASSWORD,
 )
-from tests.support.servers.secure_clients import SECRETS, Secure, kafka_way, lyo
+from tests.support.servers.secure_clients import SECRETS, Secure, kafka_way
 
 pytestmark = pytest.mark.integration
 

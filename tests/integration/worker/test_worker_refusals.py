@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,9 +21,10 @@ from lyo.streams import topic_admin, topics
 from lyo.streams.kafka import clients
 from lyo.streams.runtime.restore import RestoreError, restore
 from lyo.streams.settings import Settings
+from tests.support import processes
 from tests.support.faults import agreement
 from tests.support.learners.building import Sent, Stream, by_kind
-from tests.support.processes import ROOT, lag, process, wait_for
+from tests.support.processes import lag, process, wait_for
 from tests.support.worker.counting_worker import CountingEngine
 from tests.support.worker.erasing import quick, send, shifted
 from tests.support.worker.running import publisher, until
@@ -35,16 +35,7 @@ DAY = 86_400_000
 USERS = (21, 22, 23)
 
 
-def lyo(variables: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "lyo.cli.main", *arguments],
-        env=variables,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+lyo = functools.partial(processes.lyo, seconds=90)
 
 
 async def refused(variables: dict[str, str], command: str = "worker") -> str:

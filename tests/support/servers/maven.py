@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from tests.support.servers.http import Answering, listening
 
 
 @dataclass
@@ -30,28 +30,16 @@ def serving(find: Callable[[str], bytes | None]) -> Iterator[Repository]:
     """A repository that answers with what `find` gives for a path such as `org/x/a/1/a-1.jar`."""
     repository = Repository(find)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Handler(Answering):
+        def do_GET(self) -> None:  # noqa: N802 (the base class calls it)
             path = self.path.removeprefix("/maven/")
             repository.asked.append(path)
             content = repository.find(path)
-            self.send_response(404 if content is None else 200)
-            self.send_header("Content-Length", str(len(content or b"")))
-            self.end_headers()
-            self.wfile.write(content or b"")
+            self.answer(404 if content is None else 200, content or b"")
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's name)
-            """Nothing on standard error."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        repository.url = f"http://127.0.0.1:{server.server_port}/maven"
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield repository
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Handler) as address:
+        repository.url = f"{address}/maven"
+        yield repository
 
 
 def of_folder(jars: Path) -> Callable[[str], bytes | None]:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
 
 from lyo.tools.stack import Listener, LocalKafka
 from tests.support.api.tokens import Issuer
+from tests.support.servers.http import Answering, listening
 
 CLIENT, CLIENT_SECRET = "app", "correct-horse-battery"
 AUDIENCE, SCOPE, ISSUER = "kafka", "events", "https://id.example"
@@ -57,29 +56,15 @@ def provider() -> Iterator[Provider]:
     """One that runs, on a free port."""
     running = Provider()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Handler(Answering):
+        def do_POST(self) -> None:  # noqa: N802 (the base class calls it)
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            status, answer = running.answer(self.headers.get("Authorization", ""), parse_qs(body))
-            content = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            status, given = running.answer(self.headers.get("Authorization", ""), parse_qs(body))
+            self.answer(status, json.dumps(given).encode(), "application/json")
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's name)
-            """Nothing on standard error."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        running.url = f"http://127.0.0.1:{server.server_port}/token"
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield running
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Handler) as address:
+        running.url = f"{address}/token"
+        yield running
 
 
 class OauthKafka(LocalKafka):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 from lyo.tools.stack import LocalKafka
 from tests.support.api.tokens import SECRET
-from tests.support.processes import ROOT
 from tests.support.servers.certificates import Authority, Pair
 from tests.support.servers.secure import (
     PASSWORD,
@@ -70,15 +67,3 @@ def kafka_way(secure: Secure, way: str) -> dict[str, Any]:
         }
         | signed,
     }[way]
-
-
-def lyo(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "lyo.cli.main", *arguments],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
