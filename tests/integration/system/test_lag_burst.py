@@ -23,12 +23,13 @@ async def test_a_burst_that_drains_is_never_stalled(
     ready: Settings, environment: Environment, tmp_path: Path
 ) -> None:
     """One worker takes four numbers in turn: the last waits far longer than the limit of a stall."""
-    settings = ready.model_copy(update={"monitor_stalled_seconds": 0.2, "batch_records": 4_000})
+    limits = {"monitor_stalled_seconds": 0.2, "monitor_lagging_seconds": 0.2, "batch_records": 4_000}
+    settings = ready.model_copy(update=limits)
     seen: set[Status] = set()
     waited = 0
+    async with publisher(settings) as producer:
+        await publish(settings, producer, events(COUNT, users=USERS))
     async with process("worker", environment(settings), tmp_path / "worker"), watching(settings) as monitor:
-        async with publisher(settings) as producer:
-            await publish(settings, producer, events(COUNT, users=USERS))
         while True:
             group = workers(await monitor.look())
             # Until the worker has joined and opened its partitions nobody owns them, or they are restored.

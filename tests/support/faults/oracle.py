@@ -10,11 +10,14 @@ import asyncio
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lyo.evaluation.replay import FOREVER, Replay
 from lyo.models.arrays.coefficients import Hazard
@@ -184,8 +187,15 @@ def _columns(key: bytes, one: bytes, other: bytes) -> list[str]:
         rows, topics = layout.decode_skills([one, other])
     else:
         rows = layout.decode_learners([one, other])
-    names = [name for name in rows.dtype.names or () if rows[0][name].tobytes() != rows[1][name].tobytes()]
-    return names + (["topic"] if topics[0] != topics[1] else [])
+    return list(_unlike(rows)) + (["topic"] if topics[0] != topics[1] else [])
+
+
+def _unlike(rows: NDArray[np.void]) -> Iterator[str]:
+    """The columns in which two rows differ; of a record with columns of its own, as ``now.peak``."""
+    for name in rows.dtype.names or ():
+        if rows[0][name].tobytes() != rows[1][name].tobytes():
+            within = rows[name].dtype.names and rows[name].ndim == 1
+            yield from (f"{name}.{inner}" for inner in _unlike(rows[name])) if within else (name,)
 
 
 # ------------------------------------------------------------ which events
