@@ -16,8 +16,8 @@ Floats = NDArray[np.float64]
 class Hazard:
     """Coefficients: with terms x, piece j's logit is ``intercepts[j] + sum(weights[j] * (x - reference))``.
 
-    ``reference (19,)`` is the average learner right after a day of study, with none of the six factors,
-    ``intercepts (3,)`` what is thought of that one and ``weights (3, 19)`` what each term changes. ``model``
+    ``reference (20,)`` is the average learner right after a day of study, with none of the six factors,
+    ``intercepts (3,)`` what is thought of that one and ``weights (3, 20)`` what each term changes. ``model``
     names those that were fitted, as predictions say it; "": those that are shipped.
     """
 

@@ -32,7 +32,7 @@ __all__ = [
     "predict_weights",
 ]
 
-MODEL = "dropout-hazard-1"
+MODEL = "dropout-hazard-2"
 LEVELS = ("low", "medium", "high", "critical")
 LEVEL_BOUNDS = (30, 50, 70)
 NAMED_FROM = 0.4

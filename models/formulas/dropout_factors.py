@@ -31,6 +31,7 @@ A_WHILE = 3
 """Days without a finished lesson from which `no_progress` is shown."""
 A_STREAK = 3
 """Days in a row from which the end of a streak is shown."""
+_MANY_SESSIONS = 10.0
 _RECENT, _USUAL = 0.86, 0.97  # a day's weight against the next
 _FAST = np.cumprod(np.r_[1.0, np.full(DAYS, _RECENT)])
 _SLOW = np.cumprod(np.r_[1.0, np.full(DAYS, _USUAL)])
@@ -45,8 +46,9 @@ class Factors:
     """Factors of ``n`` learners: ``values (n, 6)`` and ``evidence (n, 6)``, both in [0, 1], as `FACTORS`.
 
     ``days`` are active days, ``silent`` days since the last one and ``waiting`` those beyond the usual gap,
-    ``span`` the days from the first active one to the last; all of the last 90 days. The rest are the
-    metrics of the specification; NaN means unknown.
+    ``span`` the days from the first active one to the last; all of the last 90 days. ``decline`` is how
+    steadily sessions became fewer, in [0, 1). The rest are the metrics of the specification; NaN means
+    unknown.
     """
 
     values: Floats
@@ -55,6 +57,7 @@ class Factors:
     span: Ints
     silent: Floats
     waiting: Floats
+    decline: Floats
     trend: Floats
     gap: Floats
     sentiment: Floats
@@ -78,8 +81,9 @@ def factors(past: History) -> Factors:
     silent = past.silent.astype(float)
     waiting = np.maximum(silent - np.where(np.isnan(gap), 2.0, gap), 0.0)
     longest, ending, streak = _streaks(active, silent)
+    engagement, decline = _declining_engagement(past, waiting)
     by_name = {
-        "declining_engagement": _declining_engagement(past, waiting),
+        "declining_engagement": engagement,
         "infrequent_sessions": _infrequent_sessions(active, gap, silent, waiting),
         "negative_sentiment": _negative_sentiment(past),
         "no_progress": _no_progress(past),
@@ -93,6 +97,7 @@ def factors(past: History) -> Factors:
         span=np.where(active.any(axis=1), _oldest(active), 0),
         silent=silent,
         waiting=waiting,
+        decline=decline,
         trend=by_name["declining_engagement"].metric,
         gap=gap,
         sentiment=by_name["negative_sentiment"].metric,
@@ -142,11 +147,13 @@ def _usual_gap(active: NDArray[np.bool_]) -> Floats:
     return np.where(days >= 2, _oldest(active) / np.maximum(days - 1, 1), np.nan)
 
 
-def _declining_engagement(past: History, waiting: Floats) -> _Factor:
+def _declining_engagement(past: History, waiting: Floats) -> tuple[_Factor, Floats]:
     """Recent sessions against the learner's own level, and how early in the known time the sessions lie.
 
     Both levels are exponentially weighted daily rates. Sessions that fall to none in a straight line have
-    their mean at a third of the time; what chance alone would do with so few sessions is taken off.
+    their mean at a third of the time; what chance alone would do with so few sessions is taken off. A steady
+    decline ``(n,)`` is both at once, drawn toward none by few sessions: who crams before examinations has
+    fewer sessions in between, but not ever fewer.
     """
     recent = past.total(past.sessions * _FAST[past.age])
     usual = past.total(past.sessions * _SLOW[past.age])
@@ -159,9 +166,11 @@ def _declining_engagement(past: History, waiting: Floats) -> _Factor:
     early = (past.total(past.sessions * (past.age + 0.5)) / count - half) / half
     early = np.clip((early - 0.5 / np.sqrt(count)) / 0.2, 0.0, 1.0)
     # Of a learner who has just come back, all sessions but one are long ago: the recent level counts.
-    value = _either((1.0 - ratio) / 0.45, early * np.clip((1.0 - ratio) / 0.3, 0.0, 1.0))
+    decline = early * np.clip((1.0 - ratio) / 0.3, 0.0, 1.0)
+    value = _either((1.0 - ratio) / 0.45, decline)
     enough = np.clip(past.total(past.sessions) / 4.0, 0.0, 1.0)
-    return _Factor(value, enough, np.clip(ratio - 1.0, -1.0, 1.0))
+    metric = np.clip(ratio - 1.0, -1.0, 1.0)
+    return _Factor(value, enough, metric), decline * count / (count + _MANY_SESSIONS)
 
 
 def _infrequent_sessions(active: NDArray[np.bool_], gap: Floats, silent: Floats, waiting: Floats) -> _Factor:

@@ -47,18 +47,22 @@ _PART_OF = {
     "gap": "rhythm",
     "score": "scores",
     **{name: name for name in FACTORS},
+    "decline": "declining_engagement",
 }
 TERMS = tuple(_PART_OF)
 """The logits are linear in these; each is static or never falls while a learner is silent."""
-PARTS = (*FACTORS, "silence", "active_days", "amount", "rhythm", "scores")
-"""Groups of terms, by which a score's contributions are named."""
+PARTS = (*FACTORS, "silence", "active_days", "amount", "rhythm", "scores", "usual")
+"""Groups of terms, by which a score's contributions are named; `usual` is where the reference learner is."""
 RISING = np.array([name not in {"span", "gap"} for name in TERMS])
 """Terms whose weights must not be negative: silence never lowers the risk, and activity never raises it."""
 
 _MEMBERS = tuple(tuple(place for place, term in enumerate(TERMS) if _PART_OF[term] == part) for part in PARTS)
 _MINUTES_OF_COMPLETION = 5.0  # where a day has no timed session
 _PRIOR_SCORE, _PRIOR_SCORES = 0.7, 2.0
-_SLOPE = np.log(7 / 3) / np.log(4)
+_SLOPE = np.log(7 / 3) / np.log(3)
+_EVEN = np.log(5.0)
+"""Log odds of a score of one half over the reference's. By the shipped coefficients 14 silent days are then
+as likely as not; 0.3 stands for one in four and 0.7 for three in four."""
 _LIMIT = 30.0
 # Gauss-Legendre on [0, 1]: exact for the smooth curves here to far below a hundredth.
 _GAUSS = np.polynomial.legendre.leggauss(16)
@@ -76,7 +80,7 @@ SHIPPED = Hazard(
 
 
 def terms(past: History, measured: Factors) -> Floats:
-    """Terms ``(n, 19)``, as `TERMS`, of the learners of ``past``, whose factors are ``measured``.
+    """Terms ``(n, 20)``, as `TERMS`, of the learners of ``past``, whose factors are ``measured``.
 
     Amounts are minutes; a day without a timed session counts five for each completion.
     """
@@ -103,17 +107,17 @@ def terms(past: History, measured: Factors) -> Floats:
         "score": -mean,
     }
     values = measured.values * measured.evidence
-    return np.stack([*columns.values(), *values.T], axis=1)
+    return np.stack([*columns.values(), *values.T, measured.decline], axis=1)
 
 
 def probabilities(model: Hazard, given: Floats) -> Floats:
-    """Probability ``(n, 3)`` in (0, 1) of silence for each of `HORIZONS`, from terms ``(n, 19)``."""
+    """Probability ``(n, 3)`` in (0, 1) of silence for each of `HORIZONS`, from terms ``(n, 20)``."""
     stays = [_sigmoid(logit) for logit in _logits(model, given)]
     return np.stack([stays[0], stays[0] * stays[1], stays[0] * stays[1] * stays[2]], axis=1)
 
 
 def stays(model: Hazard, given: Floats, days: float) -> Floats:
-    """Probability ``(n,)`` of silence for ``days`` days, from terms ``(n, 19)``.
+    """Probability ``(n,)`` of silence for ``days`` days, from terms ``(n, 20)``.
 
     The hazard is constant within each piece; beyond the last horizon it is that of the last piece.
     """
@@ -126,17 +130,17 @@ def stays(model: Hazard, given: Floats, days: float) -> Floats:
 
 
 def score(model: Hazard, given: Floats) -> tuple[Floats, Floats]:
-    """Risk score ``(n,)`` in (0, 1), and each part's contribution ``(n, 11)``: they add up to score - 0.5.
+    """Risk score ``(n,)`` in (0, 1), and each part's contribution ``(n, 12)``: they add up to score - 0.5.
 
-    The score is the probability of 14 silent days set against the reference learner's: 0.5 at equal odds,
-    0.3 at a quarter of them, 0.7 at four times. A part contributes the integral of the score's slope along
-    the straight line from the reference learner to this one (Sundararajan et al. 2017), which is why parts
-    add up.
+    The score is the probability of 14 silent days set against the reference learner's: 0.5 at five times
+    the odds, 0.3 at a third of these, 0.7 at three times these. The reference learner's own score is the
+    part `usual`; each other one contributes the integral of the score's slope along the straight line from
+    the reference learner to this one (Sundararajan et al. 2017), which is why parts add up.
     """
     changes = given - model.reference
     first, second = (_by_part(model.weights[piece] * changes) for piece in (0, 1))
     to_first, to_second = _sum(first), _sum(second)
-    level = _log_odds(model.intercepts[0], model.intercepts[1])
+    level = _log_odds(model.intercepts[0], model.intercepts[1]) + _EVEN
     by_first, by_second = np.zeros(len(given)), np.zeros(len(given))
     for node, weight in zip(_NODES.tolist(), _NODE_WEIGHTS.tolist(), strict=True):
         first_logit = model.intercepts[0] + node * to_first
@@ -148,11 +152,12 @@ def score(model: Hazard, given: Floats) -> tuple[Floats, Floats]:
         by_second += steep * (1.0 - _sigmoid(second_logit))
     logits = _log_odds(model.intercepts[0] + to_first, model.intercepts[1] + to_second)
     parts = by_first[:, None] * first + by_second[:, None] * second
+    parts[:, -1] = _sigmoid(-_SLOPE * _EVEN) - 0.5
     return _sigmoid(_SLOPE * (logits - level)), parts
 
 
 def with_evidence(evidence: Floats) -> NDArray[np.bool_]:
-    """Which parts ``(n, 11)`` rest on evidence, from the evidence ``(n, 6)`` of the factors."""
+    """Which parts ``(n, 12)`` rest on evidence, from the evidence ``(n, 6)`` of the factors."""
     rest = np.ones((len(evidence), len(PARTS) - len(FACTORS)), bool)
     return np.concatenate([evidence > 0, rest], axis=1)
 
@@ -166,7 +171,7 @@ def _logits(model: Hazard, given: Floats) -> list[Floats]:
 
 
 def _by_part(changes: Floats) -> Floats:
-    """Sums by part ``(n, 11)`` of a logit's changes by term ``(n, 19)``."""
+    """Sums by part ``(n, 12)`` of a logit's changes by term ``(n, 20)``."""
     return np.stack([_sum(changes[:, members]) for members in _MEMBERS], axis=1)
 
 

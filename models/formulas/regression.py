@@ -21,10 +21,10 @@ from lyo.models.state.regression_span import fallen_since
 
 __all__ = ["FACTORS", "LEVELS", "MODEL", "Regressions", "past", "predict"]
 
-MODEL = "regression-2"
+MODEL = "regression-3"
 FACTORS = ("usual", "record", "forgetting")
 LEVELS = ("low", "medium", "high", "critical")
-LEVEL_BOUNDS = (30, 50, 65)
+LEVEL_BOUNDS = (27, 50, 65)
 
 Ints = NDArray[np.int64]
 

@@ -48,6 +48,7 @@ FACTORS: Final = {
     "amount": ("Time you have spent", "the less, the higher the risk"),
     "rhythm": ("How long and how often you have been learning", ""),
     "scores": ("Your scores", "the lower, the higher the risk"),
+    "usual": ("Where active learners stand", ""),
     "other": ("Other", "what the parts above leave open"),
 }
 """By factor of the risk: its label, and what raises the risk.

@@ -15,7 +15,7 @@ OUTPUT_EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         "as_of": "2026-11-23T08:30:46.712Z",
         "valid_until": "2026-11-24T09:30:46.712Z",
         "calculated_at": "2026-11-23T08:30:46.712Z",
-        "model": "dropout-hazard-1",
+        "model": "dropout-hazard-2",
         "catalogue_revision": "46b38a49403e0db1",
         "user_id": 24,
         "organization_id": 8,

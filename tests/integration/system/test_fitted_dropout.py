@@ -111,5 +111,5 @@ async def test_a_fitted_model_is_served_everywhere_and_another_one_after_it(
         await worker.stop()
         fleet.add("worker-third")
         await agrees(deployment, events, None)
-        assert {one["model"] for one in (await risks(settings)).values()} == {"dropout-hazard-1"}
+        assert {one["model"] for one in (await risks(settings)).values()} == {"dropout-hazard-2"}
         await fleet.stop()

@@ -196,7 +196,7 @@ def test_a_model_that_cannot_be_used_is_bad_usage(
     events: Path, tmp_path: Path, command: Any, option: list[str]
 ) -> None:
     path = tmp_path / "model.json"
-    path.write_text('{"name": "dropout-hazard-1"}')
+    path.write_text('{"name": "dropout-hazard-2"}')
     result = CliRunner().invoke(command, [str(events), *option, str(path)])
     assert result.exit_code == 2
     assert option[-1] in result.stderr

@@ -73,9 +73,7 @@ def test_longer_silences_are_never_more_likely_and_parts_add_up_to_the_score(see
     assert parts.sum(axis=1) == pytest.approx(score - 0.5, abs=0.004)
 
 
-def test_the_score_is_a_half_at_the_references_odds_and_the_bounds_are_a_quarter_and_four_times_these() -> (
-    None
-):
+def test_the_score_is_a_half_at_five_times_the_references_odds_and_its_bounds_a_third_and_thrice() -> None:
     intercepts = np.array([0.4, 6.0, 0.2])
     weights = np.zeros((3, len(TERMS)))
     weights[0, 0] = 1.0
@@ -86,9 +84,25 @@ def test_the_score_is_a_half_at_the_references_odds_and_the_bounds_are_a_quarter
     odds = probability / (1 - probability)
     score = hazard.score(model, silent)[0]
     middle = odds[2000]
-    for bound, times in ((0.3, 1 / 4), (0.5, 1.0), (0.7, 4.0)):
+    for bound, times in ((0.3, 5 / 3), (0.5, 5.0), (0.7, 15.0)):
         assert np.interp(bound, score, odds / middle) == pytest.approx(times, rel=0.01)
     assert (np.diff(score) > 0).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(SEEDS, st.integers(1, 100), st.sampled_from([0, 3, 12, 40]))
+def test_each_level_says_how_likely_silence_is(seed: int, many: int, days: int) -> None:
+    """By the shipped coefficients: low to one in four, medium to one in two, high to three in four."""
+    rows = lived(seed, many)
+    risk = predict(past_of(rows, rows["newest"] + days * DAY))
+    low, high = (
+        np.array([0, 25, 50, 75])[level_of(risk.score)],
+        np.array([25, 50, 75, 100])[level_of(risk.score)],
+    )
+    near = 4  # a hundredth of the score is about as much as one of the probability
+    assert ((low - near <= risk.probability[:, 1]) & (risk.probability[:, 1] <= high + near))[
+        risk.enough
+    ].all()
 
 
 def test_no_single_session_or_day_makes_a_jump() -> None:
@@ -97,7 +111,7 @@ def test_no_single_session_or_day_makes_a_jump() -> None:
     for day in range(1, 60):
         stream.sweep(START + day * DAY + 2 * HOUR)
         scores.append(stream.sent["dropout-risk", b"1"]["risk_score"])
-    assert all(0 <= after - before <= 0.05 for before, after in pairwise(scores)), scores
+    assert all(0 <= after - before <= 0.065 for before, after in pairwise(scores)), scores
 
 
 def test_the_more_a_learner_did_the_lower_the_risk() -> None:

@@ -90,10 +90,10 @@ def test_a_prediction_that_does_not_change_is_sent_again_with_what_rests_on_it()
 
 
 def test_who_returns_is_left_in_peace() -> None:
-    stream = silent(6)
+    stream = silent(8)
     before = of_dropout(stream, status="active")
     assert before
-    stream.feed(habit(1, 1, first=12))
+    stream.feed(habit(1, 1, first=14))
     assert LEVEL_BOUNDS[0] < risk(stream) < LEVEL_BOUNDS[1] - HYSTERESIS
     for one in before:
         now = json.loads(stream.interventions[f"1|{one['intervention_id']}".encode()])
@@ -102,7 +102,7 @@ def test_who_returns_is_left_in_peace() -> None:
             name: one[name] for name in CONTRACT - {"status"}
         }
     # The risk is still medium, which alone would call for a nudge.
-    day_by_day(stream, 13, 13)
+    day_by_day(stream, 15, 15)
     assert risk(stream) > LEVEL_BOUNDS[0]
     assert of_dropout(stream, status="active") == []
 
@@ -146,7 +146,7 @@ def test_a_level_is_left_five_points_below_where_it_is_entered() -> None:
 def test_hysteresis_by_the_score_itself(monkeypatch: pytest.MonkeyPatch, score: int, status: str) -> None:
     from lyo.models.interventions import candidates
 
-    stream = silent(2)
+    stream = silent(4)
     nudges = stream.decided(type="gentle_nudge")
     assert [one["status"] for one in nudges] == ["active"]
     true_at = candidates.LearnerColumns.at.__func__  # type: ignore[attr-defined]

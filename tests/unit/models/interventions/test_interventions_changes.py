@@ -228,10 +228,10 @@ def test_who_moves_after_a_retraction_reads_the_same_however_the_day_is_cut(zone
 
 def test_what_is_over_before_the_day_begins_in_another_zone_stands_again() -> None:
     before, midnight = to_come()
-    for hours in range(0, 12 * 24 + 1, 12):
+    for hours in range(0, 16 * 24 + 1, 12):
         before.sweep(midnight + hours * HOUR)
     (support,) = of_dropout(before, audience="learner", level="critical")
-    noon = midnight + 11 * DAY + 12 * HOUR
+    noon = midnight + 15 * DAY + 12 * HOUR
     assert support["expires_at"] == iso(noon - 3 * HOUR)
     back = session(1, noon - HOUR, 30, name="back")
     # The day there began at ten, an hour after the expiry.
