@@ -1,4 +1,7 @@
-"""Plateaus: practice that no longer improves a skill (specification, "learning_plateaus")."""
+"""Plateaus: practice that no longer improves a skill (specification, "learning_plateaus").
+
+A plateau claims that of the next ten answers under .85 are right, and less than .05 more than of the last six.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,9 @@ from lyo.models.state.plateau_window import (
     pattern_of,
 )
 
-__all__ = ["FACTORS", "MODEL", "SUGGESTIONS", "WEAK_PREREQUISITE", "Plateaus", "is_active", "predict"]
+__all__ = ["FACTORS", "MODEL", "SUGGESTIONS", "WEAK_PREREQUISITE", "Plateaus", "lasts", "predict"]
 
-MODEL = "plateau-2"
+MODEL = "plateau-3"
 FACTORS = ("level", "attempts", "flatness")
 _WEIGHTS = np.array([0.5, 0.25, 0.25])
 SUGGESTIONS = {
@@ -40,11 +43,12 @@ Ints = NDArray[np.int64]
 class Plateaus:
     """The window of ``n`` skills as a plateau. ``mastery``, ``improvement`` and ``confidence`` in hundredths.
 
-    ``is_plateau`` says whether the window is a plateau (open, or left without an end), ``active`` whether it
-    still is. ``score`` is how clear it is: 50 plus ``contributions (n, 3)``, and 50 without a plateau.
+    ``is_plateau`` says whether the window is a plateau (open, or left without an end), ``lasts`` whether
+    practice goes on, and ``active`` whether it does so without improvement. ``score`` is how clear it is: 50 plus ``contributions (n, 3)``, and 50 without a plateau.
     """
 
     is_plateau: NDArray[np.bool_]
+    lasts: NDArray[np.bool_]
     active: NDArray[np.bool_]
     detected: Ints  # ms
     left: Ints  # ms: when practice moved on, if it did
@@ -58,7 +62,7 @@ class Plateaus:
     confidence: Ints
 
 
-def is_active(states: NDArray[np.void], as_of: Ints) -> NDArray[np.bool_]:
+def lasts(states: NDArray[np.void], as_of: Ints) -> NDArray[np.bool_]:
     """Whether the windows of MEMORY states ``(n,)`` are plateaus, and practice has not moved on."""
     return (states["window_detected"] > 0) & (as_of <= states["last_at"] + GAP)
 
@@ -86,7 +90,8 @@ def predict(states: NDArray[np.void], as_of: Ints) -> Plateaus:
     kept = recall(as_of - states["last_at"], states["stability"])
     return Plateaus(
         is_plateau=is_plateau,
-        active=is_active(states, as_of),
+        lasts=lasts(states, as_of),
+        active=lasts(states, as_of) & (improvement <= 0),
         detected=states["window_detected"],
         left=left,
         days=np.maximum(until - states["window_since"], 0) // DAY + 1,

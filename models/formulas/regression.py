@@ -59,7 +59,7 @@ def predict(states: NDArray[np.void], as_of: Ints, learner: Calibration) -> Regr
     """
     elapsed = np.maximum(as_of - states["last_at"], 0)
     active = strength(states, elapsed) <= limit_of(states, learner)
-    active &= ~plateau.is_active(states, as_of)
+    active &= ~plateau.lasts(states, as_of)
     now, start = (_share(mastery_now(states, when, learner)) for when in (elapsed, np.zeros_like(elapsed)))
     usual = probability(learner, learner.usual)
     values = np.stack([0.5 - usual, usual - start, start - now], axis=1)

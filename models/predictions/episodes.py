@@ -124,9 +124,10 @@ def _open_plateaus(
 ) -> Iterator[tuple[int, PlateauEpisode]]:
     """Index and episode of each state whose window is a plateau."""
     places = np.flatnonzero(predicted.is_plateau)
-    for index, active, detected, left, days, attempts, mastery, improvement, pattern in zip(
+    for index, active, lasts, detected, left, days, attempts, mastery, improvement, pattern in zip(
         places.tolist(),
         predicted.active[places].tolist(),
+        predicted.lasts[places].tolist(),
         _seconds(predicted.detected[places]),
         texts(predicted.left[places]),
         predicted.days[places].tolist(),
@@ -147,8 +148,8 @@ def _open_plateaus(
                 is_active=active,
                 resolved=False,
                 resolved_at=None,
-                ended_at=None if active else left,
-                ended_because=None if active else Ended.PRACTICE_MOVED_ON.name.lower(),
+                ended_at=None if lasts else left,
+                ended_because=None if lasts else Ended.PRACTICE_MOVED_ON.name.lower(),
                 intervention_suggested=_suggestion(pattern, weak[index]),
             ),
         )

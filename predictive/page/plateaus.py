@@ -78,7 +78,7 @@ def _ended(practice: Practice, at: int) -> list[answers.Plateau]:
     ended = []
     for skill, episodes in zip(practice.ids, histories, strict=True):
         for episode in episodes:
-            if not episode.is_active:
+            if episode.ended_at is not None:
                 named = msgspec.structs.asdict(episode) | {"skill_id": skill, "topic": practice.topic(skill)}
                 ended.append(msgspec.convert(named, answers.Plateau))
     ended.sort(key=lambda plateau: (plateau.ended_at or plateau.detected_at, plateau.skill_id), reverse=True)

@@ -6,6 +6,7 @@ import gzip
 import json
 import random
 from collections.abc import Callable
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from lyo.evaluation.replay import Replay
 from lyo.models.arrays.zones import DAY, HOUR, Zones
-from lyo.models.formulas import send_time, struggle
+from lyo.models.formulas import regression, send_time, struggle
 from lyo.models.formulas.dropout_factors import A_STREAK, A_WHILE
 from lyo.models.formulas.send_time import AGAINST, Limits
 from lyo.models.predictions.compute import Group, group
@@ -30,7 +31,7 @@ Record = dict[str, Any]
 SINCE = (0, DAY, 4 * DAY, 9 * DAY, 12 * DAY, 40 * DAY, 100 * DAY)
 """How long after the last event predictions are looked at."""
 few = settings(max_examples=10, deadline=None)
-REAL = ("assistments17", "oulad", "xuetang-a")
+REAL = ("assistments17", "oulad", "xuetang-a", "fsrs-user")
 MOST = 1_500_000  # bytes of a real file's lines
 
 
@@ -68,21 +69,68 @@ def check_risk(record: Record) -> None:
         assert holds[name](), (name, record)
 
 
-def test_what_is_named_raises_the_risk_and_is_so() -> None:
-    named = set()
-    for record in (one for records in swept() for one in records if one["kind"] == "dropout-risk"):
-        check_risk(record)
-        named |= set(record["risk_factors"])
-    assert len(named) == 6, "every sentence was looked at"
+def check_plateau(record: Record) -> None:
+    """It is active only while practice goes on without improvement, and says why it ended."""
+    as_of, detected = (datetime.fromisoformat(record[name]) for name in ("as_of", "detected_at"))
+    assert detected <= as_of, record
+    if record["is_active"]:
+        assert (record["ended_at"], record["ended_because"]) == (None, None), record
+        assert record["mastery_improvement"] <= 0, record
+        assert record["plateau_score"] != 0.5 or record["factors"], record
+    if record["ended_because"] == "practice_moved_on":
+        assert not record["resolved"], record
+        assert as_of > datetime.fromisoformat(record["ended_at"]), record
+
+
+def check_regression(record: Record) -> None:
+    """What it says of mastery, days and urgency follows from its own numbers."""
+    if not record["is_active"]:
+        assert record["resolved_at"] is not None, record
+        return
+    away = datetime.fromisoformat(record["as_of"]) - datetime.fromisoformat(record["last_practiced_at"])
+    assert record["days_since_practice"] == away.days, record
+    assert record["current_mastery"] < record["peak_mastery"], record
+    assert record["regression_amount"] == pytest.approx(
+        record["peak_mastery"] - record["current_mastery"], abs=0.0101
+    ), record
+    assert record["predicted_mastery_in_week"] <= record["current_mastery"], record
+    failing = 1 - record["current_mastery"]
+    assert record["urgency_score"] == pytest.approx(failing, abs=0.0101), record
+    level = regression.LEVELS[
+        int(np.searchsorted(regression.LEVEL_BOUNDS, round(record["urgency_score"] * 100)))
+    ]
+    assert record["urgency"] == level, record
+
+
+def check(records: list[Record]) -> set[str]:
+    """Check everything that was predicted at one moment; gives what was named of risks and seen of skills."""
+    seen: set[str] = set()
+    active: dict[str, set[tuple[int, str]]] = {"plateaus": set(), "regressions": set()}
+    for record in records:
+        if record["kind"] == "dropout-risk":
+            check_risk(record)
+            seen |= set(record["risk_factors"])
+        elif record["kind"] in active:
+            (check_plateau if record["kind"] == "plateaus" else check_regression)(record)
+            if record["is_active"]:
+                active[record["kind"]].add((record["user_id"], record["skill_id"]))
+                seen.add(record["kind"])
+    assert not active["plateaus"] & active["regressions"], "one skill stands still and fades"
+    return seen
+
+
+def test_what_is_named_raises_the_risk_and_all_that_is_said_is_so() -> None:
+    seen: set[str] = set()
+    for records in swept():
+        seen |= check(records)
+    assert len(seen) == 6 + 2, "every sentence was looked at"
 
 
 @few
 @given(st.integers(0, 2**32))
 def test_so_it_is_of_any_life(seed: int) -> None:
     for records in _records(sample_catalogue(), lives(seed, 150)):
-        for record in records:
-            if record["kind"] == "dropout-risk":
-                check_risk(record)
+        check(records)
 
 
 @pytest.mark.parametrize("name", REAL)
@@ -98,9 +146,27 @@ def test_so_it_is_of_real_learners(name: str, tmp_path: Any) -> None:
     replay.read(tmp_path / "events.jsonl", None, None, None)
     for since in SINCE:
         replay.settle(replay.newest + since)
-        for kind, _, value in replay.predictions():
-            if kind == "dropout-risk":
-                check_risk(json.loads(value))
+        check([{"kind": kind} | json.loads(value) for kind, _, value in replay.predictions()])
+
+
+def test_a_plateau_is_said_of_nobody_who_stopped_practising() -> None:
+    """Whether the learner left the skill or altogether: fourteen days after the last answer it is over."""
+    stuck = [
+        completion(1, START + day * DAY + hour * HOUR, "algebra", score=score)
+        for day in range(8)
+        for hour, score in ((9, 1.0), (15, 0.0))
+    ]
+    for elsewhere in (0, 40):
+        stream = Stream()
+        stream.feed(
+            [*stuck, *(completion(1, START + day * DAY, "sets", score=1.0) for day in range(8, elsewhere))]
+        )
+        for days, active in ((1, True), (13, True), (15, False), (40, False)):
+            stream.sweep(START + (7 + days) * DAY + 16 * HOUR)
+            record = stream.one("plateaus", "1|algebra")
+            if days == 40 or not elsewhere:
+                assert record["is_active"] == active, (days, record)
+                assert record["ended_because"] == (None if active else "practice_moved_on")
 
 
 def test_there_is_no_trend_of_seven_days_in_which_nothing_was_felt() -> None:
