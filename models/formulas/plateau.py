@@ -1,6 +1,7 @@
 """Plateaus: practice that no longer improves a skill (specification, "learning_plateaus").
 
-A plateau claims that of the next ten answers under .85 are right, and less than .05 more than of the last six.
+A plateau claims that of the next ten answers under .85 are right, and less than .05 more than of the last
+six.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Plateaus:
     """The window of ``n`` skills as a plateau. ``mastery``, ``improvement`` and ``confidence`` in hundredths.
 
     ``is_plateau`` says whether the window is a plateau (open, or left without an end), ``lasts`` whether
-    practice goes on, and ``active`` whether it does so without improvement. ``score`` is how clear it is: 50 plus ``contributions (n, 3)``, and 50 without a plateau.
+    practice goes on, and ``active`` whether it does so without improvement. ``score`` is how clear it is: 50
+    plus ``contributions (n, 3)``, and 50 without a plateau.
     """
 
     is_plateau: NDArray[np.bool_]
