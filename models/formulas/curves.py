@@ -22,7 +22,7 @@ __all__ = ["LEAST_PEAK", "LOSS", "Curves", "forgetting", "limit_of", "points", "
 
 LEAST_PEAK = 0.6
 LOSS = 0.1
-BELOW_USUAL = 0.1
+BELOW_USUAL = 0.3
 _NEVER = 3_650 * DAY  # later than this is no date
 
 Floats = NDArray[np.float64]
@@ -50,7 +50,7 @@ def limit_of(states: NDArray[np.void], learner: Calibration) -> Floats:
     """Strength ``(n,)`` under which each skill has regressed, minus infinity where it cannot.
 
     The skill was mastered (0.6 at its peak) and has lost 0.1 of that; the odds of failing are above those of
-    what the learner usually reviews by a tenth; and the fold sees a fall.
+    what the learner usually reviews by a third; and the fold sees a fall.
     """
     peak = probability(learner, states["peak_strength"] / STRENGTH_UNIT)
     lost = np.maximum(peak - LOSS, 0.01)

@@ -24,7 +24,7 @@ __all__ = ["FACTORS", "LEVELS", "MODEL", "Regressions", "past", "predict"]
 MODEL = "regression-3"
 FACTORS = ("usual", "record", "forgetting")
 LEVELS = ("low", "medium", "high", "critical")
-LEVEL_BOUNDS = (27, 50, 65)
+LEVEL_BOUNDS = (28, 52, 65)
 
 Ints = NDArray[np.int64]
 

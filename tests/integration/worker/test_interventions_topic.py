@@ -42,7 +42,7 @@ def studied(user: int, day: int) -> list[Sent]:
     at = millis(START + timedelta(days=day))
     return [
         session(user, at, 40, name=f"s{user}-{day}"),
-        completion(user, at + 1_800_000, f"skill-{day}", name=f"c{user}-{day}", score=0.9),
+        completion(user, at + 1_800_000, f"skill-{day}", name=f"c{user}-{day}", score=0.5),
     ]
 
 
