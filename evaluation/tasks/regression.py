@@ -20,7 +20,7 @@ from lyo.models.formulas import regression
 from lyo.models.formulas.recall import calibrate
 from lyo.models.state.partition import State
 
-__all__ = ["RegressionTask"]
+__all__ = ["ALARMED_FROM", "RegressionTask"]
 
 LEAST_GAP = 1.0
 ALARMED_FROM = regression.LEVELS.index("high")

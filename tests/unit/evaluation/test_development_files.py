@@ -62,3 +62,23 @@ def test_repetitions_after_a_day_and_more_are_those_of_the_baselines() -> None:
     found = measured("fsrs-user", "recall", ("constant",), Options(least_gap=1.0), split=False)
     assert found["n"] == 5_329
     assert found["log_loss"] == pytest.approx(0.511, abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "least"),
+    [
+        ("oulad", "regression", 2.0),
+        ("assistments17", "plateau", 1.5),
+        ("fsrs-user", "plateau", 1.5),
+    ],
+)
+def test_what_an_alarm_claims_comes_true_far_more_often_where_it_is_raised(
+    name: str, task: str, least: float
+) -> None:
+    """What calls for an intervention, of regressions urgency high and critical, on 200 questions and more."""
+    found = measured(name, task, ("weights", "rule"), Options(), split=False)
+    odds = found["alarms"]["odds"]
+    assert found["n"] >= 200
+    assert odds["ratio"] >= least
+    assert odds["lower"] > 1
+    assert {"precision", "recall", "lift", "lift_over_rule", "flagged_a_day"} <= set(found["alarms"])

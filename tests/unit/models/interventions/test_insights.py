@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from lyo.evaluation.tasks.regression import ALARMED_FROM
+from lyo.models.formulas import regression as regression_formula
 from lyo.models.interventions.insights import count, priority_actions
+from lyo.models.interventions.triggers import of_regression
 
 
 def risk(level: str = "low", *, confidence: float = 0.6, factors: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -77,3 +80,9 @@ def test_each_elevated_level_has_its_action(level: str, priority: int) -> None:
     (action,) = priority_actions(risk(level), [], [], nudge=False)
     assert action["priority"] == priority
     assert action["action"]
+
+
+def test_what_is_sent_of_regressions_is_what_is_measured() -> None:
+    """`lyo evaluate --task regression` counts as alarms the urgencies that call for an intervention."""
+    sent = [level for level in regression_formula.LEVELS if of_regression(level) is not None]
+    assert sent == list(regression_formula.LEVELS[ALARMED_FROM:])
