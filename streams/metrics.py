@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from prometheus_client import (
     CollectorRegistry,
@@ -320,9 +320,24 @@ def _serving(settings: Settings, registry: CollectorRegistry) -> Iterator[None]:
         raise MetricsError(
             f"cannot listen on {host}:{port} (LYO_METRICS_HOST, LYO_METRICS_PORT): {why}"
         ) from None
+    server.set_app(_with_head(server.get_app()))
     try:
         yield
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _with_head(app: Any) -> Any:
+    """The WSGI app, which answers HEAD as GET without the body."""
+
+    def answer(environ: dict[str, Any], start: Any) -> Any:
+        if environ["REQUEST_METHOD"] != "HEAD":
+            return app(environ, start)
+        started: list[Any] = []
+        body = app(environ | {"REQUEST_METHOD": "GET"}, lambda *head: started.extend(head))
+        start(started[0], [*started[1], ("Content-Length", str(sum(map(len, body))))])
+        return []
+
+    return answer

@@ -24,6 +24,7 @@ from lyo.ops.monitor.page import payloads, rendering
 from lyo.ops.monitor.page.view import View, build
 from lyo.ops.monitor.quality import Quality
 from lyo.ops.monitor.snapshot import Snapshot
+from lyo.predictive.head import HeadRoute
 from lyo.streams.clock import Clock
 from lyo.streams.log import logger
 from lyo.streams.settings import Settings
@@ -41,6 +42,7 @@ def create_app(monitor: Monitor) -> FastAPI:
     """The service of a monitor, which looks as long as the service runs."""
     figures = quality.Looking(monitor.settings.database_url, Clock(monitor.settings.clock).now)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=_looking(monitor, figures))
+    app.router.route_class = HeadRoute
     registry = CollectorRegistry(auto_describe=False)
     registry.register(exported.Lag(lambda: monitor.newest))
     registry.register(quality.Success(lambda: figures.newest))

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
 from lyo.predictive.api.problems import Problem, of, response
 from lyo.predictive.api.service import sign_in
+from lyo.predictive.head import HeadRoute
 
 HEADERS_KEY: Final = "lyo.headers"
 """Where a request's scope keeps headers that its answer gets, an error too."""
 
 
-class ProblemRoute(APIRoute):
+class ProblemRoute(HeadRoute):
     """A route that signs the caller in before it reads a body, and whose errors are problem details."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -18,10 +18,12 @@ from lyo.predictive.api.access.keys import Keys, NoKeysError
 from lyo.predictive.api.documented import Responses, of_everything, shown
 from lyo.predictive.api.outage import TAKES_NO_WRITES, why_away
 from lyo.predictive.api.problems import RETRY_SECONDS
+from lyo.predictive.head import HeadRoute
 from lyo.storage.schema.revision import newest_revision, revision_of, takes_writes
 
 router = APIRouter(
     tags=["Health"],
+    route_class=HeadRoute,
     responses=of_everything(),
     generate_unique_id_function=lambda route: f"health_{route.name}",
 )

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Final, Protocol
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+from lyo.predictive.head import HeadRoute
 from lyo.predictive.page.rendering import policy, render, render_error
 from lyo.predictive.page.view import PageData, build
 
@@ -94,8 +94,8 @@ def create_router(
     return router
 
 
-def _route(refusal_of: Callable[[Exception], Refusal | None], security: Mapping[str, str]) -> type[APIRoute]:
-    class PageRoute(APIRoute):
+def _route(refusal_of: Callable[[Exception], Refusal | None], security: Mapping[str, str]) -> type[HeadRoute]:
+    class PageRoute(HeadRoute):
         """A route whose errors are pages."""
 
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -229,6 +229,9 @@ async def test_a_good_moment_is_the_learners_own_evening(api: Settings) -> None:
             response = await client.post(f"{BASE}/timing/check", json=body, headers=HEADERS)
             answers[hour] = response.json()
         now = (await client.post(f"{BASE}/timing/check", headers=HEADERS)).json()
+        typed = HEADERS | {"Content-Type": "application/json"}
+        null = await client.post(f"{BASE}/timing/check", content=b"null", headers=typed)
+        assert null.json() == now, "null is no body, as OpenAPI says"
     assert answers[18]["is_good_time"]
     assert answers[18]["alternative_time"] is None
     assert not answers[3]["is_good_time"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -99,8 +100,8 @@ class Verifier:
     async def _claims(self, token: str) -> dict[str, Any]:
         known = self._known.get(token)
         if known is not None and time.time() < known.until:
-            key, _ = await self._key(known.header)
-            if key is known.key:
+            keys = await self._candidates(known.header)
+            if any(key is known.key for key in keys):
                 return known.claims
         if len(self._known) >= MOST_KNOWN:
             self._known.clear()
@@ -111,16 +112,8 @@ class Verifier:
     async def _verified(self, token: str) -> _Verified:
         try:
             header = jwt.get_unverified_header(token)
-            key, algorithm = await self._key(header)
-            claims: dict[str, Any] = jwt.decode(
-                token,
-                key,
-                algorithms=[algorithm],
-                audience=self._settings.jwt_audience,
-                issuer=self._settings.jwt_issuer,
-                leeway=self._settings.jwt_leeway_seconds,
-                options={"require": ["exp"]},
-            )
+            keys = await self._candidates(header)
+            key, claims = self._decoded(token, header["alg"], keys)
             until = float(claims["exp"]) + self._settings.jwt_leeway_seconds
         except MissingRequiredClaimError as error:
             raise Refused(f"the token has no claim {error.claim}") from None
@@ -130,21 +123,44 @@ class Verifier:
             raise Refused("the token is malformed") from None
         return _Verified(header, key, claims, until)
 
-    async def _key(self, header: dict[str, Any]) -> tuple[Any, str]:
-        """The key and the one algorithm allowed with it, so that no public key is used as a secret."""
+    def _decoded(self, token: str, algorithm: str, keys: Sequence[Any]) -> tuple[Any, dict[str, Any]]:
+        """The first key that made the signature, and the claims.
+
+        Raises:
+            PyJWTError: the token cannot be used; of its signature only once no key has made it.
+        """
+        for key in keys:
+            try:
+                claims: dict[str, Any] = jwt.decode(
+                    token,
+                    key,
+                    algorithms=[algorithm],
+                    audience=self._settings.jwt_audience,
+                    issuer=self._settings.jwt_issuer,
+                    leeway=self._settings.jwt_leeway_seconds,
+                    options={"require": ["exp"]},
+                )
+            except InvalidSignatureError:
+                continue
+            return key, claims
+        raise InvalidSignatureError
+
+    async def _candidates(self, header: dict[str, Any]) -> Sequence[Any]:
+        """The keys of the token's id and algorithm, so that no public key is used as a secret; never none."""
         algorithm, kid = header.get("alg"), header.get("kid")
         if algorithm == "HS256" and self._secret is not None:
-            return self._secret, "HS256"
+            return (self._secret,)
         if algorithm not in ALGORITHMS or self.keys is None:
             raise Refused("the algorithm is not allowed")
         if kid is not None and not isinstance(kid, str):
             raise Refused("the token is malformed")
-        key = await self.keys.find(kid)
-        if key is None:
+        keys = await self.keys.find(kid)
+        if not keys:
             raise Refused("the key is not known")
-        if key.algorithm_name != algorithm:
+        fit = [key for key in keys if key.algorithm_name == algorithm]
+        if not fit:
             raise Refused("the algorithm is not that of the key")
-        return key, key.algorithm_name
+        return fit
 
     def _caller(self, claims: dict[str, Any]) -> Caller:
         settings = self._settings

@@ -27,7 +27,7 @@ class NoKeysError(RuntimeError):
 
 
 class Keys:
-    """Keys by their id. While their source cannot be read, the known ones stay in use.
+    """The keys of a JWKS. While their source cannot be read, the known ones stay in use.
 
     Args:
         load: reads the JWKS, blocking; raises what `FAILURES` lists.
@@ -39,7 +39,7 @@ class Keys:
         self, load: Load, refresh: float, cooldown: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._load, self._refresh, self._cooldown, self._clock = load, refresh, cooldown, clock
-        self._keys: dict[str | None, PyJWK] = {}
+        self._keys: tuple[PyJWK, ...] = ()
         self._tried: float | None = None
         self._failure = ""
         self._lock = asyncio.Lock()
@@ -50,8 +50,8 @@ class Keys:
         """How many keys are known."""
         return len(self._keys)
 
-    async def find(self, kid: str | None) -> PyJWK | None:
-        """The key with that id; without an id the only key, if there is just one; else None.
+    async def find(self, kid: str | None) -> tuple[PyJWK, ...]:
+        """The keys with that id; without an id those without one, or the only key; may be none.
 
         Raises:
             NoKeysError: no keys are known, and none can be read.
@@ -60,11 +60,11 @@ class Keys:
             await self.read()
         elif self._age() >= self._refresh and (self._background is None or self._background.done()):
             self._background = asyncio.create_task(self._read())
-        key = self._match(kid)
-        if key is None and self._age() >= self._cooldown:
+        keys = self._match(kid)
+        if not keys and self._age() >= self._cooldown:
             await self._read()
-            key = self._match(kid)
-        return key
+            keys = self._match(kid)
+        return keys
 
     async def read(self) -> None:
         """Read the keys, unless that failed within the cooldown; raises NoKeysError while none are known."""
@@ -76,10 +76,10 @@ class Keys:
     def _age(self) -> float:
         return float("inf") if self._tried is None else self._clock() - self._tried
 
-    def _match(self, kid: str | None) -> PyJWK | None:
+    def _match(self, kid: str | None) -> tuple[PyJWK, ...]:
         if kid is None and len(self._keys) == 1:
-            return next(iter(self._keys.values()))
-        return self._keys.get(kid)
+            return self._keys
+        return tuple(key for key in self._keys if key.key_id == kid)
 
     async def _read(self) -> None:
         tried = self._tried
@@ -98,17 +98,17 @@ class Keys:
 FAILURES: Final = (PyJWTError, OSError, ValueError)
 
 
-def usable(document: Any) -> dict[str | None, PyJWK]:
-    """The document's signature keys for RS256 and ES256 that are long enough, by id.
+def usable(document: Any) -> tuple[PyJWK, ...]:
+    """The document's signature keys for RS256 and ES256 that are long enough.
 
     Raises:
         PyJWTError, ValueError: the document is no JWKS, or holds none of these.
     """
     keys = PyJWKSet.from_dict(document).keys if isinstance(document, dict) else []
-    keys_by_id = {key.key_id: key for key in keys if _is_usable(key)}
-    if not keys_by_id:
+    fit = tuple(key for key in keys if _is_usable(key))
+    if not fit:
         raise ValueError(f"holds no key for {' or '.join(ALGORITHMS)} of {LEAST_RSA_BITS} bits or more")
-    return keys_by_id
+    return fit
 
 
 def _is_usable(key: PyJWK) -> bool:

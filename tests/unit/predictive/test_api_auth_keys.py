@@ -43,10 +43,10 @@ async def test_keys_are_read_once_and_again_when_they_are_old() -> None:
     source, clock = Source(ISSUER), Ticks()
     keys = Keys(source, 300, 30, clock)
     for _ in range(3):
-        assert await keys.find("rsa-1") is not None
+        assert await keys.find("rsa-1")
     assert source.reads == 1
     clock.now += 301
-    assert await keys.find("rsa-1") is not None
+    assert await keys.find("rsa-1")
     assert keys._background is not None
     await keys._background
     assert source.reads == 2
@@ -58,13 +58,13 @@ async def test_a_new_key_is_found_at_once_but_strangers_cannot_make_us_read_all_
     await keys.find("rsa-1")
     clock.now += 31
     source.issuers.append(Issuer(suffix="2"))
-    assert await keys.find("rsa-2") is not None
+    assert await keys.find("rsa-2")
     assert source.reads == 2
     for number in range(20):
-        assert await keys.find(f"stranger-{number}") is None
+        assert await keys.find(f"stranger-{number}") == ()
     assert source.reads == 2
     clock.now += 31
-    assert await keys.find("stranger") is None
+    assert await keys.find("stranger") == ()
     assert source.reads == 3
 
 
@@ -74,10 +74,10 @@ async def test_known_keys_stay_while_their_source_is_away() -> None:
     await keys.find("rsa-1")
     source.away = True
     clock.now += 1_000
-    assert await keys.find("rsa-1") is not None
+    assert await keys.find("rsa-1")
     assert keys._background is not None
     await keys._background
-    assert await keys.find("rsa-1") is not None
+    assert await keys.find("rsa-1")
 
 
 async def test_a_source_that_is_away_is_not_asked_at_every_request_and_found_again() -> None:
@@ -90,7 +90,7 @@ async def test_a_source_that_is_away_is_not_asked_at_every_request_and_found_aga
     assert source.reads == 1
     source.away = False
     clock.now += 31
-    assert await keys.find("rsa-1") is not None
+    assert await keys.find("rsa-1")
 
 
 async def test_without_any_keys_yet_the_answer_is_to_try_again() -> None:
@@ -109,7 +109,8 @@ def test_only_keys_fit_for_their_purpose_are_used() -> None:
     secret = {"kty": "oct", "k": "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0", "kid": "s", "alg": "HS256"}
     encryption = good | {"kid": "e", "use": "enc"}
     other = good | {"kid": "o", "alg": "RS512"}
-    assert set(usable({"keys": [short, good, secret, encryption, other]})) == {"rsa-1"}
+    fit = usable({"keys": [short, good, secret, encryption, other]})
+    assert [key.key_id for key in fit] == ["rsa-1"]
     useless: list[Any] = [[], {"keys": [short]}, {"keys": []}, {}, None]
     for document in useless:
         with pytest.raises(Exception, match=r"holds no key|did not contain"):
@@ -166,3 +167,18 @@ async def test_not_more_than_so_many_tokens_are_remembered(monkeypatch: pytest.M
     for user in range(1, 8):
         await using.caller(f"Bearer {ISSUER.token(sub=str(user))}")
         assert len(using._known) <= 3
+
+
+async def test_several_keys_without_a_name_are_all_tried() -> None:
+    old, new, stranger = Issuer(), Issuer(), Issuer()
+    nameless = [
+        {name: value for name, value in key.items() if name != "kid"} for key in Source(old, new)()["keys"]
+    ]
+    using = Verifier(Settings(), Keys(lambda: {"keys": nameless}, 300, 30))
+    for algorithm in ("RS256", "ES256"):
+        for user, issuer in enumerate((old, new), 5):
+            for _ in range(2):  # the second time as one seen before
+                token = issuer.token(algorithm, kid=None, sub=str(user))
+                assert (await using.caller(f"Bearer {token}")).user_id == user
+        assert await refusal(stranger.token(algorithm, kid=None, sub="5"), using) == "The signature is wrong."
+    assert await refusal(new.token(kid=None, sub="5", exp=NOW - 86_400), using) == "The token has expired."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+import httpx
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -61,6 +62,11 @@ async def test_a_port_shows_the_process_and_is_closed_afterwards() -> None:
             assert found.sum("lyo_sink_records_total") == 12
             assert found.sum("lyo_sink_partitions", topic="a") == 2
             assert found.sum("process_start_time_seconds") > 0
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.metrics_port}") as client:
+                head, options = await client.head("/metrics"), await client.options("/metrics")
+            assert (head.status_code, head.content) == (200, b"")
+            assert int(head.headers["content-length"]) > 1_000
+            assert options.status_code == 200, "other methods are as they were"
 
 
 def test_a_port_that_is_taken_is_named() -> None:
