@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 import msgspec
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -58,7 +58,7 @@ def lag(*, watch: bool, as_json: bool, busy: bool, observe: float) -> None:
     except asyncio.CancelledError:
         return
     if missing:
-        raise click.ClickException(missing)
+        click.get_current_context().exit(1)
 
 
 async def _once(monitor: Monitor, as_json: bool, busy: bool, observe: float) -> str | None:
@@ -70,11 +70,14 @@ async def _once(monitor: Monitor, as_json: bool, busy: bool, observe: float) -> 
             snapshot = await monitor.look()
     finally:
         await monitor.close()
+    missing = _missing(snapshot)
+    if missing:  # before a table of unknowns, which it explains
+        click.ClickException(missing).show()
     if as_json:
         click.echo(encoded(snapshot, busy))
     else:
         Console(width=None if Console().is_terminal else 150).print(table(snapshot, busy))
-    return _missing(snapshot)
+    return missing
 
 
 async def _watch(monitor: Monitor, as_json: bool, busy: bool) -> None:
@@ -89,7 +92,8 @@ async def _watch(monitor: Monitor, as_json: bool, busy: bool) -> None:
             return
         with Live(console=Console(), auto_refresh=False, vertical_overflow="visible") as live:
             async for snapshot in _snapshots(monitor):
-                live.update(table(snapshot, busy), refresh=True)
+                why = Text(_missing(snapshot) or "", "bold red")
+                live.update(Group(why, table(snapshot, busy)) if why else table(snapshot, busy), refresh=True)
     finally:
         await monitor.close()
 
