@@ -18,7 +18,8 @@ All functions raise:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -281,6 +282,32 @@ async def record_outcome(
     )
     message = recording.ERASED if erased else "Outcome recorded successfully"
     return {"success": not erased, "message": message, "event_id": number}
+
+
+async def record_outcomes(
+    db: AsyncSession,
+    *,
+    user_id: int,
+    organization: int | None,
+    outcomes: Sequence[Mapping[str, Any]],
+    at: int | None = None,
+    now: int | None = None,
+    names: Names | None = None,
+    commit: bool = True,
+    learner: LearnerSnapshot | None = None,
+) -> Answer:
+    """{"success": true, "message": ..., "event_ids": [...]}; an `event_id` that comes again counts once.
+
+    `outcomes` are the fields of the learner's outcomes, with `event_id` and, in ms, `occurred_at`. If one is
+    refused none is recorded; the error's `field` begins with its place, such as `outcomes[0]`.
+    """
+    at, now = reading.moments(at, now)
+    learner = learner or await _learner(db, user_id, organization, at, now, names)
+    known = names or reading.default_names()
+    events = recording.outcomes(learner, outcomes)
+    erased = await recording.write(db, learner, events, names=known, commit=commit)
+    message = recording.ERASED if erased else "Outcomes recorded successfully"
+    return {"success": not erased, "message": message, "event_ids": [event.id for event in events]}
 
 
 async def _learner(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -20,7 +20,7 @@ from lyo.storage.outbox import queue
 from lyo.storage.outbox.queue import Outgoing
 from lyo.streams.topics import COMPACTION_LAG_MS, DELETE_RETENTION_MS, Names
 
-__all__ = ["Event", "event", "new_id", "progress", "record", "struggle_request"]
+__all__ = ["Event", "event", "new_id", "outcomes", "progress", "record", "struggle_request", "write"]
 
 _ID_FIELD: Final = {Kind.STRUGGLE_REQUEST: "request_id"}
 ERASED: Final = "Nothing is recorded: the learner is erased and has not consented since."
@@ -128,12 +128,40 @@ async def record(
     """
     query = learner.query
     new = event(kind, query.user_id, learner.owner, event_id or new_id(), query.at, fields, query.now)
+    return new.id, await write(db, learner, [new], names=names, commit=commit)
+
+
+def outcomes(learner: LearnerSnapshot, fields: Sequence[Mapping[str, Any]]) -> list[Event]:
+    """Outcomes of a learner, in order, from their fields: `event_id`, `occurred_at` (ms) and the others.
+
+    Raises:
+        EventError: the contract refuses one; `field` names its place, too.
+    """
+    query, events = learner.query, []
+    for place, of_one in enumerate(fields):
+        rest = {name: value for name, value in of_one.items() if name not in ("event_id", "occurred_at")}
+        number, at = of_one["event_id"], of_one["occurred_at"]
+        try:
+            events.append(event(Kind.OUTCOME, query.user_id, learner.owner, number, at, rest, query.now))
+        except EventError as error:
+            reason = error.reason.removeprefix(f"{error.field}: ")
+            raise EventError(reason, f"outcomes[{place}].{error.field or ''}".rstrip(".")) from None
+    return events
+
+
+async def write(
+    db: AsyncSession, learner: LearnerSnapshot, events: Sequence[Event], *, names: Names, commit: bool
+) -> bool:
+    """Write events of a learner into the outbox, all or none; gives whether the learner is erased.
+
+    Nothing is written of an erased learner, nor of a learner of another organization.
+    """
     if learner.foreign:
-        return new.id, False
-    written = await queue.add(db, [new.outgoing(names)])
+        return False
+    written = await queue.add(db, [event.outgoing(names) for event in events])
     if commit:
         await db.commit()
-    return new.id, not written
+    return not written
 
 
 def progress(

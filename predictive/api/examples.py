@@ -50,6 +50,27 @@ OUTCOME_REQUEST: Final[Example] = {
     "gave_up": False,
 }
 OUTCOME_RESPONSE: Final[Example] = {"success": True, "message": "Outcome recorded successfully"}
+OUTCOMES_REQUEST: Final[Example] = {
+    "outcomes": [
+        {
+            "event_id": "0199c5a1-7d39-7a88-8a1b-2c3d4e5f6072",
+            "occurred_at": "2026-03-02T12:10:00Z",
+            "kind": "help_offered",
+            "content_id": "lesson_42",
+        },
+        {
+            "event_id": "0199c5a1-7d39-7a88-8a1b-2c3d4e5f6073",
+            "occurred_at": "2026-03-02T12:11:00Z",
+            "kind": "help_accepted",
+            "content_id": "lesson_42",
+        },
+    ]
+}
+OUTCOMES_RESPONSE: Final[Example] = {
+    "success": True,
+    "message": "Outcomes recorded successfully",
+    "event_ids": ["0199c5a1-7d39-7a88-8a1b-2c3d4e5f6072", "0199c5a1-7d39-7a88-8a1b-2c3d4e5f6073"],
+}
 DROPOUT_RISK: Final[Example] = {
     "risk_score": 0.68,
     "risk_level": "high",

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lyo.models.events.types import OutcomeKind
 from lyo.predictive.api import examples
 from lyo.predictive.api.fields import (
     MOST_ENTRIES,
@@ -64,6 +65,28 @@ class OutcomeRequest(BaseModel):
     completion_time_seconds: Seconds | None = None
     gave_up: Flag | None = None
     event_id: Id | None = Field(None, description="The same id again counts once.")
+
+
+class Outcome(BaseModel):
+    """One outcome of any kind, as on the topic of outcomes."""
+
+    event_id: Id = Field(description="The same id again counts once.")
+    occurred_at: Instant = Field(description="When it happened, RFC 3339 with an offset.")
+    kind: OutcomeKind
+    prediction_id: Id | None = None
+    content_id: Id | None = Field(None, description="For struggled, not_struggled and help_....")
+    skill_id: Id | None = Field(None, description="For intervention_taken, reminder_sent and reviewed.")
+    completion_time_seconds: Seconds | None = None
+    gave_up: Flag | None = None
+    variant: TypeName | None = Field(None, description="The arm of an experiment.")
+
+
+class OutcomesRequest(BaseModel):
+    """Outcomes of one learner: all are recorded, or none."""
+
+    model_config = shown(examples.OUTCOMES_REQUEST)
+
+    outcomes: list[Outcome] = Field(min_length=1, max_length=MOST_ENTRIES)
 
 
 class TimingRequest(BaseModel):

@@ -113,6 +113,21 @@ async def record_outcome(body: requests.OutcomeRequest, context: AboutNow) -> Re
     return _json(answer)
 
 
+@router.post(
+    "/outcomes",
+    summary="Record outcomes of any kind",
+    response_model=s.OutcomesResponse,
+    responses=_POSTING,
+)
+async def record_outcomes(body: requests.OutcomesRequest, context: AboutNow) -> Response:
+    """Help, strategies, reminders, interventions, answers: all are recorded, or none if one is refused."""
+    learner = await context.learner()
+    outcomes = [outcome.model_dump(mode="json", exclude_none=True) for outcome in body.outcomes]
+    async with context.session() as db:
+        answer = await answers.record_outcomes(db, **_about(context, learner), outcomes=outcomes)
+    return _json(answer)
+
+
 @router.get(
     "/dropout/risk",
     summary="How likely the learner is to drop out, and why",

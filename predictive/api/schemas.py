@@ -67,6 +67,16 @@ class OutcomeResponse(BaseModel):
     event_id: str | None = None
 
 
+class OutcomesResponse(BaseModel):
+    """The outcomes are sent to the stream, in their order; rows show them once the stream has read them."""
+
+    model_config = shown(examples.OUTCOMES_RESPONSE)
+
+    success: bool = Field(description="False: the learner is erased, and nothing is recorded.")
+    message: str
+    event_ids: list[str]
+
+
 @of_record(types.DropoutRisk, specified=examples.DROPOUT_RISK)
 class DropoutRisk(Computed):
     """How likely the learner is to drop out."""

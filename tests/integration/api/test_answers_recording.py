@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
 
 import pytest
 from sqlalchemy.exc import DBAPIError
 
 from lyo.models.arrays.zones import DAY, HOUR
-from lyo.models.events.decode import EventError, Kind
+from lyo.models.events.decode import Kind
 from lyo.predictive.answers import answers
 from lyo.storage.outbox.queue import CHANNEL
 from tests.support.api.recording import AT, HISTORY, LESSON, asked, outbox, predict
@@ -251,71 +250,6 @@ async def test_many_contents_are_ranked_and_nothing_is_stored(world: World) -> N
     assert ranked[-1]["struggle_probability"] == single["struggle_probability"]
     assert ranked[-1]["features"] == single["features"]
     assert await asked(world, answers.rank_struggle, contents=[], at=AT) == []
-
-
-# -- outcomes ----------------------------------------------------------------------------------------------
-
-
-async def test_an_outcome_sets_the_columns_once_the_stream_has_seen_it(world: World) -> None:
-    await world.feed(HISTORY)
-    await predict(world)
-    done = await asked(
-        world,
-        answers.record_outcome,
-        content_id="calc-5",
-        struggled=True,
-        completion_time_seconds=3600,
-        gave_up=False,
-        at=AT + HOUR,
-        event_id="e1",
-    )
-    assert done == {"success": True, "message": "Outcome recorded successfully", "event_id": "e1"}
-    sql = "SELECT actual_struggled, actual_outcome_at FROM struggle_predictions"
-    assert await world.rows(sql) == [(None, None)]
-    topic, body = (await world.relay())[-1]
-    assert topic == NAMES.topic(Kind.OUTCOME)
-    assert body == {
-        "event_id": "e1",
-        "user_id": 1,
-        "organization_id": None,
-        "occurred_at": iso(AT + HOUR),
-        "content_id": "calc-5",
-        "kind": "struggled",
-        "completion_time_seconds": 3600,
-        "gave_up": False,
-    }
-    ((struggled, at),) = await world.rows(sql)
-    assert (struggled, round(at.timestamp() * 1000)) == (True, AT + HOUR)
-
-
-async def test_an_outcome_names_the_learners_organization(world: World) -> None:
-    await world.feed([session(2, START, organization_id=8)])
-    for organization in (None, 8):
-        await asked(
-            world,
-            answers.record_outcome,
-            2,
-            organization=organization,
-            content_id="c",
-            struggled=False,
-            at=AT,
-        )
-    assert [body["organization_id"] for _, body in await outbox(world)] == [8, 8]
-    assert {body["kind"] for _, body in await outbox(world)} == {"not_struggled"}
-
-
-async def test_an_outcome_that_the_stream_would_refuse_is_refused_at_once(world: World) -> None:
-    wrong: tuple[tuple[dict[str, Any], str], ...] = (
-        ({"content_id": ""}, "content_id"),
-        ({"completion_time_seconds": -1}, "completion_time_seconds"),
-        ({"at": AT + 2 * DAY, "now": AT}, "occurred_at"),
-    )
-    for fields, field in wrong:
-        more: dict[str, Any] = {"content_id": "c", "struggled": True, "at": AT} | fields
-        with pytest.raises(EventError) as refused:
-            await asked(world, answers.record_outcome, **more)
-        assert refused.value.field == field
-    assert await outbox(world) == []
 
 
 # -- the outbox ----------------------------------------------------------------------------------------------

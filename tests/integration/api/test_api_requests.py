@@ -9,7 +9,7 @@ import pytest
 from lyo.predictive.api.app import openapi
 from lyo.streams.settings import Settings
 from tests.support.api.client import BASE, ISSUER, serving
-from tests.support.api.operations import CONTENT, OUTCOME, problem
+from tests.support.api.operations import CONTENT, OFFERED, OUTCOME, problem
 from tests.support.learners.stored import LEARNER, TENANT
 
 pytestmark = pytest.mark.integration
@@ -78,6 +78,10 @@ async def test_a_bad_field_of_the_content_is_named(api: Settings, more: dict[str
         ("/struggle/record-outcome", {"content_id": "x"}, "struggled"),
         ("/struggle/record-outcome", OUTCOME | {"struggled": "yes"}, "struggled"),
         ("/struggle/record-outcome", OUTCOME | {"completion_time_seconds": -1}, "completion_time_seconds"),
+        ("/outcomes", {"outcomes": []}, "outcomes"),
+        ("/outcomes", {"outcomes": [OFFERED] * 51}, "outcomes"),
+        ("/outcomes", {"outcomes": [OFFERED, OFFERED | {"kind": "guessed"}]}, "outcomes[1].kind"),
+        ("/outcomes", {"outcomes": [OFFERED | {"event_id": None}]}, "outcomes[0].event_id"),
         ("/timing/check", {"current_time": "2026-01-01T12:00:00"}, "current_time"),
         ("/timing/check", {"current_time": 1_700_000_000}, "current_time"),
         ("/timing/check", {"current_time": "2026-02-30T12:00:00Z"}, "current_time"),

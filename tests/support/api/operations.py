@@ -16,7 +16,16 @@ CONTENT = {"content_id": "lesson_42", "difficulty_rating": 0.8}
 OUTCOME = {"content_id": "lesson_42", "struggled": True}
 
 
+OFFERED = {
+    "event_id": "offered-1",
+    "occurred_at": "2026-01-01T12:00:00Z",
+    "kind": "help_offered",
+    "content_id": "lesson_42",
+}
+
+
 BODIES: dict[str, Any] = {
+    "/outcomes": {"outcomes": [OFFERED]},
     "/struggle/predict": {"content_metadata": CONTENT},
     "/struggle/rank": {"contents": [CONTENT]},
     "/struggle/record-outcome": OUTCOME,
