@@ -102,11 +102,11 @@ def test_building_changes_nothing_and_gives_the_same_again(found: Stream) -> Non
 
 
 def test_a_later_moment_shows_the_same_rows_faded_further(found: Stream) -> None:
-    soon, late = (build(data(found, at=END + days * DAY), own=True) for days in (0, 60))
+    soon, late = (build(data(found, at=END + days * DAY), own=True) for days in (0, 90))
     now, then = (float(each.skills.cards[0].line.now.rstrip("%")) for each in (soon, late))
     assert then < now
     assert {card.line.fading for card in late.skills.cards} == {True}
-    assert late.now.text == "Wednesday 10 June 2026, 02:00"
+    assert late.now.text == "Friday 10 July 2026, 02:00"
 
 
 def test_a_plateau_that_the_answer_no_longer_has_is_shown_as_ended(found: Stream) -> None:

@@ -245,7 +245,7 @@ def test_a_neutral_answer_has_no_confidence_and_no_contribution(predictor: Predi
 
 def test_the_suite_sees_answers_of_every_sort() -> None:
     seen: Counter[str] = Counter()
-    for seed in range(90):
+    for seed in range(125):
         for predictor in PREDICTORS:
             prediction = predictor.call(predictor.make(seed))
             seen[f"{predictor.name} sure"] += int((prediction.confidence > 0).sum())
