@@ -38,7 +38,7 @@ FIGURES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "timing_impact": ("Mean score in the learners' peak hours less the mean in other hours.", ()),
     "confidence": (
-        "Current predictions by confidence: none (below the minimum data), low, middle (0.5), high (0.7).",
+        "Number of current predictions by confidence: none (too little data), low, middle (0.5), high (0.7).",
         ("kind", "band"),
     ),
     "churn_rate": ("Share of a period's active learners who were not active in the next.", ("period",)),

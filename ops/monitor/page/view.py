@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
+from lyo.models.quality import Figure
 from lyo.ops.monitor.lag_series import POINTS, History, Point
 from lyo.ops.monitor.page.charts import LARGE, SMALL, Chart, chart, round_up
 from lyo.ops.monitor.page.words import MARK, MEANING, UNKNOWN, count, drained, iso, moment, rate, span
@@ -309,17 +310,24 @@ def _releases(members: Sequence[Member], groups: Sequence[GroupLag]) -> tuple[tu
 
 
 def _quality(quality: Quality | None) -> tuple[QualityView, ...]:
-    """Every figure; with a bar if it is between 0 and 1."""
-    return tuple(
-        QualityView(
-            name=figure.name.replace("_", " "),
-            text=FIGURES[figure.name][0],
-            of=", ".join(label.replace("_", " ") for label in figure.labels) or "all",
-            value=UNKNOWN if figure.value is None else f"{figure.value:,.3g}",
-            bar=figure.value if figure.value is not None and 0 <= figure.value <= 1 else None,
-            count=count(figure.size),
-        )
-        for figure in (() if quality is None else quality.figures)
+    """Every figure; with a bar if it is between 0 and 1, or a count, whose bar is its share."""
+    return tuple(_figure(figure) for figure in (() if quality is None else quality.figures))
+
+
+def _figure(figure: Figure) -> QualityView:
+    value, share = figure.value, figure.value
+    if figure.name == "confidence" and value is not None:
+        share = value / figure.size if figure.size else None
+        shown = count(value)
+    else:
+        shown = UNKNOWN if value is None else f"{value:,.3g}"
+    return QualityView(
+        name=figure.name.replace("_", " "),
+        text=FIGURES[figure.name][0],
+        of=", ".join(label.replace("_", " ") for label in figure.labels) or "all",
+        value=shown,
+        bar=share if share is not None and 0 <= share <= 1 else None,
+        count=count(figure.size),
     )
 
 

@@ -190,3 +190,15 @@ def test_history_forgets_names_that_are_gone() -> None:
     assert history.series("lag", "workers", "1") != []
     history.remember(snapshot(group(one(0)), at=AT + 2 * HOUR))
     assert history.series("lag", "workers", "1") == []
+
+
+def test_predictions_by_confidence_are_counts_with_their_share_as_bar() -> None:
+    figures = [Figure("confidence", many, 2_000, ("timing", "low")) for many in (1_734.0, 0.0)]
+    figures.append(Figure("confidence", 0.0, 0, ("timing", "none")))
+    view = build(snapshot(), History(HOUR), Quality(AT, figures, Tenants(1, [], [])))
+    assert [(figure.value, figure.bar) for figure in view.quality] == [
+        ("1,734", 0.867),
+        ("0", 0.0),
+        ("0", None),
+    ]
+    assert "Number of current predictions" in view.quality[0].text
