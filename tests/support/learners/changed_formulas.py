@@ -16,7 +16,7 @@ CHANGES: Final[dict[str, tuple[Any, str, Any]]] = {
     "dropout-risk": (dropout, "NAMED_FROM", 0.1),
     "timing": (timing, "PEAK_SHARE", 0.1),
     "plateaus": (plateau, "_WEIGHTS", plateau._WEIGHTS[::-1]),
-    "regressions": (regression, "STRENGTH_UNIT", 500),
+    "regressions": (regression, "STRENGTH_UNIT", 2_000),
     "struggle": (struggle, "_WEIGHT", struggle._WEIGHT[::-1]),
 }
 """A constant of each kind's module, and another value."""
