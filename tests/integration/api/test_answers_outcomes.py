@@ -86,6 +86,15 @@ async def test_one_outcome_that_is_refused_keeps_all_back(world: World) -> None:
     assert await outbox(world) == []
 
 
+async def test_outcomes_lie_at_most_a_day_in_the_future(world: World) -> None:
+    ahead = {"event_id": "e1", "occurred_at": AT + DAY, "kind": "strategy_executed"}
+    later = ahead | {"occurred_at": AT + DAY + 1}
+    with pytest.raises(EventError, match="more than a day") as refused:
+        await asked(world, answers.record_outcomes, outcomes=[later], at=AT, now=AT)
+    assert refused.value.field == "outcomes[0].occurred_at"
+    assert (await asked(world, answers.record_outcomes, outcomes=[ahead], at=AT, now=AT))["success"]
+
+
 async def test_an_outcome_names_the_learners_organization(world: World) -> None:
     await world.feed([session(2, START, organization_id=8)])
     for organization in (None, 8):
