@@ -50,7 +50,7 @@ def test_recommended_slots_are_the_best_hours_of_the_best_days_outside_quiet_hou
 
 
 def test_actions_in_the_order_of_the_answer_with_their_subjects(pages: Site, visit: Open) -> None:
-    user = pages.learner(level=HIGH, plateaus=2, regressions=2)
+    user = pages.learner(level=HIGH, plateaus=1, regressions=2)
     insights = pages.data[user].insights
     said = insights["priority_actions"]
     assert {one["type"] for one in said} == {"dropout_risk", "learning_plateau", "skill_regression"}

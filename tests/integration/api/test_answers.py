@@ -125,7 +125,7 @@ async def test_a_skill_that_has_faded_by_now_is_told_before_the_table_knows(worl
 
 
 STUCK = [
-    completion(2, START + day * DAY + 18 * HOUR, "calc", score=0.4 + day % 2 * 0.2, topic="Calculus")
+    completion(2, START + day * DAY + 18 * HOUR, "calc", score=0.6 - day % 2 * 0.2, topic="Calculus")
     for day in range(12)
 ]
 

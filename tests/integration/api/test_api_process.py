@@ -32,7 +32,7 @@ pytestmark = pytest.mark.integration
 
 HEADERS = ISSUER.learner(LEARNER, TENANT)
 CHECKS = ("postgres", "schema", "keys")
-WRITING = ("/struggle/predict", "/struggle/record-outcome", "/learners/{user_id}")
+WRITING = ("/outcomes", "/struggle/predict", "/struggle/record-outcome", "/learners/{user_id}")
 
 
 def run(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -122,7 +122,7 @@ async def test_what_a_tenant_records_of_an_unknown_learner_does_not_make_the_lea
         for path in BODIES:
             answer = await ask(client, "POST", path, ISSUER.service(7), NOBODY)
             assert answer.is_success, answer.text
-        assert len(await world.relay()) == 2
+        assert len(await world.relay()) == 3
         whose = "SELECT organization_id FROM learner_rows WHERE user_id = 9"
         assert await world.rows(whose) == [(None,)]
         await world.feed([session(NOBODY, NOW - DAY, organization_id=8)])

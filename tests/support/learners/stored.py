@@ -57,7 +57,7 @@ def known() -> Stream:
 
     Learner 1 has plateaus and regressions, of each some that last and some that have ended.
     """
-    events = life() + lives(28, 400, users=3, days=80)
+    events = life() + lives(49, 400, users=3, days=80)
     return run(sorted(events, key=_time), sample_catalogue())
 
 
