@@ -43,7 +43,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Learners at moments, in the order of time: terms ``(n, 20)``, and days until something came ``(n,)``.
+    """Learners at moments, in the order of time: terms ``(n, t)``, and days until something came ``(n,)``.
 
     ``following`` is None where labels say what came: those of ``queries``, taken for ``horizon`` days.
     """

@@ -25,7 +25,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Terms ``(m, 20)`` and labels ``(m,)`` that a fit uses in addition, with an intercept of their own.
+    """Terms ``(m, t)`` and labels ``(m,)`` that a fit uses in addition, with an intercept of their own.
 
     Args:
         terms: as of the moments of the labels.
@@ -48,9 +48,9 @@ def fit(
     """Fit a piece for each of `HORIZONS` on those who were silent until it begins.
 
     Args:
-        terms: ``(n, 20)`` of learners at moments.
+        terms: ``(n, t)`` of learners at moments.
         following: whole days ``(n,)`` from each moment until the learner's next event.
-        least: lower bounds ``(20,)`` of the weights.
+        least: lower bounds ``(t,)`` of the weights.
         beside: labelled terms to which every piece is fitted in addition.
     """
     reference = _reference(terms)
@@ -80,7 +80,7 @@ def fit_labels(terms: Floats, label: Bools) -> Hazard:
 
 
 def _reference(terms: Floats) -> Floats:
-    """Mean terms ``(20,)`` of learners active in the last week; of all where these are few.
+    """Mean terms ``(t,)`` of learners active in the last week; of all where these are few.
 
     The six factors and the decline are none of theirs, so that a factor without evidence contributes nothing.
     """

@@ -72,7 +72,7 @@ def _answer(probability: Floats, risk: dropout.DropoutRisk) -> Floats:
 
 
 def terms_of(scene: Scene) -> Floats:
-    """The hazard's terms ``(m, 20)``."""
+    """The hazard's terms ``(m, t)``."""
     return hazard.terms(scene.past, factors(scene.past))
 
 

@@ -14,10 +14,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Hazard:
-    """Coefficients: with terms x, piece j's logit is ``intercepts[j] + sum(weights[j] * (x - reference))``.
+    """Coefficients: with t terms x, piece j's logit is ``intercepts[j] + sum(weights[j] * (x - reference))``.
 
-    ``reference (20,)`` is the average learner right after a day of study, with none of the six factors,
-    ``intercepts (3,)`` what is thought of that one and ``weights (3, 20)`` what each term changes. ``model``
+    ``reference (t,)`` is the average learner right after a day of study, with none of the six factors,
+    ``intercepts (3,)`` what is thought of that one and ``weights (3, t)`` what each term changes. ``model``
     names those that were fitted, as predictions say it; "": those that are shipped.
     """
 

@@ -50,9 +50,10 @@ _PART_OF = {
     "decline": "declining_engagement",
 }
 TERMS = tuple(_PART_OF)
-"""The logits are linear in these; each is static or never falls while a learner is silent."""
+"""The t terms, in which the logits are linear; each is static or never falls while a learner is silent."""
 PARTS = (*FACTORS, "silence", "active_days", "amount", "rhythm", "scores", "usual")
-"""Groups of terms, by which a score's contributions are named; `usual` is where the reference learner is."""
+"""The p groups of terms by which a score's contributions are named; `usual` has none, and is where the
+reference learner stands."""
 RISING = np.array([name not in {"span", "gap"} for name in TERMS])
 """Terms whose weights must not be negative: silence never lowers the risk, and activity never raises it."""
 
@@ -80,7 +81,7 @@ SHIPPED = Hazard(
 
 
 def terms(past: History, measured: Factors) -> Floats:
-    """Terms ``(n, 20)``, as `TERMS`, of the learners of ``past``, whose factors are ``measured``.
+    """Terms ``(n, t)``, as `TERMS`, of the learners of ``past``, whose factors are ``measured``.
 
     Amounts are minutes; a day without a timed session counts five for each completion.
     """
@@ -111,13 +112,13 @@ def terms(past: History, measured: Factors) -> Floats:
 
 
 def probabilities(model: Hazard, given: Floats) -> Floats:
-    """Probability ``(n, 3)`` in (0, 1) of silence for each of `HORIZONS`, from terms ``(n, 20)``."""
+    """Probability ``(n, 3)`` in (0, 1) of silence for each of `HORIZONS`, from terms ``(n, t)``."""
     stays = [_sigmoid(logit) for logit in _logits(model, given)]
     return np.stack([stays[0], stays[0] * stays[1], stays[0] * stays[1] * stays[2]], axis=1)
 
 
 def stays(model: Hazard, given: Floats, days: float) -> Floats:
-    """Probability ``(n,)`` of silence for ``days`` days, from terms ``(n, 20)``.
+    """Probability ``(n,)`` of silence for ``days`` days, from terms ``(n, t)``.
 
     The hazard is constant within each piece; beyond the last horizon it is that of the last piece.
     """
@@ -130,7 +131,7 @@ def stays(model: Hazard, given: Floats, days: float) -> Floats:
 
 
 def score(model: Hazard, given: Floats) -> tuple[Floats, Floats]:
-    """Risk score ``(n,)`` in (0, 1), and each part's contribution ``(n, 12)``: they add up to score - 0.5.
+    """Risk score ``(n,)`` in (0, 1), and each part's contribution ``(n, p)``: they add up to score - 0.5.
 
     The score is the probability of 14 silent days set against the reference learner's: 0.5 at five times
     the odds, 0.3 at a third of these, 0.7 at three times these. The reference learner's own score is the
@@ -157,7 +158,7 @@ def score(model: Hazard, given: Floats) -> tuple[Floats, Floats]:
 
 
 def with_evidence(evidence: Floats) -> NDArray[np.bool_]:
-    """Which parts ``(n, 12)`` rest on evidence, from the evidence ``(n, 6)`` of the factors."""
+    """Which parts ``(n, p)`` rest on evidence, from the evidence ``(n, 6)`` of the factors."""
     rest = np.ones((len(evidence), len(PARTS) - len(FACTORS)), bool)
     return np.concatenate([evidence > 0, rest], axis=1)
 
@@ -171,7 +172,7 @@ def _logits(model: Hazard, given: Floats) -> list[Floats]:
 
 
 def _by_part(changes: Floats) -> Floats:
-    """Sums by part ``(n, 12)`` of a logit's changes by term ``(n, 20)``."""
+    """Sums by part ``(n, p)`` of a logit's changes by term ``(n, t)``."""
     return np.stack([_sum(changes[:, members]) for members in _MEMBERS], axis=1)
 
 

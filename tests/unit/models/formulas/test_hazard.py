@@ -95,14 +95,11 @@ def test_each_level_says_how_likely_silence_is(seed: int, many: int, days: int) 
     """By the shipped coefficients: low to one in four, medium to one in two, high to three in four."""
     rows = lived(seed, many)
     risk = predict(past_of(rows, rows["newest"] + days * DAY))
-    low, high = (
-        np.array([0, 25, 50, 75])[level_of(risk.score)],
-        np.array([25, 50, 75, 100])[level_of(risk.score)],
-    )
+    bounds, level = np.array([0, 25, 50, 75, 100]), level_of(risk.score)
     near = 4  # a hundredth of the score is about as much as one of the probability
-    assert ((low - near <= risk.probability[:, 1]) & (risk.probability[:, 1] <= high + near))[
-        risk.enough
-    ].all()
+    silence = risk.probability[:, 1]
+    holds = (bounds[level] - near <= silence) & (silence <= bounds[level + 1] + near)
+    assert holds[risk.enough].all()
 
 
 def test_no_single_session_or_day_makes_a_jump() -> None:
